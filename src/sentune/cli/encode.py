@@ -1,0 +1,51 @@
+"""`sentune encode`: the texts of a file to a matrix of embeddings in a .npy file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "embed the texts of a file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or hub id"
+    )
+    parser.add_argument("output", type=Path, help="file for the embeddings, a row per text (.npy)")
+    parser.add_argument(
+        "--model",
+        metavar="PATH_OR_ID",
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        help="folder or hub id of the model",
+    )
+    parser.add_argument("--split", default="train", help="which part, where there are several")
+    parser.add_argument(
+        "--column", metavar="NAME", help="column with the texts (default: the first)"
+    )
+    parser.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at a time")
+    parser.add_argument("--normalize", action="store_true", help="make every length 1")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Embed and write."""
+    import numpy as np
+
+    from sentune.cli._screen import quiet_bars, say
+    from sentune.data.read import column, read
+    from sentune.encoder.sentence_transformer import SentenceTransformer
+
+    with quiet_bars():
+        texts = column(read(args.source, split=args.split), args.column)
+    embeddings = SentenceTransformer(args.model).encode(
+        texts,
+        prompt_name=args.prompt_name,
+        batch_size=args.batch_size,
+        normalize_embeddings=args.normalize,
+        show_progress_bar=None,
+    )
+    np.save(args.output, embeddings)
+    path = args.output if args.output.suffix == ".npy" else f"{args.output}.npy"
+    say(f"{embeddings.shape[0]:,} embeddings of width {embeddings.shape[1]} in {path}")

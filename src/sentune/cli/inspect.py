@@ -1,0 +1,37 @@
+"""`sentune inspect`: the form of a dataset, what is wrong with it, and the losses that fit."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "say what form a dataset has, what is wrong with it, and which losses fit"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or hub id"
+    )
+    parser.add_argument("--split", default="train", help="which part, where there are several")
+    parser.add_argument("--loss", metavar="NAME", help="look with the eyes of this loss")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell about the dataset; the status is 1 if the loss cannot learn from it."""
+    from sentune.cli._screen import quiet_bars, say
+    from sentune.data.inspect import advice, problems
+    from sentune.data.profile import profile
+    from sentune.data.read import read
+
+    with quiet_bars():
+        found = profile(read(args.source, split=args.split))
+    say(f"{found.rows:,} rows of {found.words}")
+    for column in found.inputs:
+        mean = column.characters / found.rows
+        say(f"  {column.name}: {mean:,.0f} characters on average, {column.longest:,} at most")
+    say(advice(found)[0].upper() + advice(found)[1:])
+    wrong = problems(found, args.loss or "", batch_size=args.batch_size)
+    for problem in wrong:
+        say(f"{'wrong' if problem.is_fatal else 'odd'}: {problem.text}")
+    return int(any(problem.is_fatal for problem in wrong))

@@ -1,0 +1,143 @@
+"""One view of whatever rows people have: named columns, a portion of rows at a time.
+
+Rows can be a `datasets.Dataset` or `IterableDataset`, a list of dicts, a list of `InputExample`s,
+or a dict of equally long lists. Label columns are named `label`, `labels`, `score` or `scores`;
+every other column is an input of the loss, in the order of the dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from sentune.data.example import InputExample
+from sentune.errors import DatasetError, InputTypeError
+
+LABEL_COLUMNS = ("label", "labels", "score", "scores")
+PORTION = 1000  # rows read at a time
+
+
+def named(data: Any) -> dict[str, Any]:
+    """The datasets in the data by name: those of a dict, or the one there is under `""`."""
+    if isinstance(data, Mapping) and not _is_columns(data):
+        return dict(data)
+    return {"": data}
+
+
+def input_columns(names: Sequence[str]) -> list[str]:
+    """The columns that are inputs of a loss, in their order."""
+    return [name for name in names if name not in LABEL_COLUMNS]
+
+
+def label_column(names: Sequence[str]) -> str | None:
+    """The column with the labels, or None.
+
+    Raises:
+        DatasetError: If there are several.
+    """
+    found = [name for name in names if name in LABEL_COLUMNS]
+    if len(found) > 1:
+        raise DatasetError(
+            f"the columns {' and '.join(found)} are all names for labels; a dataset can have one "
+            "label column: remove or rename the others"
+        )
+    return found[0] if found else None
+
+
+def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any]]]:
+    """The rows as columns, `PORTION` rows at a time.
+
+    Args:
+        data: The rows, in any of the shapes above.
+        limit: Stop after this many rows.
+
+    Raises:
+        InputTypeError: If the data is none of the shapes above.
+        DatasetError: If rows do not have the same columns.
+    """
+    if limit is not None:
+        size = min(PORTION, limit)
+        for number, portion in enumerate(_portions(data, size)):
+            left = limit - number * size
+            if left <= 0:
+                return
+            yield {name: cells[:left] for name, cells in portion.items()}
+        return
+    yield from _portions(data, PORTION)
+
+
+def is_hub_dataset(data: Any) -> bool:
+    """Whether this is a `Dataset` or `IterableDataset` of the `datasets` library."""
+    return all(hasattr(data, name) for name in ("column_names", "features", "iter", "with_format"))
+
+
+def _portions(data: Any, size: int) -> Iterator[dict[str, list[Any]]]:
+    if is_hub_dataset(data):
+        yield from _of_hub_dataset(data, size)
+    elif isinstance(data, Mapping) and _is_columns(data):
+        yield from _of_columns(data, size)
+    elif _has_rows(data):
+        yield from _of_rows(data, size)
+    else:
+        raise InputTypeError(
+            f"training data must be a datasets.Dataset or IterableDataset, a list of dicts, a list "
+            f"of InputExamples or a dict of lists, got {type(data).__name__}"
+        )
+
+
+def _is_columns(data: Mapping[str, Any]) -> bool:
+    """Whether a dict holds columns (lists of cells), not datasets."""
+    return all(
+        isinstance(cells, Sequence)
+        and not isinstance(cells, str)
+        and not (cells and isinstance(cells[0], (InputExample, Mapping)))
+        for cells in data.values()
+    )
+
+
+def _has_rows(data: Any) -> bool:
+    is_text = isinstance(data, (str, bytes, Mapping))
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not is_text
+
+
+def _of_hub_dataset(data: Any, size: int) -> Iterator[dict[str, list[Any]]]:
+    # A transform set by the user makes the columns that training will see: keep it. Other formats
+    # (torch, numpy) would only turn plain values into arrays.
+    is_own = getattr(data, "format", {}).get("type") == "custom"
+    plain = data if is_own else data.with_format(None)
+    for portion in plain.iter(batch_size=size):
+        yield {name: list(cells) for name, cells in portion.items()}
+
+
+def _of_columns(data: Mapping[str, Any], size: int) -> Iterator[dict[str, list[Any]]]:
+    lengths = {name: len(cells) for name, cells in data.items()}
+    if len(set(lengths.values())) > 1:
+        raise DatasetError(f"the columns must be equally long, got {lengths}")
+    for start in range(0, max(lengths.values(), default=0), size):
+        yield {name: list(cells[start : start + size]) for name, cells in data.items()}
+
+
+def _of_rows(data: Any, size: int) -> Iterator[dict[str, list[Any]]]:
+    rows = ((number, _as_dict(data[number], number)) for number in range(len(data)))
+    names: list[str] | None = None
+    while portion := list(islice(rows, size)):
+        names = names if names is not None else list(portion[0][1])
+        for number, row in portion:
+            if list(row) != names:
+                raise DatasetError(
+                    f"row {number} has the columns {', '.join(row)}, row 0 has {', '.join(names)}; "
+                    "every row must have the same ones, in the same order"
+                )
+        yield {name: [row[name] for _, row in portion] for name in names}
+
+
+def _as_dict(row: Any, number: int) -> Mapping[str, Any]:
+    if isinstance(row, Mapping):
+        return row
+    if isinstance(row, InputExample):
+        texts = {f"sentence_{column}": text for column, text in enumerate(row.texts or [])}
+        return {**texts, "label": row.label}
+    raise InputTypeError(
+        f"row {number} is a {type(row).__name__}; rows must be dicts or InputExamples"
+    )

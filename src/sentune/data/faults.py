@@ -1,0 +1,242 @@
+"""The single things that can be wrong with a dataset."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from sentune.data import forms
+from sentune.data.forms import LABELS, Wanted
+from sentune.data.profile import InputColumn, LabelColumn, Profile
+
+_MOST_ALONE = 0.25  # of the rows of a random batch, without another row of their class
+# Where a column with such a name belongs: the searched-for thing comes after what asks for it.
+_PLACES = (
+    (0, re.compile(r"anchor|quer(y|ies)|questions?|prompt|premise|title")),
+    (1, re.compile(r"pos(itives?)?|answers?|responses?|documents?|passages?|context|hypothesis")),
+    (2, re.compile(r"(hard_)?neg(atives?)?")),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with a dataset.
+
+    Args:
+        text: What it is and what to do.
+        is_fatal: Whether training on it would fail or learn nothing.
+        is_of_learning: Whether it is no matter where rows are only measured with.
+    """
+
+    text: str
+    is_fatal: bool = True
+    is_of_learning: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a loss can read from labels, as it was set up; None where it has no limit.
+
+    Args:
+        scores: Smallest and largest score that it can reach.
+        classes: How many classes it tells apart.
+        width: How many numbers an embedding has.
+    """
+
+    scores: tuple[float, float] | None = None
+    classes: int | None = None
+    width: int | None = None
+
+
+def in_cells(column: InputColumn) -> list[Problem]:
+    """What is wrong with the cells of an input column.
+
+    Args:
+        column: The column.
+    """
+    name, wrong = f"column {column.name!r}", []
+    if column.missing:
+        wrong.append(Problem(f"{name} has no text in {column.missing}; remove or fill these rows"))
+    if column.numbers:
+        text = (
+            f"{name} has numbers or bytes in place of texts in {column.numbers}; remove it if it "
+            "is an id, name it 'label' if it is one, else make strings of it"
+        )
+        wrong.append(Problem(text))
+    if column.lists:
+        text = f"{name} has lists in {column.lists}; spread them out with sentune.data.spread"
+        wrong.append(Problem(text))
+    if column.blank:
+        wrong.append(Problem(f"{name} is empty in {column.blank}", is_fatal=False))
+    return wrong
+
+
+def in_label_cells(label: LabelColumn) -> list[Problem]:
+    """What is wrong with the cells of the label column.
+
+    Args:
+        label: The column.
+    """
+    name, wrong = f"label column {label.name!r}", []
+    if label.missing:
+        wrong.append(Problem(f"{name} is empty in {label.missing}; remove or fill these rows"))
+    if label.not_finite:
+        wrong.append(Problem(f"{name} is NaN or infinite in {label.not_finite}"))
+    if label.foreign:
+        text = (
+            f"{name} holds something that is no number in {label.foreign}; make numbers of scores "
+            "that are strings, and number classes with dataset.class_encode_column"
+        )
+        wrong.append(Problem(text))
+    return wrong
+
+
+def in_labels(found: Profile, loss: str, wanted: Wanted, limits: Limits) -> list[Problem]:
+    """What is wrong with labels, each of which is a number or a list of numbers.
+
+    Args:
+        found: The profile of the dataset.
+        loss: Class name of the loss.
+        wanted: What the loss takes the labels for.
+        limits: What the loss can read.
+    """
+    label = found.label
+    if label is None:
+        return []
+    if len(label.counts) == 1 and found.rows > 1:
+        text = f"every row has the label {label.low:g}: there is nothing to learn from"
+        return [Problem(text, is_of_learning=True)]
+    wrong = []
+    if label.label.kind not in (wanted, "binary") and wanted in ("score", "binary"):
+        text = (
+            f"{loss} reads {LABELS[wanted]}, and {label.name!r} holds {label.words}; if these are "
+            f"something else than {LABELS[wanted]}, it is the wrong loss"
+        )
+        wrong.append(Problem(text, is_fatal=False))
+    wrong += _out_of_limits(label, loss, wanted, limits)
+    if loss in forms.CLASS_TRIPLET_LOSSES:
+        wrong += _lone_classes(label, loss)
+    return wrong
+
+
+def in_columns(names: list[str], found: Profile, loss: str, has_order: bool) -> list[Problem]:
+    """What is wrong with the input columns, seen together.
+
+    Args:
+        names: Of the columns.
+        found: The profile of the dataset.
+        loss: Class name of the loss.
+        has_order: Whether it matters to the loss which column is first.
+    """
+    if len(names) < 2 or found.rows < 2:
+        return []
+    wrong = []
+    for left, right in found.same:
+        # The same text twice is a method of its own (SimCSE): dropout makes the difference.
+        is_method = loss in forms.IN_BATCH_LOSSES and len(names) == 2
+        text = f"columns {left!r} and {right!r} are the same in every row"
+        wrong.append(Problem(text, is_fatal=not is_method))
+    for column in found.inputs:
+        if column.is_constant:
+            text = f"column {column.name!r} has the same text in every row"
+            wrong.append(Problem(text, is_fatal=False))
+    return wrong + (_wrong_order(names, loss) if has_order else [])
+
+
+def in_batches(found: Profile, loss: str, batch_size: int, is_random: bool) -> list[Problem]:
+    """What is wrong with a dataset that comes in batches of this size.
+
+    Args:
+        found: The profile of the dataset.
+        loss: Class name of the loss.
+        batch_size: Rows of a batch.
+        is_random: Whether rows come together at random.
+    """
+    if batch_size == 1 and loss in forms.IN_BATCH_LOSSES and len(found.inputs) == 2:
+        return [
+            Problem(
+                f"{loss} takes its negatives from the other rows of a batch, and with batch size 1 "
+                "there are none; use at least 2"
+            )
+        ]
+    if found.is_whole and found.rows < batch_size:
+        text = f"it has {found.rows:,} rows, fewer than one batch of {batch_size:,}"
+        return [Problem(text, is_fatal=False)]
+    is_class = found.label is not None and found.kind.kind in ("class", "binary")
+    if is_random and is_class and loss in forms.CLASS_TRIPLET_LOSSES:
+        return _rows_without_partner(found.label, loss, batch_size)  # type: ignore[arg-type]
+    return []
+
+
+def _rows_without_partner(label: LabelColumn, loss: str, batch_size: int) -> list[Problem]:
+    shares = [count / label.counts.total() for count in label.counts.values()]
+    alone = sum(share * (1 - share) ** (batch_size - 1) for share in shares)
+    if alone <= _MOST_ALONE:
+        return []
+    text = (
+        f"{loss} learns from rows of one class in a batch, and in random batches of {batch_size:,} "
+        f"about {alone:.0%} of the rows are the only one of their class; set "
+        "batch_sampler='group_by_label', for fit a DataLoader over "
+        "sentune.datasets.SentenceLabelDataset"
+    )
+    return [Problem(text, is_fatal=False)]
+
+
+def _out_of_limits(label: LabelColumn, loss: str, wanted: Wanted, limits: Limits) -> list[Problem]:
+    """Labels that the loss cannot reach or has no place for."""
+    has, text = f"{label.name!r} has {label.low:g} to {label.high:g}", ""
+    low, high = limits.scores or (-math.inf, math.inf)
+    if label.low < low or label.high > high:
+        text = f"{loss} wants scores from {low:g} to {high:g}, {has}; divide by "
+        text += f"{max(-label.low, label.high):g}"
+        text += ", or take CoSENTLoss, which reads only their order" if wanted == "score" else ""
+    elif wanted == "class" and limits.classes is not None:
+        if not 0 <= label.low <= label.high < limits.classes:
+            text = f"{loss} with num_labels={limits.classes} wants 0 to {limits.classes - 1}, {has}"
+            text += f"; {_renumber(label)}"
+    elif wanted == "embedding" and limits.width and label.label.width not in (None, limits.width):
+        text = (
+            f"{loss} wants embeddings of {limits.width} numbers, {label.name!r} has "
+            f"{label.label.width}; set projection_dim={label.label.width}, or take a teacher "
+            f"with {limits.width}"
+        )
+    return [Problem(text)] if text else []
+
+
+def _renumber(label: LabelColumn) -> str:
+    negative = sum(count for value, count in label.counts.items() if value < 0)
+    if negative:
+        rows = "row" if negative == 1 else "rows"
+        return f"filter out the {negative:,} {rows} below 0, which often stands for unlabelled"
+    return f"set num_labels={label.high + 1:g}, or number the classes from 0 without gaps"
+
+
+def _lone_classes(label: LabelColumn, loss: str) -> list[Problem]:
+    lone = sorted(int(value) for value, count in label.counts.items() if count == 1)
+    if not lone:
+        return []
+    shown = ", ".join(map(str, lone[:5])) + (" ..." if len(lone) > 5 else "")
+    text = (
+        f"{len(lone):,} of {len(label.counts):,} classes have a single row ({shown}), and {loss} "
+        "learns from two texts of a class: these rows are never an anchor"
+    )
+    return [Problem(text, is_fatal=len(lone) == len(label.counts), is_of_learning=True)]
+
+
+def _wrong_order(names: list[str], loss: str) -> list[Problem]:
+    places = {name: place for name in names if (place := _place(name)) is not None}
+    if list(places.values()) == sorted(places.values()):
+        return []
+    ranked = iter(sorted(places, key=places.__getitem__))
+    order = [next(ranked) if name in places else name for name in names]
+    text = (
+        f"the columns come in the order {', '.join(names)}, and {loss} goes by their order, not by "
+        f"their names; if that is not meant, use dataset.select_columns({order})"
+    )
+    return [Problem(text, is_fatal=False)]
+
+
+def _place(name: str) -> int | None:
+    plain = name.lower().rstrip("0123456789_")
+    return next((place for place, words in _PLACES if words.fullmatch(plain)), None)

@@ -1,0 +1,254 @@
+"""What is in a dataset, seen in one pass over its rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from numbers import Integral, Real
+from typing import Any
+
+from sentune.data.columns import input_columns, label_column, portions
+from sentune.data.forms import Label
+
+_SHOWN = 5  # row numbers named in a message
+_COUNTED = 1000  # different floats that are counted; integers are all counted, as classes
+
+
+@dataclass
+class Rows:
+    """Numbers of the rows something was seen in: all counted, the first ones kept."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, row: int) -> None:
+        """Note one row."""
+        self.count += 1
+        if self.count <= _SHOWN:
+            self.first.append(row)
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        more = f" and {self.count - _SHOWN:,} more" if self.count > _SHOWN else ""
+        return f"row{'s' if self.count > 1 else ''} {', '.join(map(str, self.first))}{more}"
+
+
+@dataclass
+class InputColumn:
+    """What is in the cells of one input column.
+
+    Args:
+        name: Its name.
+        missing: Rows with None.
+        blank: Rows with an empty string, or one of white space only.
+        numbers: Rows with a number or bytes.
+        lists: Rows with a list or a dict of lists, which have to be spread out.
+        characters: Of all texts together.
+        longest: Characters of the longest text.
+        is_constant: Whether every row has the same text.
+    """
+
+    name: str
+    missing: Rows = field(default_factory=Rows)
+    blank: Rows = field(default_factory=Rows)
+    numbers: Rows = field(default_factory=Rows)
+    lists: Rows = field(default_factory=Rows)
+    characters: int = 0
+    longest: int = 0
+    is_constant: bool = True
+    _first: Any = None
+
+    def read(self, cells: Sequence[Any], start: int) -> None:
+        """Look at a portion of the column.
+
+        Args:
+            cells: The portion.
+            start: Number of its first row.
+        """
+        if start == 0 and cells:
+            self._first = cells[0]
+        for row, cell in enumerate(cells, start):
+            if isinstance(cell, str):
+                self.characters += len(cell)
+                self.longest = max(self.longest, len(cell))
+                if not cell or cell.isspace():
+                    self.blank.add(row)
+            elif cell is None or (isinstance(cell, float) and math.isnan(cell)):
+                self.missing.add(row)
+            elif isinstance(cell, (Real, bytes)):
+                self.numbers.add(row)
+            elif isinstance(cell, list) or _has_lists(cell):
+                self.lists.add(row)
+            if self.is_constant:
+                self.is_constant = isinstance(cell, str) and cell == self._first
+
+
+@dataclass
+class LabelColumn:
+    """What is in the label column.
+
+    Args:
+        name: Its name.
+        missing: Rows with None.
+        not_finite: Rows with NaN or an infinity.
+        foreign: Rows with something that is no number and no list of numbers.
+        low: Smallest number.
+        high: Largest number.
+        counts: How often each number is there (of very many floats, the first ones).
+        widths: Lengths of the lists, 0 for a plain number and -1 for a list of lists.
+        has_floats: Whether a number is no integer by its type.
+        has_fractions: Whether one is none by its value.
+    """
+
+    name: str
+    missing: Rows = field(default_factory=Rows)
+    not_finite: Rows = field(default_factory=Rows)
+    foreign: Rows = field(default_factory=Rows)
+    low: float = math.inf
+    high: float = -math.inf
+    counts: Counter[float] = field(default_factory=Counter)
+    widths: set[int] = field(default_factory=set)
+    has_floats: bool = False
+    has_fractions: bool = False
+
+    @property
+    def has_whole_floats(self) -> bool:
+        """Whether these are floats that are all whole numbers, as classes read from a table."""
+        return self.label.kind == "score" and not self.has_fractions
+
+    @property
+    def label(self) -> Label:
+        """The kind of label this is."""
+        if self.foreign or len({min(width, 1) for width in self.widths}) != 1:
+            return Label("other")
+        if -1 in self.widths:
+            return Label("matrix")
+        if 0 not in self.widths:
+            return Label("list", next(iter(self.widths)) if len(self.widths) == 1 else None)
+        if set(self.counts) <= {0, 1}:
+            return Label("binary")
+        return Label("score" if self.has_floats else "class")
+
+    @property
+    def words(self) -> str:
+        """The same in words."""
+        label, values = self.label, len(self.counts)
+        if label.kind == "class":
+            return f"integers ({values:,} different, {self.low:g} to {self.high:g})"
+        if label.kind == "score":
+            whole = " that are whole numbers" if self.has_whole_floats else ""
+            return f"floats{whole} ({self.low:g} to {self.high:g})"
+        if label.kind == "list":
+            return f"lists of {label.width} numbers" if label.width else "lists of unequal lengths"
+        words = {"binary": "zeros and ones", "matrix": "lists of lists"}
+        return words.get(label.kind, "values that are not all numbers")
+
+    def read(self, cells: Sequence[Any], start: int) -> None:
+        """Look at a portion of the column.
+
+        Args:
+            cells: The portion.
+            start: Number of its first row.
+        """
+        for row, cell in enumerate(cells, start):
+            value = cell.tolist() if hasattr(cell, "tolist") else cell
+            if value is None:
+                self.missing.add(row)
+            elif isinstance(value, (list, tuple)):
+                self._read_list(value, row)
+            elif isinstance(value, Real):
+                self._read_number(value, row)
+            else:
+                self.foreign.add(row)
+
+    def _read_number(self, value: Real, row: int) -> None:
+        number = float(value)
+        self.widths.add(0)
+        if not math.isfinite(number):
+            self.not_finite.add(row)
+            return
+        self.has_floats = self.has_floats or not isinstance(value, Integral)
+        self.has_fractions = self.has_fractions or not number.is_integer()
+        if not self.has_floats or len(self.counts) < _COUNTED or number in self.counts:
+            self.counts[number] += 1
+        self.low, self.high = min(self.low, number), max(self.high, number)
+
+    def _read_list(self, values: Sequence[Any], row: int) -> None:
+        if values and all(isinstance(value, (list, tuple)) for value in values):
+            self.widths.add(-1)
+        elif all(isinstance(value, Real) for value in values):
+            self.widths.add(len(values))
+            if not all(math.isfinite(value) for value in values):
+                self.not_finite.add(row)
+        else:
+            self.foreign.add(row)
+
+
+@dataclass
+class Profile:
+    """What is in a dataset.
+
+    Args:
+        rows: How many rows were read.
+        is_whole: Whether those are all there are.
+        inputs: The input columns, in order.
+        label: The label column, if there is one.
+        same: Pairs of input columns that are equal in every row.
+    """
+
+    rows: int
+    is_whole: bool
+    inputs: list[InputColumn]
+    label: LabelColumn | None
+    same: list[tuple[str, str]]
+
+    @property
+    def kind(self) -> Label:
+        """The kind of label, also for a dataset without one."""
+        return self.label.label if self.label else Label("none")
+
+    @property
+    def words(self) -> str:
+        """Its columns in words."""
+        names = ", ".join(repr(column.name) for column in self.inputs) or "none"
+        plural = "s" if len(self.inputs) != 1 else ""
+        label = f"{self.label.words} in {self.label.name!r}" if self.label else "no label"
+        return f"{len(self.inputs)} text column{plural} ({names}) and {label}"
+
+
+def profile(data: Any, limit: int | None = None) -> Profile:
+    """A profile of a dataset.
+
+    Args:
+        data: Rows in any of the shapes that `sentune.data.columns` reads.
+        limit: Read at most this many rows; None for all.
+    """
+    inputs: list[InputColumn] = []
+    label: LabelColumn | None = None
+    same: list[tuple[str, str]] = []
+    rows = 0
+    for portion in portions(data, limit):
+        names = list(portion)
+        if not rows:
+            inputs = [InputColumn(name) for name in input_columns(names)]
+            texts = [name for name in input_columns(names) if isinstance(portion[name][0], str)]
+            same = list(combinations(texts, 2))
+            name = label_column(names)
+            label = LabelColumn(name) if name else None
+        for column in inputs:
+            column.read(portion[column.name], rows)
+        if label:
+            label.read(portion[label.name], rows)
+        same = [pair for pair in same if portion[pair[0]] == portion[pair[1]]]
+        rows += len(portion[names[0]]) if names else 0
+    is_whole = limit is None or rows < limit or (hasattr(data, "__len__") and len(data) == rows)
+    return Profile(rows, is_whole, inputs, label, same)
+
+
+def _has_lists(cell: Any) -> bool:
+    return isinstance(cell, Mapping) and any(isinstance(part, list) for part in cell.values())

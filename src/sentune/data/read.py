@@ -1,0 +1,144 @@
+"""Files and datasets of the Hub -> a `datasets.Dataset`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sentune._lazy import need
+from sentune.data.columns import input_columns
+from sentune.errors import DatasetError, HubError
+
+# Ending of a file name -> its reader in `datasets`, and that reader's options.
+# An empty cell of a table is missing; the words NA, null or None in it are text.
+_TABLE = {"keep_default_na": False, "na_values": [""]}
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".csv": ("csv", _TABLE),
+    ".tsv": ("csv", {**_TABLE, "sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".ndjson": ("json", {}),
+    ".parquet": ("parquet", {}),
+    ".arrow": ("arrow", {}),
+    ".txt": ("text", {}),
+}
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def read(source: str | Path, split: str = "train", **options: Any) -> Any:
+    """The rows of a file, of a folder or of a dataset on the Hub, as a `datasets.Dataset`.
+
+    Args:
+        source: A file (csv, tsv, json, jsonl, parquet, arrow, txt with a text per line; also
+            compressed), a folder that `Dataset.save_to_disk` wrote, or an id on the Hub.
+        split: Which part, where there are several: "train", "test[:1000]" ...
+        **options: For the reader of the `datasets` library: `column_names` of a csv file without a
+            head, `field` of a json file, `name` or `revision` of a dataset on the Hub.
+
+    Raises:
+        DatasetError: If there is no such file, its ending is unknown, it cannot be parsed, it has
+            no rows, or there is no such split.
+        HubError: If the Hub does not have it or cannot be reached.
+
+    Example:
+        >>> read("pairs.csv").column_names  # doctest: +SKIP
+        ['question', 'answer']
+    """
+    datasets = need("datasets", extra="train")
+    path = Path(source).expanduser()
+    if path.is_dir() and not any((path / name).is_file() for name in _SAVED):
+        raise DatasetError(
+            f"{path} is a folder that Dataset.save_to_disk did not write; name a file in it"
+        )
+    if path.is_dir():
+        found = _opened(lambda: datasets.load_from_disk(str(path)), path)
+        found = _part(found, split, path)
+    elif path.is_file():
+        found = _of_file(datasets, path, split, options)
+    else:
+        found = _of_hub(datasets, str(source), split, options)
+    if not len(found):
+        raise DatasetError(f"{source} has no rows")
+    return found
+
+
+def column(dataset: Any, name: str | None = None) -> list[str]:
+    """The texts of one column.
+
+    Args:
+        dataset: A `datasets.Dataset`.
+        name: Of the column; None for the first one that holds no labels.
+
+    Raises:
+        DatasetError: If there is no such column, or it does not hold texts.
+    """
+    names = list(dataset.column_names)
+    chosen = name if name is not None else next(iter(input_columns(names)), None)
+    if chosen not in names:
+        raise DatasetError(f"there is no column {chosen!r}; there are {', '.join(names)}")
+    texts = list(dataset[chosen])
+    wrong = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise DatasetError(f"row {wrong} of column {chosen!r} is no text but {texts[wrong]!r}")
+    return texts
+
+
+_SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_disk
+
+
+def _of_file(datasets: Any, path: Path, split: str, options: dict[str, Any]) -> Any:
+    endings = [ending.lower() for ending in path.suffixes]
+    if endings and endings[-1] in COMPRESSIONS:
+        endings.pop()
+    if not endings or endings[-1] not in FORMATS:
+        raise DatasetError(
+            f"{path.name} has none of the known endings {', '.join(FORMATS)}; rename it, or read "
+            "it with the datasets library and pass the dataset"
+        )
+    reader, usual = FORMATS[endings[-1]]
+    part = split.split("[")[0]  # a file has one part; "train[:100]" takes rows of it
+    files, options = {part: str(path)}, {**usual, **options}
+    found = _opened(
+        lambda: datasets.load_dataset(reader, data_files=files, split=split, **options), path
+    )
+    if any(name.startswith("__index_level_") for name in found.column_names):
+        raise DatasetError(f"{path} cannot be read: its rows have more cells than its head")
+    return found
+
+
+def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> Any:
+    is_file = Path(source).suffix.lower() in FORMATS
+    if is_file or not _HUB_ID.fullmatch(source):
+        raise DatasetError(f"there is no file {source}, and it is no id of a dataset on the Hub")
+    try:
+        return datasets.load_dataset(source, split=split, **options)
+    except (ValueError, RuntimeError) as error:  # an unknown split, a script in place of data
+        raise DatasetError(f"{source!r} on the Hub cannot be read: {_first_line(error)}") from error
+    except OSError as error:
+        raise HubError(
+            f"{source!r} is no file here and could not be had from the Hub: {_first_line(error)}; "
+            "check the spelling and the network, and log in with `hf auth login` if it is private"
+        ) from error
+
+
+def _opened(load: Any, path: Path) -> Any:
+    try:
+        return load()
+    except Exception as error:  # each reader has errors of its own
+        reason = error.__cause__ or error
+        raise DatasetError(f"{path} cannot be read: {_first_line(reason)}") from error
+
+
+def _part(found: Any, split: str, path: Path) -> Any:
+    if not isinstance(found, dict):
+        return found
+    if split not in found:
+        raise DatasetError(f"{path} has the parts {', '.join(found)}, not {split!r}")
+    return found[split]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,5 @@
+from .denoising import DenoisingAutoEncoderDataset as DenoisingAutoEncoderDataset
+from .loader import NoDuplicatesDataLoader as NoDuplicatesDataLoader
+from .parallel import ParallelSentencesDataset as ParallelSentencesDataset
+from .sentences import SentenceLabelDataset as SentenceLabelDataset
+from .sentences import SentencesDataset as SentencesDataset

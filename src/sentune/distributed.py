@@ -1,0 +1,87 @@
+"""Several processes: which one this is, how many there are, and gathering rows with gradient.
+
+On a single process every function here does nothing and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def is_distributed() -> bool:
+    """Whether this process is one of several."""
+    return distributed.is_available() and distributed.is_initialized() and world_size() > 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    ready = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_rank() if ready else 0
+
+
+def world_size() -> int:
+    """Number of processes, w."""
+    ready = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if ready else 1
+
+
+def all_gather_with_grad(tensor: Tensor) -> Tensor:
+    """The rows of all processes, `(rows of all, ...)`, in the order of their ranks.
+
+    The gradient of a row is the sum of what every process sends back to it. Averaged over the
+    processes, as data-parallel training averages, this is the gradient of one process that holds
+    all rows.
+
+    Args:
+        tensor: `(b, ...)`; b may differ between processes, the rest may not.
+    """
+    return gather_rows([tensor])[0][0]
+
+
+def gather_rows(columns: Sequence[Tensor]) -> tuple[list[Tensor], int]:
+    """Columns with the rows of all processes, and where this process's own rows begin in them.
+
+    Args:
+        columns: n tensors `(b, d)` of one shape; gathered in one exchange.
+
+    Returns:
+        n tensors `(rows of all, d)`, and the index of this process's first row.
+    """
+    if not is_distributed():
+        return list(columns), 0
+    stacked = torch.stack(list(columns), dim=1)  # (b, n, d)
+    counts = _row_counts(stacked)
+    gathered = _GatherRows.apply(stacked, counts)
+    return list(gathered.unbind(dim=1)), sum(counts[: rank()])
+
+
+def _row_counts(tensor: Tensor) -> list[int]:
+    own = torch.tensor([len(tensor)], device=tensor.device)
+    counts = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(counts, own)
+    return [int(count) for count in counts]
+
+
+class _GatherRows(torch.autograd.Function):
+    """all_gather of row counts that may differ; backward is the sum over processes of own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        # Collectives want equal shapes: every process sends as many rows as the largest.
+        sent = tensor.new_zeros((max(counts), *tensor.shape[1:]))
+        sent[: len(tensor)] = tensor
+        received = [torch.empty_like(sent) for _ in counts]
+        distributed.all_gather(received, sent)
+        return torch.cat([rows[:n] for rows, n in zip(received, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        start = sum(ctx.counts[: rank()])
+        return total[start : start + ctx.counts[rank()]], None

@@ -1,0 +1,1 @@
+"""The front room: a model that takes texts and gives embeddings."""

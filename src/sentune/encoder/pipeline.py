@@ -1,0 +1,161 @@
+"""The modules of a model, one after the other: in which layout, with which arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from sentune.errors import SettingError
+from sentune.text import batching, inputs
+from sentune.types import Features, Text
+
+_SENTENCE, _LAYERS = "sentence_embedding", "layer_sentence_embeddings"
+
+
+def named(
+    modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None,
+) -> OrderedDict[str, nn.Module]:
+    """Modules under their names; "0", "1" ... where they have none.
+
+    Raises:
+        SettingError: If there are none, or something else is among them.
+    """
+    if isinstance(modules, Mapping):
+        result = OrderedDict(modules)
+    else:
+        result = OrderedDict((str(index), module) for index, module in enumerate(modules or ()))
+    if not result:
+        raise SettingError("modules is empty; a model needs at least one module")
+    wrong = [type(m).__name__ for m in result.values() if not isinstance(m, nn.Module)]
+    if wrong:
+        raise SettingError(f"modules must be torch modules, got {wrong}")
+    return result
+
+
+def is_packed(modules: nn.Sequential) -> bool:
+    """Whether every module reads the packed layout, so that nothing is ever padded."""
+    return all(getattr(module, "reads_packed", False) for module in modules)
+
+
+def run(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """The features with all that the modules add; ragged ones are packed or padded first.
+
+    Args:
+        modules: The modules in order.
+        features: Tokens in any layout of `sentune.text.batching`.
+        kwargs: Keyword arguments, each for the modules that take it.
+    """
+    if not batching.is_ragged(features):
+        return _through(modules, features, kwargs)
+    if is_packed(modules):
+        return _through(modules, batching.pack(features), kwargs)
+    return _in_buckets(modules, features, kwargs)
+
+
+def read(
+    modules: nn.Sequential, texts: Sequence[Text], prompt: str | None, task: str | None
+) -> Features:
+    """Tokens of the texts, ragged where the first module can.
+
+    Args:
+        modules: The modules in order.
+        texts: b texts.
+        prompt: Put before each text.
+        task: Route of a routed model.
+    """
+    first: Any = modules[0]
+    reader = getattr(first, "read", None) or _tokenizer_of(first)
+    extra = {"task": task} if task is not None and _accepts(reader, "task") else {}
+    if hasattr(first, "read"):
+        features = first.read(texts, prompt=prompt, **extra)
+    else:
+        if prompt:
+            texts = [inputs.with_prefix(text, prompt) for text in texts]
+        features = tokenize(modules, texts, **extra)
+    if task is not None and any(takes(module, "task") for module in modules):
+        features = {"task": task, **features}  # a router further on chooses by it
+    return features
+
+
+def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Features:
+    """Padded tensors of the texts, by whichever name the first module has for it."""
+    return _tokenizer_of(modules[0])(texts, **kwargs)
+
+
+def pad(modules: nn.Sequential, features: Features) -> Features:
+    """The padded layout of ragged features, as the first module pads."""
+    first: Any = modules[0]
+    return first.pad(features) if hasattr(first, "pad") else batching.pad(features)
+
+
+def takes(module: nn.Module, name: str) -> bool:
+    """Whether the module's `forward` takes a keyword argument of this name."""
+    return name in getattr(module, "forward_kwargs", ())
+
+
+def dimension(module: nn.Module) -> int | None:
+    """Width of the embedding that a module gives out, by whichever name it tells it."""
+    for name in (
+        "get_embedding_dimension",
+        "get_sentence_embedding_dimension",
+        "get_word_embedding_dimension",
+    ):
+        method = getattr(module, name, None)
+        if callable(method):
+            return method()
+    return None
+
+
+def _through(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """All modules; if all hidden states are asked for, the later ones for each layer too."""
+    first, *later = modules
+    features = _apply([first], features, kwargs)
+    result = _apply(later, features, kwargs)
+    layers = features.get("all_layer_embeddings")
+    if layers is None or not kwargs.get("output_hidden_states") or _SENTENCE not in result:
+        return result
+    earlier = [
+        _apply(later, {**features, "token_embeddings": tokens}, kwargs)[_SENTENCE]
+        for tokens in layers[:-1]
+    ]
+    return {**result, _LAYERS: torch.stack([*earlier, result[_SENTENCE]], dim=1)}
+
+
+def _in_buckets(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """Pad rows of like length together; for models with a module that needs padding."""
+    parts, order = [], []
+    for rows in batching.length_buckets(features["lengths"]):
+        padded = pad(modules, batching.select(features, rows))
+        parts.append(_through(modules, padded, kwargs))
+        order += rows
+    if not parts:
+        return _through(modules, pad(modules, features), kwargs)
+    index = torch.tensor(order, device=parts[0][_SENTENCE].device)
+    joined = {
+        key: batching.to_caller_order(torch.cat([part[key] for part in parts]), index)
+        for key in (_SENTENCE, _LAYERS)
+        if key in parts[0]
+    }
+    return {**features, **joined}
+
+
+def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """The modules one after the other, each with the keyword arguments that it takes."""
+    if "task" in features:
+        kwargs = {"task": features["task"], **kwargs}
+    for module in modules:
+        features = module(features, **{k: v for k, v in kwargs.items() if takes(module, k)})
+    return features
+
+
+def _tokenizer_of(module: Any) -> Callable[..., Features]:
+    return getattr(module, "tokenize", None) or module.preprocess
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    return name in inspect.signature(function).parameters

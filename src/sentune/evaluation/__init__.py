@@ -1,0 +1,5 @@
+"""Evaluators: a model in, metrics out. Looked up on first use."""
+
+from sentune._lazy import front_door
+
+__getattr__, __dir__, __all__ = front_door(__name__, __file__)

@@ -1,0 +1,126 @@
+"""Can a threshold on the similarity tell pairs that are alike from pairs that are not?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sentune.errors import InputError
+from sentune.evaluation import metrics as figures
+from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
+from sentune.similarity import SimilarityFunction
+from sentune.types import Encoder
+
+COLUMNS = (
+    "accuracy",
+    "accuracy_threshold",
+    "f1",
+    "precision",
+    "recall",
+    "f1_threshold",
+    "ap",
+    "mcc",
+)
+
+
+class BinaryClassificationEvaluator(SentenceEvaluator):
+    """Average precision, best accuracy and best F1 of calling similar pairs alike: `cosine_ap`.
+
+    Precision, recall and Matthews correlation are those at the threshold of the best F1. The
+    thresholds of euclidean and manhattan are distances: alike is what is below.
+
+    Args:
+        sentences1: The first text of each pair.
+        sentences2: The second text of each pair.
+        labels: 1 for pairs that are alike, 0 for others.
+        name: Of the data.
+        batch_size: Of encoding.
+        show_progress_bar: Of encoding.
+        write_csv: Whether to write `binary_classification_evaluation_{name}_results.csv`.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+        similarity_fn_names: Similarities to evaluate with; by default the model's own. With
+            several, the keys that start with `max_` hold the highest.
+    """
+
+    def __init__(
+        self,
+        sentences1: Sequence[str],
+        sentences2: Sequence[str],
+        labels: Sequence[int],
+        name: str = "",
+        batch_size: int = 32,
+        show_progress_bar: bool | None = False,
+        write_csv: bool = True,
+        truncate_dim: int | None = None,
+        similarity_fn_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        check_columns(sentences1=sentences1, sentences2=sentences2, labels=labels)
+        if others := sorted({str(label) for label in labels if label not in (0, 1)}):
+            raise InputError(f"labels must be 0 or 1, got {', '.join(others[:5])}")
+        self.sentences1 = sentences1
+        self.sentences2 = sentences2
+        self.labels = labels
+        self.name = name
+        self.batch_size = batch_size
+        self.show_progress_bar = show_progress_bar
+        self.write_csv = write_csv
+        self.truncate_dim = truncate_dim
+        self.similarity_fn_names = function_names(similarity_fn_names)
+        suffix = f"_{name}" if name else ""
+        self.csv_file = f"binary_classification_evaluation{suffix}_results.csv"
+
+    @classmethod
+    def from_input_examples(
+        cls, examples: Sequence[Any], **kwargs: Any
+    ) -> BinaryClassificationEvaluator:
+        """The evaluator of examples with two texts and a label of 0 or 1 each.
+
+        Args:
+            examples: With `texts` and `label`.
+            **kwargs: The other arguments of the class.
+        """
+        first, second = ([example.texts[side] for example in examples] for side in (0, 1))
+        return cls(first, second, [example.label for example in examples], **kwargs)
+
+    def __call__(
+        self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The metrics; arguments as in `SentenceEvaluator`."""
+        names = names_for(model, self.similarity_fn_names)
+        texts = [*self.sentences1, *self.sentences2]
+        embeddings = self._encode(model.encode, texts, convert_to_numpy=True)
+        first, second = embeddings[: len(self.labels)], embeddings[len(self.labels) :]
+        metrics = {}
+        for name in names:
+            scores = SimilarityFunction.to_similarity_pairwise_fn(name)(first, second).numpy()
+            is_distance = name in ("euclidean", "manhattan")
+            for key, value in _measure(scores, np.asarray(self.labels), is_distance).items():
+                metrics[f"{name}_{key}"] = value
+        row = {
+            f"{name}_{column}": metrics[f"{name}_{column}"] for name in names for column in COLUMNS
+        }
+        self.primary_metric = f"{names[0]}_ap"
+        if len(names) > 1:
+            for column in COLUMNS:
+                metrics[f"max_{column}"] = max(metrics[f"{name}_{column}"] for name in names)
+            self.primary_metric = "max_ap"
+        return self._report(model, metrics, row, output_path, epoch, steps)
+
+
+def _measure(scores: np.ndarray, labels: np.ndarray, is_distance: bool) -> dict[str, float]:
+    accuracy, accuracy_threshold = figures.best_accuracy(scores, labels)
+    best = figures.best_f1(scores, labels)
+    sign = -1 if is_distance else 1  # similarities by distance are minus the distance
+    return {
+        "accuracy": accuracy,
+        "accuracy_threshold": sign * accuracy_threshold,
+        "f1": best.f1,
+        "f1_threshold": sign * best.threshold,
+        "precision": best.precision,
+        "recall": best.recall,
+        "ap": figures.average_precision(scores, labels),
+        "mcc": figures.matthews_correlation(scores >= best.threshold, labels),
+    }

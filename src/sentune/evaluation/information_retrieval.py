@@ -1,0 +1,219 @@
+"""Are the documents that answer a query found, and how high up?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sentune.errors import InputError
+from sentune.evaluation.at_k import AtK
+from sentune.evaluation.base import SentenceEvaluator, names_for
+from sentune.search.semantic import check_sizes, nearest
+from sentune.search.top import Best
+from sentune.similarity import Similarity, SimilarityFunction, to_tensor
+from sentune.types import ArrayLike, Encoder
+
+
+class InformationRetrievalEvaluator(SentenceEvaluator):
+    """Accuracy, precision, recall, MRR, nDCG and MAP of searching a corpus: `cosine_ndcg@10`.
+
+    Queries without relevant documents are left out. Documents of equal score are ordered by id.
+
+    Args:
+        queries: Query id -> query.
+        corpus: Document id -> document.
+        relevant_docs: Query id -> ids of the documents that answer it.
+        corpus_chunk_size: Documents encoded and compared at a time; bounds the memory.
+        mrr_at_k: Numbers of ranks to look at, for the mean reciprocal rank.
+        ndcg_at_k: The same for nDCG; the largest names the primary metric.
+        accuracy_at_k: The same for accuracy.
+        precision_recall_at_k: The same for precision and recall.
+        map_at_k: The same for mean average precision.
+        show_progress_bar: Of encoding.
+        batch_size: Of encoding.
+        name: Of the data.
+        write_csv: Whether to write `Information-Retrieval_evaluation_{name}_results.csv`.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+        score_functions: Name -> scores of all pairs; by default the model's own similarity.
+        main_score_function: The similarity of the primary metric; by default the best one.
+        query_prompt: Text to put before each query.
+        query_prompt_name: Name of the model's prompt to put there.
+        corpus_prompt: Text to put before each document.
+        corpus_prompt_name: Name of the model's prompt to put there.
+        write_predictions: Whether to write what was found, one query a line, as
+            `Information-Retrieval_evaluation_{name}_predictions_{score function}.jsonl`.
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[Any, Any],
+        corpus: Mapping[Any, Any],
+        relevant_docs: Mapping[Any, Collection[Any]],
+        corpus_chunk_size: int = 50000,
+        mrr_at_k: Sequence[int] = (10,),
+        ndcg_at_k: Sequence[int] = (10,),
+        accuracy_at_k: Sequence[int] = (1, 3, 5, 10),
+        precision_recall_at_k: Sequence[int] = (1, 3, 5, 10),
+        map_at_k: Sequence[int] = (100,),
+        show_progress_bar: bool | None = False,
+        batch_size: int = 32,
+        name: str = "",
+        write_csv: bool = True,
+        truncate_dim: int | None = None,
+        score_functions: Mapping[str, Similarity] | None = None,
+        main_score_function: str | SimilarityFunction | None = None,
+        query_prompt: str | None = None,
+        query_prompt_name: str | None = None,
+        corpus_prompt: str | None = None,
+        corpus_prompt_name: str | None = None,
+        write_predictions: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(corpus_chunk_size=corpus_chunk_size)
+        self.queries_ids = [i for i in queries if len(relevant_docs.get(i, ()))]
+        self.queries = [queries[i] for i in self.queries_ids]
+        self.corpus_ids = list(corpus)
+        self.corpus = list(corpus.values())
+        self.relevant_docs = relevant_docs
+        if not self.queries or not self.corpus:
+            raise InputError(
+                f"{len(self.queries)} of {len(queries)} queries have relevant documents, among "
+                f"{len(self.corpus)} documents; give at least one of each, under the same ids"
+            )
+        self.at_k = AtK(mrr_at_k, ndcg_at_k, accuracy_at_k, precision_recall_at_k, map_at_k)
+        self.corpus_chunk_size = corpus_chunk_size
+        self.show_progress_bar = show_progress_bar
+        self.batch_size = batch_size
+        self.name = name
+        self.write_csv = write_csv
+        self.truncate_dim = truncate_dim
+        self.score_functions = score_functions
+        self.main_score_function = (
+            SimilarityFunction(main_score_function) if main_score_function else None
+        )
+        self.query_prompt = query_prompt
+        self.query_prompt_name = query_prompt_name
+        self.corpus_prompt = corpus_prompt
+        self.corpus_prompt_name = corpus_prompt_name
+        self.write_predictions = write_predictions
+        base = "Information-Retrieval_evaluation" + (f"_{name}" if name else "")
+        self.csv_file = f"{base}_results.csv"
+        self.predictions_file = f"{base}_predictions.jsonl"
+        self._names: list[str] = []
+        # The corpus is searched in the order of its ids, so that ties fall in this order.
+        self._order = _order(self.corpus_ids)
+
+    def __call__(
+        self,
+        model: Encoder,
+        output_path: str | None = None,
+        epoch: int = -1,
+        steps: int = -1,
+        corpus_model: Encoder | None = None,
+        corpus_embeddings: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """The metrics; the first arguments as in `SentenceEvaluator`.
+
+        Args:
+            model: Encodes the queries.
+            output_path: Folder for the files.
+            epoch: When it is.
+            steps: The step in the epoch.
+            corpus_model: Encodes the documents; by default the same model.
+            corpus_embeddings: The documents already encoded, in the order of the corpus.
+        """
+        queries = self._encode(
+            model.encode_query,
+            self.queries,
+            prompt_name=self.query_prompt_name,
+            prompt=self.query_prompt,
+            convert_to_tensor=True,
+        )
+        chunks = self._corpus(corpus_model or model, corpus_embeddings)
+        found = nearest(queries, chunks, self._score_functions(model), self.at_k.depth)
+        if self.write_predictions and output_path is not None:
+            self._write_predictions(found, Path(output_path))
+        metrics = {
+            f"{name}_{key}": value
+            for name, best in found.items()
+            for key, value in self.at_k.measure(*self._judge(best)).items()
+        }
+        names = sorted(found)
+        if self._names != names:  # the first call, or a model with another similarity
+            self._names = names
+            self.primary_metric = self.at_k.primary_metric(metrics, names, self.main_score_function)
+        row = self.at_k.csv_row(metrics, names)
+        return self._report(model, metrics, row, output_path, epoch, steps)
+
+    def _score_functions(self, model: Encoder) -> dict[str, Similarity]:
+        if self.score_functions:
+            return dict(self.score_functions)
+        return {names_for(model, [])[0]: model.similarity}
+
+    def _corpus(self, model: Encoder, embeddings: ArrayLike | None) -> Iterator[Tensor]:
+        """The embeddings of the documents, a chunk at a time, in the order of the ids."""
+        for start in range(0, len(self._order), self.corpus_chunk_size):
+            rows = self._order[start : start + self.corpus_chunk_size]
+            if embeddings is not None:
+                yield to_tensor(embeddings)[rows]
+            else:
+                yield self._encode(
+                    model.encode_document,
+                    [self.corpus[row] for row in rows],
+                    prompt_name=self.corpus_prompt_name,
+                    prompt=self.corpus_prompt,
+                    convert_to_tensor=True,
+                )
+
+    def _judge(self, best: Best) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each document found is relevant `(q, k)`, and how many are relevant `(q,)`."""
+        place = {self.corpus_ids[row]: column for column, row in enumerate(self._order)}
+        wanted = [set(self.relevant_docs[i]) for i in self.queries_ids]
+        width = len(self._order)
+        pairs = [
+            query * width + place[document]
+            for query, documents in enumerate(wanted)
+            for document in documents
+            if document in place
+        ]
+        columns = best.columns.cpu().numpy() + width * np.arange(len(wanted))[:, None]
+        hits = np.isin(columns, np.asarray(pairs, dtype=np.int64))
+        return hits, np.asarray([len(documents) for documents in wanted])
+
+    def _write_predictions(self, found: dict[str, Best], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, best in found.items():
+            path = folder / self.predictions_file.replace(".jsonl", f"_{name}.jsonl")
+            with path.open("w", encoding="utf-8") as file:
+                for query_id, query, columns, scores in zip(
+                    self.queries_ids,
+                    self.queries,
+                    best.columns.tolist(),
+                    best.scores.tolist(),
+                    strict=True,
+                ):
+                    results = [
+                        {"corpus_id": self.corpus_ids[self._order[column]], "score": score}
+                        for column, score in zip(columns, scores, strict=True)
+                    ]
+                    line = {"query_id": query_id, "query": query, "results": results}
+                    file.write(json.dumps(line) + "\n")
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As the base's."""
+        keys = ("query_prompt", "query_prompt_name", "corpus_prompt", "corpus_prompt_name")
+        prompts = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+        return {**super().get_config_dict(), **prompts}
+
+
+def _order(ids: list[Any]) -> list[int]:
+    """Positions of the ids in ascending order; of ids that cannot be compared, as texts."""
+    try:
+        return sorted(range(len(ids)), key=ids.__getitem__)
+    except TypeError:
+        return sorted(range(len(ids)), key=lambda row: str(ids[row]))

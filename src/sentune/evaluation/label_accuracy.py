@@ -1,0 +1,80 @@
+"""How often does the classifier of a loss name the right class?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sentune.errors import SettingError
+from sentune.evaluation.base import SentenceEvaluator
+
+
+class LabelAccuracyEvaluator(SentenceEvaluator):
+    """The part of the rows whose class `losses.SoftmaxLoss` predicts right: `accuracy`.
+
+    Args:
+        dataloader: A `torch.utils.data.DataLoader` over examples with `texts` and `label`.
+        name: Of the data.
+        softmax_model: The loss with the classifier.
+        write_csv: Whether to write `accuracy_evaluation_{name}_results.csv`.
+    """
+
+    def __init__(
+        self,
+        dataloader: Any,
+        name: str = "",
+        softmax_model: Callable[..., Any] | None = None,
+        write_csv: bool = True,
+    ) -> None:
+        super().__init__()
+        if softmax_model is None:
+            raise SettingError("softmax_model is missing: the SoftmaxLoss of the training")
+        self.dataloader = dataloader
+        self.name = name
+        self.softmax_model = softmax_model
+        self.write_csv = write_csv
+        self.csv_file = f"accuracy_evaluation{'_' + name if name else ''}_results.csv"
+        self.primary_metric = "accuracy"
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The accuracy; arguments as in `SentenceEvaluator`."""
+        right = total = 0
+        with _evaluating(model), torch.no_grad():
+            for examples in _batches(self.dataloader):
+                texts = zip(*(example.texts for example in examples), strict=True)
+                columns = [_on(model.device, model.tokenize(list(column))) for column in texts]
+                _, logits = self.softmax_model(columns, labels=None)
+                labels = torch.tensor([example.label for example in examples])
+                right += int((logits.argmax(dim=1).cpu() == labels).sum())
+                total += len(examples)
+        metrics = {"accuracy": right / total}
+        return self._report(model, metrics, metrics, output_path, epoch, steps)
+
+
+def _batches(dataloader: Any) -> Iterable[list[Any]]:
+    """The examples themselves; the loader given is not changed."""
+    from torch.utils.data import DataLoader
+
+    size = dataloader.batch_size or 32  # None where a batch sampler makes the batches
+    return DataLoader(dataloader.dataset, batch_size=size, collate_fn=list)
+
+
+def _on(device: torch.device, features: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Dropout off meanwhile."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

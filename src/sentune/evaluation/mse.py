@@ -1,0 +1,151 @@
+"""How far are the embeddings of a student from those of its teacher?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sentune.errors import InputError, SettingError
+from sentune.evaluation.base import SentenceEvaluator, check_columns
+from sentune.types import Encoder
+
+PERCENT = 100
+
+
+class MSEEvaluator(SentenceEvaluator):
+    """Minus 100 times the mean squared difference of student and teacher: `negative_mse`.
+
+    The teacher encodes its sentences once, when the evaluator is made.
+
+    Args:
+        source_sentences: What the teacher encodes.
+        target_sentences: What the student encodes, such as their translations.
+        teacher_model: The model to come close to.
+        show_progress_bar: Of encoding.
+        batch_size: Of encoding.
+        name: Of the data.
+        write_csv: Whether to write `mse_evaluation_{name}_results.csv`.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+    """
+
+    def __init__(
+        self,
+        source_sentences: Sequence[str],
+        target_sentences: Sequence[str],
+        teacher_model: Encoder | None = None,
+        show_progress_bar: bool | None = False,
+        batch_size: int = 32,
+        name: str = "",
+        write_csv: bool = True,
+        truncate_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_columns(source_sentences=source_sentences, target_sentences=target_sentences)
+        if teacher_model is None:
+            raise SettingError("teacher_model is missing: the model whose embeddings are the goal")
+        self.target_sentences = target_sentences
+        self.show_progress_bar = show_progress_bar
+        self.batch_size = batch_size
+        self.name = name
+        self.write_csv = write_csv
+        self.truncate_dim = truncate_dim
+        self.csv_file = f"mse_evaluation_{name}_results.csv"
+        self.primary_metric = "negative_mse"
+        self.source_embeddings = self._encode(
+            teacher_model.encode, source_sentences, convert_to_numpy=True
+        )
+
+    def __call__(
+        self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The difference; arguments as in `SentenceEvaluator`."""
+        found = self._encode(model.encode, self.target_sentences, convert_to_numpy=True)
+        mse = _mse(self.source_embeddings, found)
+        return self._report(model, {"negative_mse": -mse}, {"MSE": mse}, output_path, epoch, steps)
+
+    @property
+    def description(self) -> str:
+        """As the base's."""
+        return "Knowledge Distillation"
+
+
+class MSEEvaluatorFromDataFrame(SentenceEvaluator):
+    """As `MSEEvaluator`, but for several pairs of languages at once; the mean over the pairs.
+
+    Args:
+        dataframe: One dict a row, language -> sentence; all sentences of a row mean the same.
+        teacher_model: The model to come close to.
+        combinations: Pairs of languages: that of the teacher, that of the student. Rows in which
+            one of both is blank are left out.
+        batch_size: Of encoding.
+        name: Of the data.
+        write_csv: Whether to write `mse_evaluation_{name}_results.csv`, a column per pair.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+    """
+
+    def __init__(
+        self,
+        dataframe: Sequence[Mapping[str, str]],
+        teacher_model: Encoder,
+        combinations: Sequence[tuple[str, str]],
+        batch_size: int = 8,
+        name: str = "",
+        write_csv: bool = True,
+        truncate_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.combinations = combinations
+        self.batch_size = batch_size
+        self.name = name
+        self.write_csv = write_csv
+        self.truncate_dim = truncate_dim
+        self.csv_file = f"mse_evaluation{'_' + name if name else ''}_results.csv"
+        self.primary_metric = "negative_mse"
+        check_columns(combinations=combinations)
+        self.data = {tuple(pair): _parallel(dataframe, *pair) for pair in combinations}
+        # One call for all pairs: they often share the teacher's language.
+        sources = [text for texts, _ in self.data.values() for text in texts]
+        embeddings = self._encode(teacher_model.encode, sources, convert_to_numpy=True)
+        ends = np.cumsum([len(texts) for texts, _ in self.data.values()])[:-1]
+        self.source_embeddings = dict(zip(self.data, np.split(embeddings, ends), strict=True))
+
+    def __call__(
+        self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The difference; arguments as in `SentenceEvaluator`."""
+        row = {}
+        for pair, (_, targets) in self.data.items():
+            found = self._encode(model.encode, targets, convert_to_numpy=True)
+            row["-".join(pair)] = _mse(self.source_embeddings[pair], found)
+        metrics = {"negative_mse": -float(np.mean(list(row.values())))}
+        return self._report(model, metrics, row, output_path, epoch, steps)
+
+    @property
+    def description(self) -> str:
+        """As the base's."""
+        return "Knowledge Distillation"
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As the base's."""
+        return {}
+
+
+def _parallel(
+    rows: Sequence[Mapping[str, str]], source: str, target: str
+) -> tuple[list[str], list[str]]:
+    """The sentences of both languages, of the rows that have both."""
+    kept = [row for row in rows if row[source].strip() and row[target].strip()]
+    if not kept:
+        raise InputError(f"none of {len(rows)} rows has both {source!r} and {target!r}")
+    return [row[source] for row in kept], [row[target] for row in kept]
+
+
+def _mse(goal: np.ndarray, found: np.ndarray) -> float:
+    if goal.shape != found.shape:
+        raise InputError(
+            f"the teacher gives embeddings {goal.shape} and the student {found.shape}; "
+            "cut both to one width with truncate_dim"
+        )
+    return PERCENT * float(np.square(goal - found, dtype=np.float64).mean())

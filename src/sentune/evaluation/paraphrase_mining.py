@@ -1,0 +1,131 @@
+"""Are the pairs that mean the same found among all pairs?"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import combinations
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sentune.errors import InputError
+from sentune.evaluation import metrics as figures
+from sentune.evaluation.base import SentenceEvaluator
+from sentune.search.paraphrases import paraphrase_mining_embeddings
+from sentune.types import Encoder
+
+Id = TypeVar("Id", bound=Hashable)
+
+
+class ParaphraseMiningEvaluator(SentenceEvaluator):
+    """Average precision and best F1 of paraphrase mining: `average_precision`.
+
+    Args:
+        sentences_map: Id -> sentence.
+        duplicates_list: Pairs of ids that mean the same.
+        duplicates_dict: The same as id -> id -> whether they do.
+        add_transitive_closure: Whether what means the same as the same also means the same.
+        query_chunk_size: As in `paraphrase_mining`.
+        corpus_chunk_size: As in `paraphrase_mining`.
+        max_pairs: As in `paraphrase_mining`.
+        top_k: As in `paraphrase_mining`.
+        show_progress_bar: Of encoding.
+        batch_size: Of encoding.
+        name: Of the data.
+        write_csv: Whether to write `paraphrase_mining_evaluation_{name}_results.csv`.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+    """
+
+    def __init__(
+        self,
+        sentences_map: Mapping[Any, str],
+        duplicates_list: Iterable[tuple[Any, Any]] | None = None,
+        duplicates_dict: Mapping[Any, Mapping[Any, bool]] | None = None,
+        add_transitive_closure: bool = False,
+        query_chunk_size: int = 5000,
+        corpus_chunk_size: int = 100000,
+        max_pairs: int = 500000,
+        top_k: int = 100,
+        show_progress_bar: bool | None = False,
+        batch_size: int = 16,
+        name: str = "",
+        write_csv: bool = True,
+        truncate_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        if len(sentences_map) < 2:
+            raise InputError(f"there is no pair among {len(sentences_map)} sentences; give two")
+        self.ids = list(sentences_map)
+        self.sentences = list(sentences_map.values())
+        self.add_transitive_closure = add_transitive_closure
+        self.query_chunk_size = query_chunk_size
+        self.corpus_chunk_size = corpus_chunk_size
+        self.max_pairs = max_pairs
+        self.top_k = top_k
+        self.show_progress_bar = show_progress_bar
+        self.batch_size = batch_size
+        self.name = name
+        self.write_csv = write_csv
+        self.truncate_dim = truncate_dim
+        self.csv_file = f"paraphrase_mining_evaluation{'_' + name if name else ''}_results.csv"
+        self.primary_metric = "average_precision"
+
+        same = [pair for pair in duplicates_list or () if set(pair) <= sentences_map.keys()]
+        for one, others in (duplicates_dict or {}).items():
+            same += [(one, other) for other, is_same in others.items() if is_same]
+        if add_transitive_closure:
+            same = [pair for group in connected(same) for pair in combinations(group, 2)]
+        self._pairs = self._numbered(same)
+        self.total_num_duplicates = len(self._pairs)
+
+    def _numbered(self, pairs: Iterable[tuple[Any, Any]]) -> np.ndarray:
+        """Each pair of known ids as one number, i · b + j with i < j, each once."""
+        place = {name: row for row, name in enumerate(self.ids)}
+        rows = (sorted((place[a], place[b])) for a, b in pairs if a in place and b in place)
+        numbers = {low * len(self.ids) + high for low, high in rows if low != high}
+        return np.asarray(sorted(numbers), dtype=np.int64)
+
+    def __call__(
+        self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The metrics; arguments as in `SentenceEvaluator`."""
+        found = paraphrase_mining_embeddings(
+            self._encode(model.encode, self.sentences, convert_to_tensor=True),
+            query_chunk_size=self.query_chunk_size,
+            corpus_chunk_size=self.corpus_chunk_size,
+            max_pairs=self.max_pairs,
+            top_k=self.top_k,
+        )
+        scores, low, high = np.asarray(found, dtype=np.float64).T  # rows are exact up to 2^53
+        is_same = np.isin((low * len(self.ids) + high).astype(np.int64), self._pairs)
+        total = self.total_num_duplicates  # of these some may not have been found
+        best = figures.best_f1(scores, is_same, total)
+        row = {
+            "precision": best.precision,
+            "recall": best.recall,
+            "f1": best.f1,
+            "threshold": best.threshold,
+            "average_precision": figures.average_precision(scores, is_same, total),
+        }
+        return self._report(model, row, row, output_path, epoch, steps)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As the base's."""
+        keys = ("add_transitive_closure", "max_pairs", "top_k")
+        return {**{key: getattr(self, key) for key in keys}, **super().get_config_dict()}
+
+
+def connected(pairs: Iterable[tuple[Id, Id]]) -> list[list[Id]]:
+    """The groups that pairs link together, in the order in which they are first met.
+
+    Args:
+        pairs: Two of the same group each.
+    """
+    group_of: dict[Id, list[Id]] = {}
+    for one, other in pairs:
+        groups = [group_of.setdefault(member, [member]) for member in (one, other)]
+        small, large = sorted(groups, key=len)
+        if small is not large:
+            large += small
+            group_of.update(dict.fromkeys(small, large))
+    return list({id(group): group for group in group_of.values()}.values())

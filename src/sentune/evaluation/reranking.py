@@ -1,0 +1,129 @@
+"""Do the relevant ones of a few given documents come first?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sentune.errors import InputError
+from sentune.evaluation import metrics as figures
+from sentune.evaluation.base import SentenceEvaluator
+from sentune.search.semantic import check_sizes
+from sentune.similarity import Similarity, cos_sim
+from sentune.types import Encoder
+
+
+class RerankingEvaluator(SentenceEvaluator):
+    """MAP, MRR and nDCG of ordering each query's own documents: `ndcg@10`.
+
+    Queries without positives or without negatives are left out.
+
+    Args:
+        samples: Dicts with `query`, `positive` and `negative`; the last two are a list of
+            documents, or one document.
+        at_k: How many ranks MRR and nDCG look at; MAP looks at all.
+        name: Of the data.
+        write_csv: Whether to write `RerankingEvaluator_{name}_results_@{at_k}.csv`.
+        similarity_fct: Scores of all pairs.
+        batch_size: Of encoding.
+        show_progress_bar: Of encoding.
+        use_batched_encoding: Whether to encode all texts at once; False goes query by query,
+            which takes less memory and more time.
+        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+        mrr_at_k: Older name of `at_k`.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Mapping[str, Any]] | Mapping[Any, Mapping[str, Any]],
+        at_k: int = 10,
+        name: str = "",
+        write_csv: bool = True,
+        similarity_fct: Similarity = cos_sim,
+        batch_size: int = 64,
+        show_progress_bar: bool | None = False,
+        use_batched_encoding: bool = True,
+        truncate_dim: int | None = None,
+        mrr_at_k: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.at_k = mrr_at_k or at_k
+        check_sizes(at_k=self.at_k)
+        given = list(samples.values()) if isinstance(samples, Mapping) else list(samples)
+        lists = [_with_lists(sample) for sample in given]
+        self.samples = [sample for sample in lists if sample["positive"] and sample["negative"]]
+        if not self.samples:
+            raise InputError(
+                f"none of {len(given)} samples has both a positive and a negative document; "
+                "give at least one that has"
+            )
+        self.name = name
+        self.write_csv = write_csv
+        self.similarity_fct = similarity_fct
+        self.batch_size = batch_size
+        self.show_progress_bar = show_progress_bar
+        self.use_batched_encoding = use_batched_encoding
+        self.truncate_dim = truncate_dim
+        suffix = f"_{name}" if name else ""
+        self.csv_file = f"RerankingEvaluator{suffix}_results_@{self.at_k}.csv"
+        self.primary_metric = f"ndcg@{self.at_k}"
+
+    def __call__(
+        self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """The metrics; arguments as in `SentenceEvaluator`."""
+        figures_of_queries = []
+        for scores, is_relevant in self._scored(model):
+            ranked = is_relevant[np.argsort(-scores, kind="stable")]
+            figures_of_queries.append(
+                (
+                    figures.average_precision(scores, is_relevant),
+                    figures.mrr_at_k(ranked[None], self.at_k),
+                    figures.ndcg_of_scores(scores, is_relevant, self.at_k),
+                )
+            )
+        means = np.mean(figures_of_queries, axis=0)
+        names = ("map", f"mrr@{self.at_k}", f"ndcg@{self.at_k}")
+        metrics = dict(zip(names, means.tolist(), strict=True))
+        row = {name.upper(): value for name, value in metrics.items()}
+        return self._report(model, metrics, row, output_path, epoch, steps)
+
+    def _scored(self, model: Encoder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each query the scores of its documents, and whether they are relevant."""
+        groups = [self.samples] if self.use_batched_encoding else [[s] for s in self.samples]
+        for group in groups:
+            texts = [document for sample in group for document in _documents(sample)]
+            queries = self._encode(
+                model.encode_query, [sample["query"] for sample in group], convert_to_tensor=True
+            )
+            documents = self._encode(model.encode_document, texts, convert_to_tensor=True)
+            parts = documents.split([len(_documents(sample)) for sample in group])
+            for sample, query, part in zip(group, queries, parts, strict=True):
+                scores: Tensor = self.similarity_fct(query, part)
+                is_relevant = np.arange(len(part)) < len(sample["positive"])
+                yield scores.detach().flatten().float().cpu().numpy(), is_relevant
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As the base's."""
+        return {"at_k": self.at_k, **super().get_config_dict()}
+
+
+def _with_lists(sample: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [key for key in ("query", "positive", "negative") if key not in sample]
+    if missing:
+        raise InputError(
+            f"a sample needs the keys query, positive and negative; {', '.join(missing)} missing "
+            f"from one that has {', '.join(sample)}"
+        )
+    lists = {
+        side: [sample[side]] if isinstance(sample[side], str) else list(sample[side])
+        for side in ("positive", "negative")
+    }
+    return {**sample, **lists}
+
+
+def _documents(sample: Mapping[str, Any]) -> list[Any]:
+    return sample["positive"] + sample["negative"]

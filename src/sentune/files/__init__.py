@@ -1,0 +1,1 @@
+"""The file format: how models are kept in folders and on the Hub."""

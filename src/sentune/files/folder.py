@@ -1,0 +1,187 @@
+"""Reading inside one folder: nothing outside it is opened, whatever its files say."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeVar
+
+from sentune.errors import ModelFileError
+from sentune.files.keys import shown
+
+T = TypeVar("T")
+
+# The largest json file is the vocabulary of a bag of words.
+_MOST_JSON_BYTES = 256 * 2**20
+
+
+class ModelFolder:
+    """The folder of a model, or of one of its modules.
+
+    Links may point inside the model's folder; in the Hub's cache also at the blobs of the same
+    repository, where the cache keeps the files.
+
+    Args:
+        path: The folder; it need not exist.
+        inside: Folders that its files may lie in; None for the folder itself.
+    """
+
+    def __init__(self, path: Path, inside: tuple[Path, ...] | None = None) -> None:
+        self.path = path
+        self.inside = _home_of(path) if inside is None else inside
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it is in the Hub's cache."""
+        return len(self.inside) > 1
+
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self.path.is_dir()
+
+    def sub(self, relative: str, named_in: Path) -> ModelFolder:
+        """A folder in this one.
+
+        Args:
+            relative: Its path as a file of the model gives it.
+            named_in: That file, for the error.
+
+        Raises:
+            ModelFileError: If the path leads out of the model's folder.
+        """
+        if _points_down(relative) and _lies_in(self.path / relative, self.inside):
+            return ModelFolder(self.path / relative, self.inside)
+        raise ModelFileError(
+            f"{named_in}: the path {shown(relative)} leads out of the model's folder; "
+            "modules must lie in folders inside it"
+        )
+
+    def file(self, name: str) -> Path | None:
+        """A file of this folder; None if there is none.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            ModelFileError: If it is a link that leads out of the model's folder, or no plain file.
+        """
+        path = self.path / name
+        if not os.path.lexists(path):
+            return None
+        if not _lies_in(path, self.inside):
+            raise ModelFileError(f"{path}: the link leads out of the model's folder; copy the file")
+        if not path.is_file():
+            raise ModelFileError(f"{path} is not a file")
+        return path
+
+    def check_files(self) -> None:
+        """Raise if a file of this folder leads out of it, for readers that open files themselves.
+
+        Raises:
+            ModelFileError: Naming the file.
+        """
+        with os.scandir(self.path) as entries:
+            names = [entry.name for entry in entries if entry.is_symlink() or not entry.is_dir()]
+        for name in names:
+            if not (self.path / name).is_dir():
+                self.file(name)
+
+    def read_json(self, name: str, kind: type[T]) -> T | None:
+        """What a json file of this folder holds; None if there is no such file.
+
+        Args:
+            name: The file's name.
+            kind: `dict` or `list`: what it must hold.
+
+        Raises:
+            ModelFileError: If it cannot be read, is not json, or holds something else.
+        """
+        path = self.file(name)
+        return None if path is None else read_json(path, kind)
+
+    def need_json(self, name: str, kind: type[T]) -> T:
+        """As `read_json`, but the file must be there.
+
+        Args:
+            name: The file's name.
+            kind: `dict` or `list`: what it must hold.
+
+        Raises:
+            ModelFileError: Also if there is no such file.
+        """
+        found = self.read_json(name, kind)
+        if found is None:
+            raise ModelFileError(f"{self.path / name} is missing; the model needs it")
+        return found
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """What a json file holds.
+
+    Args:
+        path: The file.
+        kind: `dict` or `list`: what it must hold.
+
+    Raises:
+        ModelFileError: If it cannot be read, is not json, or holds something else.
+    """
+    try:
+        if path.stat().st_size > _MOST_JSON_BYTES:
+            raise ModelFileError(f"{path} is larger than {_MOST_JSON_BYTES} bytes")
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ModelFileError(
+            f"{path} is not valid json (line {error.lineno}, column {error.colno}: {error.msg}); "
+            "the download or the save may have been cut short"
+        ) from error
+    except RecursionError as error:
+        raise ModelFileError(f"{path}: the json is nested too deeply") from error
+    except (OSError, ValueError, MemoryError) as error:
+        raise ModelFileError(f"{path} could not be read: {error}") from error
+    if not isinstance(content, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise ModelFileError(f"{path} must hold {wanted}, got {shown(content)}")
+    return content
+
+
+def write_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
+    """Write a json file, two spaces deep, the same bytes for the same content.
+
+    Args:
+        path: The file.
+        content: What it is to hold.
+        sort_keys: Whether keys are put in order.
+    """
+    text = json.dumps(content, indent=2, sort_keys=sort_keys)
+    path.write_bytes(f"{text}\n".encode("ascii"))
+
+
+def _home_of(path: Path) -> tuple[Path, ...]:
+    """The real folders that files of the folder may lie in."""
+    home = path.resolve()
+    blobs = home.parent.parent / "blobs"
+    is_snapshot = home.parent.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink()
+    return (home, blobs) if is_snapshot else (home,)
+
+
+def _points_down(relative: Any) -> bool:
+    """Whether a path from a file is relative and never goes up, on any system."""
+    return (
+        isinstance(relative, str)
+        and "\0" not in relative
+        and ".." not in relative.replace("\\", "/").split("/")
+        and not PurePosixPath(relative).is_absolute()
+        and not PureWindowsPath(relative).anchor
+    )
+
+
+def _lies_in(path: Path, folders: tuple[Path, ...]) -> bool:
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name the system refuses
+        return False
+    return any(real.is_relative_to(folder) for folder in folders)

@@ -1,0 +1,121 @@
+"""The modules and settings of a model -> a folder that the most readers understand."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from sentune._version import __version__
+from sentune.errors import SettingError
+from sentune.files import adapters, layout, modules, place
+from sentune.files.card import README
+from sentune.files.folder import write_json
+
+
+def save(
+    modules_: Mapping[str, nn.Module],
+    settings: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    safe_serialization: bool = True,
+    module_kwargs: Mapping[str, list[str]] | None = None,
+    card: str | None = None,
+) -> None:
+    """Write a model into a folder.
+
+    It is written beside the folder first and then moved in file by file, so that a save that fails
+    leaves what was there. Files of a model that was in the folder go, other files stay.
+
+    Args:
+        modules_: Name -> module, in order.
+        settings: `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`.
+        folder: Where to; made if it is not there.
+        safe_serialization: Whether weights go to safetensors; else to pytorch_model.bin.
+        module_kwargs: Module name -> arguments of its forward that a caller may give.
+        card: What README.md is to hold; None to leave what is there.
+
+    Raises:
+        SettingError: If the folder is a file, or a module cannot be saved.
+    """
+    target = Path(folder).expanduser().resolve()
+    if target.exists() and not target.is_dir():
+        raise SettingError(f"a model is saved into a folder, but {target} is a file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    draft.mkdir()
+    try:
+        _write(modules_, settings, draft, safe_serialization, module_kwargs or {})
+        _keep_bases(modules_, draft, target, safe_serialization)
+        if card is not None:
+            (draft / README).write_text(card, encoding="utf-8", newline="")
+        place.move_into(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(
+    modules_: Mapping[str, nn.Module],
+    settings: Mapping[str, Any],
+    root: Path,
+    safe: bool,
+    module_kwargs: Mapping[str, list[str]],
+) -> None:
+    entries = []
+    for position, (name, module) in enumerate(modules_.items()):
+        path = _path_of(modules_, name)
+        (root / path).mkdir(exist_ok=True)
+        written = modules.write(module, root / path, root, safe=safe)
+        entry: dict[str, Any] = {"idx": position, "name": name, "path": path, "type": written}
+        if module_kwargs.get(name):
+            entry["kwargs"] = list(module_kwargs[name])
+        entries.append(entry)
+    write_json(root / layout.MODEL_FILE, _model_config(settings), sort_keys=True)
+    write_json(root / layout.MODULES_FILE, entries)
+
+
+def _path_of(modules_: Mapping[str, nn.Module], name: str) -> str:
+    """A module's folder, seen from that of the model."""
+    position, module = list(modules_).index(name), modules_[name]
+    is_in_root = position == 0 and getattr(module, "save_in_root", False)
+    return "" if is_in_root else f"{position}_{type(module).__name__}"
+
+
+def _keep_bases(modules_: Mapping[str, nn.Module], draft: Path, target: Path, safe: bool) -> None:
+    """Write also the weights below an adapter that would go when the target is replaced."""
+    for name, module in modules_.items():
+        for part in module.modules():
+            if not adapters.is_based_in(part, target):
+                continue
+            if part is not module:
+                raise SettingError(
+                    f"an adapter in module {name!r} is for the encoder in {target}, which this "
+                    "save would replace; save into another folder"
+                )
+            folder = draft / _path_of(modules_, name)
+            adapters.write_base(part.auto_model, folder, safe=safe)
+
+
+def _model_config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    similarity = settings.get("similarity_fn_name")
+    config = {
+        "__version__": {
+            "pytorch": torch.__version__,
+            "sentence_transformers": layout.WRITTEN_AS,
+            "sentune": __version__,
+            "transformers": transformers.__version__,
+        },
+        "default_prompt_name": settings.get("default_prompt_name"),
+        "model_type": "SentenceTransformer",
+        "prompts": dict(settings.get("prompts") or {}),
+        "similarity_fn_name": None if similarity is None else str(similarity),
+    }
+    if settings.get("truncate_dim") is not None:
+        config["truncate_dim"] = settings["truncate_dim"]
+    return config

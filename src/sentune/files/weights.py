@@ -1,0 +1,171 @@
+"""Weights of a module: safetensors first, a pickle only as plain tensors."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sentune.errors import ModelFileError
+from sentune.files.folder import ModelFolder
+from sentune.files.layout import PICKLE, SAFETENSORS
+
+
+def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
+    """The tensors in a folder and the file they are from; None if it holds no weights.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: If the file is damaged, or holds more than tensors.
+    """
+    for name in (SAFETENSORS, PICKLE):
+        if (path := folder.file(name)) is not None:
+            return read_file(path), path
+    return None
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file.
+
+    Args:
+        path: A file of safetensors, or a pickle.
+
+    Raises:
+        ModelFileError: If the file is damaged, or holds more than tensors.
+    """
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def need(folder: ModelFolder) -> tuple[dict[str, Tensor], Path]:
+    """As `read`, but there must be weights.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: Also if there is no file of weights.
+    """
+    found = read(folder)
+    if found is None:
+        raise ModelFileError(f"{folder.path / SAFETENSORS} is missing, and there is no {PICKLE}")
+    return found
+
+
+def count(folder: ModelFolder) -> int:
+    """How many tensors the safetensors files of a folder hold, of which only the heads are read.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: If a file is damaged.
+    """
+    number = 0
+    for path in sorted(folder.path.glob("*.safetensors")):
+        with _damage_named(path), safe_open(path, "pt") as file:
+            number += len(file.keys())
+    return number
+
+
+def check_pickles(folder: ModelFolder) -> None:
+    """Raise if a pickle of weights cannot be read as plain tensors.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: Naming the first such file.
+    """
+    for path in sorted(folder.path.glob("pytorch_model*.bin")):
+        _read_pickle(path)
+
+
+def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a module its tensors, in the module's own precision; a module on "meta" gets storage.
+
+    Args:
+        module: The module.
+        tensors: Name -> tensor.
+        path: The file they are from, for the error.
+
+    Raises:
+        ModelFileError: If a tensor is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    who = type(module).__name__
+    if missing := sorted(own.keys() - tensors.keys()):
+        raise ModelFileError(f"{path}: {who} needs the tensors {missing}, which are not in it")
+    if unknown := sorted(tensors.keys() - own.keys()):
+        raise ModelFileError(f"{path} holds tensors that {who} does not have: {unknown}")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise ModelFileError(
+                f"{path}: {name!r} has shape {tuple(tensor.shape)}, but the settings of {who} "
+                f"beside it ask for {tuple(own[name].shape)}"
+            )
+    cast = {name: tensor.to(own[name].dtype) for name, tensor in tensors.items()}
+    module.load_state_dict(cast, assign=True)
+
+
+def write(tensors: Mapping[str, Tensor], folder: Path, *, safe: bool) -> None:
+    """Write tensors into a folder.
+
+    Args:
+        tensors: Name -> tensor, on any device.
+        folder: Where to.
+        safe: Whether as safetensors; else as a pickle.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if not safe:
+        torch.save(plain, folder / PICKLE)
+        return
+    seen: set[int] = set()
+    for name, tensor in plain.items():
+        place = tensor.untyped_storage().data_ptr()
+        if place in seen:  # two names for one memory, which safetensors does not keep
+            plain[name] = tensor.clone()
+        seen.add(place)
+    save_file(plain, folder / SAFETENSORS, metadata={"format": "pt"})
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with _damage_named(path):
+        return load_file(path)
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        # Torch's own text advises to open the file unsafely; all that counts of it is the name.
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it asks for {asked[1]}" if asked else "it is damaged"
+        raise ModelFileError(
+            f"{path} could not be read as plain tensors: {why}. A file of weights that holds more "
+            "could run code when opened, which is never allowed; ask for safetensors instead"
+        ) from error
+    is_plain = isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_plain:
+        raise ModelFileError(f"{path} must hold tensors by name, got {type(content).__name__}")
+    return dict(content)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} is damaged ({error}); download or save the model again"
+        ) from error

@@ -1,0 +1,260 @@
+"""The contract of a loss: columns of features in, one number (or several named ones) out.
+
+    forward(features, labels) = compute(embed(features), labels, **context(features))
+
+`embed` runs the model and nothing else does. `compute` is the mathematics, pure over embeddings.
+`context` is for the few losses that need more of a batch than its embeddings, as what a second
+model says of it. A loss that wraps another (Matryoshka, adaptive layers) asks the inner loss for
+its embeddings and its context and calls the inner `compute`, as often as it likes: wrappers nest
+in any order, and mini-batches, guides and gathering go with them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from sentune.data.forms import LABELS, Wanted
+from sentune.errors import InputError, SettingError
+from sentune.losses.columns import Embedder
+from sentune.types import EmbeddingModel, Features
+
+# Several named parts are summed for the gradient and logged one by one.
+LossValue: TypeAlias = "Tensor | dict[str, Tensor]"
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class Loss(nn.Module):
+    """A training objective over the embeddings of a model.
+
+    To write one, define `compute(columns, labels)` and list the columns that it wants.
+
+    Args:
+        model: Maps features to features with `sentence_embedding (b, d)`.
+        mini_batch_size: Rows per forward pass of the model; None for the whole batch at once.
+            Smaller values need less memory and give the same loss and gradient.
+        loss: The inner loss, if this one wraps another.
+
+    Attributes:
+        inputs: The columns it wants, for people.
+        min_columns: Fewest columns.
+        max_columns: Most columns; None for any number.
+        label_kind: What it reads from the labels, in the words of `sentune.data.forms`.
+        is_label_optional: Whether it can do without labels.
+        is_computed_in_full: Whether autocast is off in `compute`.
+        option_names: Settings that a model card shows.
+
+    Raises:
+        SettingError: If `mini_batch_size` is not a positive number, or the inner loss is none of
+            sentune's, or of another model.
+    """
+
+    inputs: str = "any columns"
+    min_columns: int = 1
+    max_columns: int | None = None
+    label_kind: Wanted = "none"
+    is_label_optional: bool = False
+    is_computed_in_full: bool = True
+    option_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        *,
+        mini_batch_size: int | None = None,
+        loss: Loss | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        if loss is not None:
+            self._wrap(loss)
+        self.mini_batch_size = at_least_one("mini_batch_size", mini_batch_size)
+        self.mini_batch_num_tokens: int | None = None
+        self.show_progress_bar = False
+
+    def forward(
+        self, sentence_features: Iterable[Features], labels: Tensor | None = None
+    ) -> LossValue:
+        """The loss of a batch.
+
+        Args:
+            sentence_features: One dict of tokenised text per column, ragged or padded.
+            labels: What the loss's table of inputs says; None where it needs none.
+        """
+        features = list(sentence_features)
+        columns = self.embed(features)
+        context = self.context(features)
+        if not self.is_computed_in_full:
+            return self.compute(columns, labels, **context)
+        # Autocast would round products to half precision.
+        with torch.autocast(columns[0].device.type, enabled=False):
+            return self.compute(columns, labels, **context)
+
+    def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
+        """The embeddings that `compute` works on, one `(b, d)` per column.
+
+        Args:
+            features: One dict per column.
+            embedder: How a wrapper around this loss wants the model run; None for its own way.
+        """
+        run = embedder or self.embedder()
+        return run(self.model, features) if self.loss is None else self.loss.embed(features, run)
+
+    def set_mini_batches(self, num_tokens: int | None, show_progress_bar: bool) -> None:
+        """Bound a mini-batch by its tokens in place of its rows, and show how they go by.
+
+        Args:
+            num_tokens: Most tokens per forward pass; None to count rows.
+            show_progress_bar: Whether to draw one over the mini-batches.
+        """
+        self.mini_batch_num_tokens = at_least_one("mini_batch_num_tokens", num_tokens)
+        self.show_progress_bar = show_progress_bar
+
+    def embedder(self) -> Embedder:
+        """How this loss runs the model: a wrapper as the inner loss does, unless told otherwise."""
+        if self.loss is not None and self.mini_batch_size is None:
+            return self.loss.embedder()
+        return Embedder(self.mini_batch_size, self.mini_batch_num_tokens, self.show_progress_bar)
+
+    def context(self, features: Sequence[Features]) -> dict[str, Any]:
+        """Keyword arguments for `compute` that come from the features and not from embeddings."""
+        return {} if self.loss is None else self.loss.context(features)
+
+    def compute(
+        self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
+    ) -> LossValue:
+        """The loss of embeddings.
+
+        Args:
+            columns: One `(b, d)` per column.
+            labels: What the loss's table of inputs says.
+            *args: None; here so that a loss may name what it takes of the context.
+            **context: What `context` gave for this batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define compute(columns, labels)")
+
+    def compute_loss_from_embeddings(
+        self, embeddings: Sequence[Tensor], labels: Tensor | None = None
+    ) -> LossValue:
+        """As `compute`, under the name that other libraries call."""
+        return self.compute(embeddings, labels)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of this loss, readable and JSON-able, for the model card."""
+        names = [*self.option_names]
+        names += [name for name in ("mini_batch_size", "mini_batch_num_tokens") if self._has(name)]
+        return {name: describe(getattr(self, name)) for name in names}
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As `settings`, under the name that other libraries call."""
+        return self.settings()
+
+    def take(self, columns: Sequence[Tensor]) -> list[Tensor]:
+        """The columns in full precision.
+
+        Args:
+            columns: One `(b, d)` per column.
+
+        Raises:
+            InputError: If there are not as many columns as this loss wants, or not as many rows
+                in each.
+        """
+        most = float("inf") if self.max_columns is None else self.max_columns
+        if not self.min_columns <= len(columns) <= most:
+            raise InputError(
+                f"{type(self).__name__} wants {self.inputs}, got "
+                f"{len(columns)} column{'' if len(columns) == 1 else 's'}; "
+                "give it one input column for each, in this order"
+            )
+        rows = [len(column) for column in columns]
+        if len(set(rows)) > 1:
+            raise InputError(f"all columns must have as many rows, got {rows}")
+        return [full_precision(column) for column in columns]
+
+    def row_labels(self, labels: Tensor | None, like: Tensor) -> Tensor:
+        """The labels as `(b,)`, on the device of `like (b, d)`.
+
+        Raises:
+            InputError: If there is not one label per row.
+        """
+        if labels is None or labels.numel() != len(like):
+            got = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
+            raise InputError(
+                f"{type(self).__name__} wants {LABELS[self.label_kind]}, one for each of the "
+                f"{len(like)} rows; got {got}"
+            )
+        return labels.reshape(-1).to(like.device)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print(loss)`."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+
+    def _wrap(self, loss: Any) -> None:
+        """Be the inner loss to whoever asks about columns and labels."""
+        if not isinstance(loss, Loss):
+            raise SettingError(
+                f"{type(self).__name__} wraps a sentune.losses.Loss, got {type(loss).__name__}; "
+                "make your loss a subclass of it with compute(columns, labels)"
+            )
+        if loss.model is not self.model:
+            raise SettingError(f"{type(self).__name__} and its inner loss have different models")
+        self.inputs, self.label_kind = loss.inputs, loss.label_kind
+        self.min_columns, self.max_columns = loss.min_columns, loss.max_columns
+        self.is_label_optional = loss.is_label_optional
+        self.is_computed_in_full = loss.is_computed_in_full
+
+    def _has(self, name: str) -> bool:
+        return name not in self.option_names and getattr(self, name) is not None
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """Half-precision tensors as float32, others as they are."""
+    return tensor.float() if tensor.dtype in _HALF else tensor
+
+
+def embedding_width(model: Any) -> int | None:
+    """The width of the model's embeddings; None if it does not say."""
+    ask = getattr(model, "get_embedding_dimension", None)
+    return ask() if callable(ask) else None
+
+
+def at_least_one(name: str, value: int | None) -> int | None:
+    """The value, after checking that it is None or a positive number.
+
+    Raises:
+        SettingError: If it is not.
+    """
+    if value is not None and value < 1:
+        raise SettingError(f"{name} must be at least 1, got {value}; use None for no limit")
+    return value
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """The value, after checking that it is one of those allowed.
+
+    Raises:
+        SettingError: If it is not.
+    """
+    if value not in allowed:
+        raise SettingError(f"{name} must be one of {list(allowed)}, got {value!r}")
+    return value
+
+
+def describe(value: Any) -> Any:
+    """A setting as a model card shows it: functions and modules by name, the rest as it is."""
+    if isinstance(value, functools.partial):
+        options = ", ".join(f"{key}={option!r}" for key, option in value.keywords.items())
+        return f"{describe(value.func)}({options})"
+    if isinstance(value, Loss):
+        return type(value).__name__
+    if isinstance(value, nn.Module):
+        return f"{type(value).__module__}.{type(value).__qualname__}"
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return value

@@ -1,0 +1,77 @@
+"""A second model that looks at the same texts: its embeddings of the columns of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sentune.errors import InputError, SettingError
+from sentune.losses.columns import Embedder, as_ragged
+from sentune.text import batching
+from sentune.types import Features
+
+
+def guide_embeddings(
+    guide: Any, model: Any, columns: Sequence[Features], embedder: Embedder
+) -> list[Tensor]:
+    """The guide's embeddings `(b, d)` of each column, without gradient.
+
+    Args:
+        guide: The model that is asked.
+        model: The model whose tokens the features are.
+        columns: n columns of features.
+        embedder: How the guide is run.
+    """
+    if needs_own_tokens(guide, model):
+        columns = [_tokens(guide, texts(model, features)) for features in columns]
+    device = getattr(guide, "device", None)
+    if device is not None:
+        columns = [batching.to_device(features, device) for features in columns]
+    with torch.no_grad():
+        return embedder(guide, columns)
+
+
+def needs_own_tokens(guide: Any, model: Any) -> bool:
+    """Whether the guide reads other tokens than the model, or fewer of them.
+
+    Raises:
+        SettingError: If only one of the two has a tokenizer, so that nobody can tell.
+    """
+    tokenizers = [getattr(one, "tokenizer", None) for one in (guide, model)]
+    if tokenizers == [None, None]:
+        return False
+    if None in tokenizers:
+        raise SettingError("both the model and its guide need a tokenizer, or neither")
+    if tokenizers[0] is not tokenizers[1] and _vocabulary(guide) != _vocabulary(model):
+        return True
+    limits = [getattr(one, "max_seq_length", None) for one in (guide, model)]
+    guide_limit, model_limit = (float("inf") if limit is None else limit for limit in limits)
+    return guide_limit < model_limit
+
+
+def texts(model: Any, features: Features) -> list[str]:
+    """The texts of a column of tokens, as far as the model's tokenizer can tell.
+
+    Raises:
+        InputError: If the features are no tokens of text.
+    """
+    ragged = as_ragged(features)
+    if not batching.is_ragged(ragged):
+        raise InputError(
+            f"a guide with another tokenizer needs text, got features {sorted(features)}"
+        )
+    rows = [ids.tolist() for ids in ragged["input_ids"].split(ragged["lengths"])]
+    tokenizer = model.tokenizer
+    decode = getattr(tokenizer, "batch_decode", None) or tokenizer.decode_batch
+    return decode(rows, skip_special_tokens=True)
+
+
+def _vocabulary(model: Any) -> Any:
+    return model.tokenizer.get_vocab()
+
+
+def _tokens(guide: Any, texts: list[str]) -> Features:
+    return (getattr(guide, "read", None) or guide.tokenize)(texts)

@@ -1,0 +1,255 @@
+"""Single texts with a class: triplets mined among the rows of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sentune.losses.base import Loss, full_precision
+from sentune.similarity import cos_sim
+from sentune.types import EmbeddingModel
+
+AllDistances = Callable[[Tensor], Tensor]
+
+
+class BatchHardTripletLossDistanceFunction:
+    """Distances of all rows of `(b, d)` to each other, `(b, b)`, for the losses of this file."""
+
+    @staticmethod
+    def cosine_distance(embeddings: Tensor) -> Tensor:
+        """1 - cosine, in [0, 2].
+
+        Args:
+            embeddings: `(b, d)`.
+        """
+        return 1 - cos_sim(embeddings, embeddings)
+
+    @staticmethod
+    def euclidean_distance(embeddings: Tensor, squared: bool = False) -> Tensor:
+        """Euclidean distance, exactly 0 between equal rows.
+
+        Args:
+            embeddings: `(b, d)`.
+            squared: Whether its square is taken.
+        """
+        rows = full_precision(embeddings)
+        # Not by |x|² - 2xy + |y|²: near rows would lose their distance to rounding.
+        distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        return distance.square() if squared else distance
+
+    eucledian_distance = euclidean_distance
+
+
+class BatchAllTripletLoss(Loss):
+    """Every triplet of the batch: all positives of an anchor against all its negatives.
+
+        loss = mean of the l_apn > 0,  l_apn = relu( d(a, p) - d(a, n) + margin )
+
+    for all a, p of the same class (a ≠ p) and n of another one.
+
+    Inputs:
+        | columns  | labels                                     |
+        |----------|--------------------------------------------|
+        | sentence | class number; several rows of each class |
+
+    Args:
+        model: The model to train.
+        distance_metric: Maps `(b, d)` to `(b, b)` distances.
+        margin: In units of the distance.
+        mini_batch_size: Rows per forward pass; None for the whole batch.
+
+    Source:
+        Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
+    """
+
+    inputs = "1 column (sentence)"
+    min_columns = max_columns = 1
+    label_kind = "class"
+    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
+        margin: float = 5,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        self.distance_metric = distance_metric
+        self.margin = margin
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` with `(b,)` class numbers."""
+        (rows,) = self.take(columns)
+        distance = self.distance_metric(rows)
+        positive, negative = _partners(self.row_labels(labels, rows))
+        anchors, partners = positive.nonzero(as_tuple=True)  # (P,) pairs of one class
+        closer = distance[anchors, partners][:, None] - distance[anchors]  # (P, b)
+        losses = (closer + self.margin).relu() * negative[anchors]
+        return losses.sum() / (losses > 1e-16).sum().clamp(min=1)
+
+
+class BatchHardTripletLoss(Loss):
+    """For each anchor the furthest text of its class against the closest of another class.
+
+        loss = mean_a relu( max_p d(a, p) - min_n d(a, n) + margin )
+
+    Inputs:
+        | columns  | labels                                     |
+        |----------|--------------------------------------------|
+        | sentence | class number; several rows of each class |
+
+    Args:
+        model: The model to train.
+        distance_metric: Maps `(b, d)` to `(b, b)` distances.
+        margin: In units of the distance.
+        mini_batch_size: Rows per forward pass; None for the whole batch.
+
+    Source:
+        Hermans et al. 2017, equation 5, https://arxiv.org/abs/1703.07737. An anchor alone in its
+        class counts as its own positive; one without negatives has the furthest row for one.
+    """
+
+    inputs = "1 column (sentence)"
+    min_columns = max_columns = 1
+    label_kind = "class"
+    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
+        margin: float = 5,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        self.distance_metric = distance_metric
+        self.margin = margin
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` with `(b,)` class numbers."""
+        (rows,) = self.take(columns)
+        closer = _hardest(self.distance_metric(rows), self.row_labels(labels, rows))
+        return (closer + self.margin).relu().mean()
+
+
+class BatchHardSoftMarginTripletLoss(Loss):
+    """As `BatchHardTripletLoss`, with a soft margin: there is nothing to tune.
+
+        loss = mean_a log( 1 + exp( max_p d(a, p) - min_n d(a, n) ) )
+
+    Inputs:
+        | columns  | labels                                     |
+        |----------|--------------------------------------------|
+        | sentence | class number; several rows of each class |
+
+    Args:
+        model: The model to train.
+        distance_metric: Maps `(b, d)` to `(b, b)` distances.
+        mini_batch_size: Rows per forward pass; None for the whole batch.
+
+    Source:
+        Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
+    """
+
+    inputs = "1 column (sentence)"
+    min_columns = max_columns = 1
+    label_kind = "class"
+    option_names: ClassVar[tuple[str, ...]] = ("distance_metric",)
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        self.distance_metric = distance_metric
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` with `(b,)` class numbers."""
+        (rows,) = self.take(columns)
+        closer = _hardest(self.distance_metric(rows), self.row_labels(labels, rows))
+        return torch.nn.functional.softplus(closer).mean()
+
+
+class BatchSemiHardTripletLoss(Loss):
+    """For each pair of a class the closest negative that is further than the positive.
+
+        loss = mean_{a, p} relu( d(a, p) - d(a, n_ap) + margin )
+
+    with n_ap the closest negative strictly further from a than p is, or the furthest negative
+    where none is.
+
+    Inputs:
+        | columns  | labels                                     |
+        |----------|--------------------------------------------|
+        | sentence | class number; several rows of each class |
+
+    Args:
+        model: The model to train.
+        distance_metric: Maps `(b, d)` to `(b, b)` distances.
+        margin: In units of the distance.
+        mini_batch_size: Rows per forward pass; None for the whole batch.
+
+    Source:
+        Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
+    """
+
+    inputs = "1 column (sentence)"
+    min_columns = max_columns = 1
+    label_kind = "class"
+    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
+        margin: float = 5,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        self.distance_metric = distance_metric
+        self.margin = margin
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` with `(b,)` class numbers."""
+        (rows,) = self.take(columns)
+        distance = self.distance_metric(rows)
+        positive, negative = _partners(self.row_labels(labels, rows))
+        closer = distance - _semi_hard(distance, negative)  # (b, b), of which the positives count
+        losses = (closer + self.margin).relu() * positive
+        return losses.sum() / positive.sum().clamp(min=1)
+
+
+def _partners(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows are positives, and which negatives, of each row: two masks `(b, b)`."""
+    is_same = labels[:, None] == labels
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return is_same & ~itself, ~is_same
+
+
+def _hardest(distance: Tensor, labels: Tensor) -> Tensor:
+    """Of each row, the furthest positive less the closest negative, `(b,)`."""
+    positive, negative = _partners(labels)
+    furthest = distance.masked_fill(~positive, 0.0).amax(dim=1)
+    closest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
+    return furthest - torch.where(negative.any(dim=1), closest, distance.amax(dim=1))
+
+
+def _semi_hard(distance: Tensor, negative: Tensor) -> Tensor:
+    """For row a and row p, the distance of a to its negative just beyond p, `(b, b)`."""
+    far = distance.detach()
+    # Negatives of each anchor from near to far; the rest of the row, at infinity, behind them.
+    ascending, order = far.masked_fill(~negative, torch.inf).sort(dim=1, stable=True)
+    count = negative.sum(dim=1, keepdim=True)
+    place = torch.searchsorted(ascending, far, right=True)
+    place = torch.minimum(place, (count - 1).clamp(min=0))  # none beyond: the furthest
+    return torch.where(count > 0, distance.gather(1, order.gather(1, place)), 0.0)

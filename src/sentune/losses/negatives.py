@@ -1,0 +1,269 @@
+"""In-batch negatives, looked through first: by a guide, or for the hardest one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sentune.distributed import gather_rows
+from sentune.errors import InputError, SettingError
+from sentune.losses.base import Loss, full_precision, one_of
+from sentune.losses.columns import by_rows
+from sentune.losses.guide import guide_embeddings, needs_own_tokens
+from sentune.types import EmbeddingModel, Features
+
+# A matrix product rounds a similarity by where it stands in the matrix: scores of the guide that
+# differ by less than this are the same score.
+_TIE = 1e-6
+
+
+class GISTEmbedLoss(Loss):
+    """InfoNCE without the negatives that a guide model takes for positives.
+
+    With cosines s of the model and g of the guide, T the temperature, and C(i) the candidates of
+    row i - all positives p_j, other anchors a_j, other positives of p_i, all explicit negatives -
+    less those that the guide scores above the row's own pair, g(., .) > g(a_i, p_i) - margin:
+
+        loss = mean_i [ logsumexp_{c in C(i)} s_c / T - s(a_i, p_i) / T ]
+
+    Inputs:
+        | columns                              | labels |
+        |--------------------------------------|--------|
+        | anchor, positive                     | none   |
+        | anchor, positive, negative_1, ... _k | none   |
+
+    Args:
+        model: The model to train.
+        guide: A trained model; it is not changed. Texts are read anew for it where its tokens
+            differ from the model's.
+        temperature: T, > 0.
+        margin_strategy: "absolute": the margin is a cosine. "relative": a share of g(a_i, p_i).
+        margin: How far below the row's own pair a candidate is already left out.
+        contrast_anchors: Whether other anchors are candidates.
+        contrast_positives: Whether the positive has to differ from other positives.
+        gather_across_devices: Whether the texts of all processes are candidates, anchors too.
+        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time; None
+            for the whole batch.
+
+    Raises:
+        SettingError: If an option is out of range, or one of the models has no tokenizer.
+
+    Source:
+        Solatorio 2024, equations 1 to 5, https://arxiv.org/abs/2402.16829. Margins: NV-Retriever,
+        section 4, https://arxiv.org/abs/2407.15831.
+    """
+
+    inputs = "2 or more columns (anchor, positive, negative_1, ...)"
+    min_columns = 2
+    option_names: ClassVar[tuple[str, ...]] = (
+        "guide",
+        "temperature",
+        "margin_strategy",
+        "margin",
+        "contrast_anchors",
+        "contrast_positives",
+        "gather_across_devices",
+    )
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        guide: Any,
+        temperature: float = 0.01,
+        margin_strategy: Literal["absolute", "relative"] = "absolute",
+        margin: float = 0.0,
+        contrast_anchors: bool = True,
+        contrast_positives: bool = True,
+        gather_across_devices: bool = False,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        if not temperature > 0:
+            raise SettingError(f"temperature must be > 0, got {temperature}")
+        needs_own_tokens(guide, model)  # raises if that cannot be told
+        # In a tuple, so that the guide is no part of this module: not trained, saved or put in
+        # training mode with it.
+        self._guide = (guide,)
+        self.temperature = temperature
+        self.margin_strategy = one_of("margin_strategy", margin_strategy, ("absolute", "relative"))
+        self.margin = margin
+        self.contrast_anchors = contrast_anchors
+        self.contrast_positives = contrast_positives
+        self.gather_across_devices = gather_across_devices
+
+    @property
+    def guide(self) -> Any:
+        """The guide model."""
+        return self._guide[0]
+
+    def context(self, features: Sequence[Features]) -> dict[str, Any]:
+        """The guide's embeddings of the columns."""
+        embedded = guide_embeddings(self.guide, self.model, features, self.embedder())
+        return {"guide": embedded}
+
+    def compute(
+        self,
+        columns: Sequence[Tensor],
+        labels: Tensor | None = None,
+        guide: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """The loss of `(b, d)` columns with the guide's `(b, d')` columns of the same texts."""
+        model_rows = [F.normalize(column, dim=-1) for column in self.take(columns)]
+        if guide is None or [len(rows) for rows in guide] != [len(rows) for rows in model_rows]:
+            raise InputError(f"{type(self).__name__} wants the guide's embedding of every text")
+        b, device = len(model_rows[0]), model_rows[0].device
+        guide_rows = [F.normalize(full_precision(rows.to(device)), dim=-1) for rows in guide]
+        start = 0
+        if self.gather_across_devices:
+            model_rows, start = gather_rows(model_rows)
+            guide_rows, _ = gather_rows(guide_rows)
+        rows = torch.arange(start, start + b, device=device)
+
+        def row_losses(some: Tensor) -> Tensor:
+            return self._row_losses(some, model_rows, guide_rows)
+
+        return by_rows(row_losses, rows, self.mini_batch_size).mean()
+
+    def _row_losses(self, rows: Tensor, model: list[Tensor], guide: list[Tensor]) -> Tensor:
+        """Loss of each of the rows `(c,)`, numbered among those of all processes."""
+        own = rows[:, None]
+        guide_scores = self._scores(rows, guide)
+        threshold = self._threshold(guide_scores[0].gather(1, own))
+        model_scores = self._scores(rows, model)
+        partner = model_scores[0].gather(1, own) / self.temperature
+        parts = [
+            scores.masked_fill(seen > threshold + _TIE, -torch.inf)
+            for scores, seen in zip(model_scores, guide_scores, strict=True)
+        ]
+        logits = torch.cat(parts, dim=1) / self.temperature
+        # The pair itself is a candidate whatever the margin.
+        logits = logits.scatter(1, own, partner)
+        return logits.logsumexp(dim=1) - partner.squeeze(1)
+
+    def _scores(self, rows: Tensor, columns: list[Tensor]) -> list[Tensor]:
+        """Cosines of the rows to their candidates, `(c, N)` each, the positives first."""
+        anchors, positives, *negatives = columns
+        some = anchors[rows]
+        scores = [some @ positives.T]
+        if self.contrast_anchors:
+            scores.append(some @ anchors.T)
+        if self.contrast_positives:
+            scores.append(positives[rows] @ positives.T)
+        return scores + [some @ negative.T for negative in negatives]
+
+    def _threshold(self, pair: Tensor) -> Tensor:
+        """The guide's score above which a candidate is left out, `(c, 1)`."""
+        return pair - self.margin * (pair.abs() if self.margin_strategy == "relative" else 1)
+
+
+class CachedGISTEmbedLoss(GISTEmbedLoss):
+    """`GISTEmbedLoss` with `mini_batch_size` set: large batches, little memory.
+
+    Args:
+        model: The model to train.
+        guide: As there.
+        temperature: As there.
+        mini_batch_size: Rows per forward pass.
+        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
+        show_progress_bar: Whether to draw one over the mini-batches.
+        margin_strategy: As there.
+        margin: As there.
+        contrast_anchors: As there.
+        contrast_positives: As there.
+        gather_across_devices: As there.
+    """
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        guide: Any,
+        temperature: float = 0.01,
+        mini_batch_size: int = 32,
+        mini_batch_num_tokens: int | None = None,
+        show_progress_bar: bool = False,
+        margin_strategy: Literal["absolute", "relative"] = "absolute",
+        margin: float = 0.0,
+        contrast_anchors: bool = True,
+        contrast_positives: bool = True,
+        gather_across_devices: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            guide,
+            temperature,
+            margin_strategy,
+            margin,
+            contrast_anchors,
+            contrast_positives,
+            gather_across_devices,
+            mini_batch_size=mini_batch_size,
+        )
+        self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
+
+
+class MegaBatchMarginLoss(Loss):
+    """Each anchor close to its positive, and not close to the hardest other positive of the batch.
+
+        loss = mean_i [ relu(m_pos - cos(a_i, p_i)) + relu(max_{j != i} cos(a_i, p_j) - m_neg) ]
+
+    The larger the batch, the harder the negative: best with hundreds of rows.
+
+    Inputs:
+        | columns          | labels |
+        |------------------|--------|
+        | anchor, positive | none   |
+
+    Args:
+        model: The model to train.
+        positive_margin: m_pos, a cosine.
+        negative_margin: m_neg, a cosine.
+        use_mini_batched_version: Whether `mini_batch_size` is followed; else the whole batch runs
+            at once.
+        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time.
+        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
+        show_progress_bar: Whether to draw one over the mini-batches.
+
+    Source:
+        Wieting and Gimpel 2018, section 4, https://www.aclweb.org/anthology/P18-1042.pdf.
+    """
+
+    inputs = "2 columns (anchor, positive)"
+    min_columns = max_columns = 2
+    option_names: ClassVar[tuple[str, ...]] = ("positive_margin", "negative_margin")
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        positive_margin: float = 0.8,
+        negative_margin: float = 0.3,
+        use_mini_batched_version: bool = True,
+        mini_batch_size: int = 50,
+        mini_batch_num_tokens: int | None = None,
+        show_progress_bar: bool = False,
+    ) -> None:
+        super().__init__(
+            model, mini_batch_size=mini_batch_size if use_mini_batched_version else None
+        )
+        if use_mini_batched_version:
+            self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
+        self.positive_margin = positive_margin
+        self.negative_margin = negative_margin
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` anchors and positives."""
+        anchors, positives = (F.normalize(column, dim=-1) for column in self.take(columns))
+
+        def row_losses(rows: Tensor) -> Tensor:
+            scores = anchors[rows] @ positives.T  # (c, b)
+            own = scores.gather(1, rows[:, None]).squeeze(1)
+            others = scores.scatter(1, rows[:, None], -torch.inf)
+            hardest = others.amax(dim=1)
+            return (self.positive_margin - own).relu() + (hardest - self.negative_margin).relu()
+
+        rows = torch.arange(len(anchors), device=anchors.device)
+        return by_rows(row_losses, rows, self.mini_batch_size).mean()

@@ -1,0 +1,142 @@
+"""A loss around another loss: the same objective at several widths.
+
+It never runs the model itself: the inner loss embeds the batch once, and its `compute` is called
+on what is made of the embeddings. So wrappers nest in any order, over mini-batches, guides and
+gathering alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sentune.errors import SettingError, warn
+from sentune.losses.base import Loss, LossValue, embedding_width, full_precision
+from sentune.types import EmbeddingModel
+
+
+class MatryoshkaLoss(Loss):
+    """The inner loss at several widths, so that embeddings may be cut to fewer dimensions.
+
+        loss = sum_d weight_d · inner( the first d numbers of each embedding, at length 1 )
+
+    Inputs:
+        | columns               | labels                                                         |
+        |-----------------------|----------------------------------------------------------------|
+        | as for the inner loss | as there; teacher embeddings of the full width are cut as well |
+
+    Args:
+        model: The model to train, which is that of the inner loss.
+        loss: The inner loss.
+        matryoshka_dims: Widths, in any order; the full one should be among them.
+        matryoshka_weights: A weight for each; None for 1.
+        n_dims_per_step: How many of them, drawn anew, are used in a step; -1 for all.
+        mini_batch_size: Rows per forward pass; None for what the inner loss says.
+
+    Raises:
+        SettingError: If a width is not between 1 and the model's, if there are not as many weights
+            as widths, or if the inner loss is none of sentune's or of another model.
+
+    Source:
+        Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
+    """
+
+    option_names: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "matryoshka_dims",
+        "matryoshka_weights",
+        "n_dims_per_step",
+    )
+    loss: Loss
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        loss: Loss,
+        matryoshka_dims: Sequence[int],
+        matryoshka_weights: Sequence[float] | None = None,
+        n_dims_per_step: int = -1,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, loss=loss, mini_batch_size=mini_batch_size)
+        weights = [1] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights
+        _check_widths(matryoshka_dims, weights, embedding_width(model))
+        by_width = sorted(zip(matryoshka_dims, weights, strict=True), key=lambda one: -one[0])
+        self.matryoshka_dims = tuple(width for width, _ in by_width)
+        self.matryoshka_weights = tuple(weight for _, weight in by_width)
+        self.n_dims_per_step = n_dims_per_step
+
+    def compute(
+        self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
+    ) -> LossValue:
+        """The weighted sum of the inner loss over the widths."""
+        parts = []
+        for place in drawn(len(self.matryoshka_dims), self.n_dims_per_step):
+            width, weight = self.matryoshka_dims[place], self.matryoshka_weights[place]
+            cut = [_cut(column, width) for column in columns]
+            targets = _cut_targets(labels, columns[0].shape[-1], width)
+            parts.append((weight, self.loss.compute(cut, targets, *args, **context)))
+        return weighted_sum(parts)
+
+
+def weighted_sum(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
+    """The sum of weight · value; of losses with named parts, name by name.
+
+    Args:
+        parts: At least one weight and value.
+    """
+    total: dict[str, Tensor] = {}
+    for weight, value in parts:
+        named = value if isinstance(value, dict) else {"": value}
+        for name, part in named.items():
+            total[name] = total[name] + weight * part if name in total else weight * part
+    return total[""] if "" in total else total
+
+
+def drawn(count: int, wanted: int, *, in_order: bool = True) -> list[int]:
+    """Numbers 0 ... count - 1, or some of them at random.
+
+    Args:
+        count: How many there are.
+        wanted: How many are drawn; if not between 1 and `count`, all are taken.
+        in_order: Whether they come in ascending order, or as they were drawn.
+    """
+    if not 0 < wanted < count:
+        return list(range(count))
+    numbers = random.sample(range(count), wanted)
+    return sorted(numbers) if in_order else numbers
+
+
+def _cut(column: Tensor, width: int) -> Tensor:
+    if width > column.shape[-1]:
+        raise SettingError(
+            f"matryoshka_dims has {width}, the embeddings have only {column.shape[-1]} dimensions"
+        )
+    return F.normalize(full_precision(column)[..., :width], dim=-1)
+
+
+def _cut_targets(labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
+    """Labels that are embeddings as wide as the model's, cut like them; others as they are."""
+    if isinstance(labels, Tensor) and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
+        return labels[..., :width]
+    return labels
+
+
+def _check_widths(widths: Sequence[int], weights: Sequence[float], full: int | None) -> None:
+    if not widths or any(width < 1 or width > (full or width) for width in widths):
+        raise SettingError(
+            f"matryoshka_dims must be numbers from 1 to {full or 'the width of the model'}, "
+            f"got {list(widths)}"
+        )
+    if len(weights) != len(widths):
+        raise SettingError(f"{len(widths)} matryoshka_dims, but {len(weights)} matryoshka_weights")
+    if full is not None and full not in widths:
+        warn(
+            f"the model's full width {full} is not among matryoshka_dims={list(widths)}: its "
+            "embeddings would be trained only where they are cut. Add it unless you always cut"
+        )

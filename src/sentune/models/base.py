@@ -1,0 +1,95 @@
+"""The contract of a module: features in, new features out, settings that rebuild it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import nn
+
+from sentune.text import batching
+from sentune.types import Features, Text
+
+
+class Module(nn.Module):
+    """One step on the way from tokens to an embedding.
+
+    A model is a sequence of modules. A module reads some keys of the features, and returns a new
+    dict with its own keys added; the dict it was given stays as it was.
+
+    Attributes:
+        config_file_name: Name of the file its settings are kept in.
+        save_in_root: Whether it is saved in the model's own folder when it comes first.
+        forward_kwargs: Names of the keyword arguments that `forward` takes besides the features.
+    """
+
+    config_file_name: ClassVar[str] = "config.json"
+    save_in_root: ClassVar[bool] = False
+    forward_kwargs: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def reads_packed(self) -> bool:
+        """Whether `forward` understands the packed layout of `sentune.text.batching`.
+
+        If every module of a model does, the model runs packed. A subclass may as well set it as a
+        plain class attribute.
+        """
+        return False
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with this module's result added."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able keyword arguments that build an equal module, weights aside."""
+        return {}
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """As `settings`, under the name that other libraries call."""
+        return self.settings()
+
+    def get_embedding_dimension(self) -> int | None:
+        """Width of the embedding this module gives out; None if it passes on what comes in."""
+        return None
+
+    def get_sentence_embedding_dimension(self) -> int | None:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    def get_word_embedding_dimension(self) -> int | None:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    def extra_repr(self) -> str:
+        """The settings, for `print(model)`."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+
+
+class InputModule(Module):
+    """The first module of a model: it turns texts into features as well.
+
+    Attributes:
+        tokenizer: What turns text into tokens.
+        max_seq_length: Most tokens of a text that are read; None for no limit.
+    """
+
+    save_in_root: ClassVar[bool] = True
+    tokenizer: Any
+    max_seq_length: int | None
+
+    def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
+        """Tokenised texts in the ragged layout.
+
+        Args:
+            texts: b texts.
+            prompt: Put before each text.
+        """
+        raise NotImplementedError
+
+    def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
+        """Tokenised texts in the padded layout, as other libraries expect them."""
+        return self.pad(self.read(texts, **kwargs))
+
+    def pad(self, features: Features) -> Features:
+        """The padded layout of a ragged batch, with this module's padding token and side."""
+        return batching.pad(features)

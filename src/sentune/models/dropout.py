@@ -1,0 +1,75 @@
+"""Dropout at the speed of the rest, on the CPU.
+
+torch draws a random double per element there, which takes as long as a matrix product of a small
+encoder. Here 16 random bits per element decide, drawn by numpy's SFC64 from a seed that torch's own
+generator gives: so `torch.manual_seed`, a restored random state and `torch.utils.checkpoint` repeat
+it as they repeat torch's. The rate is rounded to 1/65536 and the scale follows the rounded rate, so
+that the mean stays exact. Other devices, and rates that need no bits, take torch's dropout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_LEVELS = 1 << 16
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """`x` with a share `p` of its elements set to 0 and the others scaled by 1/(1-p).
+
+    Args:
+        x: Any shape.
+        p: Between 0 and 1.
+
+    Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting".
+    """
+    dropped = round(p * _LEVELS)
+    if x.device.type != "cpu" or not 0 < dropped < _LEVELS:
+        return F.dropout(x, p, training=True)
+    return _Dropout.apply(x, dropped)
+
+
+class Dropout(nn.Dropout):
+    """As `torch.nn.Dropout`, through `dropout`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The input, in training with a share `p` of it dropped."""
+        return dropout(input, self.p) if self.training and self.p > 0 else input
+
+
+def with_own_dropout(encoder: nn.Module) -> nn.Module:
+    """The encoder with each of its plain dropout layers exchanged for `Dropout`.
+
+    Args:
+        encoder: Changed in place; its weights and their names stay as they are.
+    """
+    for parent in list(encoder.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p).train(child.training))
+    return encoder
+
+
+class _Dropout(torch.autograd.Function):
+    """Keeps one byte per element for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
+        seed = int(torch.randint(2**63 - 1, ()))
+        words = np.random.SFC64(seed).random_raw(-(-x.numel() // 4))  # four draws in each
+        levels = torch.from_numpy(words.view(np.int16)[: x.numel()]).view(x.shape)
+        is_kept = levels >= dropped - _LEVELS // 2
+        ctx.scale = _LEVELS / (_LEVELS - dropped)
+        ctx.save_for_backward(is_kept)
+        return (x * is_kept).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (is_kept,) = ctx.saved_tensors
+        return (gradient * is_kept).mul_(ctx.scale), None

@@ -1,0 +1,228 @@
+"""Small modules on top of an embedding: Dense, Normalize, LayerNorm, Dropout.
+
+All work on the last axis, so they take `(b, d)`, `(b, t, d)` and packed `(T, d)` alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sentune.errors import SettingError
+from sentune.models.base import Module
+from sentune.models.checks import check_positive, check_share, take
+from sentune.types import Features
+
+SENTENCE = "sentence_embedding"
+TANH = "torch.nn.modules.activation.Tanh"
+
+
+class Dense(Module):
+    """`activation(x @ weight.T + bias)`, optionally with `x` added again.
+
+    Args:
+        in_features: Width read.
+        out_features: Width given.
+        bias: Whether to add a bias.
+        activation_function: A callable, the dotted name of a class in `torch.nn`, or None for
+            none. Only a class of `torch.nn` built without arguments survives saving.
+        init_weight: `(out_features, in_features)` to start from.
+        init_bias: `(out_features,)` to start from.
+        module_input_name: Key of the features to read.
+        module_output_name: Key to write; None to replace what was read.
+        use_residual: Whether to add the input to the result, through a second matrix where
+            the two widths differ.
+    """
+
+    reads_packed = True
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation_function: Callable[[Tensor], Tensor] | str | None = TANH,
+        init_weight: Tensor | None = None,
+        init_bias: Tensor | None = None,
+        module_input_name: str = SENTENCE,
+        module_output_name: str | None = None,
+        use_residual: bool = False,
+    ) -> None:
+        super().__init__()
+        check_positive(in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.bias = bias
+        self.activation_function = _activation(activation_function)
+        self.module_input_name = module_input_name
+        self.module_output_name = module_output_name or module_input_name
+        self.use_residual = use_residual
+        self.linear = nn.Linear(in_features, out_features, bias=bias)
+        if use_residual and in_features != out_features:
+            self.residual = nn.Linear(in_features, out_features, bias=False)
+        if init_weight is not None:
+            _start_from(self.linear.weight, init_weight, "init_weight")
+        if init_bias is not None and bias:
+            _start_from(self.linear.bias, init_bias, "init_bias")
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with the projected embedding."""
+        x = take(features, self.module_input_name, self, self.in_features)
+        out = self.activation_function(self.linear(x))
+        if self.use_residual:
+            out = out + (x if self.in_features == self.out_features else self.residual(x))
+        return {**features, self.module_output_name: out}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments; `module_*_name` and `use_residual` only where not default.
+
+        Readers of older files refuse names they do not know.
+        """
+        settings: dict[str, Any] = {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias,
+            "activation_function": _full_name(self.activation_function),
+        }
+        settings |= _names(self.module_input_name, self.module_output_name)
+        if self.use_residual:
+            settings["use_residual"] = True
+        return settings
+
+    def get_embedding_dimension(self) -> int:
+        """Width given."""
+        return self.out_features
+
+
+class Normalize(Module):
+    """The embedding scaled to length 1; a zero vector stays zero.
+
+    Args:
+        module_input_name: Key of the features to read. Features without it pass unchanged.
+        module_output_name: Key to write; None to replace what was read.
+    """
+
+    reads_packed = True
+
+    def __init__(
+        self, module_input_name: str = SENTENCE, module_output_name: str | None = None
+    ) -> None:
+        super().__init__()
+        self.module_input_name = module_input_name
+        self.module_output_name = module_output_name or module_input_name
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with the scaled embedding."""
+        x = features.get(self.module_input_name)
+        if x is None:
+            return features
+        return {**features, self.module_output_name: F.normalize(x, p=2, dim=-1)}
+
+    def settings(self) -> dict[str, Any]:
+        """The names read and written, where not default."""
+        return _names(self.module_input_name, self.module_output_name)
+
+
+class LayerNorm(Module):
+    """The sentence embedding, its entries brought to mean 0 and variance 1, scaled and shifted.
+
+    Args:
+        dimension: Width of the embedding.
+    """
+
+    reads_packed = True
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        check_positive(dimension=dimension)
+        self.dimension = dimension
+        self.norm = nn.LayerNorm(dimension)
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with the normalised embedding."""
+        return {**features, SENTENCE: self.norm(take(features, SENTENCE, self, self.dimension))}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"dimension": self.dimension}
+
+    def get_embedding_dimension(self) -> int:
+        """Width of the embedding."""
+        return self.dimension
+
+
+class Dropout(Module):
+    """The sentence embedding with entries dropped at random in training.
+
+    Args:
+        dropout: Share of the entries that are dropped, 0 to 1.
+    """
+
+    reads_packed = True
+
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        check_share(dropout=dropout)
+        self.dropout = dropout
+        self.dropout_layer = nn.Dropout(dropout)
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with the thinned embedding."""
+        return {**features, SENTENCE: self.dropout_layer(take(features, SENTENCE, self))}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"dropout": self.dropout}
+
+
+def _activation(given: Callable[[Tensor], Tensor] | str | None) -> Callable[[Tensor], Tensor]:
+    """The activation itself, of a callable, a dotted name in `torch.nn`, or None."""
+    if given is None:
+        return nn.Identity()
+    if callable(given) and not isinstance(given, type):
+        return given
+    # A name comes from a file as often as not: nothing but torch.nn is looked at, nothing imported.
+    name = given if isinstance(given, str) else _full_name(given)
+    found = getattr(nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        try:
+            return found()
+        except TypeError:
+            pass  # a layer that needs arguments is no activation
+    raise SettingError(
+        f"activation_function must be a callable, None, or the name of an activation in torch.nn "
+        f"that needs no arguments, such as {TANH!r}; got {given!r}"
+    )
+
+
+def _full_name(thing: object) -> str:
+    kind = thing if isinstance(thing, type) else type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:
+    """The two names as settings, as far as they are not the default."""
+    settings = {}
+    if module_input_name != SENTENCE:
+        settings["module_input_name"] = module_input_name
+    if module_output_name != module_input_name:
+        settings["module_output_name"] = module_output_name
+    return settings
+
+
+def _start_from(parameter: Tensor, values: Tensor, name: str) -> None:
+    """Copy values into a parameter.
+
+    Raises:
+        SettingError: If the shapes differ.
+    """
+    if values.shape != parameter.shape:
+        raise SettingError(
+            f"{name} must have shape {tuple(parameter.shape)}, got {tuple(values.shape)}"
+        )
+    with torch.no_grad():
+        parameter.copy_(values)

@@ -1,0 +1,239 @@
+"""Tokenizers that know words: text -> numbers of a vocabulary; unknown words are left out."""
+
+from __future__ import annotations
+
+import copy
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from sentune._lazy import need
+
+# English words that carry grammar rather than meaning, by kind. Written for sentune: a tokenizer
+# made with other stop words keeps its own, in its file.
+_FUNCTION_WORDS = """
+a an the
+i me my mine myself we us our ours ourselves you your yours yourself yourselves
+he him his himself she her hers herself it its itself they them their theirs themselves
+this that these those who whom whose which what whoever whatever whichever
+one ones someone something anyone anything everyone everything nobody nothing none
+somebody anybody everybody each every either neither both all any some few many much more most
+several such other others another own same enough no not nor
+am is are was were be been being do does did doing done have has had having
+can could may might must shall should will would ought cannot
+aren isn wasn weren don doesn didn haven hasn hadn couldn mustn needn shouldn won wouldn
+d ll m re s t ve
+about above across after against along among around as at before behind below beneath beside
+besides between beyond by down during except for from in inside into like near of off on onto out
+outside over past per since through throughout till to toward towards under until up upon via with
+within without
+and but or so yet if then than because although though unless while whereas whether
+when whenever where wherever why how however therefore thus hence
+again already also always almost even ever here just never now often once only perhaps quite
+rather really sometimes soon still there too very well
+"""
+
+ENGLISH_STOP_WORDS = (*_FUNCTION_WORDS.split(), *string.punctuation, "''", "``")
+
+
+class WordTokenizer(ABC):
+    """What a tokenizer of words must offer."""
+
+    config_file_name: ClassVar[str] = "wordtokenizer_config.json"
+
+    @abstractmethod
+    def set_vocab(self, vocab: Iterable[str]) -> None:
+        """Take the words of a vocabulary; each is known by its place in it."""
+
+    @abstractmethod
+    def get_vocab(self) -> list[str]:
+        """The words of the vocabulary, in order."""
+
+    @abstractmethod
+    def tokenize(self, text: str, **kwargs: Any) -> list[int]:
+        """Numbers of the known words of a text, in its order."""
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able keyword arguments that build an equal tokenizer."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to rebuild it")
+
+
+class WhitespaceTokenizer(WordTokenizer):
+    """Words between white space.
+
+    A word is looked up as written, else without punctuation at its ends, else also in lower case;
+    a form that is a stop word ends the search.
+
+    Args:
+        vocab: The words, in the order of their numbers.
+        stop_words: Words that are left out.
+        do_lower_case: Whether the whole text is lower-cased first.
+    """
+
+    config_file_name: ClassVar[str] = "whitespacetokenizer_config.json"
+
+    def __init__(
+        self,
+        vocab: Iterable[str] = (),
+        stop_words: Iterable[str] = ENGLISH_STOP_WORDS,
+        do_lower_case: bool = False,
+    ) -> None:
+        self.stop_words = set(stop_words)
+        self.do_lower_case = do_lower_case
+        self.set_vocab(vocab)
+
+    def set_vocab(self, vocab: Iterable[str]) -> None:
+        """Take the words of a vocabulary; of a word given twice, the later number counts."""
+        self.vocab = list(vocab)
+        self.word2idx = {word: number for number, word in enumerate(self.vocab)}
+
+    def get_vocab(self) -> list[str]:
+        """The words of the vocabulary, in order."""
+        return self.vocab
+
+    def tokenize(self, text: str, **kwargs: Any) -> list[int]:
+        """Numbers of the known words of a text, in its order."""
+        words = (text.lower() if self.do_lower_case else text).split()
+        return [number for word in words for number in self._look_up(word)]
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "vocab": self.vocab,
+            "stop_words": sorted(self.stop_words),
+            "do_lower_case": self.do_lower_case,
+        }
+
+    def _look_up(self, word: str) -> Iterator[int]:
+        bare = word.strip(string.punctuation)
+        return _first_known((word, bare, bare.lower()), self.word2idx, self.stop_words)
+
+
+class PhraseTokenizer(WordTokenizer):
+    """Words as NLTK splits them, with the phrases of the vocabulary kept together.
+
+    A phrase is written with a separator in the vocabulary: "New York is" -> New_York, is. A word
+    is looked up as written, else in lower case, else without punctuation at its ends.
+
+    Args:
+        vocab: The words and phrases, in the order of their numbers.
+        stop_words: Words that are left out.
+        do_lower_case: Kept for the files of such tokenizers, which have it; changes nothing.
+        ngram_separator: What joins the words of a phrase; None for no phrases.
+        max_ngram_length: Most words of a phrase.
+
+    Raises:
+        MissingDependencyError: If NLTK is not installed.
+    """
+
+    config_file_name: ClassVar[str] = "phrasetokenizer_config.json"
+
+    def __init__(
+        self,
+        vocab: Iterable[str] = (),
+        stop_words: Iterable[str] = ENGLISH_STOP_WORDS,
+        do_lower_case: bool = False,
+        ngram_separator: str | None = "_",
+        max_ngram_length: int = 5,
+    ) -> None:
+        need("nltk", "words")
+        self.stop_words = set(stop_words)
+        self.do_lower_case = do_lower_case
+        self.ngram_separator = ngram_separator
+        self.max_ngram_length = max_ngram_length
+        self.set_vocab(vocab)
+
+    def set_vocab(self, vocab: Iterable[str]) -> None:
+        """Take the words and phrases of a vocabulary; each is known by its place in it."""
+        self.vocab = list(vocab)
+        self.word2idx = {word: number for number, word in enumerate(self.vocab)}
+        self.ngram_lookup = {word for word in self.word2idx if self._phrase_length(word) > 1}
+        self.ngram_lengths = {self._phrase_length(phrase) for phrase in self.ngram_lookup}
+
+    def get_vocab(self) -> list[str]:
+        """The words and phrases of the vocabulary, in order."""
+        return self.vocab
+
+    def tokenize(self, text: str, **kwargs: Any) -> list[int]:
+        """Numbers of the known words and phrases of a text, in its order."""
+        words = need("nltk", "words").word_tokenize(text, preserve_line=True)
+        for length in sorted(self.ngram_lengths, reverse=True):
+            words = self._joined(words, length)
+        return [number for word in words for number in self._look_up(word)]
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "vocab": self.vocab,
+            "stop_words": sorted(self.stop_words),
+            "do_lower_case": self.do_lower_case,
+            "ngram_separator": self.ngram_separator,
+            "max_ngram_length": self.max_ngram_length,
+        }
+
+    def _phrase_length(self, word: str) -> int:
+        """How many words a vocabulary entry joins; 1 if it is not a phrase, or is malformed."""
+        if not self.ngram_separator or 2 * self.ngram_separator in word:
+            return 1
+        length = word.count(self.ngram_separator) + 1
+        return length if length <= self.max_ngram_length else 1
+
+    def _joined(self, words: list[str], length: int) -> list[str]:
+        """The words, with the known phrases of one length put together, from left to right."""
+        joined, start = [], 0
+        while start < len(words):
+            group = words[start : start + length]
+            phrase = (self.ngram_separator or "").join(group)
+            known = next((p for p in (phrase, phrase.lower()) if p in self.ngram_lookup), None)
+            if len(group) < length or known is None:
+                joined.append(words[start])
+                start += 1
+            else:
+                joined.append(known)
+                start += length
+        return joined
+
+    def _look_up(self, word: str) -> Iterator[int]:
+        low = word.lower()
+        forms = (word, low, low.strip(string.punctuation))
+        return _first_known(forms, self.word2idx, self.stop_words)
+
+
+class TransformersTokenizerWrapper(WordTokenizer):
+    """A transformers tokenizer where a tokenizer of words is asked for.
+
+    Args:
+        tokenizer: The transformers tokenizer; it is copied.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        # A copy, called once: its truncation and padding are off from here on, so that no later
+        # call changes it, from whatever thread.
+        self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer("")
+
+    def set_vocab(self, vocab: Iterable[str]) -> None:
+        """Do nothing: the vocabulary belongs to the tokenizer."""
+
+    def get_vocab(self) -> list[str]:
+        """The tokens of the vocabulary, in order."""
+        numbers: dict[str, int] = self.tokenizer.get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)
+
+    def tokenize(self, text: str, **kwargs: Any) -> list[int]:
+        """Token ids of a text, with the special tokens."""
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
+
+
+def _first_known(
+    forms: tuple[str, ...], numbers: dict[str, int], stop_words: set[str]
+) -> Iterator[int]:
+    """The number of the first known form of a word, if there is one before a stop word."""
+    for form in forms:
+        if form in stop_words:
+            return
+        if form and form in numbers:
+            yield numbers[form]
+            return

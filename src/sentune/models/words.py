@@ -1,0 +1,284 @@
+"""Word-based models: WordEmbeddings, WordWeights, BoW."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from sentune.errors import InputTypeError, SettingError
+from sentune.models import rows
+from sentune.models.base import InputModule, Module
+from sentune.models.checks import check_positive, take
+from sentune.models.tokenizer import (
+    TransformersTokenizerWrapper,
+    WhitespaceTokenizer,
+    WordTokenizer,
+)
+from sentune.models.vectors import read_word_vectors
+from sentune.text import batching
+from sentune.types import Features, Text
+
+logger = logging.getLogger(__name__)
+
+
+class WordEmbeddings(InputModule):
+    """A vector per word of a vocabulary; unknown words are left out.
+
+    Args:
+        tokenizer: Turns a text into numbers of the vocabulary. A transformers tokenizer will do.
+        embedding_weights: `(v, d)` vectors of the words.
+        update_embeddings: Whether training changes the vectors.
+        max_seq_length: Most words of a text that are read.
+
+    Raises:
+        SettingError: If the weights do not fit the tokenizer.
+        InputTypeError: If the tokenizer is of another kind.
+    """
+
+    reads_packed = True
+    config_file_name: ClassVar[str] = "wordembedding_config.json"
+    save_in_root: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        tokenizer: WordTokenizer | PreTrainedTokenizerBase,
+        embedding_weights: Tensor | np.ndarray | Sequence[Sequence[float]],
+        update_embeddings: bool = False,
+        max_seq_length: int = 1_000_000,
+    ) -> None:
+        super().__init__()
+        check_positive(max_seq_length=max_seq_length)
+        if isinstance(tokenizer, PreTrainedTokenizerBase):
+            tokenizer = TransformersTokenizerWrapper(tokenizer)
+        if not isinstance(tokenizer, WordTokenizer):
+            raise InputTypeError(
+                "tokenizer must be a WordTokenizer or a transformers tokenizer, "
+                f"got {type(tokenizer).__name__}"
+            )
+        weights = torch.as_tensor(embedding_weights).detach().float().clone()
+        _check_rows(weights, tokenizer)
+        self.emb_layer = nn.Embedding.from_pretrained(weights, freeze=not update_embeddings)
+        self.tokenizer = tokenizer
+        self.update_embeddings = update_embeddings
+        self.max_seq_length = max_seq_length
+
+    def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
+        """Numbers of the known words in the ragged layout, cut to `max_seq_length`."""
+        return _read_words(self.tokenizer, texts, prompt, self.max_seq_length)
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """Add `token_embeddings`, `(b, t, d)` or packed `(T, d)`."""
+        return {**features, "token_embeddings": self.emb_layer(features["input_ids"])}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, tokenizer and weights aside."""
+        return {
+            "update_embeddings": self.update_embeddings,
+            "max_seq_length": self.max_seq_length,
+        }
+
+    def get_embedding_dimension(self) -> int:
+        """d, width of the vectors."""
+        return self.emb_layer.embedding_dim
+
+    @classmethod
+    def from_text_file(
+        cls,
+        embeddings_file_path: str | Path,
+        update_embeddings: bool = False,
+        item_separator: str = " ",
+        tokenizer: WordTokenizer | None = None,
+        max_vocab_size: int | None = None,
+    ) -> WordEmbeddings:
+        """Word vectors of a text file; its words become the vocabulary, after a zero for padding.
+
+        Args:
+            embeddings_file_path: Lines of a word and its numbers, may be gzipped.
+            update_embeddings: Whether training changes the vectors.
+            item_separator: What stands between word and numbers.
+            tokenizer: Of which a copy gets the vocabulary; None for a `WhitespaceTokenizer`.
+            max_vocab_size: Most words to read, from the top of the file; None for all.
+
+        Raises:
+            InputError: If the file is not there or does not hold word vectors.
+        """
+        words, vectors = read_word_vectors(embeddings_file_path, item_separator, max_vocab_size)
+        own = WhitespaceTokenizer() if tokenizer is None else copy.copy(tokenizer)
+        own.set_vocab(words)
+        return cls(own, vectors, update_embeddings)
+
+
+class WordWeights(Module):
+    """Token embeddings times a weight per word, such as its inverse document frequency.
+
+    The mean of the pooling that follows divides by the sum of the weights. The weights are
+    trained with the model.
+
+    Args:
+        vocab: The words, in the order of the tokenizer's numbers.
+        word_weights: Word -> weight; looked up as written, else in lower case.
+        unknown_word_weight: Weight of the words of the vocabulary that have none.
+    """
+
+    reads_packed = True
+
+    def __init__(
+        self,
+        vocab: Sequence[str],
+        word_weights: Mapping[str, float],
+        unknown_word_weight: float = 1,
+    ) -> None:
+        super().__init__()
+        self.vocab = list(vocab)
+        self.word_weights = dict(word_weights)
+        self.unknown_word_weight = unknown_word_weight
+        weights = _weights_of(self.vocab, self.word_weights, unknown_word_weight)
+        self.emb_layer = nn.Embedding.from_pretrained(weights[:, None], freeze=False)
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """Weight `token_embeddings`; add `token_weights_sum (b,)`, rows as the layout has them."""
+        tokens = take(features, "token_embeddings", self)
+        weights = self.emb_layer(features["input_ids"])  # (b, t, 1) or (T, 1)
+        if rows.is_padded(features):
+            weights = weights * features["attention_mask"][:, :, None]
+            total = weights.sum(dim=(1, 2))
+        else:
+            flat, sizes = rows.flat(features, weights[:, 0])
+            total = flat.new_zeros(len(sizes)).index_add(0, rows.owners(sizes), flat)
+        return {**features, "token_embeddings": tokens * weights, "token_weights_sum": total}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "vocab": self.vocab,
+            "word_weights": self.word_weights,
+            "unknown_word_weight": self.unknown_word_weight,
+        }
+
+    def extra_repr(self) -> str:
+        """The size of the vocabulary."""
+        return f"{len(self.vocab)} words, unknown_word_weight={self.unknown_word_weight}"
+
+
+class BoW(InputModule):
+    """A bag of words: entry i is the weight of word i, times how often it occurs.
+
+    Words are split at white space. Nothing here is trained.
+
+    Args:
+        vocab: The words; of one given twice, the first place counts.
+        word_weights: Word -> weight, such as its inverse document frequency; looked up as
+            written, else in lower case. None for no weights.
+        unknown_word_weight: Weight of the words of the vocabulary that have none.
+        cumulative_term_frequency: Whether a word counts each time; else once.
+    """
+
+    reads_packed = True
+    save_in_root: ClassVar[bool] = False
+    weights: Tensor
+
+    def __init__(
+        self,
+        vocab: Sequence[str],
+        word_weights: Mapping[str, float] | None = None,
+        unknown_word_weight: float = 1,
+        cumulative_term_frequency: bool = True,
+    ) -> None:
+        super().__init__()
+        self.vocab = list(dict.fromkeys(vocab))
+        self.word_weights = dict(word_weights or {})
+        self.unknown_word_weight = unknown_word_weight
+        self.cumulative_term_frequency = cumulative_term_frequency
+        weights = _weights_of(self.vocab, self.word_weights, unknown_word_weight)
+        self.register_buffer("weights", weights, persistent=False)
+        self.tokenizer = WhitespaceTokenizer(self.vocab, stop_words=())
+        self.max_seq_length = None
+
+    def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
+        """Numbers of the known words in the ragged layout."""
+        return _read_words(self.tokenizer, texts, prompt, self.max_seq_length)
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """Add `sentence_embedding (b, v)`, unless it is there already."""
+        if "sentence_embedding" in features:
+            return features
+        ids, sizes = rows.flat(features, features["input_ids"])
+        counts = self.weights.new_zeros((len(sizes), len(self.vocab)))
+        counts.index_put_((rows.owners(sizes), ids), self.weights.new_ones(()), accumulate=True)
+        if not self.cumulative_term_frequency:
+            counts.clamp_(max=1)
+        embedding = rows.in_caller_order(features, counts * self.weights)
+        return {**features, "sentence_embedding": embedding}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "vocab": self.vocab,
+            "word_weights": self.word_weights,
+            "unknown_word_weight": self.unknown_word_weight,
+            "cumulative_term_frequency": self.cumulative_term_frequency,
+        }
+
+    def get_embedding_dimension(self) -> int:
+        """Size of the vocabulary."""
+        return len(self.vocab)
+
+    def extra_repr(self) -> str:
+        """The size of the vocabulary."""
+        return (
+            f"{len(self.vocab)} words, cumulative_term_frequency={self.cumulative_term_frequency}"
+        )
+
+
+def _read_words(
+    tokenizer: WordTokenizer, texts: Sequence[Text], prompt: str | None, limit: int | None
+) -> Features:
+    """Texts as numbers of words, ragged, cut to a limit.
+
+    Raises:
+        InputTypeError: If one is not a str.
+    """
+    numbers, truncated = [], 0
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputTypeError(
+                f"row {row} is a {type(text).__name__}; a model of words reads str only"
+            )
+        found = tokenizer.tokenize((prompt or "") + text)
+        truncated += limit is not None and len(found) > limit
+        numbers.append(found[:limit])
+    flat = torch.tensor([number for row in numbers for number in row], dtype=torch.int64)
+    return batching.ragged(flat, list(map(len, numbers)), truncated=truncated)
+
+
+def _weights_of(vocab: list[str], weights: Mapping[str, float], unknown: float) -> Tensor:
+    """Weight of each word, `(v,)` float32."""
+    found = [weights.get(word, weights.get(word.lower())) for word in vocab]
+    logger.info("%d of %d words have no weight and get %s", found.count(None), len(vocab), unknown)
+    return torch.tensor([unknown if w is None else w for w in found], dtype=torch.float32)
+
+
+def _check_rows(weights: Tensor, tokenizer: WordTokenizer) -> None:
+    """Check that there is a vector for every word of a vocabulary.
+
+    Raises:
+        SettingError: If there is not.
+    """
+    if weights.ndim != 2:
+        raise SettingError(
+            f"embedding_weights must have shape (vocabulary, width), got {tuple(weights.shape)}"
+        )
+    needed = max(getattr(tokenizer, "word2idx", {}).values(), default=-1) + 1
+    if needed > len(weights):
+        raise SettingError(
+            f"embedding_weights has {len(weights)} rows for a vocabulary of {needed} words; "
+            "give every word a row"
+        )

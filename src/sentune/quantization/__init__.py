@@ -1,0 +1,5 @@
+"""Embeddings in fewer bits, under the name the function has elsewhere."""
+
+from sentune._lazy import front_door
+
+__getattr__, __dir__, __all__ = front_door(__name__, __file__)

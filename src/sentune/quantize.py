@@ -1,0 +1,112 @@
+"""Embeddings in fewer bits: one byte a number, or one bit."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sentune.errors import InputError, InputTypeError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+Precision: TypeAlias = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+FEW_EMBEDDINGS = 100  # fewer than these make poor ranges
+
+
+def quantize_embeddings(
+    embeddings: Tensor | np.ndarray | Sequence[Any],
+    precision: Precision,
+    ranges: np.ndarray | None = None,
+    calibration_embeddings: np.ndarray | None = None,
+) -> np.ndarray:
+    """The embeddings in another precision.
+
+    Args:
+        embeddings: Floating numbers `(b, d)`, or one embedding `(d,)`.
+        precision: "float32"; "uint8" and "int8": the range of each dimension cut into 255 equal
+            steps, 1 byte a number (int8 is uint8 - 128); "ubinary": the sign of each number,
+            8 to a byte; "binary": the same bytes - 128.
+        ranges: Smallest and largest value of each dimension, `(2, d)`, for int8 and uint8.
+        calibration_embeddings: Embeddings `(c, d)` to take the ranges from where `ranges` is not
+            given. Without either they come from the embeddings themselves, so that the same
+            embedding in another batch gets other numbers: give one of them for an index.
+
+    Returns:
+        `(b, d)`, or `(b, ceil(d / 8))` for the binary precisions.
+
+    Raises:
+        SettingError: If the precision is unknown.
+        InputTypeError: If the embeddings are integers already.
+        InputError: If ranges are missing, or have the wrong shape.
+    """
+    if precision not in PRECISIONS:
+        raise SettingError(f"precision {precision!r} is unknown; use one of {PRECISIONS}")
+    values = _to_numpy(embeddings)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise InputTypeError(
+            f"only floating embeddings can be quantized, got {values.dtype}; "
+            "give the embeddings as the model made them, with precision='float32'"
+        )
+    if precision == "float32":
+        return values.astype(np.float32)
+    if precision in ("binary", "ubinary"):
+        bits = np.packbits(values > 0, axis=-1)
+        return (bits ^ 0x80).view(np.int8) if precision == "binary" else bits
+    # A batch without rows has no range, and needs none.
+    levels = _levels(values, ranges, calibration_embeddings) if values.size else values
+    return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
+
+
+def _levels(
+    values: np.ndarray, ranges: np.ndarray | None, calibration: np.ndarray | None
+) -> np.ndarray:
+    """Which of the steps 0 to 255 each value stands on."""
+    if ranges is None:
+        source = _calibration(values) if calibration is None else _to_numpy(calibration)
+        ranges = np.stack([source.min(axis=0), source.max(axis=0)])
+    ranges = _to_numpy(ranges).astype(np.float32, copy=False)
+    if ranges.shape != (2, values.shape[-1]):
+        raise InputError(
+            f"ranges must have the shape (2, {values.shape[-1]}): the smallest and the largest "
+            f"value of each dimension; got {ranges.shape}"
+        )
+    smallest, largest = ranges
+    steps = (largest - smallest) / 255
+    steps = np.where(steps == 0, 1, steps)  # a dimension that never varies
+    return np.clip(np.floor((values - smallest) / steps), 0, 255)
+
+
+def _calibration(values: np.ndarray) -> np.ndarray:
+    """The embeddings themselves, where there are enough of them to have a range."""
+    if values.ndim == 1 or len(values) == 1:
+        raise InputError(
+            "one embedding has no range to quantize in; give ranges, or calibration_embeddings "
+            "from a few hundred typical texts"
+        )
+    if len(values) < FEW_EMBEDDINGS:
+        logger.warning(
+            "Ranges for quantization come from %d embeddings only; give ranges, or "
+            "calibration_embeddings from a few hundred typical texts.",
+            len(values),
+        )
+    return values
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    if isinstance(values, np.ndarray):
+        return values
+    if any(isinstance(row, Tensor) for row in values):
+        return np.stack([_to_numpy(row) for row in values])
+    return np.asarray(values, dtype=None if len(values) else np.float32)

@@ -1,0 +1,1 @@
+"""Text -> tokens -> batches. Nothing here knows of a neural network."""

@@ -1,0 +1,116 @@
+"""What a user hands over -> a list of items, each checked.
+
+An item is a text, a pair of texts (read as one input of two segments), or `{route: text}` for a
+routed model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sentune.errors import InputError, InputTypeError
+
+_ALLOWED = "a text must be a str, a pair of str, or a {route: str} dict"
+
+
+def as_items(inputs: Any) -> tuple[list[Any], bool]:
+    """A list of checked items, and whether the caller gave a single one.
+
+    Args:
+        inputs: One str or {route: str} dict, or any iterable of items: a list, a tuple, an array,
+            a column of a table, a generator.
+
+    Raises:
+        InputTypeError: If an item is of another type; the message names its row.
+        InputError: If a text is not valid Unicode; likewise.
+    """
+    if isinstance(inputs, (str, Mapping)):
+        items, is_single = [inputs], True
+    elif isinstance(inputs, (bytes, bytearray)) or not isinstance(inputs, Iterable):
+        raise InputTypeError(
+            f"got {type(inputs).__name__}; {_ALLOWED}, or a list of those. "
+            "Decode bytes first: data.decode('utf-8')"
+        )
+    else:
+        # `tolist` turns numpy strings into plain ones; `list` serves everything else.
+        items, is_single = inputs.tolist() if hasattr(inputs, "tolist") else list(inputs), False
+    check_items(items)
+    if (error := bad_unicode(items)) is not None:
+        raise error
+    return items, is_single
+
+
+def check_items(items: list[Any]) -> None:
+    """Check the type of every item.
+
+    Raises:
+        InputTypeError: For the first item that is not a text, a pair or a {route: text} dict.
+    """
+    if set(map(type, items)) <= {str}:  # one pass in C for the usual case
+        return
+    for row, item in enumerate(items):
+        if not _is_item(item):
+            raise InputTypeError(
+                f"row {row} is {_show(item)} ({type(item).__name__}); {_ALLOWED}. "
+                "Drop such rows, or fill them with a text"
+            )
+
+
+def bad_unicode(items: list[Any]) -> InputError | None:
+    """The error for the first item that has a lone surrogate; None if none has."""
+    for row, item in enumerate(items):
+        for text in texts_of(item):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                return InputError(
+                    f"row {row} has a lone surrogate (U+{ord(text[error.start]):04X}) at character "
+                    f"{error.start}, which is no valid text; repair it with "
+                    "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+                )
+    return None
+
+
+def texts_of(item: Any) -> list[str]:
+    """The strings of an item: one, or two for a pair."""
+    if isinstance(item, str):
+        return [item]
+    return list(item.values()) if isinstance(item, Mapping) else list(item)
+
+
+def character_length(item: Any) -> int:
+    """How many characters an item has; a cheap stand-in for its tokens."""
+    return sum(map(len, texts_of(item)))
+
+
+def with_prefix(item: Any, prefix: str) -> Any:
+    """The item with a prompt before its (first) text."""
+    if isinstance(item, str):
+        return prefix + item
+    if isinstance(item, Mapping):
+        return {route: prefix + text for route, text in item.items()}
+    return (prefix + item[0], *item[1:])
+
+
+def map_texts(item: Any, change: Any) -> Any:
+    """The item with a function applied to each of its strings."""
+    if isinstance(item, str):
+        return change(item)
+    if isinstance(item, Mapping):
+        return {route: change(text) for route, text in item.items()}
+    return tuple(change(text) for text in item)
+
+
+def _is_item(item: Any) -> bool:
+    if isinstance(item, str):
+        return True
+    if isinstance(item, Mapping):
+        return len(item) == 1 and all(isinstance(text, str) for text in item.values())
+    is_pair = isinstance(item, (list, tuple)) and len(item) == 2
+    return is_pair and all(isinstance(text, str) for text in item)
+
+
+def _show(item: Any) -> str:
+    text = repr(item)
+    return text if len(text) <= 60 else text[:57] + "..."

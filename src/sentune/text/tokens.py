@@ -1,0 +1,141 @@
+"""Items -> token ids, in the ragged layout; truncation, pairs, and the length of a prompt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from sentune.text import batching, inputs
+from sentune.types import Features
+
+
+class TokenReader:
+    """Reads items as token ids; safe to call from several threads at once.
+
+    A transformers tokenizer sets truncation and padding on its Rust core in every call, which two
+    threads may not do at once ("Already borrowed"). This reader has a core of its own, whose
+    truncation is set when it is made and never again.
+
+    Args:
+        tokenizer: A transformers tokenizer. One without a Rust core works too, under a lock.
+        max_length: Most tokens of an item, special tokens included; None for no limit.
+        lower_case: Whether texts are lower-cased first.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int | None, lower_case: bool = False) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.lower_case = lower_case
+        self._lock = threading.Lock()
+        self._core = _own_core(tokenizer, max_length)
+        self._prompt_lengths: dict[str, int] = {}
+        self._uses_types = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
+        self._types_matter = self._uses_types and any(self._encode(["a"])[1][0])
+
+    def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
+        """Items in the ragged layout.
+
+        Args:
+            items: b texts or pairs.
+            prompt: Put before each item; its length in tokens comes with the features.
+
+        Raises:
+            InputError: If a text is not valid Unicode.
+        """
+        if prompt:
+            items = [inputs.with_prefix(item, prompt) for item in items]
+        has_pairs = not set(map(type, items)) <= {str}
+        ids, types, truncated = self._encode(items)
+        lengths = list(map(len, ids))
+        wants_types = self._types_matter or (has_pairs and self._uses_types)
+        return batching.ragged(
+            _flat(ids, lengths),
+            lengths,
+            _flat(types, lengths) if wants_types else None,
+            [min(self.prompt_length(prompt), n) for n in lengths] if prompt else None,
+            truncated,
+        )
+
+    def prompt_length(self, prompt: str) -> int:
+        """How many leading tokens of an item belong to the prompt.
+
+        As the field counts it: the prompt alone is tokenised, and a special token at its end (the
+        separator that will stand after the whole text) is not counted.
+        """
+        if prompt not in self._prompt_lengths:
+            ids = self._encode([prompt])[0][0]
+            special = getattr(self.tokenizer, "all_special_ids", ())
+            self._prompt_lengths[prompt] = len(ids) - bool(len(ids) and ids[-1] in special)
+        return self._prompt_lengths[prompt]
+
+    def type_ids(self, features: Features) -> Features:
+        """Features with the `token_type_ids` that the tokenizer itself would have given."""
+        if self._uses_types and "token_type_ids" not in features:
+            return {**features, "token_type_ids": torch.zeros_like(features["input_ids"])}
+        return features
+
+    def _encode(self, items: Sequence[Any]) -> tuple[list[list[int]], list[list[int]], int]:
+        """Token ids and type ids of each item, and how many items were cut."""
+        if self.lower_case:
+            items = [inputs.map_texts(item, str.lower) for item in items]
+        items = [item if isinstance(item, str) else tuple(item) for item in items]
+        if self._core is None:
+            return self._encode_slowly(items)
+        try:
+            encodings = self._core.encode_batch_fast(items, add_special_tokens=True)
+        except TypeError as error:
+            raise inputs.bad_unicode(items) or error from None
+        return (
+            [encoding.ids for encoding in encodings],
+            [encoding.type_ids for encoding in encodings] if self._wants_types(items) else [],
+            sum(1 for encoding in encodings if encoding.overflowing),
+        )
+
+    def _wants_types(self, items: Sequence[Any]) -> bool:
+        # Before `_types_matter` is known (in the constructor) the answer must be yes.
+        return getattr(self, "_types_matter", True) or not set(map(type, items)) <= {str}
+
+    def _encode_slowly(self, items: Sequence[Any]) -> tuple[list[list[int]], list[list[int]], int]:
+        """As `_encode`, for a tokenizer written in Python."""
+        with self._lock:
+            first = [item if isinstance(item, str) else item[0] for item in items]
+            second = None if all(isinstance(i, str) for i in items) else [i[1] for i in items]
+            options = {"padding": False, "verbose": False, "return_token_type_ids": True}
+            whole = self.tokenizer(first, second, truncation=False, **options)
+            limit = self.max_length or max(map(len, whole["input_ids"]), default=0)
+            is_long = [len(ids) > limit for ids in whole["input_ids"]]
+            if any(is_long):
+                whole = self.tokenizer(
+                    first, second, truncation="longest_first", max_length=limit, **options
+                )
+        return whole["input_ids"], whole["token_type_ids"], sum(is_long)
+
+
+def _own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
+    """A copy of the tokenizer's Rust core with truncation set and padding off."""
+    shared = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(shared, Tokenizer):
+        return None
+    core = Tokenizer.from_str(shared.to_str())
+    core.no_padding()
+    if max_length is None:
+        core.no_truncation()
+    else:
+        core.enable_truncation(
+            max_length,
+            strategy="longest_first",
+            direction=getattr(tokenizer, "truncation_side", "right"),
+        )
+    return core
+
+
+def _flat(rows: Sequence[Sequence[int]], lengths: Sequence[int]) -> torch.Tensor:
+    """The rows end to end, `(T,)` int64."""
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=sum(lengths))
+    return torch.from_numpy(flat)

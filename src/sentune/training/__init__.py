@@ -1,0 +1,5 @@
+"""Training: arguments, samplers, collator, trainer, fit. Looked up on first use."""
+
+from sentune._lazy import front_door
+
+__getattr__, __dir__, __all__ = front_door(__name__, __file__)

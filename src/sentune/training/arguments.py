@@ -1,0 +1,190 @@
+"""The settings of a training run: those of `transformers.TrainingArguments` and a few more."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
+from transformers.utils.generic import ExplicitEnum
+
+from sentune.errors import SettingError, warn
+
+logger = logging.getLogger(__name__)
+
+_MAPPINGS = ("prompts", "router_mapping", "learning_rate_mapping")
+
+
+class _Choice(ExplicitEnum):
+    """A string option whose error lists what is allowed."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        allowed = [choice.value for choice in cls]
+        raise SettingError(f"{cls.__name__} must be one of {allowed}, got {value!r}")
+
+
+class BatchSamplers(_Choice):
+    """Which rows of a dataset come together in a batch; see `sentune.training.samplers`."""
+
+    BATCH_SAMPLER = "batch_sampler"
+    NO_DUPLICATES = "no_duplicates"
+    NO_DUPLICATES_HASHED = "no_duplicates_hashed"
+    GROUP_BY_LABEL = "group_by_label"
+
+
+class MultiDatasetBatchSamplers(_Choice):
+    """Which dataset the next batch comes from; see `sentune.training.samplers`."""
+
+    ROUND_ROBIN = "round_robin"
+    PROPORTIONAL = "proportional"
+
+
+@dataclass
+class SentenceTransformerTrainingArguments(TrainingArguments):
+    """Settings of a training run; every argument of `transformers.TrainingArguments` as well.
+
+    What differs from there: a run uses one device, or one per process that `torchrun` starts, and
+    never `DataParallel`; a loss that is not a number stops the run, so it is not filtered out of
+    the log; `train_sampling_strategy` is "random" or "sequential".
+
+    Args:
+        prompts: Text put before each input in training: one for all columns, `{column: prompt}`,
+            `{dataset: prompt}` or `{dataset: {column: prompt}}`. A JSON string works too.
+        batch_sampler: Which rows come together in a batch: a `BatchSamplers` value, a subclass of
+            `DefaultBatchSampler`, or a function with its arguments that returns a batch sampler.
+        multi_dataset_batch_sampler: Which of several datasets the next batch comes from:
+            "proportional" to their sizes, "round_robin" until the smallest is used up, a subclass
+            of `MultiDatasetDefaultBatchSampler`, or a function with its arguments.
+        router_mapping: Route of each column for a model with a `Router`: `{column: route}` or
+            `{dataset: {column: route}}`.
+        learning_rate_mapping: Regular expression -> learning rate for the parameters whose name
+            it is found in; where several match, the last one counts.
+        warmup_ratio: Share of the steps that warm up; `warmup_steps` below 1 means the same.
+
+    Raises:
+        SettingError: If a value is outside of what is allowed.
+    """
+
+    prompts: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Prompt for all columns, or per column or dataset."}
+    )
+    batch_sampler: BatchSamplers | str | Callable[..., Any] = field(
+        default=BatchSamplers.BATCH_SAMPLER,
+        metadata={"help": "Which rows come together in a batch."},
+    )
+    multi_dataset_batch_sampler: MultiDatasetBatchSamplers | str | Callable[..., Any] = field(
+        default=MultiDatasetBatchSamplers.PROPORTIONAL,
+        metadata={"help": "Which of several datasets the next batch comes from."},
+    )
+    router_mapping: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Column -> route, or dataset -> column -> route."}
+    )
+    learning_rate_mapping: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Regular expression over parameter names -> rate."}
+    )
+    warmup_ratio: float | None = field(
+        default=None, metadata={"help": "Share of the steps that warm up."}
+    )
+    # A NaN loss stops the run; hiding it from the log would only delay the message.
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave NaN and inf out of the logged loss."}
+    )
+
+    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, *_MAPPINGS]
+
+    def __post_init__(self) -> None:
+        """Check the values and settle what follows from them."""
+        self._read_warmup_ratio()
+        super().__post_init__()
+        self._read_choices()
+        self._read_mappings()
+        self._one_device_per_process()
+        self.prediction_loss_only = True  # there are no logits
+        # Broadcasting buffers writes to them in place while a packed batch may still need them.
+        self.ddp_broadcast_buffers = False
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # nothing to copy to
+        config: Any = self.accelerator_config
+        if config.dispatch_batches is None:
+            config.dispatch_batches = False  # ragged batches cannot be sliced between processes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-able values; samplers given as a class or function by name."""
+        values = super().to_dict()
+        for name in ("batch_sampler", "multi_dataset_batch_sampler"):
+            if callable(values[name]):
+                values[name] = getattr(values[name], "__qualname__", repr(values[name]))
+        return values
+
+    def _read_warmup_ratio(self) -> None:
+        if self.warmup_ratio is None:
+            return
+        if not 0 <= self.warmup_ratio <= 1:
+            raise SettingError(f"warmup_ratio must be between 0 and 1, got {self.warmup_ratio}")
+        if self.warmup_steps not in (0, self.warmup_ratio):
+            raise SettingError(
+                f"give warmup_ratio ({self.warmup_ratio}) or warmup_steps ({self.warmup_steps}), "
+                "not both"
+            )
+        # 1.0 would be read as one step.
+        self.warmup_steps = min(self.warmup_ratio, 1 - 1e-12)
+
+    def _read_choices(self) -> None:
+        if isinstance(self.batch_sampler, str):
+            self.batch_sampler = BatchSamplers(self.batch_sampler)
+        if isinstance(self.multi_dataset_batch_sampler, str):
+            self.multi_dataset_batch_sampler = MultiDatasetBatchSamplers(
+                self.multi_dataset_batch_sampler
+            )
+        for name in ("batch_sampler", "multi_dataset_batch_sampler"):
+            value = getattr(self, name)
+            if not (isinstance(value, _Choice) or callable(value)):
+                raise SettingError(
+                    f"{name} must be a name, a class or a function, got {value!r}; "
+                    "pass the class itself, not an instance"
+                )
+        if self.train_sampling_strategy not in ("random", "sequential"):
+            raise SettingError(
+                "train_sampling_strategy must be 'random' or 'sequential', got "
+                f"{self.train_sampling_strategy!r}; batches are packed, so rows of like length "
+                "need not come together"
+            )
+
+    def _read_mappings(self) -> None:
+        for name in ("router_mapping", "learning_rate_mapping"):
+            value = getattr(self, name)
+            if isinstance(value, str):  # transformers has read those that begin with {
+                value = _read_json(name, value)
+            setattr(self, name, value or {})
+        rates: Any = self.learning_rate_mapping
+        for pattern, rate in rates.items():
+            if not isinstance(rate, (int, float)) or rate < 0:
+                raise SettingError(
+                    f"learning_rate_mapping[{pattern!r}] must be a number from 0, got {rate!r}"
+                )
+
+    def _one_device_per_process(self) -> None:
+        if self.n_gpu > 1:
+            warn(
+                f"{self.n_gpu} GPUs are visible and one is used. To use them all, start the script "
+                f"with: torchrun --nproc-per-node {self.n_gpu} script.py"
+            )
+            self._n_gpu = 1
+        if self.parallel_mode == ParallelMode.DISTRIBUTED and not self.dataloader_drop_last:
+            logger.info("dataloader_drop_last=True: all processes need as many full batches")
+            self.dataloader_drop_last = True
+
+
+def _read_json(name: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingError(f"{name} must be a dict or its JSON, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise SettingError(f"{name} must be a dict or its JSON, got {text!r}")
+    return value

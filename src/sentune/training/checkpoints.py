@@ -1,0 +1,121 @@
+"""A checkpoint is written whole or not at all: beside its place first, then moved there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from sentune.errors import SentuneError, TrainingError
+
+_TRAINING_FILES = (
+    "optimizer.*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*",
+    "trainer_state.json",
+    "training_args.json",
+    "loss.safetensors",
+)
+
+
+@contextmanager
+def written_whole(
+    place: Path, *, is_writer: bool = True, wait: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
+    """Inside the block, a folder is written beside its place; then it is moved there.
+
+    It lies on the same disk, in a folder whose name does not look like that of a checkpoint.
+
+    Args:
+        place: Where it is to be.
+        is_writer: Whether this is the process that makes and moves folders.
+        wait: Waits for all processes.
+
+    Raises:
+        TrainingError: If it could not be written; nothing is left of it then.
+    """
+    staging = place.parent / f".{place.name}.unfinished"
+    if is_writer:
+        discard(staging)
+    wait()
+    try:
+        yield staging / place.name
+        wait()
+        if is_writer:
+            publish(staging / place.name, place)
+    except SentuneError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(_failure(place, error)) from error
+    finally:
+        if is_writer:
+            discard(staging)
+    wait()
+
+
+def copy_model(checkpoint: Path, folder: Path) -> None:
+    """Copy the model in a checkpoint, without what is there only to go on with the training.
+
+    Args:
+        checkpoint: The checkpoint.
+        folder: Where to; files of the same name are replaced.
+    """
+    ignored = shutil.ignore_patterns(*_TRAINING_FILES)
+    shutil.copytree(checkpoint, folder, ignore=ignored, dirs_exist_ok=True)
+
+
+def publish(staged: Path, folder: Path) -> None:
+    """Move a finished folder to its place.
+
+    A folder that is there already is put aside first, so that one of the two is whole at any time.
+
+    Args:
+        staged: The finished folder.
+        folder: Its place.
+    """
+    for file in staged.rglob("*"):
+        _to_disk(file)
+    aside = folder.parent / f".{folder.name}.old"
+    discard(aside)
+    if folder.exists():
+        os.replace(folder, aside)
+    os.replace(staged, folder)
+    _to_disk(folder.parent)
+    discard(aside)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, if it is there.
+
+    Args:
+        folder: The folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _failure(folder: Path, error: BaseException) -> str:
+    """What to say when a folder could not be written."""
+    others = [path for path in folder.parent.glob("checkpoint-*") if path != folder]
+    last = max(others, key=lambda path: path.stat().st_mtime, default=None)
+    kept = "There is no earlier one." if last is None else f"The last whole one is {last}."
+    room = shutil.disk_usage(folder.parent).free // 2**20
+    return (
+        f"the checkpoint {folder} could not be written: {error}. {kept} {room} MiB are free on the "
+        "disk; once there is room, go on with trainer.train(resume_from_checkpoint=True)"
+    )
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not only on their way."""
+    if os.name == "nt":
+        return  # a file that is open for reading cannot be waited for there
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

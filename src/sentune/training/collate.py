@@ -1,0 +1,136 @@
+"""Rows -> a batch: every column as ragged tokens, the labels as a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sentune.errors import DatasetError, InputError
+from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
+from sentune.types import Features
+
+# {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}
+Batch: TypeAlias = "dict[str, Any]"
+# A value for all columns, per column, per dataset, or per dataset and column.
+PerColumn: TypeAlias = "str | Mapping[str, Any] | None"
+
+
+@dataclass
+class SentenceTransformerDataCollator:
+    """Makes a batch of rows; the columns keep the order of the dataset.
+
+    A column named label, labels, score or scores holds the labels, every other one is an input.
+    To change rows first, subclass it and hand the changed rows on to `super().__call__`.
+
+    Args:
+        read: Texts -> features, as `SentenceTransformer.read(texts, prompt=..., task=...)`.
+        valid_label_columns: Names that the label column may have; the first found is taken.
+        prompts: Text put before each input; see `SentenceTransformerTrainingArguments`.
+        router_mapping: Route of each column.
+    """
+
+    read: Callable[..., Features]
+    valid_label_columns: Sequence[str] = LABEL_COLUMNS
+    prompts: PerColumn = field(default=None, repr=False)
+    router_mapping: PerColumn = field(default=None, repr=False)
+
+    def __call__(self, rows: Sequence[Row]) -> Batch:
+        """The batch of the rows.
+
+        Args:
+            rows: b dicts of cells, all with the same columns.
+
+        Raises:
+            DatasetError: If a cell cannot be read; the message names the column and the rows.
+        """
+        numbers = [row.get(ROW_NUMBER, place) for place, row in enumerate(rows)]
+        name = rows[0].get(DATASET_NAME)
+        label_column = next((c for c in self.valid_label_columns if c in rows[0]), None)
+        skipped = {ROW_NUMBER, DATASET_NAME, label_column}
+        # The row numbers come first: they tell transformers how many rows there are.
+        batch: Batch = {"rows": torch.tensor(numbers), "columns": {}}
+        for column in rows[0]:
+            if column not in skipped:
+                batch["columns"][column] = self._column(rows, column, name, numbers)
+        if label_column is not None:
+            batch["labels"] = _labels(rows, label_column, numbers, name)
+        if name is not None:
+            batch[DATASET_NAME] = name
+        return batch
+
+    def _column(
+        self, rows: Sequence[Row], column: str, name: str | None, numbers: Sequence[int]
+    ) -> Features:
+        if not all(column in row for row in rows):
+            raise DatasetError(f"column {column!r} is not in all of {where(numbers, name)}")
+        texts = [row[column] for row in rows]
+        options = {
+            "prompt": for_column(self.prompts, column, name),
+            "task": for_column(self.router_mapping, column, name),
+        }
+        try:
+            return self.read(texts, **options)
+        except InputError:
+            for text, number in zip(texts, numbers, strict=True):
+                self._read_one(text, f"column {column!r} of {where([number], name)}", options)
+            raise
+
+    def _read_one(self, text: Any, place: str, options: Mapping[str, Any]) -> None:
+        try:
+            self.read([text], **options)
+        except InputError as error:
+            raise DatasetError(f"{place}: {str(error).removeprefix('row 0 ')}") from error
+
+
+def for_column(setting: PerColumn, column: str, dataset_name: str | None = None) -> str | None:
+    """What a setting says for a column.
+
+    Args:
+        setting: A value for all columns, `{column: value}`, `{dataset: value}` or
+            `{dataset: {column: value}}`.
+        column: Name of the column.
+        dataset_name: Name of its dataset; None if there is one dataset only.
+    """
+    if isinstance(setting, Mapping) and dataset_name is not None and dataset_name in setting:
+        setting = setting[dataset_name]
+    if isinstance(setting, Mapping):
+        setting = setting.get(column)
+    return setting if isinstance(setting, str) else None
+
+
+def where(numbers: Sequence[int], dataset_name: str | None = None, most: int = 10) -> str:
+    """Rows of a dataset, for a message.
+
+    Args:
+        numbers: Their numbers.
+        dataset_name: The dataset's name; None if there is one dataset only.
+        most: How many are written out.
+    """
+    shown = ", ".join(str(int(number)) for number in numbers[:most])
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    of_dataset = "" if dataset_name is None else f" of dataset {dataset_name!r}"
+    return f"{'row' if len(numbers) == 1 else 'rows'} {shown}{more}{of_dataset}"
+
+
+def _labels(rows: Sequence[Row], column: str, numbers: Sequence[int], name: str | None) -> Tensor:
+    """The labels `(b,)`, or `(b, n)` where each is a list."""
+    values = [row[column] for row in rows]
+    try:
+        if isinstance(values[0], Tensor):
+            labels = torch.stack(values)
+        elif isinstance(values[0], np.ndarray):
+            labels = torch.from_numpy(np.stack(values))
+        else:
+            labels = torch.tensor(values)
+        return labels.float() if labels.dtype == torch.float64 else labels
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DatasetError(
+            f"the labels in column {column!r} must be numbers, or lists of as many numbers; "
+            f"{where(numbers, name)} hold {values[:3]!r} ... ({error}). Class names become numbers "
+            f"with dataset.class_encode_column({column!r})"
+        ) from error

@@ -1,0 +1,264 @@
+"""`model.fit`: the short way to train, with DataLoaders of InputExamples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from transformers import (
+    PrinterCallback,
+    TrainerCallback,
+    get_constant_schedule,
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_cosine_with_hard_restarts_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from sentune.errors import SettingError
+from sentune.training.arguments import (
+    MultiDatasetBatchSamplers,
+    SentenceTransformerTrainingArguments,
+)
+from sentune.training.evaluating import Evaluator, main_metric
+from sentune.training.objectives import LoaderBatches, LoaderRows, steps_of
+from sentune.training.trainer import SentenceTransformerTrainer
+
+if TYPE_CHECKING:
+    from sentune.encoder.sentence_transformer import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+_SCHEDULES: dict[str, Callable[..., Any]] = {
+    "constantlr": lambda optimizer, warmup, total: get_constant_schedule(optimizer),
+    "warmupconstant": lambda optimizer, warmup, total: get_constant_schedule_with_warmup(
+        optimizer, warmup
+    ),
+    "warmuplinear": get_linear_schedule_with_warmup,
+    "warmupcosine": get_cosine_schedule_with_warmup,
+    "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
+}
+_NO_DECAY = ("bias", "LayerNorm.weight")
+
+
+def fit(
+    model: SentenceTransformer,
+    train_objectives: Iterable[tuple[Any, nn.Module]],
+    evaluator: Evaluator | None = None,
+    epochs: int = 1,
+    steps_per_epoch: int | None = None,
+    scheduler: str = "WarmupLinear",
+    warmup_steps: int = 10000,
+    optimizer_class: type[Optimizer] = torch.optim.AdamW,
+    optimizer_params: Mapping[str, Any] | None = None,
+    weight_decay: float = 0.01,
+    evaluation_steps: int = 0,
+    output_path: str | None = None,
+    save_best_model: bool = True,
+    max_grad_norm: float = 1,
+    use_amp: bool = False,
+    callback: Callable[[float, float, int], None] | None = None,
+    show_progress_bar: bool = True,
+    checkpoint_path: str | None = None,
+    checkpoint_save_steps: int = 500,
+    checkpoint_save_total_limit: int = 0,
+    resume_from_checkpoint: bool | str = False,
+) -> None:
+    """Train a model on batches of `InputExample`s.
+
+    The loaders' own batches are trained on, as their batch size, shuffle and sampler make them.
+    Several objectives take turns, one batch of each.
+
+    Args:
+        model: The model; it is trained in place.
+        train_objectives: Pairs of a `DataLoader` over `InputExample`s and a loss.
+        evaluator: Run at the end of each epoch, and every `evaluation_steps`.
+        epochs: How often the smallest loader is gone through.
+        steps_per_epoch: Batches of each objective in an epoch, in place of those of the smallest
+            loader. Loaders go on in the next epoch where they were, and begin again at their end.
+        scheduler: How the learning rate goes: "ConstantLR", "WarmupConstant", "WarmupLinear",
+            "WarmupCosine" or "WarmupCosineWithHardRestarts".
+        warmup_steps: Steps in which the learning rate rises from 0.
+        optimizer_class: Class of the optimizer.
+        optimizer_params: Its settings; by default a learning rate of 2e-5.
+        weight_decay: For all parameters but biases and LayerNorm.
+        evaluation_steps: Also evaluate each time after so many steps; 0 for never.
+        output_path: Folder for the model: the best according to the evaluator, else the last;
+            and for the evaluator's tables.
+        save_best_model: Whether the best model is kept there; else the last one.
+        max_grad_norm: Longer gradients are scaled down to this length.
+        use_amp: Whether to compute in half precision where that is safe.
+        callback: Called with score, epoch and step after each evaluation.
+        show_progress_bar: Whether to draw one.
+        checkpoint_path: Folder for checkpoints; None for no checkpoints.
+        checkpoint_save_steps: Save a checkpoint each time after so many steps.
+        checkpoint_save_total_limit: How many are kept; 0 for all.
+        resume_from_checkpoint: True to go on from the last checkpoint in `checkpoint_path`, if
+            there is one; or the checkpoint's folder.
+
+    Raises:
+        SettingError: If an argument is outside of what is allowed.
+        DatasetError: If a loader gives something else than `InputExample`s.
+        TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
+    """
+    loaders, losses = _checked(train_objectives)
+    steps = steps_per_epoch or steps_of(loaders)
+    rows = [LoaderRows(loader) for loader in loaders]
+    names = [f"objective {place}" for place in range(len(rows))]
+    optimizer = _optimizer(
+        nn.ModuleList([model, *losses]), optimizer_class, optimizer_params, weight_decay
+    )
+    schedule = _schedule(optimizer, scheduler, warmup_steps, steps * epochs * len(rows))
+    # What was set with torch.manual_seed decides the order, else the same one every time.
+    seed = torch.initial_seed() % 2**31
+    saves = checkpoint_path is not None and (checkpoint_save_steps or 0) > 0
+    with ExitStack() as stack:
+        args = SentenceTransformerTrainingArguments(
+            # A folder is asked for, also where nothing is written to it.
+            output_dir=checkpoint_path or stack.enter_context(TemporaryDirectory()),
+            batch_sampler=lambda dataset, **_: LoaderBatches(dataset, steps, seed),
+            multi_dataset_batch_sampler=MultiDatasetBatchSamplers.ROUND_ROBIN,
+            num_train_epochs=epochs,
+            eval_strategy="steps" if evaluator is not None and evaluation_steps > 0 else "no",
+            eval_steps=evaluation_steps or None,
+            max_grad_norm=max_grad_norm,
+            use_cpu=model.device.type == "cpu",  # the model is trained where it is
+            fp16=use_amp and model.device.type == "cuda",
+            bf16=use_amp and model.device.type != "cuda",
+            disable_tqdm=not show_progress_bar,
+            save_strategy="steps" if saves else "no",
+            save_steps=checkpoint_save_steps if saves else 500,
+            save_total_limit=checkpoint_save_total_limit or None,
+            seed=seed,
+        )
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=args,
+            train_dataset=rows[0] if len(rows) == 1 else dict(zip(names, rows, strict=True)),
+            loss=losses[0] if len(rows) == 1 else dict(zip(names, losses, strict=True)),
+            evaluator=evaluator,
+            callbacks=[_Keeper(evaluator, output_path, save_best_model, callback)],
+            optimizers=(optimizer, schedule),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.evaluation_folder = None if output_path is None else Path(output_path) / "eval"
+        trainer.saves_on_interrupt = checkpoint_path is not None
+        trainer.train(_checkpoint(resume_from_checkpoint, checkpoint_path))
+    model.eval()
+
+
+class _Keeper(TrainerCallback):
+    """Evaluates at the end of an epoch, tells the user's callback, and keeps the model."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator | None,
+        folder: str | None,
+        keeps_best: bool,
+        callback: Callable[[float, float, int], None] | None,
+    ) -> None:
+        self.evaluator = evaluator
+        self.folder = folder
+        self.keeps_best = keeps_best and evaluator is not None
+        self.callback = callback
+        self.best: float | None = None
+        self.evaluated_at = -1
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for an evaluation, unless there was one in this very step."""
+        if self.evaluator is not None and self.evaluated_at != state.global_step:
+            control.should_evaluate = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell the score, and keep the model if it is the best."""
+        self.evaluated_at = state.global_step
+        score = kwargs["metrics"][f"eval_{main_metric(self.evaluator)}"]  # type: ignore[arg-type]
+        if self.callback is not None:
+            self.callback(score, state.epoch, state.global_step)
+        sign = 1 if getattr(self.evaluator, "greater_is_better", True) else -1
+        if self.best is None or sign * score > sign * self.best:
+            self.best = score
+            if self.keeps_best:
+                self._save(state, kwargs["model"])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keep the last model."""
+        if not self.keeps_best:
+            self._save(state, kwargs["model"])
+
+    def _save(self, state: Any, model: Any) -> None:
+        if self.folder is not None and state.is_world_process_zero:
+            model.save_pretrained(self.folder)
+
+
+def _checked(objectives: Iterable[tuple[Any, nn.Module]]) -> tuple[list[Any], list[nn.Module]]:
+    """The loaders and the losses."""
+    pairs = list(objectives)
+    if not pairs or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
+        raise SettingError(
+            "train_objectives must be a list of pairs: [(DataLoader, loss), ...]; "
+            f"got {type(objectives).__name__} of {[type(pair).__name__ for pair in pairs]}"
+        )
+    for _, loss in pairs:
+        if not isinstance(loss, nn.Module):
+            raise SettingError(
+                f"the second of each pair in train_objectives must be a loss, got {loss!r}; "
+                "make it with the model, as losses.TripletLoss(model)"
+            )
+    return [loader for loader, _ in pairs], [loss for _, loss in pairs]
+
+
+def _optimizer(
+    module: nn.Module,
+    kind: type[Optimizer],
+    settings: Mapping[str, Any] | None,
+    weight_decay: float,
+) -> Optimizer:
+    """The optimizer over all parameters of a module that are trained."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (plain if any(part in name for part in _NO_DECAY) else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return kind(groups, **({"lr": 2e-5} if settings is None else settings))
+
+
+def _schedule(optimizer: Optimizer, name: str, warmup: int, total: int) -> Any:
+    """How the learning rate goes over the steps."""
+    if name.lower() not in _SCHEDULES:
+        raise SettingError(f"scheduler must be one of {list(_SCHEDULES)} in any case, got {name!r}")
+    if "warmup" in name.lower() and total <= warmup:
+        logger.warning(
+            "warmup_steps=%d is not reached in the %d steps of this run: the learning rate stays "
+            "below the one asked for; a tenth of the steps is usual, warmup_steps=%d",
+            warmup,
+            total,
+            total // 10,
+        )
+    return _SCHEDULES[name.lower()](optimizer, warmup, total)
+
+
+def _checkpoint(wanted: bool | str, folder: str | None) -> str | None:
+    """The checkpoint to go on from."""
+    if not isinstance(wanted, bool):
+        return wanted
+    if not wanted:
+        return None
+    if folder is None:
+        raise SettingError("resume_from_checkpoint=True needs the checkpoint_path to look in")
+    found = get_last_checkpoint(folder) if Path(folder).is_dir() else None
+    if found is None:
+        logger.warning("there is no checkpoint in %s yet: training begins at the start", folder)
+    return found

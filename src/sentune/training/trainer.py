@@ -1,0 +1,426 @@
+"""SentenceTransformerTrainer: `transformers.Trainer` with a loss of its own and batches of columns.
+
+What is run, and what an optimizer, DDP, autocast or torch.compile get to see, is the
+`TrainingStep`: model and loss as one module. What users, callbacks and evaluators see as
+`trainer.model` is the SentenceTransformer. So the step stands in for the model where transformers
+prepares and runs a model, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import (
+    PREFIX_CHECKPOINT_DIR,
+    EvalLoopOutput,
+    HubStrategy,
+    TrainOutput,
+    rotate_checkpoints,
+)
+
+from sentune.errors import SettingError, warn
+from sentune.losses import CoSENTLoss
+from sentune.training import loaders
+from sentune.training.arguments import SentenceTransformerTrainingArguments
+from sentune.training.checkpoints import copy_model, written_whole
+from sentune.training.checks import check_arguments, check_data, kept_configuration
+from sentune.training.collate import Batch, SentenceTransformerDataCollator
+from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with_prefix
+from sentune.training.interrupt import StopOnInterrupt
+from sentune.training.loading import load_weights
+from sentune.training.optimizing import set_learning_rates
+from sentune.training.rows import NumberedRows, as_dataset
+from sentune.training.step import LossLike, TrainingStep
+from sentune.training.watch import LossWatch, PartMeans
+
+if TYPE_CHECKING:
+    from sentune.encoder.sentence_transformer import SentenceTransformer
+
+
+class SentenceTransformerTrainer(Trainer):
+    """Trains a SentenceTransformer, with all that `transformers.Trainer` can do.
+
+    Args:
+        model: The model; it is trained in place.
+        args: The settings of the run.
+        train_dataset: A `datasets.Dataset`, an `IterableDataset`, a list of dicts or of
+            `InputExample`s, or a dict of such. Columns named label, labels, score or scores hold
+            the labels; all others are inputs, in their order.
+        eval_dataset: The same, for the loss on held-out rows.
+        loss: A loss, or what makes one of the model; or a dict of them with the names of the
+            datasets. By default `CoSENTLoss`.
+        evaluator: Called with the model at every evaluation; or a list of them.
+        data_collator: Makes batches of rows, in place of `SentenceTransformerDataCollator`.
+        processing_class: A tokenizer for callbacks that want one; the model has its own.
+        model_init: Makes the model, for a search of hyperparameters; `loss` must then be a class
+            or function.
+        compute_metrics: Not used: there are no predictions to compare, use an evaluator.
+        callbacks: See `transformers.TrainerCallback`.
+        optimizers: An optimizer and a scheduler, in place of those that `args` describes.
+        optimizer_cls_and_kwargs: Class and settings of the optimizer.
+        preprocess_logits_for_metrics: Not used.
+        tokenizer: Older name of `processing_class`.
+
+    Attributes:
+        model: The SentenceTransformer in training.
+        step: Model and loss as one module; see `TrainingStep`.
+        evaluation_folder: Where evaluators write their tables; None for nowhere.
+        saves_on_interrupt: Whether Ctrl-C waits for the end of the step and saves.
+
+    Raises:
+        SettingError: If arguments are missing or contradict each other.
+        DatasetError: If a dataset cannot be read.
+    """
+
+    model: Any
+    args: SentenceTransformerTrainingArguments
+    eval_dataset: Any
+    # Losses are means over their own batch; transformers divides by the accumulated batches.
+    loss_is_scaled_for_ga = False
+    _evaluators_due: str | None = (
+        None  # what their metrics' names begin with, when it is their turn
+    )
+    _staging: Path | None = None  # where a checkpoint is being written
+
+    def __init__(
+        self,
+        model: SentenceTransformer | None = None,
+        args: SentenceTransformerTrainingArguments | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        loss: LossLike | Mapping[str, LossLike] | None = None,
+        evaluator: Evaluator | Sequence[Evaluator] | None = None,
+        data_collator: Callable[[list[dict[str, Any]]], Batch] | None = None,
+        processing_class: Any = None,
+        model_init: Callable[..., SentenceTransformer] | None = None,
+        compute_metrics: Callable[..., Any] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+        preprocess_logits_for_metrics: Callable[..., Any] | None = None,
+        *,
+        tokenizer: Any = None,
+    ) -> None:
+        args = args or SentenceTransformerTrainingArguments(output_dir="tmp_trainer")
+        if compute_metrics is not None:
+            warn("compute_metrics is not used; give an evaluator for figures besides the loss")
+        self.evaluators = as_list(evaluator)
+        train_dataset = as_dataset(train_dataset, "train_dataset")
+        eval_dataset = as_dataset(eval_dataset, "eval_dataset")
+        check_arguments(
+            args, model, model_init, loss, {"train": train_dataset, "eval": eval_dataset}
+        )
+        with kept_configuration(model):
+            super().__init__(
+                model=model,
+                args=args,
+                train_dataset=train_dataset,
+                # transformers refuses to evaluate without a dataset, also where evaluators do it.
+                eval_dataset=[] if eval_dataset is None and self.evaluators else eval_dataset,
+                processing_class=processing_class if tokenizer is None else tokenizer,
+                model_init=model_init,  # type: ignore[arg-type]
+                callbacks=callbacks,
+                optimizers=optimizers,
+                optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+            )
+        self.eval_dataset = eval_dataset
+        self.model_accepts_loss_kwargs = False
+        self.can_return_loss, self.label_names = True, []  # every batch has a loss, none has logits
+        self._loss_given = self.get_default_loss if loss is None else loss
+        self._collator_given = data_collator
+        self._set_up(self.model)
+        for dataset, batches in ((train_dataset, args), (eval_dataset, None)):
+            if dataset is not None and data_collator is None:
+                check_data(dataset, self.loss, batches)
+        self._watch, self._parts = LossWatch(), PartMeans()
+        self.evaluation_folder: Path | None = Path(str(args.output_dir)) / "eval"
+        self.saves_on_interrupt = True
+        self._interrupt = StopOnInterrupt()
+        self.add_callback(self._interrupt)
+
+    # The step: model and loss as one --------------------------------------------------------------
+
+    def _set_up(self, model: SentenceTransformer) -> None:
+        self.step = TrainingStep(model, self._loss_given).to(self.args.device)
+        self.data_collator = self._collator_given or self.get_data_collator(model)
+
+    @property
+    def loss(self) -> nn.Module | dict[str, nn.Module]:
+        """The loss, or dataset name -> loss."""
+        return self.step.losses
+
+    def get_default_loss(self, model: SentenceTransformer) -> nn.Module:
+        """The loss of a run that names none."""
+        return CoSENTLoss(model)
+
+    def call_model_init(self, trial: Any = None) -> SentenceTransformer:
+        """A new model, with a new loss for it."""
+        model: Any = super().call_model_init(trial)
+        if hasattr(self, "step"):
+            self._set_up(model)
+        return model
+
+    @contextmanager
+    def _step_as_model(self) -> Iterator[None]:
+        model, self.model = self.model, self.step
+        try:
+            yield
+        finally:
+            self.model = model
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.model_wrapped is self.model:
+            self.model_wrapped = self.step
+        with self._step_as_model():
+            prepared = super()._prepare_for_training(*args, **kwargs)
+        self.callback_handler.model = self.model
+        return prepared
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Any:
+        """The optimizer, over the parameters of the model and of the loss."""
+        is_given = self.optimizer is not None
+        super().create_optimizer(self.step if model is None else model)
+        rates: Any = self.args.learning_rate_mapping
+        if rates and is_given and not getattr(self, "_has_rates", False):
+            raise SettingError("learning_rate_mapping has no say over an optimizer that was given")
+        if rates and not is_given:
+            optimizer: Any = self.optimizer
+            set_learning_rates(optimizer, self.step.named_parameters(), rates)
+            self._has_rates = True
+        return self.optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The loss of a batch; in training, a NaN stops the run and names the rows."""
+        outputs = model(**inputs)
+        if model.training:
+            self._watch.see(outputs["loss"], inputs, self.state.global_step)
+        self._parts.add(outputs["parts"])
+        return (outputs["loss"], {}) if return_outputs else outputs["loss"]
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Train.
+
+        Args:
+            resume_from_checkpoint: A checkpoint to go on from; True for the last one in
+                `args.output_dir`.
+            trial: Of a search of hyperparameters.
+            ignore_keys_for_eval: Not used.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C, when the step is finished and a checkpoint saved.
+            TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
+        """
+        with self._interrupt.listening() if self.saves_on_interrupt else nullcontext():
+            result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        if self._interrupt.is_pressed:
+            folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
+            raise KeyboardInterrupt(
+                f"stopped by Ctrl-C and saved; go on with trainer.train({str(folder)!r})"
+            )
+        return result
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log figures, and with the loss the means of its parts."""
+        self._watch.check()
+        if "loss" in logs:
+            logs = {**logs, **self._parts.take(gather_object)}
+        super().log(logs, start_time)
+
+    def _track_num_input_tokens(self, inputs: Batch) -> None:
+        if self.args.include_num_input_tokens_seen != "no":
+            lengths = (column.get("lengths", ()) for column in inputs["columns"].values())
+            own = torch.tensor(sum(map(sum, lengths)), device=self.args.device)
+            self.state.num_input_tokens_seen += int(self.accelerator.gather(own).sum())
+
+    # Data -----------------------------------------------------------------------------------------
+
+    def get_data_collator(self, model: SentenceTransformer) -> SentenceTransformerDataCollator:
+        """What makes batches of rows, reading texts as the model does."""
+        return SentenceTransformerDataCollator(
+            model.read, prompts=self.args.prompts, router_mapping=self.args.router_mapping
+        )
+
+    def get_batch_sampler(self, dataset: Any, **options: Any) -> Any:
+        """Which rows of a dataset come together; override it for a sampler of your own.
+
+        Args:
+            dataset: The rows.
+            **options: `batch_size`, `drop_last`, `valid_label_columns`, `generator`, `seed`.
+        """
+        return loaders.row_sampler(self.args, dataset, **options)
+
+    def get_multi_dataset_batch_sampler(
+        self, dataset: Any, batch_samplers: Sequence[Any], **options: Any
+    ) -> Any:
+        """Which dataset the next batch comes from; override it for an order of your own."""
+        return loaders.dataset_sampler(self.args, dataset, batch_samplers, **options)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches to train on."""
+        if self.train_dataset is None:
+            raise SettingError("there is no train_dataset; give the trainer one")
+        # Rows that come twice to make batches even would be false negatives.
+        self.accelerator.even_batches = False
+        return self._loader(self.train_dataset, self._train_batch_size, is_training=True)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Batches to evaluate on.
+
+        Args:
+            eval_dataset: A dataset, or the name of one of `eval_dataset`; by default that one.
+        """
+        if isinstance(eval_dataset, str):
+            eval_dataset = NumberedRows({eval_dataset: self.eval_dataset[eval_dataset]})
+        if eval_dataset is None:
+            eval_dataset = self.eval_dataset
+        if eval_dataset is None:
+            if self.evaluators:
+                return DataLoader([])  # type: ignore[arg-type]
+            raise SettingError("there is no eval_dataset and no evaluator; give the trainer one")
+        self.accelerator.even_batches = True
+        return self._loader(eval_dataset, self.args.eval_batch_size, is_training=False)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        """As `get_eval_dataloader`."""
+        return self.get_eval_dataloader(as_dataset(test_dataset, "test_dataset"))
+
+    def _loader(self, dataset: Any, batch_size: int, *, is_training: bool) -> DataLoader:
+        loader = loaders.make_loader(self, dataset, batch_size, is_training=is_training)
+        return self.accelerator.prepare(loader)
+
+    # Evaluation -----------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """The loss on held-out rows, and the metrics of the evaluators.
+
+        Args:
+            eval_dataset: In place of the trainer's; or the name of one of them.
+            ignore_keys: Not used.
+            metric_key_prefix: What names of metrics begin with; a dataset's name comes after it.
+        """
+        chosen = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(chosen, str):
+            chosen = NumberedRows({chosen: self.eval_dataset[chosen]})
+        elif eval_dataset is not None:
+            chosen = as_dataset(chosen, "eval_dataset")
+        several = chosen if isinstance(chosen, Mapping) else {None: chosen}
+        metrics: dict[str, float] = {}
+        for place, (name, dataset) in enumerate(several.items()):
+            prefix = metric_key_prefix if name is None else f"{metric_key_prefix}_{name}"
+            rows = dataset if name is None else NumberedRows({name: dataset})
+            # The evaluators have rows of their own: they run once, not once for each dataset.
+            self._evaluators_due = metric_key_prefix if place == 0 else None
+            metrics |= super().evaluate(rows, ignore_keys, prefix)
+        self._evaluators_due = None
+        return metrics
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """The loss of the batches, its parts, and the evaluators when it is their turn."""
+        unlogged, self._parts = self._parts, PartMeans()
+        with self._step_as_model():
+            output = super().evaluation_loop(
+                dataloader, description, True, ignore_keys, metric_key_prefix
+            )
+        metrics: Any = output.metrics
+        metrics.update(with_prefix(self._parts.take(gather_object), metric_key_prefix))
+        self._parts = unlogged
+        if self.evaluators and self._evaluators_due is not None:
+            found = run_evaluators(
+                self.evaluators,
+                self.model,
+                self.evaluation_folder,
+                is_main=self.is_world_process_zero(),
+                epoch=self.state.epoch,
+                steps=self.state.global_step,
+            )
+            metrics.update(with_prefix(found, self._evaluators_due))
+        return output
+
+    # Checkpoints ----------------------------------------------------------------------------------
+
+    @property
+    def _checkpoint_name(self) -> str:
+        return f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._staging is None else str(self._staging)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self._watch.check()  # a model whose loss is NaN is not worth keeping
+        runs = self._get_output_dir(trial)
+        place = Path(runs) / self._checkpoint_name
+        is_writer, wait = self.args.should_save, self.accelerator.wait_for_everyone
+        with written_whole(place, is_writer=is_writer, wait=wait) as staged:
+            self._staging = staged.parent
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._staging = None
+            if self.state.best_model_checkpoint == str(staged):
+                self.state.best_model_checkpoint = str(place)
+            if is_writer:
+                self.step.save_own_weights(staged)
+                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(place))
+        if is_writer:
+            best, limit = self.state.best_model_checkpoint, self.args.save_total_limit
+            rotate_checkpoints(runs, limit, best, use_mtime=True)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self._staging is None:  # it is not in its place before
+            # transformers copies the files of an encoder; a model has more.
+            if self.is_world_process_zero() and self.args.hub_strategy != HubStrategy.END:
+                copy_model(Path(checkpoint_folder), Path(str(self.args.output_dir)))
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the model writes its card when it is saved."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(str(folder))
+        # As text: what transformers writes here is a pickle, which may run code when it is read.
+        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(self.model, Path(resume_from_checkpoint))
+        self.step.load_own_weights(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))

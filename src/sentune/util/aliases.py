@@ -1,0 +1,10 @@
+"""Other names of functions that live elsewhere."""
+
+from sentune.distributed import rank, world_size
+from sentune.search.semantic import semantic_search
+from sentune.similarity import cos_sim
+
+get_rank = rank
+get_world_size = world_size
+information_retrieval = semantic_search
+pytorch_cos_sim = cos_sim

@@ -1,0 +1,28 @@
+"""Devices by name, and batches on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sentune.device import best_device
+
+
+def get_device_name() -> str:
+    """The device that models are put on where none is named, such as "cuda" or "cpu"."""
+    return str(best_device())
+
+
+def batch_to_device(batch: dict[str, Any], target_device: torch.device | str) -> dict[str, Any]:
+    """The batch with its tensors on a device; what is no tensor stays as it is.
+
+    Args:
+        batch: Name -> tensor, or anything else. It is not changed.
+        target_device: Where to.
+    """
+    return {
+        name: value.to(target_device) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }

@@ -1,0 +1,70 @@
+"""`sentune inspect` and `sentune encode` on small files."""
+
+import numpy as np
+import pytest
+
+from sentune.cli import main
+from sentune.encoder.sentence_transformer import SentenceTransformer
+
+CSV = "question,answer,label\nwhat is this,a test,1\nwho is there,nobody,0\n"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(CSV)
+    return str(path)
+
+
+def test_inspect_tells_form_and_losses(source, capsys):
+    assert main(["inspect", source]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.splitlines() == [
+        "2 rows of 2 text columns ('question', 'answer') and zeros and ones in 'label'",
+        "  question: 12 characters on average, 12 at most",
+        "  answer: 6 characters on average, 6 at most",
+        "Losses that fit it: OnlineContrastiveLoss, ContrastiveLoss, CoSENTLoss, AnglELoss, "
+        "CosineSimilarityLoss, SoftmaxLoss",
+    ]
+
+
+def test_inspect_looks_with_the_eyes_of_a_loss(source, capsys):
+    assert main(["inspect", source, "--loss", "TripletLoss"]) == 1
+    assert "wrong: TripletLoss wants three texts" in capsys.readouterr().out
+    assert main(["inspect", source, "--loss", "ContrastiveLoss", "--batch-size", "8"]) == 0
+    assert "odd: it has 2 rows, fewer than one batch of 8" in capsys.readouterr().out
+
+
+def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):
+    output = tmp_path / "embeddings.npy"
+    words = ["encode", source, str(output), "--model", str(tiny_bert_folder), "--normalize"]
+    assert main([*words, "--column", "answer"]) == 0
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode(
+        ["a test", "nobody"], normalize_embeddings=True
+    )
+    np.testing.assert_allclose(np.load(output), expected, atol=1e-6)
+    assert capsys.readouterr().out == f"2 embeddings of width 32 in {output}\n"
+    assert main(words) == 0  # the first column that holds no labels
+    assert not np.allclose(np.load(output), expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"), [("nothing", "no column 'nothing'"), ("label", "row 0 of column 'label'")]
+)
+def test_encode_names_a_column_that_it_cannot_use(source, column, says, tmp_path, capsys):
+    words = ["encode", source, str(tmp_path / "out.npy"), "--column", column]
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_one_line(capsys):
+    assert main(["inspect", "nowhere.csv"]) == 2
+    assert capsys.readouterr().err.startswith("sentune inspect: there is no file nowhere.csv")

@@ -1,0 +1,126 @@
+"""Models go from sentune to another environment and from there to sentune: equal vectors.
+
+    python tests/interop/run.py .venv-interop/5.0.0/bin/python ...
+
+Each argument is the Python of an environment with some release of sentence-transformers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+import torch
+
+from sentune import SentenceTransformer, models
+from tests import tiny
+from tests.interop.peer import TEXTS
+
+PEER = Path(__file__).with_name("peer.py")
+TOLERANCE = 1e-5
+# What plain transformers can do in a few lines.
+PLAIN = ("mean", "cls-normalized", "prompts")
+
+
+def make(root: Path) -> dict[Path, np.ndarray]:
+    """Models saved by sentune, and their vectors."""
+    torch.manual_seed(0)
+    raw = {kind: tiny.make_folder(root / f"raw-{kind}", kind) for kind in ("bert", "roberta")}
+    made = {}
+    for kind, folder in raw.items():
+        encoder = models.Transformer(folder, max_seq_length=40)
+        parts: dict[str, list] = {
+            "mean": [models.Pooling(32)],
+            "cls-normalized": [models.Pooling(32, "cls"), models.Normalize()],
+            "max": [models.Pooling(32, "max")],
+            "dense": [models.Pooling(32), models.Dense(32, 8), models.Normalize()],
+            "prompts": [models.Pooling(32)],
+        }
+        for name, modules in parts.items():
+            model = SentenceTransformer(modules=[encoder, *modules], device="cpu")
+            if name == "prompts":
+                model.prompts = {"query": "query: ", "document": "passage: "}
+                model.default_prompt_name = "document"
+            target = root / f"{kind}-{name}"
+            model.save(str(target))
+            made[target] = encode(model)
+    return made
+
+
+def encode(model: SentenceTransformer) -> np.ndarray:
+    names = [None, *sorted(name for name, text in model.prompts.items() if text)]
+    return np.stack([model.encode(TEXTS, prompt_name=name) for name in names])
+
+
+def run(python: str, step: str, folders: list[Path]) -> None:
+    done = subprocess.run(
+        [python, str(PEER), step, *map(str, folders)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{python} {step} failed:\n{done.stderr[-4000:]}")
+
+
+def versions_of(python: str) -> list[str]:
+    peer = "import sentence_transformers as s, transformers as t"
+    asked = f"{peer}; print(s.__version__, t.__version__)"
+    done = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def check(what: str, found: np.ndarray, wanted: np.ndarray) -> bool:
+    gap = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
+    say(f"  {'ok  ' if gap <= TOLERANCE else 'DIFF'} {what:<55} {gap:.1e}")
+    return gap <= TOLERANCE
+
+
+def main(pythons: list[str]) -> int:
+    warnings.filterwarnings("ignore", ".*had more than max_seq_length")
+    if not pythons:
+        raise SystemExit(__doc__)
+    results = []
+    for python in pythons:
+        peer, transformers = versions_of(python)
+        say(f"sentence-transformers {peer}, transformers {transformers}")
+        with tempfile.TemporaryDirectory() as room:
+            ours, theirs = Path(room, "ours"), Path(room, "theirs")
+            made = make(ours)
+            run(python, "load", list(made))
+            for folder, vectors in made.items():
+                found = np.load(folder / "vectors.npy")
+                results.append(check(f"saved here, loaded there: {folder.name}", found, vectors))
+            plain = [folder for folder in made if folder.name.partition("-")[2] in PLAIN]
+            run(python, "snippet", plain)
+            for folder in plain:
+                results.append(check(f"the card's code there: {folder.name}", *snippet_of(folder)))
+            theirs.mkdir()
+            run(python, "make", [theirs])
+            for folder in sorted(path.parent for path in theirs.glob("*/vectors.npy")):
+                model = SentenceTransformer(str(folder), device="cpu")
+                wanted = np.load(folder / "vectors.npy")
+                what = f"saved there, loaded here: {folder.name}"
+                results.append(check(what, encode(model), wanted))
+    assert len(results) >= 20 * len(pythons), "nothing was compared"
+    return 0 if all(results) else 1
+
+
+def snippet_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What the card's code gave, and what sentune gives for its sentences."""
+    from sentune.files.card_usage import SENTENCES
+
+    return np.load(folder / "snippet.npy"), SentenceTransformer(str(folder)).encode(list(SENTENCES))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

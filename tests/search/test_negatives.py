@@ -1,0 +1,110 @@
+"""Mining negatives: by hand, its cache, its processes and what it refuses."""
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from sentune.errors import DatasetError, SettingError
+from sentune.search import mine_hard_negatives
+from tests.fake_encoder import FakeEncoder
+
+
+class Numbers(FakeEncoder):
+    """A text such as "3 4" is its own direction."""
+
+    def vector(self, text):
+        return np.array([float(number) for number in text.split()])
+
+    encode_query = FakeEncoder.encode
+
+
+# Cosines with (1, 0): 0.8 (the positive), 0.96, 0.6, 0.28, 0.
+PAIRS = {"q": ["1 0", "0 1"], "a": ["4 3", "0 2"]}
+CORPUS = ["24 7", "3 4", "7 24"]
+
+
+def mine(model=None, pairs=PAIRS, **options):
+    options = {"corpus": CORPUS, "num_negatives": 2, "verbose": False, **options}
+    return mine_hard_negatives(Dataset.from_dict(pairs), model or Numbers(), **options)
+
+
+def negatives_of_the_first(**options):
+    rows = mine(**options)
+    return [row["negative"] for row in rows if row["q"] == "1 0"]
+
+
+def test_the_nearest_that_are_not_its_own_are_the_negatives():
+    assert negatives_of_the_first() == ["24 7", "3 4"]
+    assert negatives_of_the_first(range_min=1) == ["3 4", "7 24"]
+
+
+def test_limits_keep_candidates_out():
+    assert negatives_of_the_first(max_score=0.9) == ["3 4", "7 24"]
+    assert negatives_of_the_first(min_score=0.9) == ["24 7"]
+    # the positive has 0.8, half of it is 0.4
+    assert negatives_of_the_first(absolute_margin=0.1) == ["3 4", "7 24"]
+    assert negatives_of_the_first(absolute_margin=0.3) == ["7 24", "0 2"]
+    assert negatives_of_the_first(relative_margin=0.5) == ["7 24", "0 2"]
+
+
+def test_random_negatives_come_from_the_range():
+    found = {
+        tuple(negatives_of_the_first(sampling_strategy="random", range_max=3)) for _ in range(40)
+    }
+    assert found == {("24 7", "3 4"), ("24 7", "7 24"), ("3 4", "7 24")}
+
+
+def test_what_was_found_is_told(capsys):
+    mine(verbose=True, min_score=0.9)
+    text = capsys.readouterr().out
+    assert "2 anchors, 5 documents" in text
+    assert "left out by min_score" in text
+    assert "2 anchors have too few negatives" in text
+    mine()
+    assert capsys.readouterr().out == ""
+
+
+def test_embeddings_are_kept_for_the_next_run(tmp_path):
+    first, second, other = Numbers(), Numbers(), Numbers()
+    expected = mine(first, cache_folder=str(tmp_path / "kept")).to_dict()
+    assert mine(second, cache_folder=str(tmp_path / "kept")).to_dict() == expected
+    assert [len(texts) for texts, _ in second.calls] == [1, 1]  # to know the model by
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    other.vector = lambda text: 1 + Numbers.vector(other, text)
+    mine(other, cache_folder=str(tmp_path / "kept"))
+    assert [len(texts) for texts, _ in other.calls] == [1, 5, 1, 2]
+
+
+def test_several_processes_are_started_and_stopped():
+    class Pooled(Numbers):
+        log = []
+
+        def start_multi_process_pool(self, devices):
+            self.log.append(devices)
+            return "pool"
+
+        def stop_multi_process_pool(self, pool):
+            self.log.append(pool)
+
+    model = Pooled()
+    assert mine(model, use_multi_process=["cpu", "cpu"]).to_dict() == mine().to_dict()
+    assert model.log == [["cpu", "cpu"], "pool"]
+    assert all(options["pool"] == "pool" for _, options in model.calls)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pairs": {"q": [], "a": []}}, DatasetError, "no rows"),
+        ({"pairs": {"q": ["1 0"]}}, DatasetError, "positive missing"),
+        ({"anchor_column_name": "x"}, DatasetError, "columns q, a; x missing"),
+        ({"num_negatives": 0}, SettingError, "num_negatives"),
+        ({"range_min": -1}, SettingError, "range_min"),
+        ({"range_min": 2, "range_max": 3}, SettingError, "no room for 2"),
+        ({"sampling_strategy": "best"}, SettingError, "'best'"),
+        ({"output_format": "pairs"}, SettingError, "triplet.*'pairs'"),
+    ],
+)
+def test_bad_settings_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        mine(**options)

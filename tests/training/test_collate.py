@@ -1,0 +1,127 @@
+"""Rows become a batch of ragged columns and labels."""
+
+import numpy as np
+import pytest
+import torch
+
+from sentune.errors import DatasetError
+from sentune.training.collate import SentenceTransformerDataCollator, for_column, where
+from sentune.training.rows import DATASET_NAME, ROW_NUMBER
+
+
+def read(texts, prompt=None, task=None):
+    return {"texts": list(texts), "prompt": prompt, "task": task}
+
+
+def collate(rows, **options):
+    return SentenceTransformerDataCollator(read, **options)(rows)
+
+
+def test_columns_keep_their_order_and_rows_their_numbers():
+    rows = [
+        {"b": "1", "a": "2", ROW_NUMBER: 7},
+        {"b": "3", "a": "4", ROW_NUMBER: 3},
+    ]
+    batch = collate(rows)
+    assert list(batch) == ["rows", "columns"]
+    assert batch["rows"].tolist() == [7, 3]
+    assert list(batch["columns"]) == ["b", "a"]
+    assert batch["columns"]["a"]["texts"] == ["2", "4"]
+
+
+def test_rows_without_numbers_are_counted():
+    assert collate([{"a": "1"}, {"a": "2"}])["rows"].tolist() == [0, 1]
+
+
+def test_the_name_of_the_dataset_goes_with_the_batch():
+    batch = collate([{"a": "1", DATASET_NAME: "news"}])
+    assert batch["dataset_name"] == "news"
+    assert list(batch["columns"]) == ["a"]
+
+
+@pytest.mark.parametrize("column", ["label", "labels", "score", "scores"])
+def test_labels_are_found_by_name(column):
+    batch = collate([{"a": "1", column: 0.5}, {"a": "2", column: 1.0}])
+    assert list(batch["columns"]) == ["a"]
+    assert batch["labels"].tolist() == [0.5, 1.0]
+    assert batch["labels"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "shape"),
+    [
+        ([1, 0], torch.int64, (2,)),
+        ([[0.5, 1.0], [0.0, 1.0]], torch.float32, (2, 2)),
+        ([np.float64(0.5), np.float64(1.0)], torch.float32, (2,)),
+        ([np.ones(3), np.ones(3)], torch.float32, (2, 3)),
+        ([torch.ones(3), torch.ones(3)], torch.float32, (2, 3)),
+    ],
+)
+def test_kinds_of_labels(values, dtype, shape):
+    labels = collate([{"a": "x", "label": value} for value in values])["labels"]
+    assert (labels.dtype, tuple(labels.shape)) == (dtype, shape)
+
+
+@pytest.mark.parametrize("values", [["yes", "no"], [None, 1], [[1.0], [1.0, 2.0]]])
+def test_labels_that_are_no_numbers_are_named_with_their_rows(values):
+    rows = [{"a": "x", "label": value, ROW_NUMBER: place + 5} for place, value in enumerate(values)]
+    with pytest.raises(DatasetError, match=r"column 'label' must be numbers.*rows 5, 6"):
+        collate(rows)
+
+
+def test_a_column_that_is_not_in_all_rows_is_named():
+    with pytest.raises(DatasetError, match=r"column 'b' is not in all of rows 0, 1 of"):
+        collate([{"a": "1", "b": "2", DATASET_NAME: "d"}, {"a": "1", DATASET_NAME: "d"}])
+
+
+def test_a_cell_that_cannot_be_read_is_named(tiny_model):
+    collator = SentenceTransformerDataCollator(tiny_model.read)
+    rows = [{"a": "good", ROW_NUMBER: 7}, {"a": "\ud800", ROW_NUMBER: 8}]
+    with pytest.raises(DatasetError, match="column 'a' of row 8: has a lone surrogate"):
+        collator(rows)
+
+
+def test_texts_are_read_as_the_model_reads_them(tiny_model):
+    batch = SentenceTransformerDataCollator(tiny_model.read, prompts="query: ")(
+        [{"a": "the cat"}, {"a": "a"}]
+    )
+    features = batch["columns"]["a"]
+    assert features["lengths"] == [6, 5]  # [CLS] query : ... [SEP]
+    assert features["prompt_lengths"] == [3, 3]
+    assert len(features["input_ids"]) == 11
+
+
+PROMPTS = [
+    ("p: ", None, "p: "),
+    ({"a": "p: "}, None, "p: "),
+    ({"b": "p: "}, None, None),
+    ({"d": "p: "}, "d", "p: "),
+    ({"d": {"a": "p: "}}, "d", "p: "),
+    ({"d": {"b": "p: "}}, "d", None),
+    ({"other": {"a": "p: "}}, "d", None),
+    ({"a": "p: "}, "d", "p: "),
+    (None, "d", None),
+    ({}, None, None),
+]
+
+
+@pytest.mark.parametrize(("setting", "dataset", "expected"), PROMPTS)
+def test_prompts_and_routes_per_column_and_dataset(setting, dataset, expected):
+    assert for_column(setting, "a", dataset) == expected
+    mark = {} if dataset is None else {DATASET_NAME: dataset}
+    batch = collate([{"a": "1", **mark}], prompts=setting, router_mapping=setting)
+    assert batch["columns"]["a"]["prompt"] == expected
+    assert batch["columns"]["a"]["task"] == expected
+
+
+def test_rows_in_words():
+    assert where([1, 2]) == "rows 1, 2"
+    assert where(range(12), "news", most=3) == "rows 0, 1, 2 and 9 more of dataset 'news'"
+
+
+def test_rows_can_be_changed_on_their_way():
+    class Upper(SentenceTransformerDataCollator):
+        def __call__(self, rows):
+            return super().__call__([{**row, "a": row["a"].upper()} for row in rows])
+
+    assert Upper(read)([{"a": "x", ROW_NUMBER: 4}])["columns"]["a"]["texts"] == ["X"]

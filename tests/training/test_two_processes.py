@@ -1,0 +1,41 @@
+"""Training in two processes that torchrun starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sentune.training.step import LOSS_FILE
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+def torchrun(script, *arguments, processes=2):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", script, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=280)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_batches_twice_as_large(tmp_path):
+    """Weights, weights of the loss, evaluation and resuming."""
+    model = tiny.make_folder(tmp_path / "bert")
+    torchrun("tests.training.script_two", model, tmp_path / "two", 4)
+    torchrun("tests.training.script_two", model, tmp_path / "one", 8, processes=1)
+    one, two = (torch.load(tmp_path / name / "result.pt") for name in ("one", "two"))
+    assert one["steps"] == two["steps"] == 10
+    assert two["metrics"]["eval_evaluator"] == 2.0, "the evaluator's figure of the main process"
+    assert two["calls"] == [1, 0], "evaluators run in the main process only"
+    for name, tensor in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    assert two["difference"] == 0.0, "all processes have the same weights"
+    folder = tmp_path / "two" / "checkpoint-5"
+    names = {path.name for path in folder.iterdir()}
+    assert {"rng_state_0.pth", "rng_state_1.pth", LOSS_FILE, "modules.json"} <= names
+    assert two["resumed_difference"] == 0.0, "a resumed run ends with the same weights"
