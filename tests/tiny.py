@@ -38,10 +38,25 @@ KINDS = {
         "num_hidden_layers": 3,
         "reference_compile": False,
     },
+    "albert": {**COMMON, "embedding_size": 16},
+    "ernie": {**COMMON, "use_task_id": True},
+    "eurobert": {**COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "gte": COMMON,
+    "jina_embeddings_v3": {**COMMON, **ROBERTA},
+    "nomic_bert": {**COMMON, "head_dim": 8},
+    "roberta-prelayernorm": {**COMMON, **ROBERTA},
+    "xlm-roberta-xl": {**COMMON, **ROBERTA},
     "mpnet": COMMON,
 }
 # Kinds whose special tokens look like <s> and whose positions count from padding_idx + 1.
-ROBERTA_KINDS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+ROBERTA_KINDS = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "roberta-prelayernorm",
+    "xlm-roberta-xl",
+    "mpnet",
+)
 # Kinds that sentune runs on packed sentences; the others are padded.
 PACKED_KINDS = [kind for kind in KINDS if kind != "mpnet"]
 
@@ -66,7 +81,7 @@ def tokenizer(kind: str = "bert", max_length: int = 64) -> PreTrainedTokenizerFa
         special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
     )
     names = ["input_ids", "attention_mask"]
-    if kind in ("bert", "electra"):
+    if kind in ("bert", "electra", "albert", "ernie", "nomic_bert"):
         names.insert(1, "token_type_ids")
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

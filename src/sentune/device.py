@@ -1,8 +1,27 @@
-"""What this machine can compute on."""
+"""What this machine can compute on, and in which precision."""
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
+
+from sentune.errors import SettingError
+
+logger = logging.getLogger(__name__)
+
+# "auto" stands for `auto_dtype` of the device.
+AUTO = "auto"
+# What the widest layer of an encoder may hold of one batch on the CPU: about what stays in the
+# caches of two cores. Larger batches wait for memory, smaller ones for the overhead of each call.
+_CPU_BYTES = 12 << 20
+# The same on an accelerator, where a batch has to fill thousands of cores; and the part of its free
+# memory that this may take, as the other layers hold a few times as much.
+_ACCELERATOR_BYTES = 512 << 20
+_PART_OF_MEMORY = 16
 
 
 def best_device() -> torch.device:
@@ -19,3 +38,94 @@ def all_devices() -> list[str]:
     if torch.cuda.is_available():
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return ["cpu"] * 4
+
+
+def auto_dtype(device: torch.device | str) -> torch.dtype:
+    """What "auto" multiplies in: bfloat16 where the chip has it natively, float32 elsewhere.
+
+    Natively means AVX512-BF16 or AMX on a CPU, compute capability 8.0 on CUDA. Chips without it
+    emulate bfloat16 and are slower with it. The environment variable `SENTUNE_DTYPE` overrides what
+    the chip says.
+
+    Args:
+        device: Where the multiplication is done.
+
+    Raises:
+        SettingError: If the environment variable names no type.
+    """
+    return _auto_dtype(torch.device(device).type, os.environ.get("SENTUNE_DTYPE"))
+
+
+def as_dtype(name: str | torch.dtype) -> torch.dtype:
+    """The type of that name.
+
+    Raises:
+        SettingError: If there is no such type of floating-point numbers.
+    """
+    found = getattr(torch, name.removeprefix("torch."), None) if isinstance(name, str) else name
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise SettingError(
+            f"dtype must be 'auto', 'float32', 'bfloat16', 'float16' or a torch type, got {name!r}"
+        )
+    return found
+
+
+def multiplying_in(
+    dtype: torch.dtype | None, device: torch.device | str
+) -> AbstractContextManager[object]:
+    """Inside the block matrix products of float32 tensors are done in a type; the rest stays.
+
+    Args:
+        dtype: None for no change.
+        device: Where.
+    """
+    if dtype is None:
+        return nullcontext()
+    # Without its cache of weights: it would be filled and dropped in every block.
+    return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=False)
+
+
+def tokens_per_batch(device: torch.device | str, width: int) -> int:
+    """How many tokens a forward pass should hold to be fast.
+
+    The same on every call on a machine, so that the same texts always make the same batches.
+
+    Args:
+        device: Where it runs.
+        width: Numbers that the widest layer holds per token.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        allowed = _CPU_BYTES
+    else:
+        allowed = min(_ACCELERATOR_BYTES, _memory(device) // _PART_OF_MEMORY)
+    return max(256, allowed // (4 * max(width, 1)))
+
+
+@functools.cache
+def _auto_dtype(kind: str, named: str | None) -> torch.dtype:
+    if named:
+        dtype = as_dtype(named)
+    else:
+        dtype = torch.bfloat16 if _multiplies_bfloat16(kind) else torch.float32
+    logger.info("dtype='auto' multiplies in %s on %s", str(dtype).removeprefix("torch."), kind)
+    return dtype
+
+
+def _multiplies_bfloat16(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if kind != "cpu":
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    older = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(older())
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of memory of an accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return 8 << 30

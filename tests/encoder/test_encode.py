@@ -196,8 +196,8 @@ def test_what_is_no_text(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a positive int, got 0"),
-        ({"truncate_dim": -1}, "truncate_dim must be a positive int, got -1"),
+        ({"batch_size": 0}, "batch_size must be a positive int or None, got 0"),
+        ({"truncate_dim": -1}, "truncate_dim must be a positive int or None, got -1"),
         ({"output_value": "words"}, "output_value must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"colour": "red"}, "unknown arguments \\['colour'\\]"),

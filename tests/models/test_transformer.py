@@ -133,7 +133,7 @@ def test_attention_with_dropout_is_right_on_average(window):
 
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, 15, 8)
-    options = {"packed_runs": [(1, 3), (2, 6)], "sliding_window": window}
+    options = {"blocks": batching.blocks([3, 6, 6]), "sliding_window": window}
     exact, _ = packed_attention(None, q, k, v, None, **options)
     samples = [packed_attention(None, q, k, v, None, dropout=0.2, **options)[0] for _ in range(800)]
     mean, spread = torch.stack(samples).mean(0), torch.stack(samples).std(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sentune.device import multiplying_in, tokens_per_batch
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.text import batching, inputs
 from sentune.types import Features
@@ -20,8 +22,12 @@ from sentune.types import Features
 if TYPE_CHECKING:
     from sentune.encoder.sentence_transformer import SentenceTransformer
 
-# How many items are tokenised and put in order of length at a time.
+# How many items are tokenised and put in order of length at a time. The first are few, since there
+# is nothing to compute meanwhile.
 _WINDOW = 16_384
+_FIRST_WINDOW = 2_048
+# Items per forward pass where it is not known how many tokens they have.
+_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Options:
 
     Attributes:
         prompt: Put before each item.
-        batch_size: Items per forward pass.
+        batch_size: Items per forward pass; None for as many as the machine is fast with, counted
+            in tokens.
         show_progress_bar: Whether to draw one.
         truncate_dim: Keep this many dimensions of each embedding; None for all.
         normalize: Whether embeddings are brought to length 1, after truncation.
@@ -39,7 +46,7 @@ class Options:
     """
 
     prompt: str | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     show_progress_bar: bool = False
     truncate_dim: int | None = None
     normalize: bool = False
@@ -50,10 +57,8 @@ class Options:
         """Check the numbers."""
         for name in ("batch_size", "truncate_dim"):
             value = getattr(self, name)
-            if value is None and name == "truncate_dim":
-                continue
-            if not isinstance(value, int) or value < 1:
-                raise SettingError(f"{name} must be a positive int, got {value!r}")
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise SettingError(f"{name} must be a positive int or None, got {value!r}")
 
 
 def sentence_embeddings(
@@ -72,13 +77,21 @@ def sentence_embeddings(
     """
     distinct, numbers = _distinct(items)  # a text that is there several times is computed once
     result: Tensor | None = None
-    for rows, features in _outputs(model, distinct, options):
-        embeddings = _finished(features["sentence_embedding"], options)
-        if result is None:  # one array for all rows, its width known from the first batch
-            device = torch.device("cpu") if to_cpu else embeddings.device
-            shape = (len(distinct), *embeddings.shape[1:])
-            result = torch.empty(shape, dtype=embeddings.dtype, device=device)
-        result[torch.tensor(rows, device=result.device)] = embeddings.to(result.device)
+    for start, size, window in _windows(model, distinct, options):
+        part: Tensor | None = None  # stays where it is computed, so that nothing waits for a copy
+        for rows, features in window:
+            embeddings = _finished(features["sentence_embedding"], options)
+            if part is None:  # the width is known from the first batch
+                part = embeddings.new_empty((size, *embeddings.shape[1:]))
+            part[torch.tensor(rows, device=part.device)] = embeddings
+        assert part is not None  # a window is never empty
+        if size == len(distinct):
+            result = part.cpu() if to_cpu else part
+            continue
+        if result is None:  # one array for all rows
+            device = torch.device("cpu") if to_cpu else part.device
+            result = part.new_empty((len(distinct), *part.shape[1:]), device=device)
+        result[start : start + size] = part
     if result is None:
         width = options.truncate_dim or model.get_embedding_dimension() or 0
         result = torch.zeros((0, width), device="cpu" if to_cpu else model.device)
@@ -151,42 +164,110 @@ def _outputs(
     model: SentenceTransformer, items: Sequence[Any], options: Options, *, padded: bool = False
 ) -> Iterator[tuple[list[int], Features]]:
     """Row numbers and the model's output for them, batch by batch."""
-    forward_kwargs = dict(options.forward_kwargs)
+    for start, _, window in _windows(model, items, options, padded=padded):
+        for rows, features in window:
+            yield [start + row for row in rows], features
+
+
+def _windows(
+    model: SentenceTransformer, items: Sequence[Any], options: Options, *, padded: bool = False
+) -> Iterator[tuple[int, int, Iterator[tuple[list[int], Features]]]]:
+    """Per window of items: where it begins, its size, and the model's output batch by batch.
+
+    Row numbers count from the beginning of the window.
+    """
     truncated = 0
-    with (
-        evaluation_mode(model),
-        tqdm(total=len(items), desc="Texts", disable=not options.show_progress_bar) as bar,
-    ):
-        for rows, features in _batches(model, items, options):
+
+    def outputs(size: int, batches: Iterator[tuple[list[int], Features]]) -> Iterator[Any]:
+        nonlocal truncated
+        for rows, features in batches:
             truncated += features.pop("truncated", 0)
             if padded and batching.is_ragged(features):
                 features = model.pad(features)
             features = batching.to_device(features, model.device)
-            yield rows, model(features, **forward_kwargs)
+            with multiplying_in(model.autocast_dtype, model.device):
+                output = model(features, **dict(options.forward_kwargs))
+            yield rows, _in_weights_type(model, output)
             bar.update(len(rows))
+
+    with (
+        evaluation_mode(model),
+        tqdm(total=len(items), desc="Texts", disable=not options.show_progress_bar) as bar,
+    ):
+        for start, size, batches in _batches(model, items, options):
+            yield start, size, outputs(size, batches)
     if truncated:
         _warn_of_truncation(model, truncated, len(items))
 
 
 def _batches(
     model: SentenceTransformer, items: Sequence[Any], options: Options
+) -> Iterator[tuple[int, int, Iterator[tuple[list[int], Features]]]]:
+    """Per window: where it begins, its size, and its batches, like lengths together."""
+    if not items:
+        return
+    starts = [0, *range(_FIRST_WINDOW, len(items), _WINDOW)]
+    windows = [items[a:b] for a, b in zip(starts, [*starts[1:], len(items)], strict=True)]
+    if not model.reads_ragged:
+        for start, window in zip(starts, windows, strict=True):
+            yield start, len(window), _read_by_batch(model, window, options)
+        return
+
+    def read(window: Sequence[Any]) -> Features:
+        return model.read(window, prompt=options.prompt, task=options.task)
+
+    if len(windows) == 1:
+        yield 0, len(items), _cut(model, read(items), options)
+        return
+    with ThreadPoolExecutor(1) as reader:  # reads the next window while this one is computed
+        coming = reader.submit(read, windows[0])
+        for place, (start, window) in enumerate(zip(starts, windows, strict=True)):
+            tokens = coming.result()
+            if place + 1 < len(windows):
+                coming = reader.submit(read, windows[place + 1])
+            yield start, len(window), _cut(model, tokens, options)
+
+
+def _cut(
+    model: SentenceTransformer, tokens: Features, options: Options
 ) -> Iterator[tuple[list[int], Features]]:
-    """Row numbers and their tokens, like lengths together."""
-    for start in range(0, len(items), _WINDOW):
-        window = items[start : start + _WINDOW]
-        if model.reads_ragged:
-            tokens = model.read(window, prompt=options.prompt, task=options.task)
-            truncated = tokens.pop("truncated", 0)
-            for rows in batching.batches_by_length(tokens["lengths"], options.batch_size):
-                batch = batching.select(tokens, rows)
-                yield [start + row for row in rows], {**batch, "truncated": truncated}
-                truncated = 0
-        else:
-            lengths = [inputs.character_length(item) for item in window]
-            for rows in batching.batches_by_length(lengths, options.batch_size):
-                texts = [window[row] for row in rows]
-                features = model.read(texts, prompt=options.prompt, task=options.task)
-                yield [start + row for row in rows], dict(features)
+    """The batches of a window whose tokens are read."""
+    truncated = tokens.pop("truncated", 0)
+    if options.batch_size is None:
+        budget = tokens_per_batch(model.device, _width(model))
+        batches = batching.batches_by_tokens(tokens["lengths"], budget)
+    else:
+        batches = batching.batches_by_length(tokens["lengths"], options.batch_size)
+    for rows in batches:
+        yield rows, {**batching.select(tokens, rows), "truncated": truncated}
+        truncated = 0
+
+
+def _read_by_batch(
+    model: SentenceTransformer, window: Sequence[Any], options: Options
+) -> Iterator[tuple[list[int], Features]]:
+    """The batches of a window for a model that gives padded tokens only."""
+    lengths = [inputs.character_length(item) for item in window]
+    for rows in batching.batches_by_length(lengths, options.batch_size or _ROWS):
+        texts = [window[row] for row in rows]
+        yield rows, dict(model.read(texts, prompt=options.prompt, task=options.task))
+
+
+def _width(model: SentenceTransformer) -> int:
+    """Numbers that the widest layer of the model holds per token."""
+    width = model.get_embedding_dimension() or 1
+    return max(width, getattr(model.config, "intermediate_size", None) or 0)
+
+
+def _in_weights_type(model: SentenceTransformer, output: Features) -> Features:
+    """The output with embeddings of full precision where the weights have it."""
+    if model.dtype != torch.float32:
+        return output
+    return {key: x.float() if _is_half(x) else x for key, x in output.items()}
+
+
+def _is_half(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
 
 
 def _distinct(items: Sequence[Any]) -> tuple[list[Any], list[int]]:

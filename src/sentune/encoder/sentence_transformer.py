@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sentune._lazy import upstairs
-from sentune.device import best_device
+from sentune.device import AUTO, as_dtype, auto_dtype, best_device
 from sentune.encoder import adapters, pipeline, sharing
 from sentune.encoder import encode as encoding
 from sentune.encoder.finish import OutputValue, Precision, finish
@@ -54,7 +54,10 @@ class SentenceTransformer(nn.Sequential):
         tokenizer_kwargs: Older name of `processor_kwargs`.
         config_kwargs: For the configuration's `from_pretrained`.
         model_card_data: What is known for the model card.
-        dtype: As `model_kwargs={"dtype": ...}`: "float32" (the default), "bfloat16", "float16".
+        dtype: "auto" (the default) keeps the weights in float32 and multiplies in bfloat16 where
+            the chip has it natively, in `encode` and in training. "float32" is exact, and what
+            training follows unless its arguments say otherwise; "bfloat16" and "float16" are the
+            type of the weights as well. `model_kwargs={"dtype": ...}` means the same.
         backend: Only "torch".
 
     Raises:
@@ -100,8 +103,10 @@ class SentenceTransformer(nn.Sequential):
         card = model_card_data or SentenceTransformerModelCardData()
         if model_name_or_path is not None:
             options = dict(model_kwargs or {})
-            if dtype is not None:
-                options["dtype"] = dtype
+            for name in ("dtype", "torch_dtype"):
+                dtype = dtype or options.pop(name, None)
+            if (dtype or AUTO) != AUTO:
+                options["dtype"] = as_dtype(dtype)
             loaded = files_load.load(
                 str(model_name_or_path),
                 token=token,
@@ -116,8 +121,9 @@ class SentenceTransformer(nn.Sequential):
             modules, stored, kwargs = loaded.modules, loaded.settings, loaded.module_kwargs
             card.note_source(model_name_or_path, loaded.folder)
         super().__init__(pipeline.named(modules))
-        if modules is not None and dtype is not None and model_name_or_path is None:
-            self.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        self.is_auto_dtype = (dtype or AUTO) == AUTO
+        if model_name_or_path is None and not self.is_auto_dtype:
+            self.to(as_dtype(dtype))
         self.prompts: dict[str, str] = {
             "query": "",
             "document": "",
@@ -141,7 +147,7 @@ class SentenceTransformer(nn.Sequential):
         inputs: Any = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         output_value: OutputValue | None = "sentence_embedding",
         precision: Precision | None = "float32",
@@ -164,7 +170,8 @@ class SentenceTransformer(nn.Sequential):
                 input of two segments; `{route: text}` names the route of a routed model.
             prompt_name: Name of a prompt of the model to put before each text.
             prompt: A prompt to put before each text; wins over `prompt_name`.
-            batch_size: Texts per forward pass.
+            batch_size: Texts per forward pass; None for as many as this machine is fast with,
+                counted in tokens. The embeddings do not depend on it.
             show_progress_bar: Whether to draw one; None: if logging is at INFO or below.
             output_value: "sentence_embedding"; "token_embeddings" for a list of `(tokens, d)`;
                 None for a list of dicts with all that the modules gave out.
@@ -322,6 +329,14 @@ class SentenceTransformer(nn.Sequential):
     def dtype(self) -> torch.dtype | None:
         """Type of the weights; None if there are none."""
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What `encode` multiplies in, if not in the type of the weights."""
+        if not self.is_auto_dtype or self.dtype != torch.float32:
+            return None
+        dtype = auto_dtype(self.device)
+        return None if dtype == torch.float32 else dtype
 
     @property
     def tokenizer(self) -> Any:

@@ -87,7 +87,7 @@ class Embedder:
         rows = number_of_rows(features)
         lengths = features["lengths"] if batching.is_ragged(features) else [1] * rows
         if self.mini_batch_num_tokens is not None:
-            return list(_batches_by_tokens(lengths, self.mini_batch_num_tokens))
+            return list(batching.batches_by_tokens(lengths, self.mini_batch_num_tokens))
         if self.mini_batch_size is None or rows <= self.mini_batch_size:
             return [list(range(rows))]
         return list(batching.batches_by_length(lengths, self.mini_batch_size))
@@ -166,17 +166,3 @@ def _kind(features: Features, place: int) -> Hashable:
 def _extras(features: Features) -> Features:
     """What a column carries besides its tokens, such as the route of a routed model."""
     return {key: value for key, value in features.items() if key not in _RAGGED_KEYS}
-
-
-def _batches_by_tokens(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches of at most `tokens` tokens, or of one row, longest first."""
-    batch: list[int] = []
-    taken = 0
-    for row in batching.by_length(lengths, longest_first=True):
-        if batch and taken + lengths[row] > tokens:
-            yield batch
-            batch, taken = [], 0
-        batch.append(row)
-        taken += lengths[row]
-    if batch:
-        yield batch

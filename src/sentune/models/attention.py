@@ -1,16 +1,19 @@
 """Attention over packed sentences, plugged into transformers by name.
 
-In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, sorted by length. A
-run of n sentences of length L is then a view `(n, heads, L, d_head)`, and takes one call of
-`scaled_dot_product_attention` without a mask: nothing is padded and no sentence sees another.
-Everything else in the encoder works on single tokens and needs to know nothing.
+In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, sorted by length.
+Attention takes them in blocks of one width (`sentune.text.batching.blocks`): a short sentence shares
+its block with others, and a mask keeps them apart; rows of one length that fill their blocks are a
+view and need no mask. So few and well-filled matrix products serve any mixture of lengths, no
+sentence sees another, and everything else in the encoder works on single tokens and needs to know
+nothing. On CUDA in half precision the kernel for rows of any length takes the tokens as they are.
 
-A batch without `packed_runs` (somebody calls the encoder itself with padded tokens) takes
-transformers' own SDPA, with its own mask.
+A batch without `blocks` (somebody calls the encoder itself with padded tokens) takes transformers'
+own SDPA, with its own mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +24,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from sentune.models.dropout import dropout as own_dropout
+from sentune.text.batching import Block
 
 # No "flash" and no slash in the name: transformers gives both a meaning.
 NAME = "sentune_packed"
@@ -28,7 +32,23 @@ NAME = "sentune_packed"
 # Encoders whose attention goes through transformers' interface, reads its keyword arguments, and
 # whose every other part works token by token.
 PACKABLE = frozenset(
-    {"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "modernbert"}
+    {
+        "albert",
+        "bert",
+        "camembert",
+        "distilbert",
+        "electra",
+        "ernie",
+        "eurobert",
+        "gte",
+        "jina_embeddings_v3",
+        "modernbert",
+        "nomic_bert",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+    }
 )
 
 
@@ -41,7 +61,9 @@ def packed_attention(
     *,
     dropout: float = 0.0,
     scaling: float | None = None,
-    packed_runs: list[tuple[int, int]] | None = None,
+    blocks: Sequence[Block] | None = None,
+    cu_seqlens: Tensor | None = None,
+    longest: int = 0,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -49,33 +71,41 @@ def packed_attention(
 
     Args:
         module: The attention layer that calls.
-        query: `(1, heads, T, d_head)`, as are key and value.
+        query: `(1, heads, T, d_head)`, as are key and value; these may have fewer heads, each then
+            serves several of the query's.
         key: As query.
         value: As query.
         attention_mask: Not read for a packed batch.
         dropout: Share of attention weights dropped.
         scaling: Factor on the scores; None for 1/sqrt(d_head).
-        packed_runs: `(n, L)` per run of n sentences of length L; None for a padded batch.
+        blocks: How the tokens are laid out for attention; None for a padded batch.
+        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
+        longest: Tokens of the longest sentence.
         sliding_window: Tokens i and j see each other if |i - j| is less than this; None for all.
         **kwargs: Passed on for a padded batch.
 
     Returns:
         `(1, T, heads, d_head)`, and None for the attention weights.
     """
-    if packed_runs is None:
+    if blocks is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
-    sizes = [n * length for n, length in packed_runs]
+    if key.shape[1] != query.shape[1]:
+        groups = query.shape[1] // key.shape[1]
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    # (T, heads, d_head), which is how the layer before wrote them
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+    if q.is_cuda and not dropout and q.dtype in (torch.float16, torch.bfloat16):
+        return _of_any_length(q, k, v, cu_seqlens, longest, scaling, sliding_window)[None], None
+    sizes = [block.tokens for block in blocks]
     # `split` and not slices: its backward is one `cat`, that of a slice a zero-filled whole.
-    parts = zip(*(x[0].split(sizes, dim=1) for x in (query, key, value)), strict=True)
-    outputs = []
-    for (n, length), part in zip(packed_runs, parts, strict=True):
-        q, k, v = (x.unflatten(1, (n, length)).transpose(0, 1) for x in part)
-        mask = _window(length, sliding_window, query.device)
-        output = _attend(q, k, v, mask, dropout, scaling)
-        outputs.append(output.transpose(1, 2).flatten(0, 1))  # (n·L, heads, d_head)
-    return torch.cat(outputs)[None], None
+    parts = zip(*(x.split(sizes) for x in (q, k, v)), strict=True)
+    outputs = [
+        _of_block(block, part, dropout, scaling, sliding_window)
+        for block, part in zip(blocks, parts, strict=True)
+    ]
+    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs))[None], None
 
 
 def no_mask(like: Tensor) -> Tensor:
@@ -86,10 +116,52 @@ def no_mask(like: Tensor) -> Tensor:
     return like.new_zeros((1, 1, 1, 1), dtype=torch.bool)
 
 
+def _of_any_length(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens: Tensor | None,
+    longest: int,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """CUDA's kernel for sentences of any length, `(T, heads, d_head)`."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    reach = -1 if window is None else window - 1
+    output: Any = varlen_attn(
+        q,
+        k,
+        v,
+        cu_seqlens,  # type: ignore[arg-type]
+        cu_seqlens,
+        longest,
+        longest,
+        scale=scale,
+        window_size=(reach, reach),
+    )
+    return output
+
+
+def _of_block(
+    block: Block,
+    qkv: tuple[Tensor, ...],
+    dropout: float,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Attention of the tokens of a block, each `(tokens, heads, d_head)`."""
+    shape = (block.rows, block.width)
+    q, k, v = (_filled(block, x).unflatten(0, shape).transpose(1, 2) for x in qkv)
+    mask = _with_window(block.mask, block.width, window, q.device)
+    output = _attend(q, k, v, mask, dropout, scale)  # (rows, heads, width, d_head)
+    return _taken(block, output.transpose(1, 2).flatten(0, 1))
+
+
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scale: float | None
 ) -> Tensor:
-    """Attention of one run, `(n, heads, L, d_head)`."""
+    """Attention of `(rows, heads, width, d_head)`."""
     if not dropout or q.device.type != "cpu":
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
@@ -97,16 +169,46 @@ def _attend(
     # With dropout torch computes it step by step too on the CPU, with its slow random numbers.
     scores = torch.matmul(q * (scale or q.shape[-1] ** -0.5), k.transpose(-1, -2))
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores + scores.new_zeros(mask.shape).masked_fill_(~mask, float("-inf"))
     return torch.matmul(own_dropout(scores.softmax(dim=-1), dropout), v)
 
 
-def _window(length: int, width: int | None, device: torch.device) -> Tensor | None:
-    """Which tokens of a sentence see each other, `(L, L)`; None where all do."""
-    if width is None or length <= width:
-        return None
-    place = torch.arange(length, device=device)
-    return (place[:, None] - place[None, :]).abs() < width
+def _with_window(
+    mask: Tensor | None, width: int, window: int | None, device: torch.device
+) -> Tensor | None:
+    """The mask without pairs of tokens that are too far from each other."""
+    if window is None or width <= window:
+        return mask
+    place = torch.arange(width, device=device)
+    is_near = (place[:, None] - place[None, :]).abs() < window  # (width, width)
+    return is_near if mask is None else mask & is_near
+
+
+def _filled(block: Block, tokens: Tensor) -> Tensor:
+    """Tokens `(tokens, ...)` in their places in the block, `(rows · width, ...)`."""
+    return tokens if block.fill is None else _Move.apply(tokens, block.fill, block.slots)
+
+
+def _taken(block: Block, slots: Tensor) -> Tensor:
+    """Of the places of a block `(rows · width, ...)` those that hold a token, `(tokens, ...)`."""
+    return slots if block.fill is None else _Move.apply(slots, block.slots, block.fill)
+
+
+class _Move(torch.autograd.Function):
+    """Rows by their index; backward is the inverse move, and needs no sum.
+
+    An empty place is filled with some token. It attends to nothing that counts and nothing that
+    counts attends to it, so no gradient comes back from there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor, back: Tensor) -> Tensor:
+        ctx.back = back
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.index_select(0, ctx.back), None, None
 
 
 AttentionInterface.register(NAME, packed_attention)

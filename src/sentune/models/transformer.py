@@ -19,6 +19,7 @@ from sentune.errors import HubError, ModelFileError, SettingError
 from sentune.models import attention
 from sentune.models.base import InputModule
 from sentune.models.dropout import with_own_dropout
+from sentune.models.linear import with_kept_copies
 from sentune.text import batching
 from sentune.text.tokens import TokenReader
 from sentune.types import Features, Text
@@ -207,7 +208,9 @@ class Transformer(InputModule):
             "input_ids": ids[None],
             "position_ids": (features["position_ids"] + self._first_position)[None],
             "attention_mask": attention.no_mask(ids),
-            "packed_runs": batching.runs(features["lengths"]),
+            "blocks": features["blocks"],
+            "cu_seqlens": features["cu_seqlens"],
+            "longest": max(features["lengths"], default=0),
         }
         if "token_type_ids" in features:
             arguments["token_type_ids"] = features["token_type_ids"][None]
@@ -274,7 +277,7 @@ def _load_encoder(source: str, config_options: dict, model_options: dict) -> nn.
     is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
     if is_encoder and "attn_implementation" not in model_options:
         encoder.set_attn_implementation(attention.NAME)
-    return with_own_dropout(encoder)
+    return with_kept_copies(with_own_dropout(encoder))
 
 
 @contextmanager

@@ -7,8 +7,9 @@ A batch of tokenised texts is a plain dict (`sentune.types.Features`) in one of 
 (b ints: how many leading tokens of each row are its prompt), `truncated` (how many rows were cut).
 
 *Packed*, what a packed encoder runs on: as ragged, but the rows sorted by length, so that rows of
-equal length are neighbours, plus `position_ids (T,)` (from 0 in each row), `cu_seqlens (b+1,)` and
-`order (b,)`: packed row i is the caller's row `order[i]`.
+equal length are neighbours, plus `position_ids (T,)` (from 0 in each row), `cu_seqlens (b+1,)`,
+`order (b,)`: packed row i is the caller's row `order[i]`, and `blocks`, the tokens as attention
+takes them.
 
 *Padded*: `input_ids (b, t)`, `attention_mask (b, t)`, optional `token_type_ids (b, t)` and
 `prompt_length` (int) or `prompt_lengths` (b ints).
@@ -19,7 +20,8 @@ Packing or padding happens once, here, just before the encoder.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
@@ -27,6 +29,8 @@ from torch import Tensor
 from sentune.errors import InputError
 from sentune.types import Features
 
+# Slots that short rows share in attention: enough for a matrix product to be worth its call.
+SHARED_WIDTH = 48
 # Keys that hold one value per token in the ragged and packed layouts.
 TOKEN_KEYS = ("input_ids", "token_type_ids")
 # Keys that speak of the whole batch, such as the route it takes; every change of layout keeps them.
@@ -125,7 +129,84 @@ def pack(features: Features) -> Features:
     packed["position_ids"] = (torch.arange(len(starts)) - starts).to(device)
     packed["cu_seqlens"] = ends.to(device)
     packed["order"] = torch.tensor(order, dtype=torch.int64, device=device)
+    packed["blocks"] = blocks(packed["lengths"], device)
     return packed
+
+
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring rows of a packed batch, laid out in equal widths for attention.
+
+    Attributes:
+        tokens: How many tokens they have.
+        rows: How many widths they are laid out in; short rows share one.
+        width: Slots of each.
+        slots: `(tokens,)` the slot of each token, counted over all widths; None if the tokens fill
+            every slot in their order.
+        fill: `(rows · width,)` the token in each slot, some token in an empty one; None likewise.
+        mask: `(rows, 1, width or 1, width)` which slots see each other; None if all do.
+    """
+
+    tokens: int
+    rows: int
+    width: int
+    slots: Tensor | None = None
+    fill: Tensor | None = None
+    mask: Tensor | None = None
+
+
+def blocks(lengths: Sequence[int], device: torch.device | str = "cpu") -> list[Block]:
+    """The rows of a packed batch as blocks of a few widths, in order.
+
+    Args:
+        lengths: Tokens of each row, ascending.
+        device: Where the indices and masks are needed.
+    """
+    made = []
+    for width, group in groupby((n for n in lengths if n), _width):
+        sizes = list(group)
+        is_alone = len(sizes) == 1 or 2 * sizes[0] > width
+        if is_alone and sizes[0] == sizes[-1]:  # of one length: nothing between them
+            made.append(Block(sum(sizes), len(sizes), sizes[0]))
+        else:
+            made.append(_block(sizes, width, device))
+    return made
+
+
+def _width(length: int) -> int:
+    """The width of the block for a row: a few sizes, at most a quarter wider than the row.
+
+    Rows that fit in twice or more share a width.
+    """
+    if 2 * length <= SHARED_WIDTH:
+        return SHARED_WIDTH
+    step = max(8, 1 << max((length - 1).bit_length() - 3, 0))
+    return -(-length // step) * step
+
+
+def _block(sizes: Sequence[int], width: int, device: torch.device | str) -> Block:
+    """A block of the rows, as many in a width as fit, in their order."""
+    is_shared = 2 * sizes[0] <= width
+    owner, start, row, used = [], [], 0, 0
+    for size in sizes:
+        if used and (not is_shared or used + size > width):
+            row, used = row + 1, 0
+        owner.append(row)
+        start.append(row * width + used)
+        used += size
+    ends = list(accumulate(sizes))
+    tokens, rows = ends[-1], row + 1
+    each = torch.tensor(sizes)
+    shift = torch.tensor(start) - (torch.tensor(ends) - each)
+    slots = torch.arange(tokens) + torch.repeat_interleave(shift, each)
+    fill = torch.zeros(rows * width, dtype=torch.int64)
+    fill[slots] = torch.arange(tokens)
+    # Whose slot it is, from 1; empty slots are nobody's and see each other, so that none sees none.
+    whose = torch.zeros(rows * width, dtype=torch.int32)
+    whose[slots] = torch.repeat_interleave(torch.arange(1, len(sizes) + 1, dtype=torch.int32), each)
+    whose = whose.view(rows, 1, width)
+    mask = whose[..., None] == whose[:, :, None, :] if is_shared else (whose > 0)[:, :, None, :]
+    return Block(tokens, rows, width, slots.to(device), fill.to(device), mask.to(device))
 
 
 def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
@@ -201,6 +282,21 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[
     order = by_length(lengths, longest_first=True)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def batches_by_tokens(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of at most `tokens` tokens, or of one row, longest first."""
+    batch: list[int] = []
+    taken = 0
+    for row in by_length(lengths, longest_first=True):
+        size = max(lengths[row], 1)
+        if batch and taken + size > tokens:
+            yield batch
+            batch, taken = [], 0
+        batch.append(row)
+        taken += size
+    if batch:
+        yield batch
 
 
 def length_buckets(lengths: Sequence[int], waste: float = 0.2) -> Iterator[list[int]]:

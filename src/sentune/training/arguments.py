@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 from transformers.utils.generic import ExplicitEnum
 
+from sentune.device import auto_dtype, best_device
 from sentune.errors import SettingError, warn
 
 logger = logging.getLogger(__name__)
@@ -65,6 +68,9 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
         learning_rate_mapping: Regular expression -> learning rate for the parameters whose name
             it is found in; where several match, the last one counts.
         warmup_ratio: Share of the steps that warm up; `warmup_steps` below 1 means the same.
+        bf16: Whether to multiply in bfloat16; weights, losses and the optimizer stay in float32.
+            By default where the chip has it natively, unless the model was made with an exact
+            `dtype` or `fp16` is set. False for exact float32.
 
     Raises:
         SettingError: If a value is outside of what is allowed.
@@ -90,6 +96,9 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
     warmup_ratio: float | None = field(
         default=None, metadata={"help": "Share of the steps that warm up."}
     )
+    bf16: bool | None = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Multiply in bfloat16; by default where the chip has it."}
+    )
     # A NaN loss stops the run; hiding it from the log would only delay the message.
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "Leave NaN and inf out of the logged loss."}
@@ -100,6 +109,7 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         """Check the values and settle what follows from them."""
         self._read_warmup_ratio()
+        self._read_precision()
         super().__post_init__()
         self._read_choices()
         self._read_mappings()
@@ -133,6 +143,23 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
             )
         # 1.0 would be read as one step.
         self.warmup_steps = min(self.warmup_ratio, 1 - 1e-12)
+
+    def exact(self) -> SentenceTransformerTrainingArguments:
+        """These settings for a model that asks for exact numbers: bfloat16 only where named."""
+        if not self.is_auto_precision:
+            return self
+        changed = copy.copy(self)
+        changed.bf16, changed.mixed_precision = False, "no"
+        return changed
+
+    def _read_precision(self) -> None:
+        on_cpu = self.use_cpu or best_device().type == "cpu"
+        self.is_auto_precision = self.bf16 is None
+        if self.bf16 is None:
+            device = torch.device("cpu") if on_cpu else best_device()
+            self.bf16 = not self.fp16 and auto_dtype(device) == torch.bfloat16
+        # transformers wants to be told that bfloat16 is meant for the CPU.
+        self.use_cpu = self.use_cpu or (self.bf16 and on_cpu)
 
     def _read_choices(self) -> None:
         if isinstance(self.batch_sampler, str):

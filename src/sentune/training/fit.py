@@ -64,7 +64,7 @@ def fit(
     output_path: str | None = None,
     save_best_model: bool = True,
     max_grad_norm: float = 1,
-    use_amp: bool = False,
+    use_amp: bool | None = None,
     callback: Callable[[float, float, int], None] | None = None,
     show_progress_bar: bool = True,
     checkpoint_path: str | None = None,
@@ -95,7 +95,9 @@ def fit(
             and for the evaluator's tables.
         save_best_model: Whether the best model is kept there; else the last one.
         max_grad_norm: Longer gradients are scaled down to this length.
-        use_amp: Whether to compute in half precision where that is safe.
+        use_amp: Whether to compute in half precision where that is safe: float16 on CUDA,
+            bfloat16 elsewhere. By default bfloat16 where the chip has it natively; False for exact
+            float32.
         callback: Called with score, epoch and step after each evaluation.
         show_progress_bar: Whether to draw one.
         checkpoint_path: Folder for checkpoints; None for no checkpoints.
@@ -119,6 +121,7 @@ def fit(
     schedule = _schedule(optimizer, scheduler, warmup_steps, steps * epochs * len(rows))
     # What was set with torch.manual_seed decides the order, else the same one every time.
     seed = torch.initial_seed() % 2**31
+    on_cuda = model.device.type == "cuda"
     saves = checkpoint_path is not None and (checkpoint_save_steps or 0) > 0
     with ExitStack() as stack:
         args = SentenceTransformerTrainingArguments(
@@ -131,8 +134,8 @@ def fit(
             eval_steps=evaluation_steps or None,
             max_grad_norm=max_grad_norm,
             use_cpu=model.device.type == "cpu",  # the model is trained where it is
-            fp16=use_amp and model.device.type == "cuda",
-            bf16=use_amp and model.device.type != "cuda",
+            fp16=bool(use_amp) and on_cuda,
+            bf16=None if use_amp is None else use_amp and not on_cuda,
             disable_tqdm=not show_progress_bar,
             save_strategy="steps" if saves else "no",
             save_steps=checkpoint_save_steps if saves else 500,

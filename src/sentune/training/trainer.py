@@ -119,6 +119,8 @@ class SentenceTransformerTrainer(Trainer):
         check_arguments(
             args, model, model_init, loss, {"train": train_dataset, "eval": eval_dataset}
         )
+        if model is not None and not getattr(model, "is_auto_dtype", True):
+            args = args.exact()
         with kept_configuration(model):
             super().__init__(
                 model=model,
