@@ -125,3 +125,24 @@ def test_rows_can_be_changed_on_their_way():
             return super().__call__([{**row, "a": row["a"].upper()} for row in rows])
 
     assert Upper(read)([{"a": "x", ROW_NUMBER: 4}])["columns"]["a"]["texts"] == ["X"]
+
+
+def test_a_collator_that_keeps_tokens_reads_each_row_of_each_dataset_once():
+    asked = []
+
+    def ragged(texts, prompt=None, task=None):
+        asked.extend(texts)
+        ids = torch.tensor([len(text) for text in texts])
+        return {"input_ids": ids, "lengths": [1] * len(texts)}
+
+    plain = SentenceTransformerDataCollator(ragged)
+    keeping = plain.keeping_tokens()
+    rows = [{"a": "x", "b": "yy", ROW_NUMBER: 5}, {"a": "zzz", "b": "x", ROW_NUMBER: 2}]
+    other = [{**row, DATASET_NAME: "other", "a": "four"} for row in rows]
+    for batch in (rows, rows[::-1], other, other[:1]):
+        kept = keeping(batch)["columns"]
+        for column, features in kept.items():
+            expected = [len(row[column]) for row in batch]
+            assert features["input_ids"].tolist() == expected
+    assert len(asked) == 8
+    assert plain._stores is None

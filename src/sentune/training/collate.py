@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import DatasetError, InputError
+from sentune.text.store import TokenStore
 from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
 from sentune.types import Features
 
@@ -38,6 +41,16 @@ class SentenceTransformerDataCollator:
     valid_label_columns: Sequence[str] = LABEL_COLUMNS
     prompts: PerColumn = field(default=None, repr=False)
     router_mapping: PerColumn = field(default=None, repr=False)
+    # The tokens of each dataset and column, where they are kept.
+    _stores: dict[Any, TokenStore] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+
+    def keeping_tokens(self) -> SentenceTransformerDataCollator:
+        """The same collator, which reads each text once and keeps its tokens."""
+        keeping = copy.copy(self)
+        keeping._stores = {}
+        return keeping
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """The batch of the rows.
@@ -74,7 +87,12 @@ class SentenceTransformerDataCollator:
             "task": for_column(self.router_mapping, column, name),
         }
         try:
-            return self.read(texts, **options)
+            if self._stores is None:
+                return self.read(texts, **options)
+            store = self._stores.get((name, column))
+            if store is None:
+                store = self._stores[name, column] = TokenStore(partial(self.read, **options))
+            return store.take(numbers, texts)
         except InputError:
             for text, number in zip(texts, numbers, strict=True):
                 self._read_one(text, f"column {column!r} of {where([number], name)}", options)

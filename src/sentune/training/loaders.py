@@ -83,8 +83,11 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         SettingError: If a sampler is asked for where rows can only be read from front to back.
     """
     args: SentenceTransformerTrainingArguments = trainer.args
+    collate = trainer.data_collator
+    if is_training and not args.dataloader_num_workers and hasattr(collate, "keeping_tokens"):
+        collate = collate.keeping_tokens()  # workers would each keep their own
     options: dict[str, Any] = {
-        "collate_fn": trainer.data_collator,
+        "collate_fn": collate,
         "num_workers": args.dataloader_num_workers,
         "pin_memory": args.dataloader_pin_memory,
         "persistent_workers": args.dataloader_persistent_workers and is_training,
