@@ -6,13 +6,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Releases of sentence-transformers that `make interop` exchanges models with.
 PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
 
-.PHONY: help demo test interop check bench-quality clean
+.PHONY: help demo test interop check bench bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
 	@echo "make test    run every test"
 	@echo "make interop models from and for other releases of sentence-transformers"
 	@echo "make check   ruff and mypy"
+	@echo "make bench   speed and memory beside sentence-transformers"
 	@echo "make bench-quality   quality on real text, beside sentence-transformers"
 	@echo "make clean   remove .venv and caches"
 
@@ -52,6 +53,9 @@ check: .venv/check
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/mypy
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 bench-quality: .venv/dev
 	$(BIN)/python benchmarks/quality.py $(ARGS)

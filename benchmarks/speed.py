@@ -1,0 +1,301 @@
+"""Speed and memory beside sentence-transformers: one table, ratios first.
+
+    python benchmarks/speed.py [--data FOLDER] [--model small large] [--only TEXT ...] [--rounds N]
+
+Every library has a process of its own, kept ready. Of each row all contestants run in turn, as many
+rounds as asked for, so that a slow minute slows all of them; the table has the medians. It goes to
+the screen and to docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from quality import DATA, packaged_model
+from speed_tasks import OWN, PEER, ROWS, Contestant, Row
+
+HERE = Path(__file__).resolve().parent
+TABLE = HERE.parent / "docs" / "speed.md"
+OUT = HERE / "results" / "speed.json"
+MODELS = {"small": "all-MiniLM-L6-v2", "large": "BERT-base, random weights"}
+# Where a model spends its arithmetic: (layers, width, width inside, multiplied parameters).
+SHAPES = {"small": (6, 384, 1536), "large": (12, 768, 3072)}
+STARTS = {
+    "import": "import {module}",
+    "cold start to the first embedding": (
+        "from {module} import SentenceTransformer; "
+        "SentenceTransformer({model!r}, device='cpu').encode('hello')"
+    ),
+}
+MODULES = {OWN: "sentune", PEER: "sentence_transformers"}
+
+
+def main() -> None:
+    args = arguments()
+    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    if not args.render:
+        with TemporaryDirectory() as folder:
+            measure(args, Path(folder), results)
+    args.table.write_text(page(results), encoding="utf-8")
+    print(f"\nThe table is in {args.table}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the STS benchmark")
+    parser.add_argument("--model", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--only", nargs="+", default=[""], help="rows with one of these inside")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each, of which the median")
+    parser.add_argument("--out", type=Path, default=OUT, help="every figure, as JSON")
+    parser.add_argument("--table", type=Path, default=TABLE, help="where the table is written")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the table")
+    return parser.parse_args()
+
+
+def measure(args: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
+    """Run what is wanted; each row is written to `--out` as soon as it is there."""
+
+    def keep(key: str, value: Any) -> None:
+        results[key] = value
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+    def wanted(name: str) -> bool:
+        return any(part.lower() in name.lower() for part in args.only)
+
+    keep("machine", machine())
+    if "small" in args.model:
+        for name in filter(wanted, STARTS):
+            keep(f"start: {name}", starts(name, args.rounds))
+            say(f"start: {name}", results[f"start: {name}"])
+    workers = {library: worker(library, args.data) for library in (OWN, PEER)}
+    for size in args.model:
+        model = packaged_model() if size == "small" else random_bert(folder)
+        for row in (row for row in ROWS if wanted(row.name)):
+            key = f"{size}: {row.name}"
+            keep(key, run(row, size, model, workers, args.rounds))
+            say(key, results[key])
+    for process in workers.values():
+        process.stdin.close()
+        process.wait()
+
+
+def worker(library: str, data: Path) -> Any:
+    command = [sys.executable, str(HERE / "speed_worker.py"), library, str(data)]
+    log = subprocess.DEVNULL if not os.environ.get("SPEED_LOG") else None
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+    )
+
+
+def run(
+    row: Row, size: str, model: str, workers: dict[str, Any], rounds: int
+) -> dict[str, dict[str, float]]:
+    """The medians of each contestant of a row."""
+    options = {"steps": 1, "max_seq_length": 128, **row.options}
+    options |= row.large if size == "large" else {}
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(rounds):
+        for contestant in row.contestants():
+            job = {
+                "kind": row.kind,
+                "texts": row.texts,
+                "model": model,
+                "dtype": contestant.dtype,
+                "encode_batch_size": contestant.batch_size,
+                **options,
+            }
+            answer = ask(workers[contestant.library], job)
+            found.setdefault(label(contestant), []).append(answer)
+    return {
+        name: {key: median(answer[key] for answer in answers) for key in answers[0]}
+        for name, answers in found.items()
+    }
+
+
+def ask(process: Any, job: dict[str, Any]) -> dict[str, float]:
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"a worker ended in {job}; run again with SPEED_LOG=1 to see why")
+    return json.loads(line)
+
+
+def label(contestant: Contestant) -> str:
+    batch = {None: "", 0: ", best batch size"}.get(contestant.batch_size, "")
+    return f"{contestant.library} {contestant.dtype or 'default'}{batch}"
+
+
+def starts(name: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds and memory of fresh processes, taken in turn; the first of each is not counted."""
+    times: dict[str, list[float]] = {OWN: [], PEER: []}
+    peaks: dict[str, list[float]] = {OWN: [], PEER: []}
+    for _ in range(rounds + 1):
+        for library, module in MODULES.items():
+            code = STARTS[name].format(module=module, model=packaged_model())
+            code += "; import resource as r; print(r.getrusage(r.RUSAGE_SELF).ru_maxrss)"
+            began = time.perf_counter()
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            times[library].append(time.perf_counter() - began)
+            peaks[library].append(1024 * int(done.stdout.split()[-1]))
+    return {
+        f"{library} default": {
+            "seconds": median(times[library][1:]),
+            "peak": median(peaks[library][1:]),
+        }
+        for library in MODULES
+    }
+
+
+def random_bert(folder: Path) -> str:
+    """A BERT of the base size with random weights, and the small model's tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    place = folder / "bert-base"
+    BertModel(BertConfig()).save_pretrained(place)
+    AutoTokenizer.from_pretrained(packaged_model()).save_pretrained(place)
+    return str(place)
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on, and how fast that multiplies matrices."""
+    import torch
+
+    found: dict[str, Any] = {
+        "versions": {
+            name: version(name) for name in ("torch", "transformers", "sentence-transformers")
+        },
+        "python": platform.python_version(),
+        "name": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
+        "threads": torch.get_num_threads(),
+        "rates": {},
+    }
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(2048, 768, device=device, dtype=dtype)
+        b = torch.randn(768, 3072, device=device, dtype=dtype)
+        times = []
+        for _ in range(20):
+            began = time.perf_counter()
+            a @ b
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+        rate = 2 * 2048 * 768 * 3072 / min(times)
+        found["rates"][str(dtype).removeprefix("torch.")] = rate
+    return found
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "CPU")
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def say(key: str, found: dict[str, dict[str, float]]) -> None:
+    figures = (f"{name} {values['seconds']:.3g} s" for name, values in found.items())
+    print(f"{key}: {', '.join(figures)}", flush=True)
+
+
+def page(results: dict[str, Any]) -> str:
+    """The document with its table, from the template."""
+    facts = results["machine"]
+    lines = [line for name in STARTS for line in start_lines(name, results)]
+    for size, model in MODELS.items():
+        for row in ROWS:
+            lines += row_lines(row, size, model, results)
+    values = {
+        "table": "\n".join(lines),
+        "machine": f"{facts['threads']} cores, {facts['name']}",
+        "float32": f"{facts['rates']['float32'] / 1e9:,.0f}",
+        "bfloat16": f"{facts['rates']['bfloat16'] / 1e9:,.0f}",
+        "python": facts["python"],
+        **{f"version of {name}": number for name, number in facts["versions"].items()},
+    }
+    template = (HERE / "speed.md.in").read_text(encoding="utf-8")
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+def start_lines(name: str, results: dict[str, Any]) -> list[str]:
+    found = results.get(f"start: {name}")
+    if not found:
+        return []
+    goal = {"import": 20}.get(name, 2)
+    own, peer = (found[f"{library} default"] for library in (OWN, PEER))
+    cells = [ratio(own, peer, goal), name, "", "", seconds(own), seconds(peer), "", ""]
+    return [f"| {' | '.join([*cells, memory(own, peer)])} |"]
+
+
+def row_lines(row: Row, size: str, model: str, results: dict[str, Any]) -> list[str]:
+    found = results.get(f"{size}: {row.name}")
+    if not found:
+        return []
+    lines = []
+    for (name, *both), goal in row.pairings:
+        own, peer = (found[label(contestant)] for contestant in both)
+        cells = [
+            ratio(own, peer, goal),
+            row.name,
+            model,
+            name,
+            seconds(own),
+            seconds(peer),
+            f"{own['tokens'] / own['seconds']:,.0f}",
+            share(row, size, both[0], own, results["machine"]),
+            memory(own, peer),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def ratio(own: dict[str, float], peer: dict[str, float], goal: float) -> str:
+    times = peer["seconds"] / own["seconds"]
+    # What is compared with the peer's best setting has no goal but not to lose.
+    return f"**{times:.1f}x**" if times >= goal else f"{times:.2f}x (goal {goal:g}x)"
+
+
+def seconds(figures: dict[str, float]) -> str:
+    return f"{figures['seconds']:.3g} s"
+
+
+def memory(own: dict[str, float], peer: dict[str, float]) -> str:
+    return f"{own['peak'] / 1e6:,.0f} / {peer['peak'] / 1e6:,.0f} MB"
+
+
+def share(
+    row: Row, size: str, own: Contestant, figures: dict[str, float], facts: dict[str, Any]
+) -> str:
+    """Useful arithmetic as a share of what the chip can do in matrix products alone."""
+    import torch
+
+    layers, width, inside = SHAPES[size]
+    per_token = 2 * layers * (4 * width * width + 2 * width * inside)
+    passes = 1 if row.kind == "encode" else 4 if "Cached" in row.options["loss"] else 3
+    from sentune.device import auto_dtype
+
+    is_auto = own.dtype is None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = str(auto_dtype(device)).removeprefix("torch.") if is_auto else own.dtype
+    rate = passes * per_token * figures["tokens"] / figures["seconds"]
+    return f"{rate / facts['rates'][dtype]:.0%}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The rows of the speed table: texts, what is done with them, and the goal."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+# Who runs, and how: the settings that are handed to a worker.
+OWN, PEER = "sentune", "sentence-transformers"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A library with settings.
+
+    Args:
+        library: `OWN` or `PEER`.
+        dtype: None for the library's default; "float32" or "bfloat16".
+        batch_size: Of encoding; None for the library's default.
+    """
+
+    library: str
+    dtype: str | None = None
+    batch_size: int | None = None
+
+
+OWN_DEFAULT = Contestant(OWN)
+OWN_EXACT = Contestant(OWN, "float32")
+PEER_DEFAULT = Contestant(PEER)
+PEER_HALF = Contestant(PEER, "bfloat16")
+# The peer at its best for encoding: see `best_batch_size` in speed_worker.py.
+PEER_BEST = Contestant(PEER, "float32", 0)
+PEER_HALF_BEST = Contestant(PEER, "bfloat16", 0)
+
+DEFAULTS = ("defaults", OWN_DEFAULT, PEER_DEFAULT)
+EXACT = ("both float32", OWN_EXACT, PEER_DEFAULT)
+HALF = ("both bfloat16", OWN_DEFAULT, PEER_HALF)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table, with one comparison or several.
+
+    Args:
+        name: For people.
+        kind: "train" or "encode".
+        texts: Name of a function below.
+        pairings: What is compared with what: (label, own, peer), and the least ratio wanted.
+        options: For the worker: `loss`, `batch_size`, `steps`, `max_seq_length`, ...
+        large: Options that differ for the large model.
+    """
+
+    name: str
+    kind: str
+    texts: str
+    pairings: tuple[tuple[tuple[str, Contestant, Contestant], float], ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    large: dict[str, Any] = field(default_factory=dict)
+
+    def contestants(self) -> list[Contestant]:
+        """Everybody who runs, once."""
+        return list(dict.fromkeys(c for (_, *both), _ in self.pairings for c in both))
+
+
+ROWS = (
+    Row(
+        "train, MultipleNegativesRanking, pairs, batch 64",
+        "train",
+        "pairs",
+        ((DEFAULTS, 5.0), (EXACT, 3.0), (HALF, 2.5)),
+        {"loss": "MultipleNegativesRankingLoss", "batch_size": 64, "steps": 3},
+        {"steps": 1},
+    ),
+    Row(
+        "train, CosineSimilarity, scored pairs, batch 16",
+        "train",
+        "scored",
+        ((DEFAULTS, 3.0), (EXACT, 2.0)),
+        {"loss": "CosineSimilarityLoss", "batch_size": 16, "steps": 8},
+        {"steps": 2},
+    ),
+    Row(
+        "train, triplets of uneven columns, up to 256 tokens, batch 16",
+        "train",
+        "triplets",
+        ((DEFAULTS, 3.0), (EXACT, 2.0)),
+        {"loss": "TripletLoss", "batch_size": 16, "steps": 2, "max_seq_length": 256},
+        {"steps": 1, "batch_size": 8},
+    ),
+    Row(
+        "train, cached loss, batch 1,024",
+        "train",
+        "pairs",
+        ((DEFAULTS, 4.0),),
+        {"loss": "CachedMultipleNegativesRankingLoss", "batch_size": 1024, "steps": 1},
+        {"batch_size": 128},
+    ),
+    Row(
+        "encode 10,000 short sentences",
+        "encode",
+        "sentences",
+        (
+            (DEFAULTS, 2.5),
+            (("both float32", OWN_EXACT, PEER_DEFAULT), 1.4),
+            (("float32, the peer's best batch size", OWN_EXACT, PEER_BEST), 1.0),
+            (("both bfloat16, the peer's best batch size", OWN_DEFAULT, PEER_HALF_BEST), 1.0),
+        ),
+        {"count": 10_000},
+        {"count": 500},
+    ),
+    Row(
+        "encode 2,000 documents of 20 to 500 tokens",
+        "encode",
+        "documents",
+        (
+            (DEFAULTS, 2.5),
+            (("both float32", OWN_EXACT, PEER_DEFAULT), 1.3),
+            (("both bfloat16, the peer's best batch size", OWN_DEFAULT, PEER_HALF_BEST), 1.0),
+        ),
+        {"count": 2_000, "max_seq_length": 512},
+        {"count": 64, "max_seq_length": 512},
+    ),
+)
+
+
+# Texts: the documentation of the running Python, and the files of --data where they are there ------
+
+
+def pairs(data: Path) -> dict[str, list[Any]]:
+    """Queries and documents of the standard library's docstrings."""
+    entries = _entries()
+    return {"query": [e.query for e in entries], "document": [e.document for e in entries]}
+
+
+def scored(data: Path) -> dict[str, list[Any]]:
+    """Scored pairs: the STS benchmark, else docstrings with made-up scores."""
+    path = data / "stsb-train.csv"
+    if path.exists():
+        rows = _shuffled(_csv(path))
+        return {
+            "sentence1": [row["sentence1"] for row in rows],
+            "sentence2": [row["sentence2"] for row in rows],
+            "score": [float(row["score"]) for row in rows],
+        }
+    found = pairs(data)
+    return {**found, "score": [number % 11 / 10 for number in range(len(found["query"]))]}
+
+
+def triplets(data: Path) -> dict[str, list[Any]]:
+    """A short query, a long document, and another one."""
+    entries = _shuffled(e for e in _entries() if len(e.document) > 200)
+    documents = [e.document for e in entries]
+    return {
+        "query": [e.query for e in entries],
+        "positive": documents,
+        "negative": documents[1:] + documents[:1],
+    }
+
+
+def sentences(data: Path) -> list[str]:
+    """Short sentences, no two alike."""
+    path = data / "stsb-train.csv"
+    if path.exists():
+        found = [row[name] for row in _csv(path) for name in ("sentence1", "sentence2")]
+    else:
+        found = [e.query for e in _entries()]
+    return _shuffled(dict.fromkeys(found))
+
+
+def documents(data: Path) -> list[str]:
+    """Documents of about 20 to 500 tokens, no two alike, with the spread that docstrings have."""
+    entries = _entries()
+    long = [f"{e.query} {e.document}" for e in entries]
+    joined = [f"{a} {b}" for a, b in zip(long[::2], long[1::2], strict=False)]
+    return _shuffled(text for text in dict.fromkeys(long + joined) if 80 <= len(text) <= 2_200)
+
+
+def take(texts: list[str], count: int) -> list[str]:
+    """So many of the texts; where there are fewer, more are made of them."""
+    if count <= len(texts):
+        return texts[:count]
+    more = (f"{text} {number}" for number, text in enumerate(cycle(texts)))
+    return texts + list(islice(more, count - len(texts)))
+
+
+TEXTS: dict[str, Callable[[Path], Any]] = {
+    "pairs": pairs,
+    "scored": scored,
+    "triplets": triplets,
+    "sentences": sentences,
+    "documents": documents,
+}
+
+
+def _entries() -> list[Any]:
+    from sentune.data import pydocs
+
+    return _shuffled(pydocs.distinct(pydocs.entries()))
+
+
+def _shuffled(items: Any) -> list[Any]:
+    """The items in an order that looks like chance and is always the same."""
+    import hashlib
+
+    return sorted(items, key=lambda item: hashlib.blake2b(repr(item).encode()).digest())
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
