@@ -109,6 +109,17 @@ def save_to_hub(
     return push_to_hub(model, repo_id, *args, **kwargs)
 
 
+def write_card(model: Any, folder: str | Path, **names: Any) -> None:
+    """Write the card alone into the folder of a model; one that is there is replaced.
+
+    Args:
+        model: The model.
+        folder: The folder.
+        **names: What the card says besides what is known, see `sentune.files.card.text`.
+    """
+    files_save.save_card(card.text(model, **names), folder)
+
+
 def _save(model: Any, folder: str | Path, names: dict[str, Any] | None, safe: bool) -> None:
     """Write the model; `names` is what the card says besides what is known, None for no card."""
     files_save.save(

@@ -9,7 +9,7 @@ import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -206,11 +206,19 @@ class SentenceTransformerModelCardData:
             energy: What codecarbon measured, its `EmissionsData`.
         """
         self.is_running = False
-        if energy is not None:
-            self.emissions = card_run.emissions(energy)
+        self.note_energy(energy)
         if self.runs:
             self.runs[-1].seconds, self.runs[-1].saved_step = seconds, saved_step
             self.runs[-1].hardware = card_run.hardware()
+
+    def note_energy(self, energy: Any) -> None:
+        """Note what a run took of energy.
+
+        Args:
+            energy: What codecarbon measured, its `EmissionsData`; None if it did not.
+        """
+        if energy is not None:
+            self.emissions = card_run.emissions(energy)
 
     def note_source(self, source: str | Path, folder: Path | None) -> None:
         """Note where a model was loaded from, and the card it came with.
@@ -231,6 +239,7 @@ def text(
     model_name: str | None = None,
     train_datasets: Sequence[Any] | None = None,
     model_id: str | None = None,
+    step: int | None = None,
 ) -> str | None:
     """The card of a model; None if none can be written, which is logged.
 
@@ -242,9 +251,14 @@ def text(
         model_name: How the card calls it.
         train_datasets: Ids of datasets it was trained on, besides those that are known.
         model_id: Its id on the Hub.
+        step: Of the last run, the step that the card is about where the model in memory went on
+            from it; nothing is encoded then.
     """
     try:
         card = _with(model.model_card_data, model_name, train_datasets, model_id)
+        if step is not None and card.runs:
+            card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
+            card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
             return with_facts(card.loaded_card, named_facts(card), card.tags or ())
         return _new_card(card, model)

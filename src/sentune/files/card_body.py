@@ -189,7 +189,7 @@ def _log(run: Run) -> str:
     """What was logged, a row for each step."""
     steps: dict[int, dict[str, Any]] = {}
     for entry in run.log:
-        if "step" in entry and "train_runtime" not in entry:
+        if "step" in entry and "train_loss" not in entry:  # which sums up the run
             steps.setdefault(entry["step"], {}).update(entry)
     if not steps:
         return ""
