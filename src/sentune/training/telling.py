@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
-from transformers.integrations import CodeCarbonCallback
+from transformers.integrations.integration_utils import CodeCarbonCallback
 
 from sentune.encoder.sharing import write_card
 from sentune.training.randomness import seeded
