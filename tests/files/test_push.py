@@ -24,7 +24,7 @@ from sentune.errors import HubError, SettingError, UntrustedCodeError
 from sentune.files import save as files_save
 from sentune.losses import MultipleNegativesRankingLoss
 from sentune.models import Dense, Normalize
-from tests.files.folders import read, write
+from tests.files.folders import change, read, write
 from tests.hub_server import HubServer
 
 TOKEN = "alice-token"
@@ -380,6 +380,36 @@ def test_code_of_another_repository_is_taken_at_a_commit_that_is_named(
         model = load(trust_remote_code=True)
     np.testing.assert_array_equal(vectors(model), 2 * vectors(tiny_model))
     taken = [request for request in asked(hub) if "acme/code/resolve" in request]
+    assert taken and all(commit in request for request in taken)
+
+
+ENCODER = """
+from transformers import BertConfig, BertModel
+
+class Own(BertModel):
+    config_class = BertConfig
+"""
+
+
+@pytest.mark.parametrize("home", ["", "acme/code--"])
+def test_an_encoders_code_runs_of_a_commit_that_is_named(home, hub, tiny_model, tmp_path, load):
+    """Also where the code lies in another repository, which may change at any time."""
+    api = HfApi(token=TOKEN)
+    api.create_repo("acme/code")
+    tiny_model.save(tmp_path / "model")
+    change(tmp_path / "model/config.json", auto_map={"AutoModel": f"{home}own.Own"})
+    write(tmp_path / "model/own.py", ENCODER)
+    api.upload_file(path_or_fileobj=ENCODER.encode(), path_in_repo="own.py", repo_id="acme/code")
+    tiny_model.push_to_hub(NAME, token=TOKEN, local_model_path=str(tmp_path / "model"))
+    repo = "acme/code" if home else NAME
+    commit = hub.repos[repo].refs["main"]
+    assert type(load()[0].auto_model).__name__ == "BertModel"  # transformers has a class for it
+    hub.requests.clear()
+    with pytest.warns(UserWarning, match=f"the code of {repo} at commit {commit}.*as allowed by"):
+        model = load(cache="trusted", trust_remote_code=True)
+    assert type(model[0].auto_model).__name__ == "Own"
+    np.testing.assert_allclose(vectors(model), vectors(tiny_model), atol=1e-6)
+    taken = [request for request in asked(hub) if f"{repo}/resolve" in request and ".py" in request]
     assert taken and all(commit in request for request in taken)
 
 

@@ -23,7 +23,8 @@ DEFAULT_OWNER = "sentence-transformers"
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
 _SNAPSHOT = re.compile(r"models--(.+)/snapshots/([0-9a-f]{40})")
 
-_SETTINGS = {".json", ".txt", ".model", ".jinja", ".spm", ".vocab"}
+_SETTINGS = {".json", ".txt", ".jinja"}
+_VOCABULARIES = {".model", ".spm", ".vocab", ".bpe", ".codes", ".tiktoken", ".tokenizer"}
 _SAFETENSORS = re.compile(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors")
 _PICKLE = re.compile(r"(adapter_|pytorch_)model(-\d+-of-\d+)?\.bin")
 # Folders with the same weights for other programs, or with the traces of a training run.
@@ -92,7 +93,7 @@ def needed(files: Iterable[str], *, with_code: bool = False) -> list[str]:
     return [
         str(path)
         for path in paths
-        if (path.suffix in _SETTINGS and path.name not in _NOT_NEEDED)
+        if (path.suffix in _SETTINGS | _VOCABULARIES and path.name not in _NOT_NEEDED)
         or (path.suffix == ".py" and with_code)
         or path.name == "README.md"
         or _SAFETENSORS.fullmatch(path.name)
