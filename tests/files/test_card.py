@@ -240,6 +240,8 @@ def test_training_data_have_sizes_statistics_and_samples(tiny_model, tmp_path):
     assert ["`anchor`", "text", told] in rows(text)
     assert ["`score`", "number", "0.2500 to 1.0000, on average 0.5833"] in rows(text)
     assert ["the cat", "cats", "0.25"] in rows(text)
+    assert "Of its first 3 rows:\n\n| Column |" in text
+    assert "The first of them:\n\n| `anchor` |" in text
 
 
 def test_every_dataset_of_a_run_is_told_with_its_loss(tiny_model, tmp_path):
@@ -339,7 +341,7 @@ def test_measured_energy_is_told_as_the_hub_reads_it(tiny_model, tmp_path):
         energy_consumed=0.05,
         on_cloud="N",
         cpu_model="CPU",
-        gpu_model=None,
+        gpu_model="",
         ram_total_size=16.0,
         duration=5400.0,
     )
@@ -357,6 +359,9 @@ def test_measured_energy_is_told_as_the_hub_reads_it(tiny_model, tmp_path):
         "hours_used": 1.5,
     }
     assert "- **hours used:** 1.5" in text
+    assert "- **emissions:** 12.5000 g of CO2\n" in text
+    assert "- **energy consumed:** 0.0500 kWh\n" in text
+    assert "- **ram total size:** 16.0000 GiB\n" in text
 
 
 def test_versions_and_papers_are_named(tiny_model, tmp_path):
