@@ -443,6 +443,40 @@ def test_a_model_that_was_loaded_and_not_trained_keeps_its_card(tiny_model, tmp_
     assert read(tmp_path / "c").endswith("---\n# By hand\n\n| a |\n")
 
 
+RESULTS = """---
+model-index:
+- name: old
+  results:
+  - task: {type: triplet, name: Triplet}
+    dataset: {name: dev, type: dev}
+    metrics: [{type: cosine_accuracy, value: 0.25}]
+  - task: {type: retrieval}
+    dataset: {name: other, type: other}
+    metrics: [{type: map, value: 0.75}]
+metrics: [map]
+---
+# By hand
+"""
+
+
+@pytest.mark.parametrize("old", [RESULTS, "# By hand\n", "---\nmodel-index: 5\n---\n# By hand\n"])
+def test_results_of_a_model_that_was_loaded_reach_the_front_of_its_card(old, tiny_model, tmp_path):
+    tiny_model.save(tmp_path / "a")
+    (tmp_path / "a/README.md").write_text(old)
+    model = SentenceTransformer(str(tmp_path / "a"))
+    for _ in range(2):
+        TripletEvaluator(["a cat"], ["cats"], ["red"], name="dev", write_csv=False)(model)
+    saved(model, tmp_path / "b")
+    text = saved(model, tmp_path / "b")  # no more for being saved twice
+    assert text.endswith("# By hand\n")
+    (index,) = front(text)["model-index"]
+    found = {r["dataset"]["name"]: r["metrics"][0]["value"] for r in index["results"]}
+    others = {"other": 0.75} if old is RESULTS else {}
+    assert found == {**others, "dev": 1.0}
+    assert len(index["results"]) == len(found)
+    assert front(text)["metrics"][-1] == "cosine_accuracy"
+
+
 def test_a_model_that_was_loaded_and_trained_gets_a_new_card(tiny_model, tmp_path):
     tiny_model.save(tmp_path / "a")
     (tmp_path / "a/README.md").write_text("---\nbase_model: owner/base\n---\n# By hand")

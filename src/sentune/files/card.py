@@ -18,7 +18,7 @@ from sentune._version import __version__
 from sentune.errors import ModelFileError
 from sentune.files import card_run, card_usage, hub
 from sentune.files.card_body import Subject, body
-from sentune.files.card_front import base_in, front_matter, named_facts, with_facts
+from sentune.files.card_front import base_in, front_matter, said_of, with_facts
 from sentune.files.card_model import AboutModel, about
 from sentune.files.card_run import CountTokens, LossFacts, Run, facts_of_data, facts_of_loss
 from sentune.files.folder import ModelFolder
@@ -244,7 +244,7 @@ def text(
     """The card of a model; None if none can be written, which is logged.
 
     A model that was loaded and not trained keeps the card it came with; what its author says
-    beyond that is added to the front of it.
+    beyond that, and what evaluators found, is added to the front of it.
 
     Args:
         model: A SentenceTransformer with `model_card_data`.
@@ -260,7 +260,7 @@ def text(
             card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
             card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
-            return with_facts(card.loaded_card, named_facts(card), card.tags or ())
+            return with_facts(card.loaded_card, said_of(card), card.tags or ())
         return _new_card(card, model)
     except Exception:  # a card is not worth a save
         logger.warning("no card can be written for the model", exc_info=True)
