@@ -111,6 +111,12 @@ def test_the_front_says_what_the_hub_reads(tiny_model, tmp_path):
     assert "co2_eq_emissions" not in facts
 
 
+def test_one_dataset_may_be_named_without_a_list(tiny_model, tmp_path):
+    tiny_model.model_card_data.train_datasets = "c/d"
+    facts = front(saved(tiny_model, tmp_path, train_datasets="a/b"))
+    assert facts["datasets"] == ["c/d", "a/b"]
+
+
 def test_every_result_reaches_the_model_index(tiny_model, tmp_path):
     texts = (["the cat", "a dog"], ["cats", "dogs"], [0.2, 0.9])
     for name in ("dev", "test"):

@@ -317,6 +317,41 @@ def test_a_broken_download_says_so_and_can_be_repeated(method, path, kind, hub, 
     np.testing.assert_array_equal(vectors(load()), vectors(tiny_model))
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        ({"token": "made-up"}, None, "log in with `hf auth login`.*the token must be valid"),
+        ({}, 403, "the token may not read it.*settings/tokens"),
+        ({}, 429, "too many requests; try again in some minutes"),
+        ({}, 418, "try again later"),
+    ],
+)
+def test_a_refused_download_says_what_to_do(options, status, says, hub, tiny_model, load):
+    tiny_model.push_to_hub(NAME, token=TOKEN)
+    if status is not None:
+        hub.fail("GET", "/api/models/", status, 9)
+    with pytest.raises(HubError, match=f"(?s)refused the model 'alice/tiny': .*{says}"):
+        load(**options)
+
+
+def test_a_folder_that_holds_nothing_is_refused_before_there_is_a_repository(
+    hub, tiny_model, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "nowhere"):
+        with pytest.raises(SettingError, match=f"{folder} .*to upload"):
+            tiny_model.push_to_hub(NAME, token=TOKEN, local_model_path=str(tmp_path / folder))
+    assert NAME not in hub.repos
+
+
+@pytest.mark.parametrize("name", [None, 5])
+def test_a_name_that_is_no_text_is_refused(name, hub, tiny_model):
+    with pytest.raises(SettingError, match=f"repo_id must be .*got {name}"):
+        tiny_model.push_to_hub(name, token=TOKEN)
+    with pytest.raises(SettingError, match=f"repo_id must be .*got {name}"):
+        tiny_model.save_to_hub(name, "acme", TOKEN)
+
+
 def test_no_network_is_explained(hub, tiny_model, monkeypatch, load):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(HubError, match="not uploaded.*check the network and repeat it"):

@@ -277,8 +277,13 @@ def _with(
     fresh = copy(known or SentenceTransformerModelCardData())
     fresh.model_name = model_name or fresh.model_name
     fresh.model_id = model_id or fresh.model_id
-    fresh.train_datasets = [*(fresh.train_datasets or ()), *(train_datasets or ())]
+    fresh.train_datasets = [*_listed(fresh.train_datasets), *_listed(train_datasets)]
     return fresh
+
+
+def _listed(given: Any) -> list[Any]:
+    """What was given as one or as several."""
+    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
 
 
 def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
