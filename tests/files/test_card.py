@@ -293,6 +293,7 @@ def test_changed_settings_come_first_and_secrets_not_at_all(tiny_model, tmp_path
         "hub_token": "hf_secret",
         "output_dir": "/home/me/run",
         "resume_from_checkpoint": "/home/me/old",
+        "deepspeed": "/home/me/speed.json",
     }
     given |= {"prompts": {}, "hub_model_id": "me/mine"}
     begin(tiny_model, settings=given, defaults={**given, "learning_rate": 5e-5, "prompts": None})
@@ -301,6 +302,7 @@ def test_changed_settings_come_first_and_secrets_not_at_all(tiny_model, tmp_path
     assert settings_told.index("`learning_rate`: `0.001`") < settings_told.index("<details>")
     assert settings_told.index("<details>") < settings_told.index("`seed`: `42`")
     assert "secret" not in text
+    assert '`deepspeed`: `"speed.json"`' in settings_told
     assert "/home/me" not in text and "me/mine" not in text
     assert settings_told.index("<details>") < settings_told.index("`prompts`: `{}`")
 

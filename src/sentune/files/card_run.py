@@ -185,7 +185,11 @@ def settings_shown(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: Name -> value.
     """
-    return {name: value for name, value in settings.items() if not _NOT_SHOWN.fullmatch(name)}
+    return {
+        name: Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+        for name, value in settings.items()
+        if not _NOT_SHOWN.fullmatch(name)
+    }
 
 
 def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
         )
     repository = repositories[0] if repositories else ""
     commit = hub.commit(repository, code.access) if repository else None
-    who = _where(repository, commit, code)
+    who = _where(repository, commit, replace(code, root=folder.path))
     warn(f"running the code of {who}, as allowed by trust_remote_code=True")
     return {**code.options(), **({"code_revision": commit} if commit else {})}
 
