@@ -111,6 +111,12 @@ def test_the_front_says_what_the_hub_reads(tiny_model, tmp_path):
     assert "co2_eq_emissions" not in facts
 
 
+def test_one_dataset_may_be_named_without_a_list(tiny_model, tmp_path):
+    tiny_model.model_card_data.train_datasets = "c/d"
+    facts = front(saved(tiny_model, tmp_path, train_datasets="a/b"))
+    assert facts["datasets"] == ["c/d", "a/b"]
+
+
 def test_every_result_reaches_the_model_index(tiny_model, tmp_path):
     texts = (["the cat", "a dog"], ["cats", "dogs"], [0.2, 0.9])
     for name in ("dev", "test"):
@@ -240,6 +246,8 @@ def test_training_data_have_sizes_statistics_and_samples(tiny_model, tmp_path):
     assert ["`anchor`", "text", told] in rows(text)
     assert ["`score`", "number", "0.2500 to 1.0000, on average 0.5833"] in rows(text)
     assert ["the cat", "cats", "0.25"] in rows(text)
+    assert "Of its first 3 rows:\n\n| Column |" in text
+    assert "The first of them:\n\n| `anchor` |" in text
 
 
 def test_every_dataset_of_a_run_is_told_with_its_loss(tiny_model, tmp_path):
@@ -285,6 +293,7 @@ def test_changed_settings_come_first_and_secrets_not_at_all(tiny_model, tmp_path
         "hub_token": "hf_secret",
         "output_dir": "/home/me/run",
         "resume_from_checkpoint": "/home/me/old",
+        "deepspeed": "/home/me/speed.json",
     }
     given |= {"prompts": {}, "hub_model_id": "me/mine"}
     begin(tiny_model, settings=given, defaults={**given, "learning_rate": 5e-5, "prompts": None})
@@ -293,6 +302,7 @@ def test_changed_settings_come_first_and_secrets_not_at_all(tiny_model, tmp_path
     assert settings_told.index("`learning_rate`: `0.001`") < settings_told.index("<details>")
     assert settings_told.index("<details>") < settings_told.index("`seed`: `42`")
     assert "secret" not in text
+    assert '`deepspeed`: `"speed.json"`' in settings_told
     assert "/home/me" not in text and "me/mine" not in text
     assert settings_told.index("<details>") < settings_told.index("`prompts`: `{}`")
 
@@ -339,7 +349,7 @@ def test_measured_energy_is_told_as_the_hub_reads_it(tiny_model, tmp_path):
         energy_consumed=0.05,
         on_cloud="N",
         cpu_model="CPU",
-        gpu_model=None,
+        gpu_model="",
         ram_total_size=16.0,
         duration=5400.0,
     )
@@ -357,6 +367,9 @@ def test_measured_energy_is_told_as_the_hub_reads_it(tiny_model, tmp_path):
         "hours_used": 1.5,
     }
     assert "- **hours used:** 1.5" in text
+    assert "- **emissions:** 12.5000 g of CO2\n" in text
+    assert "- **energy consumed:** 0.0500 kWh\n" in text
+    assert "- **ram total size:** 16.0000 GiB\n" in text
 
 
 def test_versions_and_papers_are_named(tiny_model, tmp_path):
@@ -436,6 +449,40 @@ def test_a_model_that_was_loaded_and_not_trained_keeps_its_card(tiny_model, tmp_
     model.save(tmp_path / "c", train_datasets=["a/b"])
     assert front(read(tmp_path / "c")) == {**front(mine), "datasets": ["a/b"]}
     assert read(tmp_path / "c").endswith("---\n# By hand\n\n| a |\n")
+
+
+RESULTS = """---
+model-index:
+- name: old
+  results:
+  - task: {type: triplet, name: Triplet}
+    dataset: {name: dev, type: dev}
+    metrics: [{type: cosine_accuracy, value: 0.25}]
+  - task: {type: retrieval}
+    dataset: {name: other, type: other}
+    metrics: [{type: map, value: 0.75}]
+metrics: [map]
+---
+# By hand
+"""
+
+
+@pytest.mark.parametrize("old", [RESULTS, "# By hand\n", "---\nmodel-index: 5\n---\n# By hand\n"])
+def test_results_of_a_model_that_was_loaded_reach_the_front_of_its_card(old, tiny_model, tmp_path):
+    tiny_model.save(tmp_path / "a")
+    (tmp_path / "a/README.md").write_text(old)
+    model = SentenceTransformer(str(tmp_path / "a"))
+    for _ in range(2):
+        TripletEvaluator(["a cat"], ["cats"], ["red"], name="dev", write_csv=False)(model)
+    saved(model, tmp_path / "b")
+    text = saved(model, tmp_path / "b")  # no more for being saved twice
+    assert text.endswith("# By hand\n")
+    (index,) = front(text)["model-index"]
+    found = {r["dataset"]["name"]: r["metrics"][0]["value"] for r in index["results"]}
+    others = {"other": 0.75} if old is RESULTS else {}
+    assert found == {**others, "dev": 1.0}
+    assert len(index["results"]) == len(found)
+    assert front(text)["metrics"][-1] == "cosine_accuracy"
 
 
 def test_a_model_that_was_loaded_and_trained_gets_a_new_card(tiny_model, tmp_path):

@@ -158,8 +158,20 @@ def test_an_encoders_own_code_runs_when_trusted(tiny_bert_folder, tmp_path):
     write(folder / "modeling_own.py", code)
     folders.change(folder / "config.json", auto_map={"AutoModel": "modeling_own.Own"})
     assert type(load(folder).modules["0"].auto_model).__name__ == "BertModel"
-    loaded = load(folder, trust_remote_code=True)
+    with pytest.warns(SentuneWarning, match="running the code of .*own, as allowed by"):
+        loaded = load(folder, trust_remote_code=True)
     assert type(loaded.modules["0"].auto_model).__name__ == "Own"
+
+
+@pytest.mark.filterwarnings("ignore:running the code")
+def test_code_of_an_encoder_that_cannot_be_pinned_is_refused(tiny_bert_folder, tmp_path):
+    folder = folders.shutil.copytree(tiny_bert_folder, tmp_path / "own")
+    own = {"AutoConfig": "a/b--file.Config", "AutoModel": "c/d--file.Model"}
+    folders.change(folder / "config.json", auto_map=own)
+    assert load(folder).modules["0"].auto_model
+    says = "config.json names code in 'a/b', 'c/d'.*code_revision"
+    with pytest.raises(UntrustedCodeError, match=says):
+        load(folder, trust_remote_code=True)
 
 
 @pytest.mark.filterwarnings("ignore:running the code")

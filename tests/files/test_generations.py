@@ -293,6 +293,17 @@ def test_a_source_that_cannot_be_a_model_says_so(source, error, says):
         load(source)
 
 
+def test_an_address_of_a_model_is_no_name():
+    with pytest.raises(SettingError, match="is an address; a model is named as 'owner/model'"):
+        load("https://huggingface.co/owner/model")
+
+
+@pytest.mark.parametrize("revision", [5, ""])
+def test_a_revision_that_is_none_is_refused(revision):
+    with pytest.raises(SettingError, match="revision must be a branch, a tag or a commit"):
+        load("owner/model", revision=revision)
+
+
 def test_a_file_is_no_model(tmp_path):
     with pytest.raises(ModelFileError, match="is a file; a model is a folder"):
         load(write(tmp_path / "model.safetensors", "x"))

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from sentune import models
 from sentune.errors import ModelFileError, SentuneError, UntrustedCodeError
 from sentune.files.load import load
 from sentune.files.save import save
+from tests import tiny
 from tests.files import folders
 from tests.files.folders import MODELS, change, listed, read, without, write
 
@@ -61,7 +64,15 @@ def test_a_pickle_beside_safetensors_is_not_opened(folder, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [[torch.ones(2)], {"linear.weight": 5}, {7: torch.ones(2)}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [torch.ones(2)],
+        {"linear.weight": 5},
+        {7: torch.ones(2)},
+        {"linear.weight": torch.ones(2, 2).to_sparse()},
+    ],
+)
 def test_a_pickle_of_other_things_than_named_tensors_is_refused(content, folder):
     (folder / "2_Dense/model.safetensors").unlink()
     torch.save(content, folder / "2_Dense/pytorch_model.bin")
@@ -371,6 +382,7 @@ def test_layers_without_end_are_not_built(folder):
     "changes",
     [
         {"num_hidden_layers": 3},
+        {"num_hidden_layers": -1},
         {"hidden_size": 64},
         {"vocab_size": 10**11},
         {"hidden_size": -32},
@@ -431,8 +443,12 @@ def test_a_file_cannot_give_trust_or_point_to_another_revision(folder, tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_attention_from_the_hub_is_not_loaded(folder):
-    change(folder / "config.json", attn_implementation="owner/kernel")
+@pytest.mark.parametrize("home", [(), ("text_config",), ("a", "b")])
+def test_an_attention_from_the_hub_is_not_loaded(home, folder):
+    value = {"attn_implementation": "owner/kernel"}
+    for name in reversed(home):
+        value = {name: value}
+    change(folder / "config.json", **value)
     refused(folder, ["config.json", "owner/kernel"], UntrustedCodeError)
 
 
@@ -446,6 +462,67 @@ def test_a_vocabulary_outside_the_folder_is_not_opened(key, folder, tmp_path):
     for _ in range(2):
         refused(folder, ["tokenizer_config.json", repr(key)])
         (folder / "tokenizer.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("link", ["the folder", "a file in it"])
+def test_chat_templates_outside_the_folder_are_not_read(link, folder, tmp_path):
+    outside, own = tmp_path / "outside", folder / "additional_chat_templates"
+    write(outside / "a.jinja", "secret")
+    if link == "the folder":
+        own.symlink_to(outside)
+    else:
+        own.mkdir()
+        (own / "a.jinja").symlink_to(outside / "a.jinja")
+    refused(folder, ["additional_chat_templates", "leads out"])
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
+def test_a_huge_vocabulary_is_not_read(name, folder, monkeypatch):
+    """A hole in a file, which takes no room on the disk."""
+    asked = SimpleNamespace(from_pretrained=lambda *_args, **_options: pytest.fail("asked"))
+    monkeypatch.setattr("sentune.models.transformer.AutoTokenizer", asked)
+    (folder / "tokenizer.json").unlink()
+    with (folder / name).open("wb") as file:
+        file.truncate(2**33)
+    refused(folder, [name, "larger than"])
+
+
+def test_a_huge_tokenizer_of_a_static_model_is_not_read(tmp_path, monkeypatch):
+    save(
+        {"0": models.StaticEmbedding(tiny.tokenizer().backend_tokenizer, embedding_dim=4)},
+        {},
+        tmp_path,
+    )
+    asked = SimpleNamespace(from_file=lambda _path: pytest.fail("asked"))
+    monkeypatch.setattr("sentune.files.words.Tokenizer", asked)
+    with (tmp_path / "tokenizer.json").open("wb") as file:
+        file.truncate(2**33)
+    refused(tmp_path, ["tokenizer.json", "larger than"])
+
+
+@pytest.mark.parametrize("home", ["2_Dense", ""])
+def test_a_pickle_that_is_more_than_its_file_is_refused(home, folder):
+    """A packed one, a thousand times its size; tensors that repeat one number."""
+    place = folder / home / "model.safetensors"
+    path = place.with_name("pytorch_model.bin")
+    tensors = folders.load_file(place)
+    place.unlink()
+    torch.save(tensors, path)
+    load(folder)
+    with zipfile.ZipFile(path) as file:
+        entries = {info.filename: file.read(info) for info in file.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    refused(folder, ["pytorch_model.bin", "packed"])
+
+
+def test_a_pickled_tensor_that_repeats_one_number_is_refused(folder):
+    (folder / "2_Dense/model.safetensors").unlink()
+    change(folder / "2_Dense/config.json", in_features=20_000, out_features=20_000, bias=False)
+    weight = torch.zeros(1, 1, dtype=torch.float16).expand(20_000, 20_000)
+    torch.save({"linear.weight": weight}, folder / "2_Dense/pytorch_model.bin")
+    refused(folder, ["pytorch_model.bin", "'linear.weight'", "20000, 20000"])
 
 
 def test_shards_outside_the_folder_are_refused(folder):

@@ -82,6 +82,19 @@ def test_shards_are_fetched_with_their_index():
     assert set(hub.needed([*pickles, index[1]])) == {*pickles, index[1]}
 
 
+def test_every_kind_of_vocabulary_is_fetched():
+    names = [
+        "vocab.txt",
+        "bpe.codes",
+        "dict.txt",
+        "prophetnet.tokenizer",
+        "a.tiktoken",
+        "spm.model",
+    ]
+    names += ["merges.bpe", "additional_chat_templates/a.jinja"]
+    assert set(hub.needed([*names, "a.csv", "b.tokens.bin"])) == set(names)
+
+
 @pytest.fixture
 def cache(tiny_bert_folder, tmp_path):
     """A cache as the Hub's client keeps it: blobs, and a snapshot of links to them."""

@@ -24,7 +24,7 @@ from sentune.errors import HubError, SettingError, UntrustedCodeError
 from sentune.files import save as files_save
 from sentune.losses import MultipleNegativesRankingLoss
 from sentune.models import Dense, Normalize
-from tests.files.folders import read, write
+from tests.files.folders import change, read, write
 from tests.hub_server import HubServer
 
 TOKEN = "alice-token"
@@ -317,6 +317,41 @@ def test_a_broken_download_says_so_and_can_be_repeated(method, path, kind, hub, 
     np.testing.assert_array_equal(vectors(load()), vectors(tiny_model))
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        ({"token": "made-up"}, None, "log in with `hf auth login`.*the token must be valid"),
+        ({}, 403, "the token may not read it.*settings/tokens"),
+        ({}, 429, "too many requests; try again in some minutes"),
+        ({}, 418, "try again later"),
+    ],
+)
+def test_a_refused_download_says_what_to_do(options, status, says, hub, tiny_model, load):
+    tiny_model.push_to_hub(NAME, token=TOKEN)
+    if status is not None:
+        hub.fail("GET", "/api/models/", status, 9)
+    with pytest.raises(HubError, match=f"(?s)refused the model 'alice/tiny': .*{says}"):
+        load(**options)
+
+
+def test_a_folder_that_holds_nothing_is_refused_before_there_is_a_repository(
+    hub, tiny_model, tmp_path
+):
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "nowhere"):
+        with pytest.raises(SettingError, match=f"{folder} .*to upload"):
+            tiny_model.push_to_hub(NAME, token=TOKEN, local_model_path=str(tmp_path / folder))
+    assert NAME not in hub.repos
+
+
+@pytest.mark.parametrize("name", [None, 5])
+def test_a_name_that_is_no_text_is_refused(name, hub, tiny_model):
+    with pytest.raises(SettingError, match=f"repo_id must be .*got {name}"):
+        tiny_model.push_to_hub(name, token=TOKEN)
+    with pytest.raises(SettingError, match=f"repo_id must be .*got {name}"):
+        tiny_model.save_to_hub(name, "acme", TOKEN)
+
+
 def test_no_network_is_explained(hub, tiny_model, monkeypatch, load):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(HubError, match="not uploaded.*check the network and repeat it"):
@@ -380,6 +415,36 @@ def test_code_of_another_repository_is_taken_at_a_commit_that_is_named(
         model = load(trust_remote_code=True)
     np.testing.assert_array_equal(vectors(model), 2 * vectors(tiny_model))
     taken = [request for request in asked(hub) if "acme/code/resolve" in request]
+    assert taken and all(commit in request for request in taken)
+
+
+ENCODER = """
+from transformers import BertConfig, BertModel
+
+class Own(BertModel):
+    config_class = BertConfig
+"""
+
+
+@pytest.mark.parametrize("home", ["", "acme/code--"])
+def test_an_encoders_code_runs_of_a_commit_that_is_named(home, hub, tiny_model, tmp_path, load):
+    """Also where the code lies in another repository, which may change at any time."""
+    api = HfApi(token=TOKEN)
+    api.create_repo("acme/code")
+    tiny_model.save(tmp_path / "model")
+    change(tmp_path / "model/config.json", auto_map={"AutoModel": f"{home}own.Own"})
+    write(tmp_path / "model/own.py", ENCODER)
+    api.upload_file(path_or_fileobj=ENCODER.encode(), path_in_repo="own.py", repo_id="acme/code")
+    tiny_model.push_to_hub(NAME, token=TOKEN, local_model_path=str(tmp_path / "model"))
+    repo = "acme/code" if home else NAME
+    commit = hub.repos[repo].refs["main"]
+    assert type(load()[0].auto_model).__name__ == "BertModel"  # transformers has a class for it
+    hub.requests.clear()
+    with pytest.warns(UserWarning, match=f"the code of {repo} at commit {commit}.*as allowed by"):
+        model = load(cache="trusted", trust_remote_code=True)
+    assert type(model[0].auto_model).__name__ == "Own"
+    np.testing.assert_allclose(vectors(model), vectors(tiny_model), atol=1e-6)
+    taken = [request for request in asked(hub) if f"{repo}/resolve" in request and ".py" in request]
     assert taken and all(commit in request for request in taken)
 
 

@@ -186,6 +186,23 @@ def test_the_written_files_are_those_that_old_readers_parse(saved):
     assert read(saved / "tokenizer_config.json")["model_max_length"] == 17
 
 
+@pytest.mark.parametrize(
+    ("module", "file", "key"),
+    [
+        (models.LSTM(8, 4), "lstm_config.json", "word_embedding_dimension"),
+        (models.CNN(8, 4), "cnn_config.json", "in_word_embedding_dimension"),
+        (models.WeightedLayerPooling(8, 2, 1), "config.json", "word_embedding_dimension"),
+    ],
+)
+def test_widths_have_the_names_that_old_readers_take(module, file, key, tmp_path):
+    """Readers before 5.1 hand every key to the constructor, which had no other name for it then."""
+    save({"0": models.BoW(["a"]), "1": module}, {}, tmp_path)
+    config = read(tmp_path / f"1_{type(module).__name__}" / file)
+    assert config[key] == 8
+    assert not {"embedding_dimension", "in_embedding_dimension"} & set(config)
+    assert load(tmp_path).modules["1"].settings() == module.settings()
+
+
 def test_the_models_file_has_settings_and_a_release_that_no_reader_finds_too_new(saved):
     config = read(saved / "config_sentence_transformers.json")
     versions = config.pop("__version__")

@@ -22,11 +22,16 @@ import torch
 TEXTS = ["the cat sat on the mat", "a small dog", "", "Birds fly over the RIVER " * 20]
 
 
+def texts_for(folder: Path) -> list[str]:
+    """Texts for a model; one of words cannot take those without a word that it knows."""
+    return TEXTS[:2] if folder.name.startswith("words") else TEXTS
+
+
 def load(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(folder), device="cpu")
-    vectors = [model.encode(TEXTS, prompt_name=name) for name in _prompts(model)]
+    vectors = [model.encode(texts_for(folder), prompt_name=name) for name in _prompts(model)]
     np.save(folder / "vectors.npy", np.stack(vectors))
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -21,8 +22,9 @@ import numpy as np
 import torch
 
 from sentune import SentenceTransformer, models
+from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
-from tests.interop.peer import TEXTS
+from tests.interop.peer import TEXTS, texts_for
 
 PEER = Path(__file__).with_name("peer.py")
 TOLERANCE = 1e-5
@@ -52,12 +54,20 @@ def make(root: Path) -> dict[Path, np.ndarray]:
             target = root / f"{kind}-{name}"
             model.save(str(target))
             made[target] = encode(model)
+    words = models.WordEmbeddings(WhitespaceTokenizer(["cat", "dog", "small"]), torch.randn(3, 8))
+    lstm = [words, models.LSTM(8, 4), models.Pooling(8, "max")]
+    layers = models.Transformer(raw["bert"], config_kwargs={"output_hidden_states": True})
+    several = [layers, models.WeightedLayerPooling(32, 2, 1), models.Pooling(32)]
+    for name, modules in {"words-lstm": lstm, "bert-layers": several}.items():
+        model = SentenceTransformer(modules=modules, device="cpu")
+        model.save(str(root / name))
+        made[root / name] = encode(model, texts_for(root / name))
     return made
 
 
-def encode(model: SentenceTransformer) -> np.ndarray:
+def encode(model: SentenceTransformer, texts: Sequence[str] = TEXTS) -> np.ndarray:
     names = [None, *sorted(name for name, text in model.prompts.items() if text)]
-    return np.stack([model.encode(TEXTS, prompt_name=name) for name in names])
+    return np.stack([model.encode(list(texts), prompt_name=name) for name in names])
 
 
 def run(python: str, step: str, folders: list[Path]) -> None:

@@ -68,6 +68,8 @@ def push_to_hub(
         HubError: If the Hub refuses it or cannot be reached; it says what to do.
         SettingError: If the arguments contradict each other.
     """
+    if local_model_path is not None:
+        push.files_in(Path(local_model_path))  # raises before there is an empty repository
     repository = push.open_repository(
         repo_id,
         token=token,
@@ -100,13 +102,25 @@ def save_to_hub(
     Raises:
         SettingError: If the name is under another organization.
     """
-    if organization is not None and not repo_id.startswith(f"{organization}/"):
+    is_name = isinstance(repo_id, str)
+    if organization is not None and is_name and not repo_id.startswith(f"{organization}/"):
         if "/" in repo_id:
             raise SettingError(
                 f"{repo_id!r} is not under organization={organization!r}; give one of the two"
             )
         repo_id = f"{organization}/{repo_id}"
     return push_to_hub(model, repo_id, *args, **kwargs)
+
+
+def write_card(model: Any, folder: str | Path, **names: Any) -> None:
+    """Write the card alone into the folder of a model; one that is there is replaced.
+
+    Args:
+        model: The model.
+        folder: The folder.
+        **names: What the card says besides what is known, see `sentune.files.card.text`.
+    """
+    files_save.save_card(card.text(model, **names), folder)
 
 
 def _save(model: Any, folder: str | Path, names: dict[str, Any] | None, safe: bool) -> None:

@@ -9,7 +9,7 @@ import logging
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sentune._version import __version__
 from sentune.errors import ModelFileError
 from sentune.files import card_run, card_usage, hub
 from sentune.files.card_body import Subject, body
-from sentune.files.card_front import base_in, front_matter, named_facts, with_facts
+from sentune.files.card_front import base_in, front_matter, said_of, with_facts
 from sentune.files.card_model import AboutModel, about
 from sentune.files.card_run import CountTokens, LossFacts, Run, facts_of_data, facts_of_loss
 from sentune.files.folder import ModelFolder
@@ -206,11 +206,19 @@ class SentenceTransformerModelCardData:
             energy: What codecarbon measured, its `EmissionsData`.
         """
         self.is_running = False
-        if energy is not None:
-            self.emissions = card_run.emissions(energy)
+        self.note_energy(energy)
         if self.runs:
             self.runs[-1].seconds, self.runs[-1].saved_step = seconds, saved_step
             self.runs[-1].hardware = card_run.hardware()
+
+    def note_energy(self, energy: Any) -> None:
+        """Note what a run took of energy.
+
+        Args:
+            energy: What codecarbon measured, its `EmissionsData`; None if it did not.
+        """
+        if energy is not None:
+            self.emissions = card_run.emissions(energy)
 
     def note_source(self, source: str | Path, folder: Path | None) -> None:
         """Note where a model was loaded from, and the card it came with.
@@ -231,22 +239,28 @@ def text(
     model_name: str | None = None,
     train_datasets: Sequence[Any] | None = None,
     model_id: str | None = None,
+    step: int | None = None,
 ) -> str | None:
     """The card of a model; None if none can be written, which is logged.
 
     A model that was loaded and not trained keeps the card it came with; what its author says
-    beyond that is added to the front of it.
+    beyond that, and what evaluators found, is added to the front of it.
 
     Args:
         model: A SentenceTransformer with `model_card_data`.
         model_name: How the card calls it.
         train_datasets: Ids of datasets it was trained on, besides those that are known.
         model_id: Its id on the Hub.
+        step: Of the last run, the step that the card is about where the model in memory went on
+            from it; nothing is encoded then.
     """
     try:
         card = _with(model.model_card_data, model_name, train_datasets, model_id)
+        if step is not None and card.runs:
+            card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
+            card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
-            return with_facts(card.loaded_card, named_facts(card), card.tags or ())
+            return with_facts(card.loaded_card, said_of(card), card.tags or ())
         return _new_card(card, model)
     except Exception:  # a card is not worth a save
         logger.warning("no card can be written for the model", exc_info=True)
@@ -263,8 +277,13 @@ def _with(
     fresh = copy(known or SentenceTransformerModelCardData())
     fresh.model_name = model_name or fresh.model_name
     fresh.model_id = model_id or fresh.model_id
-    fresh.train_datasets = [*(fresh.train_datasets or ()), *(train_datasets or ())]
+    fresh.train_datasets = [*_listed(fresh.train_datasets), *_listed(train_datasets)]
     return fresh
+
+
+def _listed(given: Any) -> list[Any]:
+    """What was given as one or as several."""
+    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
 
 
 def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sentune.files.card_citations import citations
 from sentune.files.card_front import dataset_ids
 from sentune.files.card_model import AboutModel
-from sentune.files.card_run import DatasetFacts, LossFacts, Run
+from sentune.files.card_run import READ_ROWS, DatasetFacts, LossFacts, Run
 from sentune.files.card_text import bullets, clean, code, fenced, folded, number, plain, table
 from sentune.files.card_usage import usage
 
@@ -22,6 +22,7 @@ _HUB = "https://huggingface.co"
 _MOST_LOG_ROWS = 100
 _OPEN_LOG_ROWS = 25
 _SAMPLES = 3
+_UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
 # Figures of the trainer that say nothing of the model.
 _NOT_LOGGED = {
     "epoch",
@@ -156,10 +157,11 @@ def _dataset(data: DatasetFacts) -> str:
     parts = [f"**{title}**{size}"]
     if data.columns:
         rows = [[code(c.name), c.kind, plain(c.about)] for c in data.columns]
-        parts += ["In its first rows:", table(["Column", "Kind", "What is in it"], rows)]
+        read = READ_ROWS if data.size is None else min(READ_ROWS, data.size)
+        parts += [f"Of its first {read} rows:", table(["Column", "Kind", "What is in it"], rows)]
     if data.rows:
         cells = [[plain(value) for value in row.values()] for row in data.rows[:_SAMPLES]]
-        parts.append(table([code(name) for name in data.rows[0]], cells))
+        parts += ["The first of them:", table([code(name) for name in data.rows[0]], cells)]
     return "\n\n".join(parts)
 
 
@@ -189,7 +191,7 @@ def _log(run: Run) -> str:
     """What was logged, a row for each step."""
     steps: dict[int, dict[str, Any]] = {}
     for entry in run.log:
-        if "step" in entry and "train_runtime" not in entry:
+        if "step" in entry and "train_loss" not in entry:  # which sums up the run
             steps.setdefault(entry["step"], {}).update(entry)
     if not steps:
         return ""
@@ -229,7 +231,10 @@ def _effort(run: Run) -> Iterable[tuple[str, str]]:
 def _effects(subject: Subject) -> str:
     """Energy and emissions, as codecarbon measured them."""
     emissions = subject.card.emissions or {}
-    return bullets((plain(name.replace("_", " ")), number(v)) for name, v in emissions.items())
+    return bullets(
+        (plain(name.replace("_", " ")), f"{number(value)}{_UNITS.get(name, '')}")
+        for name, value in emissions.items()
+    )
 
 
 def _versions(subject: Subject) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCardData, RepoCard
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from sentune.files import hub
 from sentune.files.card_run import DatasetFacts
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LIBRARY = "sentence-transformers"  # what the Hub's widgets and other libraries look for
+_INDEX = "model-index"
 PIPELINE = "sentence-similarity"
 TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "sentune")
 _WIDGETS = 5
@@ -81,6 +83,23 @@ def named_facts(card: SentenceTransformerModelCardData) -> dict[str, Any]:
     }
 
 
+def said_of(card: SentenceTransformerModelCardData) -> dict[str, Any]:
+    """What is to be added to a card that is there: what the author says, and the results.
+
+    Args:
+        card: What is known.
+    """
+    results = list(_results(card))
+    if not results:
+        return named_facts(card)
+    name = clean(card.model_name or card.model_id or "Sentence embeddings", 96)
+    return {
+        **named_facts(card),
+        "metrics": list(dict.fromkeys(result.metric_type for result in results)),
+        _INDEX: eval_results_to_model_index(name, results),
+    }
+
+
 def dataset_ids(card: SentenceTransformerModelCardData) -> list[str]:
     """Hub ids of the datasets that a model was trained on, each once.
 
@@ -107,7 +126,8 @@ def with_facts(text: str, facts: Mapping[str, Any], tags: Iterable[str] = ()) ->
         # Not as a ModelCard, which would give its results another order.
         card = RepoCard(text if _BLOCK.match(text) else f"---\n---\n{text}")
         for key, value in fresh.items():
-            card.data[key] = _joined(card.data.get(key), value)
+            join = _with_results if key == _INDEX else _joined
+            card.data[key] = join(card.data.get(key), value)
         return str(card)
     except Exception as error:  # a front that is no YAML, or holds strange things
         logger.warning("the front of the model's card cannot be read and stays: %s", error)
@@ -130,6 +150,25 @@ def _joined(old: Any, new: Any) -> Any:
     if not isinstance(new, list):
         return new
     return list(dict.fromkeys([*(old if isinstance(old, list) else [old] if old else []), *new]))
+
+
+def _with_results(old: Any, new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A `model-index` with more results; of the same task and data, the new one counts."""
+    is_index = isinstance(old, list) and old and isinstance(old[0], dict)
+    results = old[0].get("results") if is_index else None
+    if not isinstance(results, list):
+        return new
+    fresh = new[0]["results"]
+    places = [_place_of(result) for result in fresh]
+    kept = [result for result in results if _place_of(result) not in places]
+    return [{**old[0], "results": [*kept, *fresh]}, *old[1:]]
+
+
+def _place_of(result: Any) -> tuple[Any, Any]:
+    """Task and data of a result."""
+    parts = [result.get(key) if isinstance(result, dict) else None for key in ("task", "dataset")]
+    task, data = (part if isinstance(part, dict) else {} for part in parts)
+    return task.get("type"), data.get("name")
 
 
 def _languages(given: Any) -> list[str] | None:

@@ -26,7 +26,7 @@ from sentune.files.card_text import clean, number
 
 logger = logging.getLogger(__name__)
 
-_READ_ROWS = 100  # rows that the statistics are made of
+READ_ROWS = 100  # rows that the statistics are made of
 _KEPT_ROWS = 5
 _MOST_CHARACTERS = 300
 _SOURCE = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+|[\w.-]+)@([0-9a-f]{7,40})/")
@@ -185,7 +185,11 @@ def settings_shown(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: Name -> value.
     """
-    return {name: value for name, value in settings.items() if not _NOT_SHOWN.fullmatch(name)}
+    return {
+        name: Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+        for name, value in settings.items()
+        if not _NOT_SHOWN.fullmatch(name)
+    }
 
 
 def changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +224,7 @@ def emissions(measured: Any) -> dict[str, Any]:
         "hours_used": round(measured.duration / 3600, 3),
         "hardware_used": measured.gpu_model,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value not in (None, "")}
 
 
 def hardware() -> str:
@@ -235,7 +239,7 @@ def hardware() -> str:
 def _facts(name: str, data: Any, loss: LossFacts | None, count: CountTokens | None) -> DatasetFacts:
     hub_id, revision = _origin(data)
     try:
-        cells = next(iter(portions(data, _READ_ROWS)), {})
+        cells = next(iter(portions(data, READ_ROWS)), {})
         size = len(data) if hasattr(data, "__len__") else None
         columns = tuple(_column(column, values, count) for column, values in cells.items())
     except (InputError, TypeError, ValueError, LookupError, OSError) as error:

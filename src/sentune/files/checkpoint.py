@@ -61,14 +61,16 @@ def check(folder: ModelFolder, code: Code) -> None:
     config = folder.need_json(_ENCODER_FILE, dict)
     for index in folder.path.glob("*.index.json"):
         keys.check(read_json(index, dict), {"weight_map": _PLAIN_NAME.dict()}, index)
+    weights.check_packing(folder)
     tensors = weights.count(folder)
     most = tensors or _MOST_LAYERS
     for key, value in config.items():
         # A layer is built before its weights are looked for, so that each must have some.
-        if key in _LAYERS and isinstance(value, int) and value > most:
+        if key in _LAYERS and isinstance(value, int) and not 0 <= value <= most:
             raise ModelFileError(
-                f"{path}: {key!r} is {value}; for these weights it is at most {most}"
+                f"{path}: {key!r} is {value}; for these weights it is from 0 to {most}"
             )
+    for key, value in _all_keys(config):  # a part of an encoder may have a config of its own
         if key.endswith("attn_implementation") and names_a_kernel(value) and not code.is_trusted:
             raise UntrustedCodeError(f"{path}: {key!r} is {value!r}, which would load code")
     check_tokenizer(folder)
@@ -101,7 +103,8 @@ def check_tokenizer(folder: ModelFolder) -> None:
             raise ModelFileError(f"{path}: {key!r} names the file {keys.shown(config[key])}")
     keys.check(config, {"fast_tokenizer_files": _PLAIN_NAME.list()}, path)
     kind = config.get("tokenizer_class")
-    has_words = any(_VOCABULARY.fullmatch(file.name) for file in folder.path.iterdir())
+    names = [file.name for file in folder.path.iterdir() if _VOCABULARY.fullmatch(file.name)]
+    has_words = any(folder.text_file(name) for name in names)
     # Without a vocabulary, transformers would make an empty tokenizer.
     if not has_words and kind not in _WITHOUT_VOCABULARY and "auto_map" not in config:
         raise ModelFileError(
@@ -131,6 +134,14 @@ def explained(folder: ModelFolder, error: Exception) -> Exception:
         return error
     names = ", ".join(sorted(path.name for path in folder.path.iterdir() if path.is_file()))
     return ModelFileError(f"no encoder and tokenizer can be made of {folder} ({names}): {text}")
+
+
+def _all_keys(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The keys of an object and of those inside it, with their values."""
+    for key, value in config.items():
+        yield key, value
+        if isinstance(value, dict):
+            yield from _all_keys(value)
 
 
 def names_a_kernel(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Code:
     is_trusted: bool = False
     access: Access = field(default_factory=Access)
 
-    def hub_options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Keyword arguments for transformers' `from_pretrained`; said in full, or it would ask."""
         if not self.is_trusted:
             return {"trust_remote_code": False}
@@ -50,6 +50,38 @@ class Code:
             "cache_dir": self.access.cache_folder,
             "local_files_only": self.access.local_files_only,
         }
+
+
+def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
+    """Keyword arguments for transformers' `from_pretrained`; warns if code of the encoder's runs.
+
+    Args:
+        folder: Of an encoder and its tokenizer.
+        code: Which code may run.
+
+    Raises:
+        UntrustedCodeError: If it would be that of several repositories, of which one at most can be
+            taken at a commit.
+    """
+    files = ("config.json", "tokenizer_config.json")
+    named = {file: (folder.read_json(file, dict) or {}).get("auto_map") for file in files}
+    classes = [name for value in named.values() for name in _texts_in(value)]
+    if not (code.is_trusted and classes):
+        return code.options()
+    repositories = sorted({name.partition("--")[0] for name in classes if "--" in name})
+    if len(repositories) > 1:
+        where = " and ".join(file for file, value in named.items() if value)
+        raise UntrustedCodeError(
+            f"{folder}: {where} names code in {', '.join(map(repr, repositories))}; no more than "
+            "one repository can be taken at a commit. Look at the code; if you trust it, copy it "
+            "into the folder, or pass model_kwargs, config_kwargs and processor_kwargs with a "
+            "'code_revision' each"
+        )
+    repository = repositories[0] if repositories else ""
+    commit = hub.commit(repository, code.access) if repository else None
+    who = _where(repository, commit, replace(code, root=folder.path))
+    warn(f"running the code of {who}, as allowed by trust_remote_code=True")
+    return {**code.options(), **({"code_revision": commit} if commit else {})}
 
 
 def read(type_name: str, folder: ModelFolder, code: Code, named_in: Path) -> nn.Module:
@@ -110,6 +142,14 @@ def write(module: nn.Module, folder: Path, root: Path, *, safe: bool) -> str:
     for file in (source, *get_relative_import_files(source)):
         shutil.copy(file, root / Path(file).name)
     return f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}"
+
+
+def _texts_in(value: Any) -> list[str]:
+    """The strings in a value of an `auto_map`: a string, a list, or an object with such."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts_in(one)]
 
 
 def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:

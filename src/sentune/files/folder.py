@@ -12,8 +12,10 @@ from sentune.files.keys import shown
 
 T = TypeVar("T")
 
-# The largest json file is the vocabulary of a bag of words.
-_MOST_JSON_BYTES = 256 * 2**20
+# The largest files of text are vocabularies.
+_MOST_BYTES = 256 * 2**20
+# A folder below that of a tokenizer from which transformers reads too.
+_TEMPLATES = "additional_chat_templates"
 
 
 class ModelFolder:
@@ -89,6 +91,22 @@ class ModelFolder:
         for name in names:
             if not (self.path / name).is_dir():
                 self.file(name)
+        if (self.path / _TEMPLATES).is_dir():
+            self.sub(_TEMPLATES, self.path).check_files()
+
+    def text_file(self, name: str) -> Path | None:
+        """As `file`, for a file that is read as a whole.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            ModelFileError: Also if it is larger than any such file.
+        """
+        path = self.file(name)
+        if path is not None:
+            _check_size(path)
+        return path
 
     def read_json(self, name: str, kind: type[T]) -> T | None:
         """What a json file of this folder holds; None if there is no such file.
@@ -130,8 +148,7 @@ def read_json(path: Path, kind: type[T]) -> T:
         ModelFileError: If it cannot be read, is not json, or holds something else.
     """
     try:
-        if path.stat().st_size > _MOST_JSON_BYTES:
-            raise ModelFileError(f"{path} is larger than {_MOST_JSON_BYTES} bytes")
+        _check_size(path)
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise ModelFileError(
@@ -140,6 +157,8 @@ def read_json(path: Path, kind: type[T]) -> T:
         ) from error
     except RecursionError as error:
         raise ModelFileError(f"{path}: the json is nested too deeply") from error
+    except ModelFileError:
+        raise
     except (OSError, ValueError, MemoryError) as error:
         raise ModelFileError(f"{path} could not be read: {error}") from error
     if not isinstance(content, kind):
@@ -158,6 +177,11 @@ def write_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
     """
     text = json.dumps(content, indent=2, sort_keys=sort_keys)
     path.write_bytes(f"{text}\n".encode("ascii"))
+
+
+def _check_size(path: Path) -> None:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ModelFileError(f"{path} is larger than the {_MOST_BYTES} bytes that are read of it")
 
 
 def _home_of(path: Path) -> tuple[Path, ...]:

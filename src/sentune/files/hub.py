@@ -23,7 +23,8 @@ DEFAULT_OWNER = "sentence-transformers"
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
 _SNAPSHOT = re.compile(r"models--(.+)/snapshots/([0-9a-f]{40})")
 
-_SETTINGS = {".json", ".txt", ".model", ".jinja", ".spm", ".vocab"}
+_SETTINGS = {".json", ".txt", ".jinja"}
+_VOCABULARIES = {".model", ".spm", ".vocab", ".bpe", ".codes", ".tiktoken", ".tokenizer"}
 _SAFETENSORS = re.compile(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors")
 _PICKLE = re.compile(r"(adapter_|pytorch_)model(-\d+-of-\d+)?\.bin")
 # Folders with the same weights for other programs, or with the traces of a training run.
@@ -31,6 +32,10 @@ _OTHERS = re.compile(r"\..*|onnx|openvino|coreml|gguf|original|runs|eval|logs|ch
 _NOT_THERE = (errors.RepositoryNotFoundError, errors.LocalEntryNotFoundError)
 # The errors of whatever HTTP library the Hub's client is built on.
 NETWORK = cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__)
+LOGIN = (
+    "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
+)
+TOO_MANY = "the Hub asks to wait: too many requests; try again in some minutes"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOT_NEEDED = {"trainer_state.json", "training_args.json", "all_results.json", "eval_results.json"}
 
@@ -92,7 +97,7 @@ def needed(files: Iterable[str], *, with_code: bool = False) -> list[str]:
     return [
         str(path)
         for path in paths
-        if (path.suffix in _SETTINGS and path.name not in _NOT_NEEDED)
+        if (path.suffix in _SETTINGS | _VOCABULARIES and path.name not in _NOT_NEEDED)
         or (path.suffix == ".py" and with_code)
         or path.name == "README.md"
         or _SAFETENSORS.fullmatch(path.name)
@@ -190,6 +195,18 @@ def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:
     return snapshot if files and all((snapshot / file).exists() for file in files) else None
 
 
+def _advice(error: errors.HfHubHTTPError) -> str:
+    """What to do about a refusal, and what the Hub said."""
+    status = error.response.status_code
+    what_to_do = {
+        401: f"{LOGIN}=...; the token must be valid",
+        403: f"the token may not read it; see {constants.ENDPOINT}/settings/tokens",
+        429: TOO_MANY,
+    }
+    advice = what_to_do.get(status, "check the name and the revision, or try again later")
+    return f"{advice} (the Hub answered {status}: {error})"
+
+
 @contextmanager
 def _explained(name: str, access: Access) -> Iterator[None]:
     """Turn what the Hub's client raises into a `HubError` that says what to do."""
@@ -220,7 +237,7 @@ def _explained(name: str, access: Access) -> Iterator[None]:
     except errors.LocalTokenNotFoundError as error:
         raise HubError("token=True, but nobody is logged in; run `hf auth login`") from error
     except errors.HfHubHTTPError as error:
-        raise HubError(f"the Hub refused the model {name!r}{at}: {error}") from error
+        raise HubError(f"the Hub refused the model {name!r}{at}: {_advice(error)}") from error
     except NETWORK as error:
         raise HubError(
             f"the model {name!r}{at} could not be downloaded: {error}; check the network and the "

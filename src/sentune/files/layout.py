@@ -271,13 +271,16 @@ def settings_in(row: ModuleType, config: Mapping[str, Any], path: Path) -> dict[
 
 
 def config_of(row: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a module's file is to hold.
+    """What a module's file is to hold, under the older names of its keys.
 
     Args:
         row: What kind of module it is.
         settings: The module's settings.
     """
-    return _flags_of_modes(settings) if row.name == "Pooling" else dict(settings)
+    if row.name == "Pooling":
+        return _flags_of_modes(settings)
+    older = {key: name for name, key in row.renamed.items()}
+    return {older.get(key, key): value for key, value in settings.items()}
 
 
 def _modes_of_flags(settings: Mapping[str, Any]) -> dict[str, Any]:

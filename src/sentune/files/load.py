@@ -90,6 +90,8 @@ def load(
         HubError: If the model cannot be had from the Hub.
         MissingDependencyError: If the model asks for packages that are not there.
     """
+    if revision is not None and not (isinstance(revision, str) and revision):
+        raise SettingError(f"revision must be a branch, a tag or a commit; got {revision!r}")
     access = Access(token, revision, cache_folder, local_files_only)
     root = ModelFolder(_folder_of(source, access, with_code=trust_remote_code))
     code = Code(root.path, trust_remote_code, access)
@@ -121,6 +123,9 @@ def _folder_of(source: str | Path, access: Access, *, with_code: bool) -> Path:
     name = os.fspath(source)
     if not name or "\0" in name:
         raise SettingError("the model must be a folder or an id on the Hugging Face Hub, got ''")
+    if name.startswith(("http://", "https://")):
+        wanted = "/".join(name.rstrip("/").split("/")[3:5])
+        raise SettingError(f"{name} is an address; a model is named as {wanted!r}")
     path = Path(name).expanduser()
     if path.is_dir():
         return path

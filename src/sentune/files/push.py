@@ -14,15 +14,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from sentune.errors import HubError, SettingError
 from sentune.files import layout
 from sentune.files.card import README
-from sentune.files.hub import NETWORK
+from sentune.files.hub import LOGIN, NETWORK, TOO_MANY
 from sentune.files.place import is_model_file
 
 _MODULE_FOLDER = re.compile(r"\d+_\w+")
 # What a repository has when it was just made.
 _AT_BIRTH = {".gitattributes"}
-_LOGIN = (
-    "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Repository:
         Raises:
             HubError: If it cannot be uploaded. Nothing has changed then, and it can be repeated.
         """
-        files = _files_in(folder)
+        files = files_in(folder)
         with explained(self.repo_id):
             there = set(self.api.list_repo_files(self.repo_id, revision=self.revision))
             if README in there and not replace_card:
@@ -99,6 +96,8 @@ def open_repository(
         raise SettingError(
             f"create_pr=True opens a pull request for the main branch; got revision={revision!r}"
         )
+    if not isinstance(repo_id, str):
+        raise SettingError(f"repo_id must be the name of a model, as 'you/model'; got {repo_id!r}")
     api = HfApi(token=token)
     with explained(repo_id):
         # One that is there and empty is what is left of an upload that broke.
@@ -131,7 +130,7 @@ def explained(name: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise HubError(f"{name!r} is no name a model can have: {error}") from error
     except errors.LocalTokenNotFoundError as error:
-        raise HubError(f"{start}: nobody is logged in; {_LOGIN}=...") from error
+        raise HubError(f"{start}: nobody is logged in; {LOGIN}=...") from error
     except errors.OfflineModeIsEnabled as error:
         raise HubError(f"{start}: HF_HUB_OFFLINE is set; unset it and try again") from error
     except errors.HfHubHTTPError as error:
@@ -149,12 +148,12 @@ def explained(name: str) -> Iterator[None]:
 def _refusal(error: errors.HfHubHTTPError) -> str:
     status = error.response.status_code
     what_to_do = {
-        401: f"{_LOGIN}=...; the token must be valid",
+        401: f"{LOGIN}=...; the token must be valid",
         403: "the token may not write there; make one with write access at "
         f"{constants.ENDPOINT}/settings/tokens, and check that you may write under this name",
         404: "there is no such repository or branch, or the token may not see it",
         413: "a file is larger than the Hub takes",
-        429: "the Hub asks to wait: too many requests; try again in some minutes",
+        429: TOO_MANY,
     }
     advice = what_to_do.get(status, "nothing has changed there; try again later")
     return f"{advice} (the Hub answered {status}: {error})"
@@ -168,16 +167,26 @@ def _obstacle(error: Exception) -> str:
     return f"{error} ({cause}); check the network and repeat it: nothing has changed there"
 
 
-def _files_in(folder: Path) -> dict[str, Path]:
-    """Path in the repository -> file."""
+def files_in(folder: Path) -> dict[str, Path]:
+    """Path in the repository -> file, of what would be uploaded of a folder.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        SettingError: If there is nothing.
+    """
     if not folder.is_dir():
         raise SettingError(f"there is no folder {folder} to upload")
     relative = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {
+    found = {
         name.as_posix(): path
         for name, path in sorted(relative.items())
         if not any(part.startswith(".") for part in name.parts[:-1])
     }
+    if not found:
+        raise SettingError(f"the folder {folder} holds nothing to upload")
+    return found
 
 
 def _stale(there: set[str], fresh: set[str]) -> list[str]:

@@ -60,6 +60,25 @@ def save(
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def save_card(card: str | None, folder: str | Path) -> None:
+    """Write README.md into a folder, whole or not at all.
+
+    Args:
+        card: What it is to hold; None to leave what is there.
+        folder: Where to; made if it is not there.
+    """
+    if card is None:
+        return
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    draft = target / f".{README}.{secrets.token_hex(4)}"
+    try:
+        draft.write_text(card, encoding="utf-8", newline="")
+        draft.replace(target / README)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _write(
     modules_: Mapping[str, nn.Module],
     settings: Mapping[str, Any],

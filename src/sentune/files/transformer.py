@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from sentune.errors import ModelFileError, UntrustedCodeError
-from sentune.files import adapter_base, adapters, checkpoint, keys
+from sentune.files import adapter_base, adapters, checkpoint, custom, keys
 from sentune.files.custom import Code
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.keys import Kind
@@ -88,8 +88,10 @@ def read(
     if base is not folder and checkpoint.has_tokenizer(folder):
         checkpoint.check_tokenizer(folder)
         settings["tokenizer_name_or_path"] = str(folder)
+    are_pinned = all("code_revision" in callers for callers in given)
+    options = code.options() if are_pinned else custom.encoder_options(base, code)
     for name, callers in zip(_KWARGS, given, strict=True):
-        settings[name] = {**settings[name], **code.hub_options(), **callers}
+        settings[name] = {**settings[name], **options, **callers}
     try:
         module: Any = row.load_class()(str(base), **settings)
         if base is not folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,19 @@ def check_pickles(folder: ModelFolder) -> None:
         _read_pickle(path)
 
 
+def check_packing(folder: ModelFolder) -> None:
+    """Raise if a pickle of weights is packed, so that it may take far more memory than its size.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: Naming the first such file.
+    """
+    for path in sorted(folder.path.glob("*.bin")):
+        _refuse_packed(path)
+
+
 def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Give a module its tensors, in the module's own precision; a module on "meta" gets storage.
 
@@ -142,7 +156,20 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
 
 
+def _refuse_packed(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as file:
+            kinds = {info.compress_type for info in file.infolist()}
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # an older kind of pickle, or a damaged one: its reader says so
+    if kinds - {zipfile.ZIP_STORED}:
+        raise ModelFileError(
+            f"{path} is a packed zip, which torch does not write; save it again with torch.save"
+        )
+
+
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    _refuse_packed(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
@@ -154,10 +181,17 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             "could run code when opened, which is never allowed; ask for safetensors instead"
         ) from error
     is_plain = isinstance(content, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+        isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided
+        for name, value in content.items()
     )
     if not is_plain:
         raise ModelFileError(f"{path} must hold tensors by name, got {type(content).__name__}")
+    for name, tensor in content.items():
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ModelFileError(
+                f"{path}: {name!r} of shape {tuple(tensor.shape)} repeats the numbers it has in "
+                "the file; save a contiguous tensor"
+            )
     return dict(content)
 
 

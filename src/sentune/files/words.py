@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import keys, weights
-from sentune.files.checkpoint import write_tokenizer
+from sentune.files.checkpoint import check_tokenizer, write_tokenizer
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.layout import TOKENIZER, ModuleType
 from sentune.models import tokenizer as tokenizers
@@ -49,7 +49,7 @@ def read_static(row: ModuleType, folder: ModelFolder) -> nn.Module:
     Raises:
         ModelFileError: If a file is missing or damaged.
     """
-    path = folder.file(TOKENIZER)
+    path = folder.text_file(TOKENIZER)
     if path is None:
         raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
     try:
@@ -148,7 +148,7 @@ def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:
             f"{sorted([*_WORD_TOKENIZERS, _WRAPPER.__name__])} of sentence_transformers"
         )
     if name == _WRAPPER.__name__:
-        folder.check_files()
+        check_tokenizer(folder)
         try:
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         except Exception as error:  # whatever a damaged file sets off in it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from sentune.encoder.sharing import write_card
 from sentune.errors import SettingError
 from sentune.training.arguments import (
     MultiDatasetBatchSamplers,
@@ -46,6 +48,21 @@ _SCHEDULES: dict[str, Callable[..., Any]] = {
     "warmupcosine": get_cosine_schedule_with_warmup,
     "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
 }
+# What the card tells of a run.
+_TOLD = (
+    "epochs",
+    "steps_per_epoch",
+    "scheduler",
+    "warmup_steps",
+    "optimizer_class",
+    "optimizer_params",
+    "weight_decay",
+    "evaluation_steps",
+    "save_best_model",
+    "max_grad_norm",
+    "use_amp",
+)
+_OPTIMIZER_PARAMS = {"lr": 2e-5}
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
 
@@ -111,6 +128,7 @@ def fit(
         DatasetError: If a loader gives something else than `InputExample`s.
         TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
     """
+    told = _settings_told(locals())
     loaders, losses = _checked(train_objectives)
     steps = steps_per_epoch or steps_of(loaders)
     rows = [LoaderRows(loader) for loader in loaders]
@@ -153,9 +171,18 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.evaluation_folder = None if output_path is None else Path(output_path) / "eval"
+        sizes = [getattr(loader, "batch_size", None) for loader in loaders]
+        batches = sizes[0] if len(sizes) == 1 else sizes
+        trainer.settings_told = (
+            {**told, "batch_size": batches},
+            {**_settings_told(_DEFAULTS), "batch_size": None},
+        )
         trainer.saves_on_interrupt = checkpoint_path is not None
         trainer.train(_checkpoint(resume_from_checkpoint, checkpoint_path))
     model.eval()
+
+
+_DEFAULTS = {name: one.default for name, one in inspect.signature(fit).parameters.items()}
 
 
 class _Keeper(TrainerCallback):
@@ -174,6 +201,7 @@ class _Keeper(TrainerCallback):
         self.callback = callback
         self.best: float | None = None
         self.evaluated_at = -1
+        self.kept_step: int | None = None
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for an evaluation, unless there was one in this very step."""
@@ -188,18 +216,28 @@ class _Keeper(TrainerCallback):
             self.callback(score, state.epoch, state.global_step)
         sign = 1 if getattr(self.evaluator, "greater_is_better", True) else -1
         if self.best is None or sign * score > sign * self.best:
-            self.best = score
+            self.best, self.kept_step = score, state.global_step
             if self.keeps_best:
                 self._save(state, kwargs["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Keep the last model."""
+        """Keep the last model; or tell the card of the best one how the run went on."""
         if not self.keeps_best:
             self._save(state, kwargs["model"])
+        elif self.folder is not None and self.best is not None and state.is_world_process_zero:
+            write_card(kwargs["model"], self.folder, step=self.kept_step)
 
     def _save(self, state: Any, model: Any) -> None:
         if self.folder is not None and state.is_world_process_zero:
             model.save_pretrained(self.folder)
+
+
+def _settings_told(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the arguments of `fit`, what the card tells."""
+    told = {name: arguments[name] for name in _TOLD}
+    told["optimizer_class"] = told["optimizer_class"].__name__
+    told["optimizer_params"] = told["optimizer_params"] or dict(_OPTIMIZER_PARAMS)
+    return told
 
 
 def _checked(objectives: Iterable[tuple[Any, nn.Module]]) -> tuple[list[Any], list[nn.Module]]:
@@ -235,7 +273,7 @@ def _optimizer(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return kind(groups, **({"lr": 2e-5} if settings is None else settings))
+    return kind(groups, **(_OPTIMIZER_PARAMS if settings is None else settings))
 
 
 def _schedule(optimizer: Optimizer, name: str, warmup: int, total: int) -> Any:

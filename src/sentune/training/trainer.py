@@ -27,6 +27,7 @@ from transformers.trainer_utils import (
     rotate_checkpoints,
 )
 
+from sentune.encoder.sharing import write_card
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
 from sentune.training import loaders
@@ -40,6 +41,7 @@ from sentune.training.loading import load_weights
 from sentune.training.optimizing import set_learning_rates
 from sentune.training.rows import NumberedRows, as_dataset
 from sentune.training.step import LossLike, TrainingStep
+from sentune.training.telling import RunTeller, as_names
 from sentune.training.watch import LossWatch, PartMeans
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class SentenceTransformerTrainer(Trainer):
         step: Model and loss as one module; see `TrainingStep`.
         evaluation_folder: Where evaluators write their tables; None for nowhere.
         saves_on_interrupt: Whether Ctrl-C waits for the end of the step and saves.
+        settings_told: The settings that the model's card tells, and what they are by default;
+            None for those of `args`.
 
     Raises:
         SettingError: If arguments are missing or contradict each other.
@@ -89,6 +93,7 @@ class SentenceTransformerTrainer(Trainer):
     _evaluators_due: str | None = (
         None  # what their metrics' names begin with, when it is their turn
     )
+    settings_told: tuple[dict[str, Any], dict[str, Any]] | None = None
     _staging: Path | None = None  # where a checkpoint is being written
 
     def __init__(
@@ -121,6 +126,8 @@ class SentenceTransformerTrainer(Trainer):
         )
         if model is not None and not getattr(model, "is_auto_dtype", True):
             args = args.exact()
+        # Before the user's own, which may save the model when a run ends.
+        self._teller = RunTeller(self)
         with kept_configuration(model):
             super().__init__(
                 model=model,
@@ -130,7 +137,7 @@ class SentenceTransformerTrainer(Trainer):
                 eval_dataset=[] if eval_dataset is None and self.evaluators else eval_dataset,
                 processing_class=processing_class if tokenizer is None else tokenizer,
                 model_init=model_init,  # type: ignore[arg-type]
-                callbacks=callbacks,
+                callbacks=[self._teller, *(callbacks or ())],
                 optimizers=optimizers,
                 optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
             )
@@ -232,10 +239,13 @@ class SentenceTransformerTrainer(Trainer):
             KeyboardInterrupt: After Ctrl-C, when the step is finished and a checkpoint saved.
             TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
         """
-        with self._interrupt.listening() if self.saves_on_interrupt else nullcontext():
+        listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
+        with listening, self._teller.telling():
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
+        best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._teller.finish(folder if best is None else Path(best))
         if self._interrupt.is_pressed:
-            folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
             raise KeyboardInterrupt(
                 f"stopped by Ctrl-C and saved; go on with trainer.train({str(folder)!r})"
             )
@@ -408,8 +418,40 @@ class SentenceTransformerTrainer(Trainer):
                 copy_model(Path(checkpoint_folder), Path(str(self.args.output_dir)))
             super()._push_from_checkpoint(checkpoint_folder)
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the model writes its card when it is saved."""
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """Write the model's card into `args.output_dir`; what is given is noted in the card's data.
+
+        Args:
+            language: Code of a language, as "en".
+            license: As the Hub names it.
+            tags: Tags to add.
+            model_name: How the card calls the model.
+            finetuned_from: Hub id of the model it was made from.
+            tasks: Not used; the task of such models is always the same.
+            dataset_tags: Ids of datasets on the Hub.
+            dataset: The same.
+            dataset_args: Not used.
+        """
+        if not self.is_world_process_zero():
+            return
+        data = self.model.model_card_data
+        data.language, data.license = language or data.language, license or data.license
+        data.base_model = finetuned_from or data.base_model
+        data.tags = [*(data.tags or ()), *as_names(tags)]
+        datasets = [*as_names(dataset), *as_names(dataset_tags)]
+        names = {"model_name": model_name, "model_id": getattr(self, "hub_model_id", None)}
+        write_card(self.model, str(self.args.output_dir), train_datasets=datasets, **names)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
