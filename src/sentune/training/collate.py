@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import DatasetError, InputError
+from sentune.text.inputs import check_items
 from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
 from sentune.types import Features
 
@@ -75,13 +76,14 @@ class SentenceTransformerDataCollator:
         }
         try:
             return self.read(texts, **options)
-        except InputError:
+        except (InputError, TypeError):
             for text, number in zip(texts, numbers, strict=True):
                 self._read_one(text, f"column {column!r} of {where([number], name)}", options)
             raise
 
     def _read_one(self, text: Any, place: str, options: Mapping[str, Any]) -> None:
         try:
+            check_items([text])
             self.read([text], **options)
         except InputError as error:
             raise DatasetError(f"{place}: {str(error).removeprefix('row 0 ')}") from error
