@@ -1,10 +1,12 @@
 """Checkpoints: whole or not at all, with the loss's weights, and an exact way to go on."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -472,6 +474,40 @@ def test_a_second_ctrl_c_stops_at_once(new_model, tmp_path):
         run.train()
     assert run.state.global_step == 2
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_ctrl_c_when_the_last_step_is_over_saves_too(new_model, tmp_path):
+    class PressAtTheEnd(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = run_of(new_model(), tmp_path, save_strategy="no", callbacks=[PressAtTheEnd()])
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C and saved; .*checkpoint-8"):
+        run.train()
+    assert_equal_weights(
+        weights(SentenceTransformer(str(tmp_path / "checkpoint-8"), device="cpu")),
+        weights(run.model),
+    )
+
+
+def test_ctrl_c_does_not_take_the_workers_down(new_model, tmp_path):
+    """A terminal sends it to them as well."""
+
+    class PressForAll(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 1:
+                workers = multiprocessing.active_children()
+                for pid in (*(worker.pid for worker in workers), os.getpid()):
+                    os.kill(pid, signal.SIGINT)
+                time.sleep(0.5)
+                assert workers and all(worker.is_alive() for worker in workers)
+
+    workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}
+    callbacks = [PressForAll()]
+    run = run_of(new_model(), tmp_path, save_strategy="no", callbacks=callbacks, **workers)
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C and saved"):
+        run.train()
+    assert (tmp_path / "checkpoint-2").exists()
 
 
 def test_training_in_another_thread_works(new_model, tmp_path):

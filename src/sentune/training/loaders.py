@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -91,7 +92,7 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         "prefetch_factor": args.dataloader_prefetch_factor,
         "multiprocessing_context": args.dataloader_multiprocessing_context,
         "worker_init_fn": partial(
-            seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
+            _start_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
         ),
     }
     if not hasattr(dataset, "__len__"):
@@ -106,6 +107,12 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         )
     rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset)
     return DataLoader(rows, batch_sampler=_sampler(trainer, rows, batch_size), **options)
+
+
+def _start_worker(number: int, num_workers: int, rank: int) -> None:
+    """Seed a worker, and leave Ctrl-C to the trainer, which needs rows until its step is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    seed_worker(number, num_workers=num_workers, rank=rank)
 
 
 def _numbered(dataset: Any) -> NumberedRows:

@@ -121,8 +121,8 @@ def as_dataset(given: Any, what: str) -> Any:
         return given
     if type(given).__name__ == "DataFrame":
         raise DatasetError(
-            f"{what} is a table of {type(given).__module__.partition('.')[0]}; make a dataset of it "
-            "with datasets.Dataset.from_pandas(table, preserve_index=False) or from_polars(table)"
+            f"{what} is a table of {type(given).__module__.partition('.')[0]}; a dataset of it is "
+            "datasets.Dataset.from_pandas(table, preserve_index=False), or from_polars(table)"
         )
     has_rows = hasattr(given, "__getitem__") and hasattr(given, "__len__")
     if has_rows and len(given) and isinstance(given[0], Mapping):
@@ -179,8 +179,8 @@ def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
     elif not rows or not all(isinstance(row, Mapping) for row in rows):
         shown = sorted(kind.__name__ for kind in kinds) or "nothing"
         raise DatasetError(
-            f"{what} is a list, so it must hold dicts or InputExamples; got {shown}. Columns become "
-            "a dataset with datasets.Dataset.from_dict({'anchor': [...], 'positive': [...]})"
+            f"{what} is a list, so it must hold dicts or InputExamples; got {shown}. Columns "
+            "become a dataset with datasets.Dataset.from_dict({'anchor': [...], ...})"
         )
     names = list(rows[0])
     for number, row in enumerate(rows):

@@ -241,8 +241,12 @@ class SentenceTransformerTrainer(Trainer):
         """
         with self._interrupt.listening() if self.saves_on_interrupt else nullcontext():
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        if self.saves_on_interrupt:
+            self._interrupt.settle(self.args.device)
         if self._interrupt.is_pressed:
             folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
+            if not folder.exists():  # it came when the last step was over
+                self._save_checkpoint(self.model_wrapped, trial)
             raise KeyboardInterrupt(
                 f"stopped by Ctrl-C and saved; go on with trainer.train({str(folder)!r})"
             )
