@@ -503,8 +503,8 @@ def test_ctrl_c_does_not_take_the_workers_down(new_model, tmp_path):
                 assert workers and all(worker.is_alive() for worker in workers)
 
     workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}
-    callbacks = [PressForAll()]
-    run = run_of(new_model(), tmp_path, save_strategy="no", callbacks=callbacks, **workers)
+    options = {"callbacks": [PressForAll()], "per_device_train_batch_size": 1, **workers}
+    run = run_of(new_model(), tmp_path, save_strategy="no", **options)
     with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C and saved"):
         run.train()
     assert (tmp_path / "checkpoint-2").exists()
