@@ -1,12 +1,10 @@
 """Checkpoints: whole or not at all, with the loss's weights, and an exact way to go on."""
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
 import threading
-import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -490,24 +488,16 @@ def test_ctrl_c_when_the_last_step_is_over_saves_too(new_model, tmp_path):
     )
 
 
-def test_ctrl_c_does_not_take_the_workers_down(new_model, tmp_path):
-    """A terminal sends it to them as well."""
+def test_workers_leave_ctrl_c_to_the_trainer(new_model, tmp_path):
+    """A terminal sends it to them as well; they would tell of it a second time."""
 
-    class PressForAll(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if state.global_step == 1:
-                workers = multiprocessing.active_children()
-                for pid in (*(worker.pid for worker in workers), os.getpid()):
-                    os.kill(pid, signal.SIGINT)
-                time.sleep(0.5)
-                assert workers and all(worker.is_alive() for worker in workers)
+    def note(rows):
+        (tmp_path / "seen").write_text(str(signal.getsignal(signal.SIGINT)))
+        return rows
 
-    workers = {"dataloader_num_workers": 1, "dataloader_multiprocessing_context": "spawn"}
-    options = {"callbacks": [PressForAll()], "per_device_train_batch_size": 1, **workers}
-    run = run_of(new_model(), tmp_path, save_strategy="no", **options)
-    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C and saved"):
-        run.train()
-    assert (tmp_path / "checkpoint-2").exists()
+    data = pairs().with_transform(note)
+    trainer(new_model(), tmp_path, data, max_steps=1, dataloader_num_workers=1).train()
+    assert (tmp_path / "seen").read_text() == str(signal.SIG_IGN)
 
 
 def test_training_in_another_thread_works(new_model, tmp_path):
