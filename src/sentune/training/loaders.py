@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import seed_worker
 
-from sentune.errors import SettingError
+from sentune.errors import DatasetError, SettingError
 from sentune.training.arguments import (
     BatchSamplers,
     MultiDatasetBatchSamplers,
@@ -82,6 +82,7 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
 
     Raises:
         SettingError: If a sampler is asked for where rows can only be read from front to back.
+        DatasetError: If there is not one batch to train on.
     """
     args: SentenceTransformerTrainingArguments = trainer.args
     options: dict[str, Any] = {
@@ -106,7 +107,25 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
             StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
         )
     rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset)
-    return DataLoader(rows, batch_sampler=_sampler(trainer, rows, batch_size), **options)
+    sampler = _sampler(trainer, rows, batch_size)
+    if is_training and len(sampler) < args.world_size:
+        raise DatasetError(_no_batch(rows, batch_size, args))
+    return DataLoader(rows, batch_sampler=sampler, **options)
+
+
+def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:
+    sizes = ", ".join(f"{len(dataset):,}" for dataset in rows.datasets)
+    each = f" for each of {args.world_size} processes" if args.world_size > 1 else ""
+    why = (
+        ", and dataloader_drop_last=True leaves smaller ones out"
+        if args.dataloader_drop_last
+        else ""
+    )
+    return (
+        f"there is no batch to train on: of {sizes} rows, batch_sampler="
+        f"{getattr(args.batch_sampler, 'value', args.batch_sampler)!r} makes no batch of "
+        f"{batch_size:,}{each}{why}; take a smaller per_device_train_batch_size"
+    )
 
 
 def _start_worker(number: int, num_workers: int, rank: int) -> None:
