@@ -18,7 +18,9 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
+from sentune.distributed import is_distributed
 from sentune.encoder.sentence_transformer import SentenceTransformer
+from tests.processes import leave
 from tests.training.tools import LossWithHead, scored, trainer, weights
 
 torch.set_num_threads(1)  # so that sums are added in the same order everywhere
@@ -99,3 +101,5 @@ def _die_in_save(number: int) -> None:
 
 if __name__ == "__main__":
     main()
+    if is_distributed():
+        leave()
