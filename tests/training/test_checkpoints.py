@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import resource
 import signal
 import threading
@@ -18,7 +19,12 @@ from transformers.trainer_utils import get_last_checkpoint
 from sentune.data.example import InputExample
 from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.errors import TrainingError
-from sentune.losses import CosineSimilarityLoss, MultipleNegativesRankingLoss
+from sentune.losses import (
+    ContrastiveTensionDataLoader,
+    ContrastiveTensionLoss,
+    CosineSimilarityLoss,
+    MultipleNegativesRankingLoss,
+)
 from sentune.training.checkpoints import rotate, written_whole
 from sentune.training.fit import fit
 from sentune.training.step import LOSS_FILE
@@ -187,6 +193,61 @@ def test_a_longer_run_over_a_stream_goes_on_at_the_same_batch(new_model, tmp_pat
     assert run._init_training_state(*state) == (1, 1)  # three batches in a pass, and one
     run.args.ignore_data_skip = True
     assert run._init_training_state(*state) == (1, 0)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_over_rows_drawn_at_random_is_the_same(new_model, tmp_path, step, workers):
+    """Words are left out when a row is read, ahead of the step that is saved."""
+
+    def thinned(rows):
+        seen.append([random.random() for _ in rows["anchor"]])
+        keep = lambda text: " ".join(w for w in text.split() if random.random() > 0.4) or text
+        return {name: [keep(text) for text in texts] for name, texts in rows.items()}
+
+    def run_over(folder, **options):
+        settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 8, **options}
+        settings["dataloader_num_workers"] = workers
+        return trainer(new_model(), folder, pairs().with_transform(thinned), **settings)
+
+    seen = []
+    whole = run_over(tmp_path / "whole")
+    whole.train()
+    assert workers or len({tuple(batch) for batch in seen}) > 8, "each epoch is drawn anew"
+    run_over(tmp_path, callbacks=[StopAfter(step)]).train()
+    random.seed(99)
+    resumed = run_over(tmp_path)
+    resumed.train(resume_from_checkpoint=True)
+    assert_equal_weights(weights(resumed.model), weights(whole.model))
+
+
+def test_fit_goes_on_where_a_loader_without_numbers_was(new_model, tmp_path):
+    def fitted(folder, callback=None, **options):
+        torch.manual_seed(5)
+        random.seed(3)
+        model = new_model()
+        loss = ContrastiveTensionLoss(model)
+        fit(
+            model,
+            [(ContrastiveTensionDataLoader(PAIRS["anchor"] * 2, 4, 2), loss)],
+            epochs=3,
+            warmup_steps=2,
+            evaluator=lambda *_, **__: 0.5,
+            evaluation_steps=1,
+            callback=callback,
+            checkpoint_path=str(folder),
+            checkpoint_save_steps=1,
+            show_progress_bar=False,
+            **options,
+        )
+        return weights(loss)
+
+    whole = fitted(tmp_path / "whole")
+    for step in (2, 3, 4, 8):  # of three batches in a pass
+        folder = tmp_path / str(step)
+        with pytest.raises(Stop):
+            fitted(folder, callback=stop_at(step))
+        assert_equal_weights(fitted(folder, resume_from_checkpoint=True), whole)
 
 
 @pytest.mark.parametrize("steps", [None, 4])

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainerCallback
 from transformers.trainer_utils import seed_worker
 
 from sentune.errors import DatasetError, SettingError
@@ -36,6 +37,16 @@ _ORDERS = {
     MultiDatasetBatchSamplers.ROUND_ROBIN: RoundRobinBatchSampler,
     MultiDatasetBatchSamplers.PROPORTIONAL: ProportionalBatchSampler,
 }
+
+
+class TellEpoch(TrainerCallback):
+    """Tells the rows which epoch is read, for what is drawn at random when they are."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell them."""
+        rows = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        if isinstance(rows, NumberedRows):
+            rows.set_epoch(int(state.epoch or 0))
 
 
 def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **options: Any) -> Any:
@@ -106,7 +117,8 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         return DataLoader(
             StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
         )
-    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset)
+    seed = args.seed if is_training else None
+    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset, seed)
     sampler = _sampler(trainer, rows, batch_size)
     if is_training and len(sampler) < args.world_size:
         raise DatasetError(_no_batch(rows, batch_size, args))
@@ -134,8 +146,8 @@ def _start_worker(number: int, num_workers: int, rank: int) -> None:
     seed_worker(number, num_workers=num_workers, rank=rank)
 
 
-def _numbered(dataset: Any) -> NumberedRows:
-    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset})
+def _numbered(dataset: Any, seed: int | None) -> NumberedRows:
+    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset}, seed)
 
 
 def _sampler(trainer: Any, rows: NumberedRows, batch_size: int) -> Any:

@@ -6,19 +6,15 @@ changed, and its `collate_fn` is not used.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain, count, islice
+from itertools import count, islice
 from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from sentune.errors import DatasetError, SettingError
 from sentune.training.collate import where
-from sentune.training.rows import Row, has_labels, row_of_example
+from sentune.training.rows import Row, has_labels, row_of_example, seeded
 
 _NO_BATCH = "a DataLoader gives no batch: it has no rows, or fewer than one and drop_last=True"
 # Rows of a loader that does not say how many it has.
@@ -133,8 +129,19 @@ class LoaderBatches(BatchSampler):
             yield from islice(self._from(self.epoch * self.steps), self.steps)
         else:
             if self._stream is None:
-                self._stream = chain.from_iterable(self.rows.batches() for _ in count())
+                self._stream = islice(self._endless(), self.epoch * self.steps, None)
             yield from islice(self._stream, self.steps)
+
+    def _endless(self) -> Iterator[list[int]]:
+        """The batches of one pass after the other, where a loader draws them as they come."""
+        for number in count():
+            batches = self.rows.batches()
+            with seeded(self.seed + number):  # most loaders shuffle before their first batch
+                first = next(batches, None)
+            if first is None:
+                raise DatasetError(_NO_BATCH)
+            yield first
+            yield from batches
 
     def _from(self, position: int) -> Iterator[list[int]]:
         """The batches from a position on, counted over all passes."""
@@ -147,7 +154,7 @@ class LoaderBatches(BatchSampler):
     def _pass(self, number: int) -> list[list[int]]:
         """The batches of a pass; those before it are drawn too, for a generator of the user's."""
         while self._passes <= number:
-            with _seeded(self.seed + self._passes):
+            with seeded(self.seed + self._passes):
                 self._drawn = list(self.rows.batches())
             if not self._drawn:
                 raise DatasetError(_NO_BATCH)
@@ -192,18 +199,3 @@ def _raw(loader: Any) -> Iterator[Sequence[Any]]:
         return iter(loader)
     size, drop_last = loader.batch_size, loader.drop_last
     return iter(DataLoader(loader.dataset, size, drop_last=drop_last, collate_fn=list))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Inside the block, all random numbers come from a seed; after it, they go on as before."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])

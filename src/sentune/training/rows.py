@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from sentune._lazy import need
@@ -29,9 +33,13 @@ class NumberedRows(Dataset):
 
     Args:
         datasets: Name -> dataset; the name None for a single one without a name.
+        seed: Where a dataset that draws at random when it is read, as to leave out words, begins
+            in each batch, so that a run which was stopped reads the same; None to let it be.
     """
 
-    def __init__(self, datasets: Mapping[str | None, Any]) -> None:
+    def __init__(self, datasets: Mapping[str | None, Any], seed: int | None = None) -> None:
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # with workers that stay
         self.names = list(datasets)
         self.datasets = list(datasets.values())
         self.ends = list(accumulate(map(len, self.datasets)))
@@ -44,9 +52,20 @@ class NumberedRows(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
         """Several rows at once, as a `DataLoader` asks for them."""
+        if self.seed is None:
+            return self._read(indices)
+        mixed = random.Random(f"{self.seed} {int(self._epoch)} {indices[0]}").getrandbits(31)
+        with seeded(mixed):
+            return self._read(indices)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is read next."""
+        self._epoch.fill_(epoch)
+
+    def _read(self, indices: Sequence[int]) -> list[Row]:
         places = [bisect_right(self.ends, index) for index in indices]
         if len(set(places)) > 1:  # rows of several datasets in a batch
-            return [row for index in indices for row in self.__getitems__([index])]
+            return [row for index in indices for row in self._read([index])]
         place = places[0]
         start = self.ends[place] - len(self.datasets[place])
         numbers = [index - start for index in indices]
@@ -209,3 +228,18 @@ def _check_names(names: Sequence[str], what: str) -> None:
     taken = _RESERVED.intersection(names)
     if taken:
         raise DatasetError(f"{what} has columns with reserved names {sorted(taken)}; rename them")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside the block, all random numbers come from a seed; after it, they go on as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])

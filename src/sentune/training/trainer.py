@@ -145,6 +145,7 @@ class SentenceTransformerTrainer(Trainer):
         self.saves_on_interrupt = True
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
+        self.add_callback(loaders.TellEpoch)
 
     # The step: model and loss as one --------------------------------------------------------------
 
