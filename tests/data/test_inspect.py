@@ -48,9 +48,9 @@ GOOD = [
     ({"question": Q, "answer": A, "negative": N}, "TripletLoss"),
     ({"anchor": Q, "positive": A, "negative_1": N, "negative_2": N[::-1]}, MNRL),
     ({"text": Q, "label": [3, 3, 5, 5]}, "BatchHardTripletLoss"),
-    ({"q": Q, "d": A, "e": N, "scores": [[1.0, 0.2]] * 4}, "DistillKLDivLoss"),
+    ({"q": Q, "d": A, "e": N, "scores": [[1.0, 0.2], [0.5, 0.2]] * 2}, "DistillKLDivLoss"),
     ({"q": Q, "d": A, "e": N, "score": [1.0, 0.2, 0.3, 2.0]}, "MarginMSELoss"),
-    ({"text": Q, "label": [[0.1] * 8] * 4}, "MSELoss"),
+    ({"text": Q, "label": [[0.1] * 8, [0.2] * 8] * 2}, "MSELoss"),
     ({"text": Q}, "ContrastiveTensionLossInBatchNegatives"),
     ({"damaged": Q, "whole": A}, "DenoisingAutoEncoderLoss"),
 ]
@@ -131,7 +131,7 @@ def test_classes_without_a_place_in_the_classifier_are_an_error(labels, advised)
 
 
 def test_embeddings_of_another_width_are_an_error():
-    data = {"text": Q, "label": [[0.1] * 8] * 4}
+    data = {"text": Q, "label": [[0.1] * 8, [0.2] * 8] * 2}
     text = fatal(data, "MSELoss", limits=Limits(width=6))
     assert "wants embeddings of 6 numbers, 'label' has 8; set projection_dim=8" in text
     check(data, "MSELoss", limits=Limits(width=8))
@@ -186,6 +186,43 @@ def test_weights_between_same_and_different_are_odd_for_the_contrastive_loss():
 )
 def test_constant_labels_are_an_error(data, loss):
     assert "nothing to learn from" in fatal(data, loss)
+
+
+@pytest.mark.parametrize(
+    ("data", "loss"),
+    [
+        ({"q": Q, "d": A, "e": N, "scores": [[1.0, 0.2]] * 4}, "DistillKLDivLoss"),
+        ({"q": Q, "d": A, "e": N, "score": [1.0] * 4}, "MarginMSELoss"),
+        ({"q": Q, "d": A, "e": N, "score": [3] * 4}, "MarginMSELoss"),
+        ({"text": Q, "label": [[0.1] * 8] * 4}, "MSELoss"),
+        ({"a": Q, "b": A, "label": [[[0.1] * 8] * 2] * 4}, "EmbedDistillLoss"),
+    ],
+)
+def test_constant_scores_and_embeddings_of_a_teacher_are_an_error(data, loss):
+    assert "nothing to learn from" in fatal(data, loss)
+
+
+def test_margins_of_zero_and_one_are_margins():
+    data = {"q": Q, "d": A, "e": N, "score": [1.0, 0.0, 0.0, 1.0]}
+    check(data, "MarginMSELoss")
+
+
+def test_embeddings_for_another_number_of_columns_are_an_error():
+    labels = [[[0.1 * n] * 8] * 3 for n in range(4)]
+    text = fatal({"a": Q, "b": A, "label": labels}, "MSELoss")
+    assert "a row has 2 of them and 3 embeddings in 'label'" in text
+    check({"a": Q, "b": A, "c": N, "label": labels}, "MSELoss", limits=Limits(width=8))
+    text = fatal({"a": Q, "b": A, "c": N, "label": labels}, "MSELoss", limits=Limits(width=6))
+    assert "wants embeddings of 6 numbers, 'label' has 8" in text
+    uneven = [*labels[:3], [[0.1] * 8] * 2]
+    check(
+        {"a": Q, "b": A, "c": N, "label": uneven}, "MSELoss"
+    )  # the loss itself says what it wants
+
+
+@pytest.mark.parametrize("name", ["id", "query_id", "idx", "__index_level_0__"])
+def test_a_column_that_is_named_like_an_id_is_odd(name):
+    assert f"dataset.remove_columns({name!r})" in odd({name: Q, "question": N, "answer": A}, MNRL)
 
 
 def test_labels_that_a_loss_does_not_read_are_odd_unless_they_are_all_the_same():

@@ -9,6 +9,7 @@ from sentune import losses
 from sentune.distributed import all_gather_with_grad, gather_rows, rank, world_size
 from sentune.text import batching
 from tests.losses.tools import TableModel, column, value_and_gradient
+from tests.processes import leave
 
 LOSSES = {
     "mnrl": lambda model, **options: losses.MultipleNegativesRankingLoss(
@@ -60,9 +61,7 @@ def work(process, folder):
     start = gather_rows([uneven, uneven])[1]
     results["uneven"] = (gathered.detach(), uneven.grad, start, rank(), world_size())
     torch.save(results, f"{folder}/{process}.pt")
-    # Who leaves while the other still talks to it takes the other down.
-    distributed.barrier()
-    distributed.destroy_process_group()
+    leave()
 
 
 @pytest.fixture(scope="module")

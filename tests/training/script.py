@@ -1,6 +1,7 @@
 """A training run in a process of its own, for tests that kill it or start it twice.
 
     python -m tests.training.script MODEL FOLDER [--resume] [--kill-in-save N] [--steps N]
+        [--press N]
 
 It trains for some steps, with a checkpoint after every fifth, and writes the weights of the model
 and of the loss to FOLDER/weights.pt.
@@ -17,7 +18,9 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
+from sentune.distributed import is_distributed
 from sentune.encoder.sentence_transformer import SentenceTransformer
+from tests.processes import leave
 from tests.training.tools import LossWithHead, scored, trainer, weights
 
 torch.set_num_threads(1)  # so that sums are added in the same order everywhere
@@ -30,6 +33,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-in-save", type=int, default=0)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--press", type=int, default=0)
     given = parser.parse_args()
     torch.manual_seed(5)
     model = SentenceTransformer(given.model, device="cpu")
@@ -47,7 +51,13 @@ def main() -> None:
     run.add_callback(Slowly)
     if given.kill_in_save:
         _die_in_save(given.kill_in_save)
-    run.train(resume_from_checkpoint=given.resume)
+    if given.press:
+        run.add_callback(PressCtrlC(given.press))
+    try:
+        run.train(resume_from_checkpoint=given.resume)
+    except KeyboardInterrupt as stop:
+        print(stop, flush=True)  # noqa: T201
+        return
     if run.is_world_process_zero():
         own = {**weights(run.model), **run.step.own_weights()}
         torch.save(
@@ -60,6 +70,18 @@ class Slowly(TrainerCallback):
 
     def on_step_end(self, *args, **kwargs) -> None:
         time.sleep(0.02)
+
+
+class PressCtrlC(TrainerCallback):
+    """Tells the first process alone, and twice, as a terminal and torchrun would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        if state.global_step == self.step and args.process_index == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def _die_in_save(number: int) -> None:
@@ -79,3 +101,5 @@ def _die_in_save(number: int) -> None:
 
 if __name__ == "__main__":
     main()
+    if is_distributed():
+        leave()

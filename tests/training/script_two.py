@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.training.samplers import DefaultBatchSampler
+from tests.processes import leave
 from tests.training.tools import ANCHORS, LossWithHead, trainer, weights
 
 ROWS = {
@@ -75,8 +76,7 @@ def main() -> None:
             "resumed_difference": max(float((again[n] - t).abs().max()) for n, t in own.items()),
         }
         torch.save(result, folder / "result.pt")
-    run.accelerator.wait_for_everyone()
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 def _all_weights(run):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import resource
 import signal
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -17,12 +19,18 @@ from transformers.trainer_utils import get_last_checkpoint
 from sentune.data.example import InputExample
 from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.errors import TrainingError
-from sentune.losses import CosineSimilarityLoss, MultipleNegativesRankingLoss
-from sentune.training.checkpoints import written_whole
+from sentune.losses import (
+    ContrastiveTensionDataLoader,
+    ContrastiveTensionLoss,
+    CosineSimilarityLoss,
+    MultipleNegativesRankingLoss,
+)
+from sentune.training.checkpoints import rotate, written_whole
 from sentune.training.fit import fit
 from sentune.training.step import LOSS_FILE
 from tests import tiny
 from tests.training.tools import (
+    PAIRS,
     SCORED,
     LossWithHead,
     assert_equal_weights,
@@ -149,6 +157,97 @@ def test_a_resumed_run_over_several_datasets_is_the_same(new_model, tmp_path, sa
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == whole.state.global_step == 12
     assert_equal_weights(weights(resumed.model), weights(whole.model))
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 7])
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_resumed_run_over_a_stream_is_the_same(new_model, tmp_path, step, accumulated):
+    """Stopped in the first pass over the stream, at its end, and in later ones."""
+    per_step = {"per_device_train_batch_size": 4 // accumulated}
+
+    def run_over(folder, **options):
+        stream = Dataset.from_dict({name: cells * 2 for name, cells in PAIRS.items()})
+        stream = stream.to_iterable_dataset(num_shards=2).shuffle(seed=3, buffer_size=5)
+        loss = MultipleNegativesRankingLoss
+        settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 12, **per_step}
+        settings["gradient_accumulation_steps"] = accumulated
+        return trainer(new_model(), folder, stream, loss, **{**settings, **options})
+
+    whole = run_over(tmp_path / "whole")
+    whole.train()
+    run_over(tmp_path, callbacks=[StopAfter(step)]).train()
+    torch.manual_seed(99)
+    resumed = run_over(tmp_path)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == whole.state.global_step == 12
+    assert_equal_weights(weights(resumed.model), weights(whole.model))
+
+
+def test_a_longer_run_over_a_stream_goes_on_at_the_same_batch(new_model, tmp_path):
+    stream = Dataset.from_dict(PAIRS).to_iterable_dataset()
+    options = {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 4}
+    loss = MultipleNegativesRankingLoss
+    trainer(new_model(), tmp_path, stream, loss, max_steps=4, **options).train()
+    run = trainer(new_model(), tmp_path, stream, loss, max_steps=20, **options)
+    state = (20, 20, 9, str(tmp_path / "checkpoint-4"), None)
+    assert run._init_training_state(*state) == (1, 1)  # three batches in a pass, and one
+    run.args.ignore_data_skip = True
+    assert run._init_training_state(*state) == (1, 0)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_over_rows_drawn_at_random_is_the_same(new_model, tmp_path, step, workers):
+    """Words are left out when a row is read, ahead of the step that is saved."""
+
+    def thinned(rows):
+        seen.append([random.random() for _ in rows["anchor"]])
+        keep = lambda text: " ".join(w for w in text.split() if random.random() > 0.4) or text
+        return {name: [keep(text) for text in texts] for name, texts in rows.items()}
+
+    def run_over(folder, **options):
+        settings = {"save_strategy": "steps", "save_steps": 1, "max_steps": 8, **options}
+        settings["dataloader_num_workers"] = workers
+        return trainer(new_model(), folder, pairs().with_transform(thinned), **settings)
+
+    seen = []
+    whole = run_over(tmp_path / "whole")
+    whole.train()
+    assert workers or len({tuple(batch) for batch in seen}) > 8, "each epoch is drawn anew"
+    run_over(tmp_path, callbacks=[StopAfter(step)]).train()
+    random.seed(99)
+    resumed = run_over(tmp_path)
+    resumed.train(resume_from_checkpoint=True)
+    assert_equal_weights(weights(resumed.model), weights(whole.model))
+
+
+def test_fit_goes_on_where_a_loader_without_numbers_was(new_model, tmp_path):
+    def fitted(folder, callback=None, **options):
+        torch.manual_seed(5)
+        random.seed(3)
+        model = new_model()
+        loss = ContrastiveTensionLoss(model)
+        fit(
+            model,
+            [(ContrastiveTensionDataLoader(PAIRS["anchor"] * 2, 4, 2), loss)],
+            epochs=3,
+            warmup_steps=2,
+            evaluator=lambda *_, **__: 0.5,
+            evaluation_steps=1,
+            callback=callback,
+            checkpoint_path=str(folder),
+            checkpoint_save_steps=1,
+            show_progress_bar=False,
+            **options,
+        )
+        return weights(loss)
+
+    whole = fitted(tmp_path / "whole")
+    for step in (2, 3, 4, 8):  # of three batches in a pass
+        folder = tmp_path / str(step)
+        with pytest.raises(Stop):
+            fitted(folder, callback=stop_at(step))
+        assert_equal_weights(fitted(folder, resume_from_checkpoint=True), whole)
 
 
 @pytest.mark.parametrize("steps", [None, 4])
@@ -282,6 +381,39 @@ def test_only_the_best_is_saved_on_request(new_model, tmp_path):
     assert names == ["checkpoint-2", "checkpoint-4"]
 
 
+def test_a_kill_while_old_checkpoints_are_removed_leaves_no_half_of_one(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "model").write_text("whole")
+    gone = []
+    monkeypatch.setattr("sentune.training.checkpoints.discard", gone.append)  # killed before it
+    rotate(tmp_path, 1, best=None)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+    assert {path.name for path in gone} == {".checkpoint-1.old", ".checkpoint-2.old"}
+    monkeypatch.undo()
+    with written_whole(tmp_path / "checkpoint-4") as staged:  # removes what is left
+        staged.mkdir(parents=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-3", "checkpoint-4"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "best", "left"),
+    [
+        (None, None, "1234"),
+        (0, None, "1234"),
+        (1, 2, "24"),
+        (2, 1, "14"),
+        (3, 1, "134"),
+        (9, 1, "1234"),
+    ],
+)
+def test_the_newest_and_the_best_are_kept(tmp_path, limit, best, left):
+    for step in range(1, 5):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    rotate(tmp_path, limit, None if best is None else str(tmp_path / f"checkpoint-{best}"))
+    assert "".join(sorted(path.name[-1] for path in tmp_path.iterdir())) == left
+
+
 # Whole or not at all ----------------------------------------------------------------------------
 
 
@@ -401,6 +533,32 @@ def test_a_second_ctrl_c_stops_at_once(new_model, tmp_path):
         run.train()
     assert run.state.global_step == 2
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_ctrl_c_when_the_last_step_is_over_saves_too(new_model, tmp_path):
+    class PressAtTheEnd(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = run_of(new_model(), tmp_path, save_strategy="no", callbacks=[PressAtTheEnd()])
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C and saved; .*checkpoint-8"):
+        run.train()
+    assert_equal_weights(
+        weights(SentenceTransformer(str(tmp_path / "checkpoint-8"), device="cpu")),
+        weights(run.model),
+    )
+
+
+def test_workers_leave_ctrl_c_to_the_trainer(new_model, tmp_path):
+    """A terminal sends it to them as well; they would tell of it a second time."""
+
+    def note(rows):
+        (tmp_path / "seen").write_text(str(signal.getsignal(signal.SIGINT)))
+        return rows
+
+    data = pairs().with_transform(note)
+    trainer(new_model(), tmp_path, data, max_steps=1, dataloader_num_workers=1).train()
+    assert (tmp_path / "seen").read_text() == str(signal.SIG_IGN)
 
 
 def test_training_in_another_thread_works(new_model, tmp_path):

@@ -68,7 +68,7 @@ def test_a_class_that_the_classifier_passes_over_is_no_fault(tiny_model, tmp_pat
 
 
 def test_embeddings_of_another_width_are_found_unless_there_is_a_projection(tiny_model, tmp_path):
-    data = Dataset.from_dict({"text": PAIRS["anchor"], "label": [[0.1] * 7] * 10})
+    data = Dataset.from_dict({"text": PAIRS["anchor"], "label": [[0.1] * 7, [0.2] * 7] * 5})
     with pytest.raises(DatasetError, match="wants embeddings of 32 numbers, 'label' has 7"):
         trainer(tiny_model, tmp_path, data, MSELoss(tiny_model))
     trainer(tiny_model, tmp_path, data, MSELoss(tiny_model, projection_dim=7))
@@ -165,3 +165,26 @@ def test_a_loader_over_something_else_than_examples_is_refused(rows, tiny_model)
 def test_data_in_place_of_a_loader_are_refused(data, tiny_model):
     with pytest.raises(SettingError, match=r"make it with DataLoader\(examples"):
         fit(tiny_model, [(data, TripletLoss(tiny_model))], **QUIET)
+
+
+@pytest.mark.parametrize("sampler", ["batch_sampler", "no_duplicates"])
+def test_a_run_without_a_batch_is_refused(sampler, tiny_model, tmp_path):
+    options = {"per_device_train_batch_size": 16, "dataloader_drop_last": True}
+    with pytest.warns(SentuneWarning, match="fewer than one batch"):
+        run = trainer(tiny_model, tmp_path, pairs(), batch_sampler=sampler, **options)
+    with pytest.raises(DatasetError, match="of 10 rows, .* no batch of 16, and dataloader_drop_la"):
+        run.train()
+
+
+@pytest.mark.parametrize(
+    ("setting", "unknown"),
+    [({"query": "q: "}, "'query'"), ({"one": {"anchor": "q: ", "doc": "d: "}}, "'doc'")],
+)
+@pytest.mark.parametrize("option", ["prompts", "router_mapping"])
+def test_prompts_and_routes_of_no_column_are_odd(option, setting, unknown, tiny_model, tmp_path):
+    data = {"one": pairs(), "two": pairs()}
+    (text,) = warned(lambda: trainer(tiny_model, tmp_path, data, **{option: setting}))
+    assert f"{option} names {unknown}, which is no column and no dataset" in text
+    assert "['anchor', 'one', 'positive', 'two']" in text
+    fine = {"one": {"anchor": "q: "}, "positive": "d: "}
+    assert not warned(lambda: trainer(tiny_model, tmp_path, data, **{option: fine}))

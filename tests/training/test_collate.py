@@ -81,6 +81,14 @@ def test_a_cell_that_cannot_be_read_is_named(tiny_model):
         collator(rows)
 
 
+@pytest.mark.parametrize("cell", [None, 7, float("nan"), ["a", "b", "c"]])
+def test_a_cell_that_is_no_text_is_named(tiny_model, cell):
+    collator = SentenceTransformerDataCollator(tiny_model.read)
+    rows = [{"a": "good", ROW_NUMBER: 7}, {"a": cell, ROW_NUMBER: 8}]
+    with pytest.raises(DatasetError, match=r"column 'a' of row 8: is .*Drop such rows"):
+        collator(rows)
+
+
 def test_texts_are_read_as_the_model_reads_them(tiny_model):
     batch = SentenceTransformerDataCollator(tiny_model.read, prompts="query: ")(
         [{"a": "the cat"}, {"a": "a"}]

@@ -115,3 +115,31 @@ def test_a_stream_passes_if_its_columns_are_known():
 def test_what_is_no_dataset_is_refused(given, message):
     with pytest.raises(DatasetError, match=message):
         as_dataset(given, "train_dataset")
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({"b": ["x", 7, "y"]}, "column 'b' has numbers or bytes in place of texts in row 1"),
+        ({"b": ["x", "y", float("nan")]}, "column 'b' has no text in row 2"),
+        ({"b": ["x", ["y"], "z"]}, "column 'b' has lists in row 1; spread them out"),
+        ({"score": [0.5, 1.0, "high"]}, "label column 'score' holds something .* in row 2"),
+        ({"score": [0.5, [1.0], 0.1]}, ".+"),
+    ],
+)
+def test_a_column_of_several_kinds_of_cells_is_refused_with_its_rows(cells, expected):
+    columns = {"a": ["p", "q", "r"], **cells}
+    rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    with pytest.raises(DatasetError, match=f"train_dataset: {expected}"):
+        as_dataset(rows, "train_dataset")
+
+
+def test_a_table_of_another_library_is_sent_to_the_function_that_reads_it():
+    table = pytest.importorskip("pandas").DataFrame({"a": ["x"], "b": ["y"]})
+    with pytest.raises(DatasetError, match=r"a table of pandas; .*from_pandas\(table"):
+        as_dataset(table, "train_dataset")
+
+
+def test_columns_in_place_of_rows_are_sent_to_the_function_that_reads_them():
+    with pytest.raises(DatasetError, match=r"got \['str'\]. Columns become .*from_dict"):
+        as_dataset({"anchor": ["x"], "positive": ["y"]}, "train_dataset")

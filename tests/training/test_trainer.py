@@ -522,6 +522,11 @@ def test_either_a_model_or_a_function_that_makes_one(both, tiny_model, tmp_path)
         SentenceTransformerTrainer(args=arguments(tmp_path), train_dataset=pairs(), **options)
 
 
+def test_what_is_no_loss_is_refused(tiny_model, tmp_path):
+    with pytest.raises(SettingError, match="must be one of sentune.losses .*, got 'CoSENTLoss'"):
+        trainer(tiny_model, tmp_path, scored(), "CoSENTLoss")
+
+
 def test_arguments_of_another_kind_are_refused(tiny_model, tmp_path):
     from transformers import TrainingArguments
 

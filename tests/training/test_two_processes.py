@@ -20,6 +20,7 @@ def torchrun(script, *arguments, processes=2):
     command += ["--nproc-per-node", str(processes), "-m", script, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=280)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return done.stdout.decode()
 
 
 @pytest.mark.slow
@@ -39,3 +40,16 @@ def test_two_processes_are_one_with_batches_twice_as_large(tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert {"rng_state_0.pth", "rng_state_1.pth", LOSS_FILE, "modules.json"} <= names
     assert two["resumed_difference"] == 0.0, "a resumed run ends with the same weights"
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_one_process_stops_all_after_the_same_step(tmp_path):
+    model = tiny.make_folder(tmp_path / "bert")
+    run = ("tests.training.script", model, tmp_path / "run", "--steps", 9)
+    said = torchrun(*run, "--press", 6)
+    place = tmp_path / "run" / "checkpoint-7"
+    assert said.count(f"go on with trainer.train({str(place)!r})") == 2
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in place.iterdir()}
+    assert not (tmp_path / "run" / "weights.pt").exists()
+    torchrun(*run, "--resume")
+    assert (tmp_path / "run" / "weights.pt").exists()

@@ -18,6 +18,8 @@ _PLACES = (
     (2, re.compile(r"(hard_)?neg(atives?)?")),
 )
 
+_ID = re.compile(r"(.*_)?(id|idx|index|uid|uuid|guid)|__index_level_\d+__", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -104,17 +106,20 @@ def in_labels(found: Profile, loss: str, wanted: Wanted, limits: Limits) -> list
     label = found.label
     if label is None:
         return []
-    if len(label.counts) == 1 and found.rows > 1:
-        text = f"every row has the label {label.low:g}: there is nothing to learn from"
-        return [Problem(text, is_of_learning=True)]
     wrong = []
+    if label.is_constant and found.rows > 1:
+        same = f"label {label.low:g}" if label.counts else f"same {label.words} as label"
+        text = f"every row has the {same}: there is nothing to learn from"
+        wrong.append(Problem(text, is_of_learning=True))
+        if label.counts:
+            return wrong
     if label.label.kind not in (wanted, "binary") and wanted in ("score", "binary"):
         text = (
             f"{loss} reads {LABELS[wanted]}, and {label.name!r} holds {label.words}; if these are "
             f"something else than {LABELS[wanted]}, it is the wrong loss"
         )
         wrong.append(Problem(text, is_fatal=False))
-    wrong += _out_of_limits(label, loss, wanted, limits)
+    wrong += _out_of_limits(label, loss, wanted, limits, len(found.inputs))
     if loss in forms.CLASS_TRIPLET_LOSSES:
         wrong += _lone_classes(label, loss)
     return wrong
@@ -137,6 +142,12 @@ def in_columns(names: list[str], found: Profile, loss: str, has_order: bool) -> 
         is_method = loss in forms.IN_BATCH_LOSSES and len(names) == 2
         text = f"columns {left!r} and {right!r} are the same in every row"
         wrong.append(Problem(text, is_fatal=not is_method))
+    for name in filter(_ID.fullmatch, names):
+        text = (
+            f"column {name!r} is one of the texts that {loss} compares; if it is an id, use "
+            f"dataset.remove_columns({name!r})"
+        )
+        wrong.append(Problem(text, is_fatal=False))
     for column in found.inputs:
         if column.is_constant:
             text = f"column {column.name!r} has the same text in every row"
@@ -183,7 +194,9 @@ def _rows_without_partner(label: LabelColumn, loss: str, batch_size: int) -> lis
     return [Problem(text, is_fatal=False)]
 
 
-def _out_of_limits(label: LabelColumn, loss: str, wanted: Wanted, limits: Limits) -> list[Problem]:
+def _out_of_limits(
+    label: LabelColumn, loss: str, wanted: Wanted, limits: Limits, columns: int
+) -> list[Problem]:
     """Labels that the loss cannot reach or has no place for."""
     has, text = f"{label.name!r} has {label.low:g} to {label.high:g}", ""
     low, high = limits.scores or (-math.inf, math.inf)
@@ -195,13 +208,25 @@ def _out_of_limits(label: LabelColumn, loss: str, wanted: Wanted, limits: Limits
         if not 0 <= label.low <= label.high < limits.classes:
             text = f"{loss} with num_labels={limits.classes} wants 0 to {limits.classes - 1}, {has}"
             text += f"; {_renumber(label)}"
-    elif wanted == "embedding" and limits.width and label.label.width not in (None, limits.width):
-        text = (
-            f"{loss} wants embeddings of {limits.width} numbers, {label.name!r} has "
-            f"{label.label.width}; set projection_dim={label.label.width}, or take a teacher "
-            f"with {limits.width}"
-        )
+    elif wanted == "embedding":
+        text = _misshapen(label, loss, columns, limits.width)
     return [Problem(text)] if text else []
+
+
+def _misshapen(label: LabelColumn, loss: str, columns: int, width: int | None) -> str:
+    """What is wrong with the number of embeddings of a row, or with their width."""
+    count, found = label.embeddings
+    if count not in (None, columns):
+        return (
+            f"{loss} wants one embedding for all text columns or one for each; a row has {columns} "
+            f"of them and {count} embeddings in {label.name!r}"
+        )
+    if width is None or found in (None, width):
+        return ""
+    return (
+        f"{loss} wants embeddings of {width} numbers, {label.name!r} has {found}; set "
+        f"projection_dim={found}, or take a teacher with {width}"
+    )
 
 
 def _renumber(label: LabelColumn) -> str:

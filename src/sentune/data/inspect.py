@@ -134,7 +134,7 @@ def _form(found: Profile, loss: str) -> Form | None:
 
 def _nearly(label: Label, loss: str) -> list[Label]:
     """What labels can be taken for, with a word of warning."""
-    near = [Label("score")] if label.kind == "class" else []
+    near = [Label("score")] if label.kind in ("class", "binary") else []
     if label.kind == "score" and loss == "ContrastiveLoss":  # as weights between 0 and 1
         near.append(Label("binary"))
     return [*near, Label("none")]  # a loss that reads no labels does not mind any

@@ -103,6 +103,8 @@ class LabelColumn:
         widths: Lengths of the lists, 0 for a plain number and -1 for a list of lists.
         has_floats: Whether a number is no integer by its type.
         has_fractions: Whether one is none by its value.
+        shapes: Sizes of the lists of lists.
+        is_constant: Whether every row has the same.
     """
 
     name: str
@@ -115,6 +117,9 @@ class LabelColumn:
     widths: set[int] = field(default_factory=set)
     has_floats: bool = False
     has_fractions: bool = False
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
+    is_constant: bool = True
+    _first: Any = None
 
     @property
     def has_whole_floats(self) -> bool:
@@ -133,6 +138,14 @@ class LabelColumn:
         if set(self.counts) <= {0, 1}:
             return Label("binary")
         return Label("score" if self.has_floats else "class")
+
+    @property
+    def embeddings(self) -> tuple[int | None, int | None]:
+        """How many embeddings a row has, and their width; None where it has none or they differ."""
+        if self.label.kind != "matrix":
+            return None, self.label.width
+        shape = next(iter(self.shapes)) if len(self.shapes) == 1 else ()
+        return (shape[0], shape[1]) if len(shape) == 2 else (None, None)
 
     @property
     def words(self) -> str:
@@ -157,6 +170,9 @@ class LabelColumn:
         """
         for row, cell in enumerate(cells, start):
             value = cell.tolist() if hasattr(cell, "tolist") else cell
+            if self.is_constant:
+                self._first = value if row == 0 else self._first
+                self.is_constant = value == self._first
             if value is None:
                 self.missing.add(row)
             elif isinstance(value, (list, tuple)):
@@ -181,6 +197,8 @@ class LabelColumn:
     def _read_list(self, values: Sequence[Any], row: int) -> None:
         if values and all(isinstance(value, (list, tuple)) for value in values):
             self.widths.add(-1)
+            widths = {len(value) for value in values}
+            self.shapes.add((len(values), *widths))  # of three sizes and more if they differ
         elif all(isinstance(value, Real) for value in values):
             self.widths.add(len(values))
             if not all(math.isfinite(value) for value in values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
 from sentune.errors import SentuneError, TrainingError
 
@@ -41,7 +44,8 @@ def written_whole(
     """
     staging = place.parent / f".{place.name}.unfinished"
     if is_writer:
-        discard(staging)
+        for left_by_a_kill in (staging, *place.parent.glob(f".{PREFIX_CHECKPOINT_DIR}-*")):
+            discard(left_by_a_kill)
     wait()
     try:
         yield staging / place.name
@@ -80,13 +84,40 @@ def publish(staged: Path, folder: Path) -> None:
     """
     for file in staged.rglob("*"):
         _to_disk(file)
-    aside = folder.parent / f".{folder.name}.old"
-    discard(aside)
-    if folder.exists():
-        os.replace(folder, aside)
+    aside = _out_of_sight(folder)
     os.replace(staged, folder)
     _to_disk(folder.parent)
     discard(aside)
+
+
+def rotate(folder: Path, limit: int | None, best: str | None) -> None:
+    """Remove the oldest checkpoints; never the newest or the best.
+
+    Args:
+        folder: Where they are.
+        limit: How many are kept; None or 0 for all.
+        best: The checkpoint with the best model, if there is one.
+    """
+    if not limit:
+        return
+    paths = [Path(path) for path in sort_checkpoints(str(folder), use_mtime=True)]
+    kept = {paths[-1], *([] if best is None else [Path(best)])} if paths else set()
+    spare = len(paths) - max(limit, len(kept))
+    for path in [path for path in paths if path not in kept][: max(spare, 0)]:
+        discard(_out_of_sight(path))
+
+
+def place_in_stream(checkpoint: Path, accumulated: int) -> tuple[int, int]:
+    """How many passes over a stream were over, and how many batches of the next one.
+
+    Args:
+        checkpoint: Its folder. The `epoch` in it counts a pass that is over as 1, however long it
+            was, and in the pass that goes on a step as a share of `max_steps`.
+        accumulated: Batches in a step.
+    """
+    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    passes = int(state["epoch"] or 0)
+    return passes, round((state["epoch"] - passes) * state["max_steps"]) * accumulated
 
 
 def discard(folder: Path) -> None:
@@ -96,6 +127,18 @@ def discard(folder: Path) -> None:
         folder: The folder.
     """
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _out_of_sight(folder: Path) -> Path:
+    """Where a folder was put aside, under a name that is not a checkpoint's.
+
+    Removing a folder takes time, and half of a checkpoint must not look like one.
+    """
+    aside = folder.parent / f".{folder.name}.old"
+    discard(aside)
+    if folder.exists():
+        os.replace(folder, aside)
+    return aside
 
 
 def _failure(folder: Path, error: BaseException) -> str:

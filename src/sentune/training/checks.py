@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from torch import nn
@@ -16,7 +17,7 @@ from sentune.errors import SettingError, warn
 from sentune.losses.base import Loss, embedding_width
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.objectives import LoaderRows
-from sentune.training.rows import row_of_example
+from sentune.training.rows import column_names, row_of_example
 
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
 _ANY_SCORE = (-math.inf, math.inf)
@@ -144,4 +145,25 @@ def check_arguments(
             raise SettingError(
                 f"{' and '.join(sorted(nested))} say what to do per dataset and column, but "
                 f"{name}_dataset is one dataset; use {{column: ...}} or give a dict of datasets"
+            )
+    _check_names(args, [dataset for dataset in datasets.values() if dataset is not None])
+
+
+def _check_names(args: Any, datasets: Sequence[Any]) -> None:
+    """Warn of prompts and routes for columns and datasets that are not there."""
+    known: set[str] = set()
+    for dataset in datasets:
+        known.update(dataset if isinstance(dataset, Mapping) else ())
+        for one in dataset.values() if isinstance(dataset, Mapping) else [dataset]:
+            known.update(column_names(one))
+    for option in ("prompts", "router_mapping"):
+        setting = getattr(args, option)
+        if not isinstance(setting, Mapping) or not known:
+            continue
+        inner = [value for value in setting.values() if isinstance(value, Mapping)]
+        unknown = sorted({*setting, *chain(*inner)} - known)
+        if unknown:
+            warn(
+                f"{option} names {', '.join(map(repr, unknown))}, which is no column and no "
+                f"dataset of this run and changes nothing; there are {sorted(known)}"
             )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import DatasetError, InputError
+from sentune.text.inputs import check_items
 from sentune.text.store import TokenStore
 from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
 from sentune.types import Features
@@ -93,13 +94,14 @@ class SentenceTransformerDataCollator:
             if store is None:
                 store = self._stores[name, column] = TokenStore(partial(self.read, **options))
             return store.take(numbers, texts)
-        except InputError:
+        except (InputError, TypeError):
             for text, number in zip(texts, numbers, strict=True):
                 self._read_one(text, f"column {column!r} of {where([number], name)}", options)
             raise
 
     def _read_one(self, text: Any, place: str, options: Mapping[str, Any]) -> None:
         try:
+            check_items([text])
             self.read([text], **options)
         except InputError as error:
             raise DatasetError(f"{place}: {str(error).removeprefix('row 0 ')}") from error

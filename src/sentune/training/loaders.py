@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from transformers import TrainerCallback
 from transformers.trainer_utils import seed_worker
 
-from sentune.errors import SettingError
+from sentune.errors import DatasetError, SettingError
 from sentune.training.arguments import (
     BatchSamplers,
     MultiDatasetBatchSamplers,
@@ -35,6 +37,16 @@ _ORDERS = {
     MultiDatasetBatchSamplers.ROUND_ROBIN: RoundRobinBatchSampler,
     MultiDatasetBatchSamplers.PROPORTIONAL: ProportionalBatchSampler,
 }
+
+
+class TellEpoch(TrainerCallback):
+    """Tells the rows which epoch is read, for what is drawn at random when they are."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell them."""
+        rows = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        if isinstance(rows, NumberedRows):
+            rows.set_epoch(int(state.epoch or 0))
 
 
 def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **options: Any) -> Any:
@@ -81,6 +93,7 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
 
     Raises:
         SettingError: If a sampler is asked for where rows can only be read from front to back.
+        DatasetError: If there is not one batch to train on.
     """
     args: SentenceTransformerTrainingArguments = trainer.args
     collate = trainer.data_collator
@@ -94,7 +107,7 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         "prefetch_factor": args.dataloader_prefetch_factor,
         "multiprocessing_context": args.dataloader_multiprocessing_context,
         "worker_init_fn": partial(
-            seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
+            _start_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
         ),
     }
     if not hasattr(dataset, "__len__"):
@@ -107,12 +120,37 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         return DataLoader(
             StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
         )
-    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset)
-    return DataLoader(rows, batch_sampler=_sampler(trainer, rows, batch_size), **options)
+    seed = args.seed if is_training else None
+    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset, seed)
+    sampler = _sampler(trainer, rows, batch_size)
+    if is_training and len(sampler) < args.world_size:
+        raise DatasetError(_no_batch(rows, batch_size, args))
+    return DataLoader(rows, batch_sampler=sampler, **options)
 
 
-def _numbered(dataset: Any) -> NumberedRows:
-    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset})
+def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:
+    sizes = ", ".join(f"{len(dataset):,}" for dataset in rows.datasets)
+    each = f" for each of {args.world_size} processes" if args.world_size > 1 else ""
+    why = (
+        ", and dataloader_drop_last=True leaves smaller ones out"
+        if args.dataloader_drop_last
+        else ""
+    )
+    return (
+        f"there is no batch to train on: of {sizes} rows, batch_sampler="
+        f"{getattr(args.batch_sampler, 'value', args.batch_sampler)!r} makes no batch of "
+        f"{batch_size:,}{each}{why}; take a smaller per_device_train_batch_size"
+    )
+
+
+def _start_worker(number: int, num_workers: int, rank: int) -> None:
+    """Seed a worker, and leave Ctrl-C to the trainer, which needs rows until its step is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    seed_worker(number, num_workers=num_workers, rank=rank)
+
+
+def _numbered(dataset: Any, seed: int | None) -> NumberedRows:
+    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset}, seed)
 
 
 def _sampler(trainer: Any, rows: NumberedRows, batch_size: int) -> Any:

@@ -7,7 +7,7 @@ changed, and its `collate_fn` is not used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, count, islice
+from itertools import count, islice
 from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
@@ -130,8 +130,19 @@ class LoaderBatches(BatchSampler):
             yield from islice(self._from(self.epoch * self.steps), self.steps)
         else:
             if self._stream is None:
-                self._stream = chain.from_iterable(self.rows.batches() for _ in count())
+                self._stream = islice(self._endless(), self.epoch * self.steps, None)
             yield from islice(self._stream, self.steps)
+
+    def _endless(self) -> Iterator[list[int]]:
+        """The batches of one pass after the other, where a loader draws them as they come."""
+        for number in count():
+            batches = self.rows.batches()
+            with seeded(self.seed + number):  # most loaders shuffle before their first batch
+                first = next(batches, None)
+            if first is None:
+                raise DatasetError(_NO_BATCH)
+            yield first
+            yield from batches
 
     def _from(self, position: int) -> Iterator[list[int]]:
         """The batches from a position on, counted over all passes."""

@@ -12,7 +12,10 @@ from torch.utils.data import Dataset, IterableDataset
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS as LABEL_COLUMNS
 from sentune.data.example import InputExample
+from sentune.data.faults import in_cells, in_label_cells
+from sentune.data.profile import profile
 from sentune.errors import DatasetError
+from sentune.training.randomness import seeded
 
 Row: TypeAlias = "dict[str, Any]"
 
@@ -27,9 +30,13 @@ class NumberedRows(Dataset):
 
     Args:
         datasets: Name -> dataset; the name None for a single one without a name.
+        seed: Where a dataset that draws at random when it is read, as to leave out words, begins
+            in each batch, so that a run which was stopped reads the same; None to let it be.
     """
 
-    def __init__(self, datasets: Mapping[str | None, Any]) -> None:
+    def __init__(self, datasets: Mapping[str | None, Any], seed: int | None = None) -> None:
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # with workers that stay
         self.names = list(datasets)
         self.datasets = list(datasets.values())
         self.ends = list(accumulate(map(len, self.datasets)))
@@ -42,9 +49,20 @@ class NumberedRows(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Row]:
         """Several rows at once, as a `DataLoader` asks for them."""
+        if self.seed is None:
+            return self._read(indices)
+        mixed = random.Random(f"{self.seed} {int(self._epoch)} {indices[0]}").getrandbits(31)
+        with seeded(mixed):
+            return self._read(indices)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is read next."""
+        self._epoch.fill_(epoch)
+
+    def _read(self, indices: Sequence[int]) -> list[Row]:
         places = [bisect_right(self.ends, index) for index in indices]
         if len(set(places)) > 1:  # rows of several datasets in a batch
-            return [row for index in indices for row in self.__getitems__([index])]
+            return [row for index in indices for row in self._read([index])]
         place = places[0]
         start = self.ends[place] - len(self.datasets[place])
         numbers = [index - start for index in indices]
@@ -117,6 +135,11 @@ def as_dataset(given: Any, what: str) -> Any:
             )
         _check_names(given.column_names, what)
         return given
+    if type(given).__name__ == "DataFrame":
+        raise DatasetError(
+            f"{what} is a table of {type(given).__module__.partition('.')[0]}; a dataset of it is "
+            "datasets.Dataset.from_pandas(table, preserve_index=False), or from_polars(table)"
+        )
     has_rows = hasattr(given, "__getitem__") and hasattr(given, "__len__")
     if has_rows and len(given) and isinstance(given[0], Mapping):
         _check_names(column_names(given), what)
@@ -171,7 +194,10 @@ def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
         rows = [row_of_example(row, with_label=with_label) for row in rows]
     elif not rows or not all(isinstance(row, Mapping) for row in rows):
         shown = sorted(kind.__name__ for kind in kinds) or "nothing"
-        raise DatasetError(f"{what} is a list, so it must hold dicts or InputExamples; got {shown}")
+        raise DatasetError(
+            f"{what} is a list, so it must hold dicts or InputExamples; got {shown}. Columns "
+            "become a dataset with datasets.Dataset.from_dict({'anchor': [...], ...})"
+        )
     names = list(rows[0])
     for number, row in enumerate(rows):
         if set(row) != set(names):
@@ -181,7 +207,18 @@ def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
             )
     _check_names(names, what)
     columns = {name: [row[name] for row in rows] for name in names}
-    return need("datasets", extra="train").Dataset.from_dict(columns)
+    try:
+        return need("datasets", extra="train").Dataset.from_dict(columns)
+    except (TypeError, ValueError, OverflowError) as error:  # a column of several kinds of cells
+        raise DatasetError(f"{what}: {_odd_cells(columns) or error}") from error
+
+
+def _odd_cells(columns: Mapping[str, Any]) -> str:
+    """What is wrong with the cells of columns, with the numbers of their rows."""
+    found = profile(columns)
+    wrong = [problem for column in found.inputs for problem in in_cells(column)]
+    wrong += in_label_cells(found.label) if found.label else []
+    return "; ".join(problem.text for problem in wrong)
 
 
 def _check_names(names: Sequence[str], what: str) -> None:

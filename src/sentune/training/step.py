@@ -140,6 +140,10 @@ class TrainingStep(nn.Module):
 
 def _ready(loss: LossLike, model: nn.Module) -> nn.Module:
     if not isinstance(loss, nn.Module):
+        if not callable(loss):
+            raise SettingError(
+                f"a loss must be one of sentune.losses or what makes one of the model, got {loss!r}"
+            )
         loss = loss(model)
     trained = getattr(loss, "model", model)
     if isinstance(trained, nn.Module) and trained is not model:

@@ -24,7 +24,6 @@ from transformers.trainer_utils import (
     EvalLoopOutput,
     HubStrategy,
     TrainOutput,
-    rotate_checkpoints,
 )
 
 from sentune.encoder.sharing import write_card
@@ -32,7 +31,7 @@ from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
 from sentune.training import loaders
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.checkpoints import copy_model, written_whole
+from sentune.training.checkpoints import copy_model, place_in_stream, rotate, written_whole
 from sentune.training.checks import check_arguments, check_data, kept_configuration
 from sentune.training.collate import Batch, SentenceTransformerDataCollator
 from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with_prefix
@@ -155,6 +154,7 @@ class SentenceTransformerTrainer(Trainer):
         self.saves_on_interrupt = True
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
+        self.add_callback(loaders.TellEpoch)
 
     # The step: model and loss as one --------------------------------------------------------------
 
@@ -193,6 +193,16 @@ class SentenceTransformerTrainer(Trainer):
             prepared = super()._prepare_for_training(*args, **kwargs)
         self.callback_handler.model = self.model
         return prepared
+
+    def _init_training_state(
+        self, steps: int, steps_per_epoch: int, epochs: int, checkpoint: str | None, trial: Any
+    ) -> tuple[int, int]:
+        start = super()._init_training_state(steps, steps_per_epoch, epochs, checkpoint, trial)
+        if checkpoint is None or hasattr(self.train_dataset, "__len__"):
+            return start
+        # transformers takes a pass over a stream to be as long as the whole run.
+        passes, batches = place_in_stream(Path(checkpoint), self.args.gradient_accumulation_steps)
+        return passes, 0 if self.args.ignore_data_skip else batches
 
     def create_optimizer(self, model: nn.Module | None = None) -> Any:
         """The optimizer, over the parameters of the model and of the loss."""
@@ -243,6 +253,10 @@ class SentenceTransformerTrainer(Trainer):
         with listening, self._teller.telling():
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
+        if self.saves_on_interrupt:
+            self._interrupt.settle(self.args.device)
+        if self._interrupt.is_pressed and not folder.exists():  # it came after the last step
+            self._save_checkpoint(self.model_wrapped, trial)
         best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
         self._teller.finish(folder if best is None else Path(best))
         if self._interrupt.is_pressed:
@@ -408,8 +422,7 @@ class SentenceTransformerTrainer(Trainer):
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(place))
         if is_writer:
-            best, limit = self.state.best_model_checkpoint, self.args.save_total_limit
-            rotate_checkpoints(runs, limit, best, use_mtime=True)
+            rotate(Path(runs), self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if self._staging is None:  # it is not in its place before
