@@ -185,10 +185,53 @@ def test_strange_texts_give_finite_vectors(model, text):
     assert vector.shape == (WIDTH,) and np.isfinite(vector).all()
 
 
+def test_queries_and_documents_take_what_encode_takes(model, texts):
+    expected = model.encode(texts, None, "the ", 2, False, "sentence_embedding", "ubinary")
+    for method in (model.encode_query, model.encode_document):
+        given = method(texts, None, "the ", 2, False, "sentence_embedding", "ubinary")
+        np.testing.assert_array_equal(given, expected)
+        np.testing.assert_array_equal(method(sentences=texts), model.encode(texts))
+
+
+def test_numbers_of_numpy_count_as_numbers(model, texts):
+    vectors = model.encode(texts, batch_size=np.int64(3), truncate_dim=np.int32(4))
+    np.testing.assert_array_equal(vectors, model.encode(texts, batch_size=3, truncate_dim=4))
+    model.max_seq_length = np.int64(5)
+    assert model.read(texts)["lengths"] == [min(5, n) for n in _lengths(model, texts)]
+
+
+def _lengths(model, texts):
+    return [len(model.tokenizer(text)["input_ids"]) for text in texts]
+
+
+@pytest.mark.parametrize("given", [{"query": "a dog"}, ["a dog", {"query": "a dog"}]])
+def test_a_route_for_a_model_without_routes(model, given):
+    for read in (model.encode, lambda texts: model.tokenize(np.atleast_1d(texts).tolist())):
+        with pytest.raises(InputError, match="names the route 'query'.*Transformer has no routes"):
+            read(given)
+
+
+def test_a_model_without_pooling(model, texts):
+    bare = SentenceTransformer(modules=[model[0]])
+    with pytest.raises(SettingError, match=r"\['Transformer'\] give no 'sentence_embedding'.*Poo"):
+        bare.encode(texts)
+    tokens = bare.encode(texts, output_value="token_embeddings")
+    for mine, theirs in zip(tokens, model.encode(texts, output_value="token_embeddings")):
+        torch.testing.assert_close(mine, theirs)
+    assert bare.encode("a dog", output_value=None).keys() >= {"token_embeddings", "input_ids"}
+
+
+def test_a_model_that_begins_with_pooling(model):
+    with pytest.raises(SettingError, match="Pooling does not read texts.*models.Transformer"):
+        SentenceTransformer(modules=[model[1], model[0]]).encode("a dog")
+
+
 def test_what_is_no_text(model):
     for bad in (None, 7, ["fine", None], [["a", "b", "c"]], b"bytes"):
         with pytest.raises(InputTypeError, match="a text must be a str"):
             model.encode(bad)
+    with pytest.raises(InputTypeError, match="row 1 is None"):
+        model.tokenize(["fine", None])
     with pytest.raises(InputError, match="row 3 has a lone surrogate"):
         model.encode(["fine", "fine", "fine", "\ud800"])
 
@@ -201,6 +244,7 @@ def test_what_is_no_text(model):
         ({"output_value": "words"}, "output_value must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"colour": "red"}, "unknown arguments \\['colour'\\]"),
+        ({"prompt": 3}, "prompt must be a text, got 3"),
     ],
 )
 def test_options_out_of_range(model, options, message):

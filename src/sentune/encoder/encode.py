@@ -7,12 +7,14 @@ import weakref
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sentune.encoder import pipeline
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.text import batching, inputs
 from sentune.types import Features
@@ -52,7 +54,7 @@ class Options:
             value = getattr(self, name)
             if value is None and name == "truncate_dim":
                 continue
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, Integral) or value < 1:
                 raise SettingError(f"{name} must be a positive int, got {value!r}")
 
 
@@ -73,7 +75,7 @@ def sentence_embeddings(
     distinct, numbers = _distinct(items)  # a text that is there several times is computed once
     result: Tensor | None = None
     for rows, features in _outputs(model, distinct, options):
-        embeddings = _finished(features["sentence_embedding"], options)
+        embeddings = _finished(pipeline.sentence_embedding(model, features), options)
         if result is None:  # one array for all rows, its width known from the first batch
             device = torch.device("cpu") if to_cpu else embeddings.device
             shape = (len(distinct), *embeddings.shape[1:])
@@ -107,7 +109,8 @@ def all_outputs(
     """Per item everything the modules gave out for it."""
     result: list[Features] = [{}] * len(items)
     for rows, features in _outputs(model, items, options, padded=True):
-        features["sentence_embedding"] = _finished(features["sentence_embedding"], options)
+        if "sentence_embedding" in features:
+            features["sentence_embedding"] = _finished(features["sentence_embedding"], options)
         for place, row in enumerate(rows):
             result[row] = {
                 key: value[place] if _is_per_row(value, len(rows)) else value

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from sentune.models.pooling import Pooling
 from sentune.similarity import SimilarityFunction
 from sentune.text import prompts
 from sentune.text.inputs import as_items
+from sentune.text.prompts import checked as checked_prompts
 from sentune.types import Features, Text
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ class SentenceTransformer(nn.Sequential):
             raise SettingError("give either model_name_or_path or modules=[...], one of the two")
         if backend != "torch":
             raise SettingError(f"backend must be 'torch', got {backend!r}")
+        dtype = _known_dtype(dtype)
+        encoding.Options(truncate_dim=truncate_dim)  # raises if it is out of range
         stored: Mapping[str, Any] = {}
         kwargs: dict[str, list[str]] = {}
         card = model_card_data or SentenceTransformerModelCardData()
@@ -116,18 +119,18 @@ class SentenceTransformer(nn.Sequential):
             modules, stored, kwargs = loaded.modules, loaded.settings, loaded.module_kwargs
             card.note_source(model_name_or_path, loaded.folder)
         super().__init__(pipeline.named(modules))
-        if modules is not None and dtype is not None and model_name_or_path is None:
-            self.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        if model_name_or_path is None and isinstance(dtype, torch.dtype):
+            self.to(dtype)
         self.prompts: dict[str, str] = {
             "query": "",
             "document": "",
             **(stored.get("prompts") or {}),
-            **(prompts or {}),
+            **checked_prompts(prompts),
         }
         self.default_prompt_name = default_prompt_name or stored.get("default_prompt_name")
         self._check_default_prompt()
         self.similarity_fn_name = similarity_fn_name or stored.get("similarity_fn_name")
-        self.truncate_dim = truncate_dim or stored.get("truncate_dim")
+        self.truncate_dim = stored.get("truncate_dim") if truncate_dim is None else truncate_dim
         self.model_card_data = card
         self.module_kwargs = kwargs  # what modules.json names; see `forward_kwargs` of a module
         self.trust_remote_code = trust_remote_code
@@ -214,13 +217,31 @@ class SentenceTransformer(nn.Sequential):
         result = finish(vectors, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
         return result[0] if is_single else result
 
-    def encode_query(self, inputs: Any, prompt_name: str | None = None, **kwargs: Any) -> Any:
+    def encode_query(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """As `encode`, with the prompt named "query" and the route for queries."""
-        return self._encode_as("query", prompts.QUERY_NAMES, inputs, prompt_name, kwargs)
+        if prompt_name is None and prompt is None:
+            prompt_name = prompts.first_name(self.prompts, prompts.QUERY_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "query", **kwargs})
 
-    def encode_document(self, inputs: Any, prompt_name: str | None = None, **kwargs: Any) -> Any:
+    def encode_document(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """As `encode`, with the first prompt of document, passage, corpus, and that route."""
-        return self._encode_as("document", prompts.DOCUMENT_NAMES, inputs, prompt_name, kwargs)
+        if prompt_name is None and prompt is None:
+            prompt_name = prompts.first_name(self.prompts, prompts.DOCUMENT_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "document", **kwargs})
 
     def forward(self, input: Features, **kwargs: Any) -> Features:  # the name is torch's
         """Run the modules.
@@ -471,13 +492,6 @@ class SentenceTransformer(nn.Sequential):
     def _last_module(self) -> Any:
         return self[-1]
 
-    def _encode_as(
-        self, task: str, names: tuple[str, ...], inputs: Any, prompt_name: str | None, kwargs: Any
-    ) -> Any:
-        if prompt_name is None and kwargs.get("prompt") is None:
-            prompt_name = prompts.first_name(self.prompts, names)
-        return self.encode(inputs, prompt_name=prompt_name, **{"task": task, **kwargs})
-
     def _encode_with_workers(
         self,
         items: list[Any],
@@ -512,6 +526,19 @@ class SentenceTransformer(nn.Sequential):
                 f"default_prompt_name={name!r} is not among the prompts {sorted(self.prompts)}; "
                 "add it to prompts={...}"
             )
+
+
+def _known_dtype(dtype: str | torch.dtype | None) -> torch.dtype | Literal["auto"] | None:
+    """The type that was asked for; the name "auto" is left to who loads the weights."""
+    if dtype is None or dtype == "auto":
+        return dtype  # type: ignore[return-value]
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise SettingError(
+            "dtype must be a type of floating numbers, as 'float32', 'bfloat16', 'float16', or "
+            f"'auto' for that of the files, got {dtype!r}"
+        )
+    return found
 
 
 def _wants_bar(asked: bool | None) -> bool:
