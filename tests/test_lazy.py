@@ -21,13 +21,14 @@ def test_import_loads_nothing_heavy(module):
 
 def test_import_takes_less_than_a_fifth_of_a_second():
     code = "import time; t = time.perf_counter(); import sentune; print(time.perf_counter() - t)"
-    assert min(float(run(code)) for _ in range(3)) < 0.2
+    # A busy machine slows some runs, a slow import slows them all.
+    assert any(float(run(code)) < 0.2 for _ in range(20))
 
 
 def test_every_public_name_can_be_imported():
     import sentune
 
-    assert len(sentune.__all__) > 3
+    assert len(sentune.__all__) == len(set(sentune.__all__)) > 3
     for name in sentune.__all__:
         assert getattr(sentune, name) is not None, name
 

@@ -7,4 +7,3 @@ from sentune._lazy import front_door
 from sentune._version import __version__
 
 __getattr__, __dir__, __all__ = front_door(__name__, __file__)
-__all__ += ["__version__"]
