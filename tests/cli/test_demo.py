@@ -127,6 +127,28 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(option, tmp_p
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_folder_in_place_of_the_file_for_figures_is_refused_before_any_work(tmp_path, capsys):
+    words = ["demo", "--output", str(tmp_path / "model"), "--json", str(tmp_path)]
+    assert main(words) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("--limit", "4", 5), ("--epochs", "0", 1), ("--batch-size", "many", 1), ("--limit", "-7", 5)],
+)
+def test_numbers_out_of_range_are_named(option, value, least, capsys):
+    with pytest.raises(SystemExit):
+        main(["demo", option, value])
+    said = capsys.readouterr().err
+    assert f"{option}: must be a whole number of at least {least}, got '{value}'" in said
+
+
+def test_the_smallest_limit_is_enough():
+    corpus = _demo_steps.prepare(5)
+    assert (len(corpus.train), len(corpus.held_out)) == (4, 1)
+
+
 def test_a_model_that_is_none_is_one_clear_line(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     words = ["demo", "--limit", "30", "--model", str(tmp_path / "empty")]
