@@ -25,6 +25,25 @@ def test_import_takes_less_than_a_fifth_of_a_second():
     assert any(float(run(code)) < 0.2 for _ in range(20))
 
 
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("accelerate", "from sentune.cli import main; main(['demo'])"),
+        ("datasets", "from sentune.cli import main; main(['demo'])"),
+        ("accelerate", "from sentune import SentenceTransformerTrainer"),
+        ("accelerate", "from sentune import SentenceTransformer as S; S.fit(None, [])"),
+    ],
+)
+def test_without_the_extra_for_training_its_command_is_named(missing, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = f"import sys; sys.modules[{missing!r}] = None\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"{missing} is needed here" in last
+    assert last.endswith('pip install "sentune[train]"')
+    assert "Documents" not in done.stdout  # before any work
+
+
 def test_every_public_name_can_be_imported():
     import sentune
 

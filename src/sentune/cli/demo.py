@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from sentune._lazy import need
+
 HELP = "watch a model learn to search the documentation of this Python"
 
 INTRODUCTION = """
@@ -52,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the demo."""
     print(INTRODUCTION, flush=True)  # before the seconds in which torch is loaded
+    for module in ("accelerate", "datasets"):
+        need(module, extra="train")
     from sentune.cli._demo import Plan, show
 
     fields = ("output", "ask", "epochs", "batch_size", "seed", "model", "json", "limit")
