@@ -260,7 +260,7 @@ def test_quantised_vectors(model, texts, precision):
     assert vectors.dtype == (np.uint8 if precision.startswith("u") else np.int8)
 
 
-def test_several_processes_give_the_same(model, texts):
+def test_several_processes_give_the_same(model, texts, capfd):
     expected = model.encode(texts)
     with model.start_multi_process_pool(["cpu", "cpu"]) as pool:
         np.testing.assert_allclose(
@@ -268,6 +268,25 @@ def test_several_processes_give_the_same(model, texts):
         )
         assert model.encode("a dog", pool=pool).shape == (WIDTH,)
         assert model.encode([], pool=pool).shape == (0, WIDTH)
+        for value in ("token_embeddings", None):
+            options = {"output_value": value, "batch_size": 4}
+            pairs = zip(
+                model.encode(texts, pool=pool, chunk_size=4, **options),
+                model.encode(texts, **options),
+                strict=True,
+            )
+            for one, other in pairs:
+                parts = ("sentence_embedding", "token_embeddings", "input_ids")
+                for found, wanted in (
+                    [(one, other)] if value else [(one[key], other[key]) for key in parts]
+                ):
+                    size = min(len(found), len(wanted))  # chunks are padded to other lengths
+                    torch.testing.assert_close(found[:size], wanted[:size], atol=1e-5, rtol=1e-5)
+        with pytest.raises(SettingError, match="chunk_size must be a whole number.*got 0"):
+            model.encode(texts, pool=pool, chunk_size=0)
+        capfd.readouterr()
+        model.encode(texts, pool=pool, chunk_size=3, show_progress_bar=True)
+        assert "8/8" in capfd.readouterr().err  # one bar, of all rows
     with pytest.raises(SettingError, match="was stopped"):
         model.encode(texts, pool=pool)
     np.testing.assert_allclose(model.encode(texts, device=["cpu"]), expected, atol=1e-5)

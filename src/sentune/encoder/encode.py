@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sentune.encoder import pipeline
+from sentune.encoder.finish import OutputValue
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.text import batching, inputs
 from sentune.types import Features
@@ -56,6 +57,30 @@ class Options:
                 continue
             if not isinstance(value, Integral) or value < 1:
                 raise SettingError(f"{name} must be a positive int, got {value!r}")
+
+
+def outputs(
+    model: SentenceTransformer,
+    items: Sequence[Any],
+    options: Options,
+    output_value: OutputValue | None,
+    *,
+    to_cpu: bool,
+) -> Any:
+    """What `output_value` names: embeddings `(b, d)`, or a list with an entry per item.
+
+    Args:
+        model: The model.
+        items: b checked items.
+        options: How.
+        output_value: "sentence_embedding", "token_embeddings", or None for everything.
+        to_cpu: As for `sentence_embeddings`.
+    """
+    if output_value == "token_embeddings":
+        return token_embeddings(model, items, options)
+    if output_value is None:
+        return all_outputs(model, items, options)
+    return sentence_embeddings(model, items, options, to_cpu=to_cpu)
 
 
 def sentence_embeddings(

@@ -202,20 +202,17 @@ class SentenceTransformer(nn.Sequential):
             forward_kwargs=tuple(self._checked_kwargs(kwargs).items()),
         )
         if pool is not None or isinstance(device, (list, tuple)):
-            vectors = self._encode_with_workers(items, options, pool, device, chunk_size)
+            found = self._encode_with_workers(
+                items, options, output_value, pool, device, chunk_size
+            )
         else:
-            if isinstance(device, (str, torch.device)):
+            if device is not None:
                 self.to(device)
-            if output_value == "token_embeddings":
-                tokens = encoding.token_embeddings(self, items, options)
-                return tokens[0] if is_single else tokens
-            if output_value is None:
-                outputs = encoding.all_outputs(self, items, options)
-                return outputs[0] if is_single else outputs
             to_cpu = convert_to_numpy and not convert_to_tensor
-            vectors = encoding.sentence_embeddings(self, items, options, to_cpu=to_cpu)
-        result = finish(vectors, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
-        return result[0] if is_single else result
+            found = encoding.outputs(self, items, options, output_value, to_cpu=to_cpu)
+        if output_value == "sentence_embedding":
+            found = finish(found, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
+        return found[0] if is_single else found
 
     def encode_query(
         self,
@@ -496,16 +493,17 @@ class SentenceTransformer(nn.Sequential):
         self,
         items: list[Any],
         options: encoding.Options,
+        output_value: OutputValue | None,
         pool: WorkerPool | None,
         devices: Any,
         chunk_size: int | None,
-    ) -> Tensor:
+    ) -> Any:
         if not items:
-            return encoding.sentence_embeddings(self, items, options, to_cpu=True)
+            return encoding.outputs(self, items, options, output_value, to_cpu=True)
         if pool is not None:
-            return pool.encode(items, options, chunk_size)
+            return pool.encode(items, options, output_value, chunk_size)
         with self.start_multi_process_pool(devices) as own:
-            return own.encode(items, options, chunk_size)
+            return own.encode(items, options, output_value, chunk_size)
 
     def _checked_kwargs(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         unknown = [
