@@ -206,7 +206,7 @@ class SentenceTransformer(nn.Sequential):
                 items, options, output_value, pool, device, chunk_size
             )
         else:
-            if device is not None:
+            if isinstance(device, (str, torch.device)):
                 self.to(device)
             to_cpu = convert_to_numpy and not convert_to_tensor
             found = encoding.outputs(self, items, options, output_value, to_cpu=to_cpu)
