@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sentune.errors import InputError, SettingError
+from sentune.models.router import Router
 from sentune.text import batching, inputs
 from sentune.types import Features, Text
 
@@ -118,6 +119,22 @@ def sentence_embedding(modules: nn.Sequential, features: Features) -> torch.Tens
             "add one that does, as models.Pooling(width) behind a Transformer"
         )
     return features[_SENTENCE]
+
+
+def follow_first(modules: Iterable[nn.Module]) -> None:
+    """Bring the modules behind an encoder to its type of numbers, where it was loaded in another.
+
+    Args:
+        modules: The modules in order; those in the routes of a router are seen to as well.
+    """
+    first, *later = modules
+    if isinstance(first, Router):
+        for route in first.sub_modules.values():
+            follow_first(route)  # type: ignore[arg-type]
+    found = next((p.dtype for p in first.parameters() if p.is_floating_point()), torch.float32)
+    if found != torch.float32:
+        for module in later:
+            module.to(found)
 
 
 def takes(module: nn.Module, name: str) -> bool:

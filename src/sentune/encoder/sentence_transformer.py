@@ -119,7 +119,9 @@ class SentenceTransformer(nn.Sequential):
             modules, stored, kwargs = loaded.modules, loaded.settings, loaded.module_kwargs
             card.note_source(model_name_or_path, loaded.folder)
         super().__init__(pipeline.named(modules))
-        if model_name_or_path is None and isinstance(dtype, torch.dtype):
+        if model_name_or_path is not None:
+            pipeline.follow_first(self)
+        elif isinstance(dtype, torch.dtype):
             self.to(dtype)
         self.prompts: dict[str, str] = {
             "query": "",

@@ -90,6 +90,8 @@ def read(
         settings["tokenizer_name_or_path"] = str(folder)
     for name, callers in zip(_KWARGS, given, strict=True):
         settings[name] = {**settings[name], **code.hub_options(), **callers}
+    if "model_max_length" in given[_KWARGS.index("processor_kwargs")]:
+        settings["max_seq_length"] = None  # the tokenizer says it
     try:
         module: Any = row.load_class()(str(base), **settings)
         if base is not folder:
