@@ -10,6 +10,8 @@ import pytest
 from sentune.cli import _demo, _demo_steps, main
 from sentune.data.pydocs import Entry
 from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.losses.contrast import MultipleNegativesRankingLoss
+from sentune.training.arguments import BatchSamplers
 
 LIMIT = 80
 
@@ -83,6 +85,39 @@ def test_the_saved_model_is_the_trained_one_with_its_old_length_limit(demo, tiny
     assert saved.max_seq_length == start.max_seq_length
     weights = zip(saved.parameters(), start.parameters(), strict=True)
     assert any((new != old).any() for new, old in weights)
+
+
+def test_the_recipe_is_the_one_of_the_readme(tiny_model, monkeypatch):
+    class Spy(_demo_steps.SentenceTransformerTrainer):
+        def train(self):
+            trainers.append(self)
+
+    trainers = []
+    monkeypatch.setattr(_demo_steps, "SentenceTransformerTrainer", Spy)
+    plan = _demo.Plan()
+    corpus = _demo_steps.prepare(30)
+    _demo_steps.train(
+        tiny_model, corpus, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed
+    )
+    args, loss = trainers[0].args, trainers[0].loss
+    assert (args.num_train_epochs, args.per_device_train_batch_size) == (1, 64)
+    assert (args.learning_rate, args.get_warmup_steps(1000)) == (5e-5, 100)
+    assert args.batch_sampler == BatchSamplers.NO_DUPLICATES
+    assert type(loss) is MultipleNegativesRankingLoss
+
+
+def test_it_trains_and_measures_on_64_tokens(tiny_bert_folder, tmp_path, monkeypatch):
+    def train(model, *args, **kwargs):
+        limits.append(model.max_seq_length)
+        raise KeyboardInterrupt
+
+    limits = []
+    assert _demo_steps.MAX_SEQ_LENGTH == 64
+    monkeypatch.setattr(_demo_steps, "MAX_SEQ_LENGTH", 9)  # the tiny model's own limit is 64
+    monkeypatch.setattr(_demo_steps, "train", train)
+    words = ["demo", "--limit", "30", "--model", str(tiny_bert_folder)]
+    assert main([*words, "--output", str(tmp_path / "model")]) == 130
+    assert limits == [9]
 
 
 def test_the_last_lines_are_python_that_runs(demo, capsys):
