@@ -95,7 +95,7 @@ def test_the_recipe_is_the_one_of_the_readme(tiny_model, monkeypatch):
     trainers = []
     monkeypatch.setattr(_demo_steps, "SentenceTransformerTrainer", Spy)
     plan = _demo.Plan()
-    corpus = _demo_steps.prepare(30)
+    corpus = _demo_steps.prepare(100)
     _demo_steps.train(
         tiny_model, corpus, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed
     )
