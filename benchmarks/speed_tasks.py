@@ -127,7 +127,7 @@ ROWS = (
 )
 
 
-# Texts: the documentation of the running Python, and the files of --data where they are there ------
+# Texts: the documentation of the running Python, and the files of --data where they are there ----
 
 
 def pairs(data: Path) -> dict[str, list[Any]]:

@@ -21,13 +21,33 @@ def test_import_loads_nothing_heavy(module):
 
 def test_import_takes_less_than_a_fifth_of_a_second():
     code = "import time; t = time.perf_counter(); import sentune; print(time.perf_counter() - t)"
-    assert min(float(run(code)) for _ in range(3)) < 0.2
+    # A busy machine slows some runs, a slow import slows them all.
+    assert any(float(run(code)) < 0.2 for _ in range(20))
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("accelerate", "from sentune.cli import main; main(['demo'])"),
+        ("datasets", "from sentune.cli import main; main(['demo'])"),
+        ("accelerate", "from sentune import SentenceTransformerTrainer"),
+        ("accelerate", "from sentune import SentenceTransformer as S; S.fit(None, [])"),
+    ],
+)
+def test_without_the_extra_for_training_its_command_is_named(missing, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = f"import sys; sys.modules[{missing!r}] = None\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"{missing} is needed here" in last
+    assert last.endswith('pip install "sentune[train]"')
+    assert "Documents" not in done.stdout  # before any work
 
 
 def test_every_public_name_can_be_imported():
     import sentune
 
-    assert len(sentune.__all__) > 3
+    assert len(sentune.__all__) == len(set(sentune.__all__)) > 3
     for name in sentune.__all__:
         assert getattr(sentune, name) is not None, name
 

@@ -48,7 +48,8 @@ def test_auto_is_the_default_and_close_to_exact(bfloat16_chip, tiny_folders, tex
 
 
 @pytest.mark.parametrize(
-    "options", [{"dtype": "float32"}, {"model_kwargs": {"dtype": "float32"}}, {"dtype": torch.float32}]
+    "options",
+    [{"dtype": "float32"}, {"model_kwargs": {"dtype": "float32"}}, {"dtype": torch.float32}],
 )
 def test_float32_on_request_is_exact(bfloat16_chip, tiny_folders, texts, options):
     exact = SentenceTransformer(tiny_folders("bert"), **options)

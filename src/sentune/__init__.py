@@ -4,7 +4,6 @@ The names below are looked up on first use, so that `import sentune` stays insta
 """
 
 from sentune._lazy import front_door
-from sentune._version import __version__
+from sentune._version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = front_door(__name__, __file__)
-__all__ += ["__version__"]

@@ -10,6 +10,8 @@ import pytest
 from sentune.cli import _demo, _demo_steps, main
 from sentune.data.pydocs import Entry
 from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.losses.contrast import MultipleNegativesRankingLoss
+from sentune.training.arguments import BatchSamplers
 
 LIMIT = 80
 
@@ -85,6 +87,39 @@ def test_the_saved_model_is_the_trained_one_with_its_old_length_limit(demo, tiny
     assert any((new != old).any() for new, old in weights)
 
 
+def test_the_recipe_is_the_one_of_the_readme(tiny_model, monkeypatch):
+    class Spy(_demo_steps.SentenceTransformerTrainer):
+        def train(self):
+            trainers.append(self)
+
+    trainers = []
+    monkeypatch.setattr(_demo_steps, "SentenceTransformerTrainer", Spy)
+    plan = _demo.Plan()
+    corpus = _demo_steps.prepare(100)
+    _demo_steps.train(
+        tiny_model, corpus, epochs=plan.epochs, batch_size=plan.batch_size, seed=plan.seed
+    )
+    args, loss = trainers[0].args, trainers[0].loss
+    assert (args.num_train_epochs, args.per_device_train_batch_size) == (1, 64)
+    assert (args.learning_rate, args.get_warmup_steps(1000)) == (5e-5, 100)
+    assert args.batch_sampler == BatchSamplers.NO_DUPLICATES
+    assert type(loss) is MultipleNegativesRankingLoss
+
+
+def test_it_trains_and_measures_on_64_tokens(tiny_bert_folder, tmp_path, monkeypatch):
+    def train(model, *args, **kwargs):
+        limits.append(model.max_seq_length)
+        raise KeyboardInterrupt
+
+    limits = []
+    assert _demo_steps.MAX_SEQ_LENGTH == 64
+    monkeypatch.setattr(_demo_steps, "MAX_SEQ_LENGTH", 9)  # the tiny model's own limit is 64
+    monkeypatch.setattr(_demo_steps, "train", train)
+    words = ["demo", "--limit", "30", "--model", str(tiny_bert_folder)]
+    assert main([*words, "--output", str(tmp_path / "model")]) == 130
+    assert limits == [9]
+
+
 def test_the_last_lines_are_python_that_runs(demo, capsys):
     lines = demo[1].rstrip().splitlines()[-4:]
     exec("\n".join(line.strip() for line in lines))
@@ -125,6 +160,28 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(option, tmp_p
     words = {"--output": tmp_path / "model", option: tmp_path / "file" / "below"}
     assert main(["demo", *(str(word) for pair in words.items() for word in pair)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_the_file_for_figures_is_refused_before_any_work(tmp_path, capsys):
+    words = ["demo", "--output", str(tmp_path / "model"), "--json", str(tmp_path)]
+    assert main(words) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("--limit", "4", 5), ("--epochs", "0", 1), ("--batch-size", "many", 1), ("--limit", "-7", 5)],
+)
+def test_numbers_out_of_range_are_named(option, value, least, capsys):
+    with pytest.raises(SystemExit):
+        main(["demo", option, value])
+    said = capsys.readouterr().err
+    assert f"{option}: must be a whole number of at least {least}, got '{value}'" in said
+
+
+def test_the_smallest_limit_is_enough():
+    corpus = _demo_steps.prepare(5)
+    assert (len(corpus.train), len(corpus.held_out)) == (4, 1)
 
 
 def test_a_model_that_is_none_is_one_clear_line(tmp_path, capsys):

@@ -68,3 +68,9 @@ def test_encode_names_a_column_that_it_cannot_use(source, column, says, tmp_path
 def test_a_file_that_is_not_there_is_one_line(capsys):
     assert main(["inspect", "nowhere.csv"]) == 2
     assert capsys.readouterr().err.startswith("sentune inspect: there is no file nowhere.csv")
+
+
+def test_encode_names_a_folder_that_is_not_there_before_any_work(source, tmp_path, capsys):
+    output = tmp_path / "nowhere" / "out.npy"
+    assert main(["encode", source, str(output), "--model", "no/model"]) == 2
+    assert capsys.readouterr().err.startswith(f"sentune encode: there is no folder {output.parent}")

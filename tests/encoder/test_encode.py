@@ -185,10 +185,53 @@ def test_strange_texts_give_finite_vectors(model, text):
     assert vector.shape == (WIDTH,) and np.isfinite(vector).all()
 
 
+def test_queries_and_documents_take_what_encode_takes(model, texts):
+    expected = model.encode(texts, None, "the ", 2, False, "sentence_embedding", "ubinary")
+    for method in (model.encode_query, model.encode_document):
+        given = method(texts, None, "the ", 2, False, "sentence_embedding", "ubinary")
+        np.testing.assert_array_equal(given, expected)
+        np.testing.assert_array_equal(method(sentences=texts), model.encode(texts))
+
+
+def test_numbers_of_numpy_count_as_numbers(model, texts):
+    vectors = model.encode(texts, batch_size=np.int64(3), truncate_dim=np.int32(4))
+    np.testing.assert_array_equal(vectors, model.encode(texts, batch_size=3, truncate_dim=4))
+    model.max_seq_length = np.int64(5)
+    assert model.read(texts)["lengths"] == [min(5, n) for n in _lengths(model, texts)]
+
+
+def _lengths(model, texts):
+    return [len(model.tokenizer(text)["input_ids"]) for text in texts]
+
+
+@pytest.mark.parametrize("given", [{"query": "a dog"}, ["a dog", {"query": "a dog"}]])
+def test_a_route_for_a_model_without_routes(model, given):
+    for read in (model.encode, lambda texts: model.tokenize(np.atleast_1d(texts).tolist())):
+        with pytest.raises(InputError, match="names the route 'query'.*Transformer has no routes"):
+            read(given)
+
+
+def test_a_model_without_pooling(model, texts):
+    bare = SentenceTransformer(modules=[model[0]])
+    with pytest.raises(SettingError, match=r"\['Transformer'\] give no 'sentence_embedding'.*Poo"):
+        bare.encode(texts)
+    tokens = bare.encode(texts, output_value="token_embeddings")
+    for mine, theirs in zip(tokens, model.encode(texts, output_value="token_embeddings")):
+        torch.testing.assert_close(mine, theirs)
+    assert bare.encode("a dog", output_value=None).keys() >= {"token_embeddings", "input_ids"}
+
+
+def test_a_model_that_begins_with_pooling(model):
+    with pytest.raises(SettingError, match="Pooling does not read texts.*models.Transformer"):
+        SentenceTransformer(modules=[model[1], model[0]]).encode("a dog")
+
+
 def test_what_is_no_text(model):
     for bad in (None, 7, ["fine", None], [["a", "b", "c"]], b"bytes"):
         with pytest.raises(InputTypeError, match="a text must be a str"):
             model.encode(bad)
+    with pytest.raises(InputTypeError, match="row 1 is None"):
+        model.tokenize(["fine", None])
     with pytest.raises(InputError, match="row 3 has a lone surrogate"):
         model.encode(["fine", "fine", "fine", "\ud800"])
 
@@ -201,6 +244,7 @@ def test_what_is_no_text(model):
         ({"output_value": "words"}, "output_value must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"colour": "red"}, "unknown arguments \\['colour'\\]"),
+        ({"prompt": 3}, "prompt must be a text, got 3"),
     ],
 )
 def test_options_out_of_range(model, options, message):
@@ -216,7 +260,7 @@ def test_quantised_vectors(model, texts, precision):
     assert vectors.dtype == (np.uint8 if precision.startswith("u") else np.int8)
 
 
-def test_several_processes_give_the_same(model, texts):
+def test_several_processes_give_the_same(model, texts, capfd):
     expected = model.encode(texts)
     with model.start_multi_process_pool(["cpu", "cpu"]) as pool:
         np.testing.assert_allclose(
@@ -224,6 +268,25 @@ def test_several_processes_give_the_same(model, texts):
         )
         assert model.encode("a dog", pool=pool).shape == (WIDTH,)
         assert model.encode([], pool=pool).shape == (0, WIDTH)
+        for value in ("token_embeddings", None):
+            options = {"output_value": value, "batch_size": 4}
+            pairs = zip(
+                model.encode(texts, pool=pool, chunk_size=4, **options),
+                model.encode(texts, **options),
+                strict=True,
+            )
+            for one, other in pairs:
+                parts = ("sentence_embedding", "token_embeddings", "input_ids")
+                for found, wanted in (
+                    [(one, other)] if value else [(one[key], other[key]) for key in parts]
+                ):
+                    size = min(len(found), len(wanted))  # chunks are padded to other lengths
+                    torch.testing.assert_close(found[:size], wanted[:size], atol=1e-5, rtol=1e-5)
+        with pytest.raises(SettingError, match="chunk_size must be a whole number.*got 0"):
+            model.encode(texts, pool=pool, chunk_size=0)
+        capfd.readouterr()
+        model.encode(texts, pool=pool, chunk_size=3, show_progress_bar=True)
+        assert "8/8" in capfd.readouterr().err  # one bar, of all rows
     with pytest.raises(SettingError, match="was stopped"):
         model.encode(texts, pool=pool)
     np.testing.assert_allclose(model.encode(texts, device=["cpu"]), expected, atol=1e-5)

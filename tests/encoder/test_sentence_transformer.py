@@ -10,7 +10,7 @@ from torch import nn
 from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.errors import InputError, ModelFileError, SentuneWarning, SettingError
 from sentune.models.base import Module
-from sentune.models.heads import Dense
+from sentune.models.heads import Dense, LayerNorm, Normalize
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
 
@@ -100,11 +100,29 @@ def test_similarity(tiny_model, texts):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"modules": []}, {"modules": ["no module"]}, {"modules": [Doubler()], "backend": "onnx"}],
+    [
+        {},
+        {"modules": []},
+        {"modules": ["no module"]},
+        {"modules": Doubler()},
+        {"modules": [Doubler()], "backend": "onnx"},
+        {"modules": [Doubler()], "dtype": "float31"},
+        {"modules": [Doubler()], "truncate_dim": 0},
+        {"modules": [Doubler()], "truncate_dim": "8"},
+        {"modules": [Doubler()], "prompts": ["query: "]},
+        {"modules": [Doubler()], "prompts": {"query": 3}},
+    ],
+    ids=str,
 )
 def test_what_cannot_be_built(arguments):
     with pytest.raises(SettingError):
         SentenceTransformer(**arguments)
+
+
+def test_a_prompt_that_is_none_is_no_prompt(tiny_model):
+    model = SentenceTransformer(modules=[*tiny_model], prompts={"query": None, "document": "the "})
+    assert model.prompts == {"query": "", "document": "the "}
+    np.testing.assert_array_equal(model.encode_query("a dog"), model.encode("a dog"))
 
 
 def test_a_name_and_modules_at_once():
@@ -130,6 +148,33 @@ def test_dtype_in_the_constructor(tiny_model):
     assert vectors.dtype == np.float32
     cosine = np.sum(vectors * tiny_model.encode(["a dog", "the cat"]), axis=1)
     assert np.isfinite(cosine).all()
+
+
+def test_a_type_that_torch_has_not_is_named_before_loading(tiny_bert_folder):
+    with pytest.raises(SettingError, match="dtype must be .*'bfloat16'.*got 'float31'"):
+        SentenceTransformer(tiny_bert_folder, dtype="float31")
+
+
+@pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"model_kwargs": {"dtype": "float16"}}])
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+def test_what_stands_behind_an_encoder_follows_its_type(
+    kind, options, tiny_folders, tmp_path, texts
+):
+    from sentune.models.router import Router
+
+    behind = [Dense(WIDTH, 8), LayerNorm(8), Normalize()]
+    query = [Transformer(tiny_folders(kind)), Pooling(WIDTH), *behind]
+    document = [Transformer(tiny_folders(kind)), Pooling(WIDTH), Dense(WIDTH, 8)]
+    for modules in (query, [Router.for_query_document(query, document)]):
+        SentenceTransformer(modules=modules).save(tmp_path / str(len(modules)))
+        exact = SentenceTransformer(tmp_path / str(len(modules)))
+        half = SentenceTransformer(tmp_path / str(len(modules)), **options)
+        assert {p.dtype for p in exact.parameters()} == {torch.float32}
+        assert {p.dtype for p in half.parameters()} == {half.dtype} != {torch.float32}
+        for method in ("encode_query", "encode_document"):
+            np.testing.assert_allclose(
+                getattr(half, method)(texts), getattr(exact, method)(texts), atol=0.1
+            )
 
 
 def test_evaluate_calls_the_evaluator(tiny_model, tmp_path):

@@ -203,6 +203,11 @@ def test_ids_of_several_kinds_are_ordered_as_text():
         (lambda: TripletEvaluator(["a"], ["b"], ["c"], margin="x"), SettingError, "margin"),
         (lambda: TripletEvaluator(["a"], ["b"], ["c"], margin={"x": 1}), SettingError, "margin"),
         (lambda: InformationRetrievalEvaluator({}, CORPUS, {}), InputError, "0 of 0 queries"),
+        (
+            lambda: InformationRetrievalEvaluator({"q": "x"}, CORPUS, {"q": "doc1"}),
+            InputError,
+            r"relevant_docs\['q'\] must be a set or list of document ids, got 'doc1'",
+        ),
         (lambda: InformationRetrievalEvaluator(QUERIES, {}, RELEVANT), InputError, "0 documents"),
         (
             lambda: InformationRetrievalEvaluator(QUERIES, CORPUS, {"z": {"1"}}),

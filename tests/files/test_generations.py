@@ -99,6 +99,15 @@ def test_a_plain_checkpoint_becomes_an_encoder_with_mean_pooling(tiny_bert_folde
     assert loaded.settings["prompts"] == {}
 
 
+@pytest.mark.parametrize("length", [9, 20])
+def test_the_callers_length_limit_wins_over_that_of_the_file(tiny_bert_folder, tmp_path, length):
+    SentenceTransformer(tiny_bert_folder).save(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    assert SentenceTransformer(tmp_path).max_seq_length == 16
+    options = {"model_max_length": length}
+    assert SentenceTransformer(tmp_path, tokenizer_kwargs=options).max_seq_length == length
+
+
 @pytest.mark.parametrize(("extra", "mode"), [({}, "lasttoken"), ({"is_causal": False}, "mean")])
 def test_a_causal_language_model_is_pooled_by_its_last_token(
     extra, mode, tiny_bert_folder, tmp_path

@@ -238,11 +238,11 @@ def test_a_torn_list_of_modules_names_the_key(entries, says, folder):
 @pytest.mark.parametrize(
     ("name", "changes", "key"),
     [
-        ("1_Pooling", {"word_embedding_dimension": "32"}, "embedding_dimension"),
-        ("1_Pooling", {"word_embedding_dimension": -1}, "embedding_dimension"),
-        ("1_Pooling", {"word_embedding_dimension": 2**40}, "embedding_dimension"),
-        ("1_Pooling", {"word_embedding_dimension": 32.5}, "embedding_dimension"),
-        ("1_Pooling", {"word_embedding_dimension": None}, "embedding_dimension"),
+        ("1_Pooling", {"word_embedding_dimension": "32"}, "'word_embedding_dimension' is"),
+        ("1_Pooling", {"word_embedding_dimension": -1}, "'word_embedding_dimension' is"),
+        ("1_Pooling", {"word_embedding_dimension": 2**40}, "'word_embedding_dimension' is"),
+        ("1_Pooling", {"word_embedding_dimension": 32.5}, "'word_embedding_dimension' is"),
+        ("1_Pooling", {"word_embedding_dimension": None}, "'word_embedding_dimension' is"),
         ("1_Pooling", {"pooling_mode": "median"}, "pooling_mode"),
         ("1_Pooling", {"pooling_mode": []}, "pooling"),
         ("1_Pooling", {"pooling_mode": ["mean", 3]}, "pooling_mode"),

@@ -242,12 +242,14 @@ def test_weights_say_that_they_are_torchs(saved):
             assert file.metadata() == {"format": "pt"}
 
 
-def test_no_length_limit_is_kept_as_none(tmp_path):
-    folder = tiny.make_folder(tmp_path / "raw", "bert")
+# BERT has 66 positions, and without a limit reads as many tokens; ModernBERT's never end.
+@pytest.mark.parametrize(("kind", "kept"), [("modernbert", None), ("bert", 66)])
+def test_no_length_limit_is_kept_as_none(kind, kept, tmp_path):
+    folder = tiny.make_folder(tmp_path / "raw", kind)
     transformer = models.Transformer(folder)
     transformer.max_seq_length = None
     save({"0": transformer}, {}, tmp_path / "model")
-    assert read(tmp_path / "model/sentence_bert_config.json")["max_seq_length"] is None
+    assert read(tmp_path / "model/sentence_bert_config.json")["max_seq_length"] == kept
 
 
 def test_tied_weights_are_kept(tmp_path):

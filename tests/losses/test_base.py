@@ -1,8 +1,11 @@
+import inspect
+
 import pytest
 import torch
 
 from sentune import losses
 from sentune.data.forms import FORMS
+from sentune.errors import SettingError
 from sentune.losses import Loss
 from sentune.losses.base import describe
 from tests.losses.tools import TableModel, column
@@ -22,6 +25,20 @@ def test_a_loss_of_ones_own_needs_only_compute():
     expected = loss.model(features[0])["sentence_embedding"].var()
     torch.testing.assert_close(loss(features), expected)
     torch.testing.assert_close(loss(iter(features)), expected)
+
+
+@pytest.mark.parametrize("option", ["similarity_fct", "distance_metric"])
+def test_the_name_of_a_function_in_its_place_is_refused_at_once(option):
+    refused = 0
+    for name in losses.__all__:
+        kind = getattr(losses, name)
+        takes = isinstance(kind, type) and issubclass(kind, Loss) and kind is not Loss
+        default = takes and inspect.signature(kind).parameters.get(option)
+        if default and callable(default.default):
+            with pytest.raises(SettingError, match=f"{option} must be a function, got 'cosine'"):
+                kind(TableModel(), **{option: "cosine"})
+            refused += 1
+    assert refused > 4
 
 
 def test_a_loss_without_compute_says_what_is_missing():

@@ -192,6 +192,29 @@ def test_a_limit_that_is_none_is_refused(tiny_bert_folder, value):
         transformer.max_seq_length = value
 
 
+@pytest.mark.parametrize("kind", ["bert", "roberta", "mpnet"])
+def test_no_limit_is_that_of_the_positions(tiny_folders, kind):
+    transformer = Transformer(tiny_folders(kind))
+    transformer.max_seq_length = None
+    assert transformer.max_seq_length == {"bert": 66}.get(kind, 64)
+    tokens = transformer.read(["cat " * 500])
+    assert tokens["lengths"] == [transformer.max_seq_length]
+    assert transformer(transformer.pad(tokens))["token_embeddings"].isfinite().all()
+
+
+def test_positions_that_never_end_need_no_limit(tiny_folders):
+    transformer = Transformer(tiny_folders("modernbert"))
+    transformer.max_seq_length = None
+    assert transformer.read(["cat " * 500])["lengths"] == [502]
+
+
+def test_a_limit_without_room_for_the_special_tokens(tiny_bert_folder):
+    transformer = Transformer(tiny_bert_folder, max_seq_length=2)
+    assert transformer.read(["cat"])["lengths"] == [2]
+    with pytest.raises(SettingError, match="max_seq_length=1 leaves no room for the 2 special"):
+        transformer.max_seq_length = 1
+
+
 def test_a_new_limit_counts_at_once(tiny_bert_folder):
     transformer = Transformer(tiny_bert_folder)
     text = "cat " * 50

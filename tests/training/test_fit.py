@@ -328,6 +328,15 @@ def test_without_a_folder_nothing_is_written(tiny_model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(0, [1, 2, 3, 4]), (2, [3, 4])])
+def test_as_many_checkpoints_are_kept_as_asked_for(tiny_model, tmp_path, limit, kept):
+    options = {"checkpoint_save_steps": 1, "checkpoint_save_total_limit": limit}
+    fit_with(tiny_model, None, steps_per_epoch=4, checkpoint_path=str(tmp_path), **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{n}" for n in kept]
+    for path in tmp_path.iterdir():
+        assert SentenceTransformer(path).encode("a dog").shape == (32,)
+
+
 def test_nothing_is_printed_without_a_progress_bar(tiny_model, capsys):
     fit_with(tiny_model, Scores(0.1))
     out, err = capsys.readouterr()
@@ -402,6 +411,19 @@ def test_gradients_are_clipped(tiny_model):
 # What is refused --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch"])
+def test_numbers_below_nothing(tiny_model, name):
+    with pytest.raises(SettingError, match=f"{name} must be at least 0, got -1"):
+        fit_with(tiny_model, None, **{name: -1})
+
+
+def test_no_epochs_train_nothing_and_warn_of_nothing(tiny_model, caplog):
+    before = weights(tiny_model)
+    fit_with(tiny_model, None, epochs=0, warmup_steps=0)
+    assert all(torch.equal(weights(tiny_model)[name], t) for name, t in before.items())
+    assert "warmup_steps" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("objectives", "message"),
     [
@@ -449,11 +471,15 @@ def test_an_empty_loader_is_refused(tiny_model):
         fit(tiny_model, [(loader, MultipleNegativesRankingLoss(tiny_model))], **QUIET)
 
 
-def test_half_precision_on_request(tiny_model):
-    before = weights(tiny_model)
-    fit_with(tiny_model, None, use_amp=True)
+@pytest.mark.parametrize("use_amp", [False, True])
+def test_half_precision_on_request(tiny_model, use_amp):
+    before, computed = weights(tiny_model), set()
+    products = tiny_model[0].auto_model.encoder.layer[0].intermediate.dense
+    products.register_forward_hook(lambda module, given, result: computed.add(result.dtype))
+    fit_with(tiny_model, None, use_amp=use_amp)
     after = weights(tiny_model)
     assert_trained(before, after)
+    assert computed == {torch.bfloat16 if use_amp else torch.float32}
     assert all(t.dtype == before[name].dtype for name, t in after.items())
 
 

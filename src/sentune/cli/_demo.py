@@ -103,6 +103,8 @@ def _check_output(plan: Plan) -> None:
         raise SettingError(
             f"{output} is there already and holds no model; name another folder with --output"
         )
+    if plan.json is not None and plan.json.is_dir():
+        raise SettingError(f"{plan.json} is a folder; name a file in it: --json FILE")
     for path in (output, plan.json):
         if path is None:
             continue

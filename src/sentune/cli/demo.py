@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+from sentune._lazy import need
 
 HELP = "watch a model learn to search the documentation of this Python"
 
@@ -36,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ask", action="store_true", help="afterwards, open a prompt for searches of your own"
     )
-    parser.add_argument("--epochs", type=_positive, default=1, help="passes over the pairs")
-    parser.add_argument("--batch-size", type=_positive, default=64, help="pairs per step")
+    parser.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the pairs")
+    parser.add_argument("--batch-size", type=_at_least(1), default=64, help="pairs per step")
     parser.add_argument("--seed", type=int, default=42, help="for the order of the pairs")
     parser.add_argument(
         "--limit",
         metavar="N",
-        type=_positive,
+        type=_at_least(5),  # a fifth is held out
         help="use only N entries of the documentation, for a quick look",
         default=argparse.SUPPRESS,
     )
@@ -51,14 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the demo."""
     print(INTRODUCTION, flush=True)  # before the seconds in which torch is loaded
+    for module in ("accelerate", "datasets"):
+        need(module, extra="train")
     from sentune.cli._demo import Plan, show
 
     fields = ("output", "ask", "epochs", "batch_size", "seed", "model", "json", "limit")
     show(Plan(**{name: getattr(args, name) for name in fields if hasattr(args, name)}))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+def _at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers that are not less."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {least}, got {text!r}"
+            )
+        return int(text)
+
+    return read

@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> None:
     from sentune.cli._screen import quiet_bars, say
     from sentune.data.read import column, read
     from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.errors import SettingError
 
+    if not args.output.parent.is_dir():
+        raise SettingError(f"there is no folder {args.output.parent} to write {args.output} into")
     with quiet_bars():
         texts = column(read(args.source, split=args.split), args.column)
     embeddings = SentenceTransformer(args.model).encode(

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sentune.device import multiplying_in, tokens_per_batch
+from sentune.encoder import pipeline
+from sentune.encoder.finish import OutputValue
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.text import batching, inputs
 from sentune.types import Features
@@ -57,8 +60,32 @@ class Options:
         """Check the numbers."""
         for name in ("batch_size", "truncate_dim"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, Integral) or value < 1):
                 raise SettingError(f"{name} must be a positive int or None, got {value!r}")
+
+
+def outputs(
+    model: SentenceTransformer,
+    items: Sequence[Any],
+    options: Options,
+    output_value: OutputValue | None,
+    *,
+    to_cpu: bool,
+) -> Any:
+    """What `output_value` names: embeddings `(b, d)`, or a list with an entry per item.
+
+    Args:
+        model: The model.
+        items: b checked items.
+        options: How.
+        output_value: "sentence_embedding", "token_embeddings", or None for everything.
+        to_cpu: As for `sentence_embeddings`.
+    """
+    if output_value == "token_embeddings":
+        return token_embeddings(model, items, options)
+    if output_value is None:
+        return all_outputs(model, items, options)
+    return sentence_embeddings(model, items, options, to_cpu=to_cpu)
 
 
 def sentence_embeddings(
@@ -80,7 +107,7 @@ def sentence_embeddings(
     for start, size, window in _windows(model, distinct, options):
         part: Tensor | None = None  # stays where it is computed, so that nothing waits for a copy
         for rows, features in window:
-            embeddings = _finished(features["sentence_embedding"], options)
+            embeddings = _finished(pipeline.sentence_embedding(model, features), options)
             if part is None:  # the width is known from the first batch
                 part = embeddings.new_empty((size, *embeddings.shape[1:]))
             part[torch.tensor(rows, device=part.device)] = embeddings
@@ -120,7 +147,8 @@ def all_outputs(
     """Per item everything the modules gave out for it."""
     result: list[Features] = [{}] * len(items)
     for rows, features in _outputs(model, items, options, padded=True):
-        features["sentence_embedding"] = _finished(features["sentence_embedding"], options)
+        if "sentence_embedding" in features:
+            features["sentence_embedding"] = _finished(features["sentence_embedding"], options)
         for place, row in enumerate(rows):
             result[row] = {
                 key: value[place] if _is_per_row(value, len(rows)) else value
@@ -178,7 +206,7 @@ def _windows(
     """
     truncated = 0
 
-    def outputs(size: int, batches: Iterator[tuple[list[int], Features]]) -> Iterator[Any]:
+    def run(batches: Iterator[tuple[list[int], Features]]) -> Iterator[tuple[list[int], Features]]:
         nonlocal truncated
         for rows, features in batches:
             truncated += features.pop("truncated", 0)
@@ -195,7 +223,7 @@ def _windows(
         tqdm(total=len(items), desc="Texts", disable=not options.show_progress_bar) as bar,
     ):
         for start, size, batches in _batches(model, items, options):
-            yield start, size, outputs(size, batches)
+            yield start, size, run(batches)
     if truncated:
         _warn_of_truncation(model, truncated, len(items))
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sentune.errors import SettingError
+from sentune.errors import InputError, SettingError
+from sentune.models.router import Router
 from sentune.text import batching, inputs
 from sentune.types import Features, Text
 
@@ -25,6 +26,11 @@ def named(
     Raises:
         SettingError: If there are none, or something else is among them.
     """
+    if isinstance(modules, nn.Module) and not isinstance(modules, Iterable):
+        raise SettingError(
+            f"modules must be a list of modules, got one {type(modules).__name__}; "
+            f"write modules=[...] even for one"
+        )
     if isinstance(modules, Mapping):
         result = OrderedDict(modules)
     else:
@@ -72,6 +78,7 @@ def read(
     reader = getattr(first, "read", None) or _tokenizer_of(first)
     extra = {"task": task} if task is not None and _accepts(reader, "task") else {}
     if hasattr(first, "read"):
+        _check_routes(first, texts)
         features = first.read(texts, prompt=prompt, **extra)
     else:
         if prompt:
@@ -84,6 +91,9 @@ def read(
 
 def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Features:
     """Padded tensors of the texts, by whichever name the first module has for it."""
+    if hasattr(modules[0], "read"):
+        inputs.check_items(list(texts))
+        _check_routes(modules[0], texts)
     return _tokenizer_of(modules[0])(texts, **kwargs)
 
 
@@ -91,6 +101,40 @@ def pad(modules: nn.Sequential, features: Features) -> Features:
     """The padded layout of ragged features, as the first module pads."""
     first: Any = modules[0]
     return first.pad(features) if hasattr(first, "pad") else batching.pad(features)
+
+
+def sentence_embedding(modules: nn.Sequential, features: Features) -> torch.Tensor:
+    """The embeddings that the modules gave out, `(b, d)`.
+
+    Args:
+        modules: The modules in order, for the error.
+        features: What they gave out.
+
+    Raises:
+        SettingError: If no embeddings are among it.
+    """
+    if _SENTENCE not in features:
+        raise SettingError(
+            f"the modules {[type(module).__name__ for module in modules]} give no {_SENTENCE!r}; "
+            "add one that does, as models.Pooling(width) behind a Transformer"
+        )
+    return features[_SENTENCE]
+
+
+def follow_first(modules: Iterable[nn.Module]) -> None:
+    """Bring the modules behind an encoder to its type of numbers, where it was loaded in another.
+
+    Args:
+        modules: The modules in order; those in the routes of a router are seen to as well.
+    """
+    first, *later = modules
+    if isinstance(first, Router):
+        for route in first.sub_modules.values():
+            follow_first(route)  # type: ignore[arg-type]
+    found = next((p.dtype for p in first.parameters() if p.is_floating_point()), torch.float32)
+    if found != torch.float32:
+        for module in later:
+            module.to(found)
 
 
 def takes(module: nn.Module, name: str) -> bool:
@@ -135,7 +179,7 @@ def _in_buckets(modules: nn.Sequential, features: Features, kwargs: Mapping[str,
         order += rows
     if not parts:
         return _through(modules, pad(modules, features), kwargs)
-    index = torch.tensor(order, device=parts[0][_SENTENCE].device)
+    index = torch.tensor(order, device=sentence_embedding(modules, parts[0]).device)
     joined = {
         key: batching.to_caller_order(torch.cat([part[key] for part in parts]), index)
         for key in (_SENTENCE, _LAYERS)
@@ -154,7 +198,25 @@ def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str
 
 
 def _tokenizer_of(module: Any) -> Callable[..., Features]:
-    return getattr(module, "tokenize", None) or module.preprocess
+    found = getattr(module, "tokenize", None) or getattr(module, "preprocess", None)
+    if found is None:
+        raise SettingError(
+            f"the first module must turn texts into tokens, and {type(module).__name__} does not "
+            "read texts; begin the model with one that does, as models.Transformer(...)"
+        )
+    return found
+
+
+def _check_routes(first: Any, texts: Sequence[Text]) -> None:
+    """Raise if a text names a route and the module that reads it knows of none."""
+    if set(map(type, texts)) <= {str, tuple, list} or _accepts(first.read, "task"):
+        return
+    for row, text in enumerate(texts):
+        if isinstance(text, Mapping):
+            raise InputError(
+                f"row {row} names the route {next(iter(text))!r}, but {type(first).__name__} has "
+                "no routes; give the text alone, or build the model with models.Router"
+            )
 
 
 def _accepts(function: Callable[..., Any], name: str) -> bool:

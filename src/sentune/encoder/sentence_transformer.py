@@ -26,6 +26,7 @@ from sentune.models.pooling import Pooling
 from sentune.similarity import SimilarityFunction
 from sentune.text import prompts
 from sentune.text.inputs import as_items
+from sentune.text.prompts import checked as checked_prompts
 from sentune.types import Features, Text
 
 logger = logging.getLogger(__name__)
@@ -98,15 +99,17 @@ class SentenceTransformer(nn.Sequential):
             raise SettingError("give either model_name_or_path or modules=[...], one of the two")
         if backend != "torch":
             raise SettingError(f"backend must be 'torch', got {backend!r}")
+        options = dict(model_kwargs or {})
+        for name in ("dtype", "torch_dtype"):
+            dtype = dtype or options.pop(name, None)
+        weights = None if dtype in (None, AUTO) else as_dtype(dtype)
+        encoding.Options(truncate_dim=truncate_dim)  # raises if it is out of range
         stored: Mapping[str, Any] = {}
         kwargs: dict[str, list[str]] = {}
         card = model_card_data or SentenceTransformerModelCardData()
         if model_name_or_path is not None:
-            options = dict(model_kwargs or {})
-            for name in ("dtype", "torch_dtype"):
-                dtype = dtype or options.pop(name, None)
-            if (dtype or AUTO) != AUTO:
-                options["dtype"] = as_dtype(dtype)
+            if weights is not None:
+                options["dtype"] = weights
             loaded = files_load.load(
                 str(model_name_or_path),
                 token=token,
@@ -121,19 +124,21 @@ class SentenceTransformer(nn.Sequential):
             modules, stored, kwargs = loaded.modules, loaded.settings, loaded.module_kwargs
             card.note_source(model_name_or_path, loaded.folder)
         super().__init__(pipeline.named(modules))
-        self.is_auto_dtype = (dtype or AUTO) == AUTO
-        if model_name_or_path is None and not self.is_auto_dtype:
-            self.to(as_dtype(dtype))
+        self.is_auto_dtype = weights is None
+        if model_name_or_path is not None:
+            pipeline.follow_first(self)
+        elif weights is not None:
+            self.to(weights)
         self.prompts: dict[str, str] = {
             "query": "",
             "document": "",
             **(stored.get("prompts") or {}),
-            **(prompts or {}),
+            **checked_prompts(prompts),
         }
         self.default_prompt_name = default_prompt_name or stored.get("default_prompt_name")
         self._check_default_prompt()
         self.similarity_fn_name = similarity_fn_name or stored.get("similarity_fn_name")
-        self.truncate_dim = truncate_dim or stored.get("truncate_dim")
+        self.truncate_dim = stored.get("truncate_dim") if truncate_dim is None else truncate_dim
         self.model_card_data = card
         self.module_kwargs = kwargs  # what modules.json names; see `forward_kwargs` of a module
         self.trust_remote_code = trust_remote_code
@@ -206,28 +211,43 @@ class SentenceTransformer(nn.Sequential):
             forward_kwargs=tuple(self._checked_kwargs(kwargs).items()),
         )
         if pool is not None or isinstance(device, (list, tuple)):
-            vectors = self._encode_with_workers(items, options, pool, device, chunk_size)
+            found = self._encode_with_workers(
+                items, options, output_value, pool, device, chunk_size
+            )
         else:
             if isinstance(device, (str, torch.device)):
                 self.to(device)
-            if output_value == "token_embeddings":
-                tokens = encoding.token_embeddings(self, items, options)
-                return tokens[0] if is_single else tokens
-            if output_value is None:
-                outputs = encoding.all_outputs(self, items, options)
-                return outputs[0] if is_single else outputs
             to_cpu = convert_to_numpy and not convert_to_tensor
-            vectors = encoding.sentence_embeddings(self, items, options, to_cpu=to_cpu)
-        result = finish(vectors, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
-        return result[0] if is_single else result
+            found = encoding.outputs(self, items, options, output_value, to_cpu=to_cpu)
+        if output_value == "sentence_embedding":
+            found = finish(found, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
+        return found[0] if is_single else found
 
-    def encode_query(self, inputs: Any, prompt_name: str | None = None, **kwargs: Any) -> Any:
+    def encode_query(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """As `encode`, with the prompt named "query" and the route for queries."""
-        return self._encode_as("query", prompts.QUERY_NAMES, inputs, prompt_name, kwargs)
+        if prompt_name is None and prompt is None:
+            prompt_name = prompts.first_name(self.prompts, prompts.QUERY_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "query", **kwargs})
 
-    def encode_document(self, inputs: Any, prompt_name: str | None = None, **kwargs: Any) -> Any:
+    def encode_document(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """As `encode`, with the first prompt of document, passage, corpus, and that route."""
-        return self._encode_as("document", prompts.DOCUMENT_NAMES, inputs, prompt_name, kwargs)
+        if prompt_name is None and prompt is None:
+            prompt_name = prompts.first_name(self.prompts, prompts.DOCUMENT_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "document", **kwargs})
 
     def forward(self, input: Features, **kwargs: Any) -> Features:  # the name is torch's
         """Run the modules.
@@ -486,27 +506,21 @@ class SentenceTransformer(nn.Sequential):
     def _last_module(self) -> Any:
         return self[-1]
 
-    def _encode_as(
-        self, task: str, names: tuple[str, ...], inputs: Any, prompt_name: str | None, kwargs: Any
-    ) -> Any:
-        if prompt_name is None and kwargs.get("prompt") is None:
-            prompt_name = prompts.first_name(self.prompts, names)
-        return self.encode(inputs, prompt_name=prompt_name, **{"task": task, **kwargs})
-
     def _encode_with_workers(
         self,
         items: list[Any],
         options: encoding.Options,
+        output_value: OutputValue | None,
         pool: WorkerPool | None,
         devices: Any,
         chunk_size: int | None,
-    ) -> Tensor:
+    ) -> Any:
         if not items:
-            return encoding.sentence_embeddings(self, items, options, to_cpu=True)
+            return encoding.outputs(self, items, options, output_value, to_cpu=True)
         if pool is not None:
-            return pool.encode(items, options, chunk_size)
+            return pool.encode(items, options, output_value, chunk_size)
         with self.start_multi_process_pool(devices) as own:
-            return own.encode(items, options, chunk_size)
+            return own.encode(items, options, output_value, chunk_size)
 
     def _checked_kwargs(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         unknown = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sentune.errors import InputError
+from sentune.errors import InputError, InputTypeError
 from sentune.evaluation.at_k import AtK
 from sentune.evaluation.base import SentenceEvaluator, names_for
 from sentune.search.semantic import check_sizes, nearest
@@ -75,6 +75,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
     ) -> None:
         super().__init__()
         check_sizes(corpus_chunk_size=corpus_chunk_size)
+        _check_relevant(relevant_docs)
         self.queries_ids = [i for i in queries if len(relevant_docs.get(i, ()))]
         self.queries = [queries[i] for i in self.queries_ids]
         self.corpus_ids = list(corpus)
@@ -209,6 +210,16 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         keys = ("query_prompt", "query_prompt_name", "corpus_prompt", "corpus_prompt_name")
         prompts = {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
         return {**super().get_config_dict(), **prompts}
+
+
+def _check_relevant(relevant_docs: Mapping[Any, Collection[Any]]) -> None:
+    """Refuse one id in place of several, whose letters would be taken for ids."""
+    for query_id, documents in relevant_docs.items():
+        if isinstance(documents, (str, bytes)) or not isinstance(documents, Collection):
+            raise InputTypeError(
+                f"relevant_docs[{query_id!r}] must be a set or list of document ids, got "
+                f"{documents!r}; write {{{documents!r}}} for a single one"
+            )
 
 
 def _order(ids: list[Any]) -> list[int]:

@@ -266,7 +266,13 @@ def settings_in(row: ModuleType, config: Mapping[str, Any], path: Path) -> dict[
         keys.check(settings, dict.fromkeys(POOLING_FLAGS, keys.FLAG), path)
         settings = _modes_of_flags(settings)
     keys.need(settings, row.needs, path)
-    keys.check(settings, row.keys, path)
+    # Before they are renamed, so that an error names the key that stands in the file.
+    older = {
+        old: row.keys[new]
+        for old, new in row.renamed.items()
+        if new in row.keys and new not in config
+    }
+    keys.check(config, {**row.keys, **older}, path)
     return settings
 
 

@@ -92,6 +92,8 @@ def read(
     options = code.options() if are_pinned else custom.encoder_options(base, code)
     for name, callers in zip(_KWARGS, given, strict=True):
         settings[name] = {**settings[name], **options, **callers}
+    if "model_max_length" in given[_KWARGS.index("processor_kwargs")]:
+        settings["max_seq_length"] = None  # the tokenizer says it
     try:
         module: Any = row.load_class()(str(base), **settings)
         if base is not folder:

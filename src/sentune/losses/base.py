@@ -246,6 +246,20 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     return value
 
 
+def a_function(name: str, value: Any) -> Any:
+    """The value, after checking that it can be called.
+
+    Raises:
+        SettingError: If it cannot, as the name of a function in place of the function.
+    """
+    if not callable(value):
+        raise SettingError(
+            f"{name} must be a function, got {value!r}; pass the function itself, as util.cos_sim "
+            "or losses.TripletDistanceMetric.COSINE"
+        )
+    return value
+
+
 def describe(value: Any) -> Any:
     """A setting as a model card shows it: functions and modules by name, the rest as it is."""
     if isinstance(value, functools.partial):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sentune.distributed import gather_rows
 from sentune.errors import SettingError, warn
-from sentune.losses.base import Loss, one_of
+from sentune.losses.base import Loss, a_function, one_of
 from sentune.losses.columns import by_rows
 from sentune.similarity import cos_sim
 from sentune.types import EmbeddingModel
@@ -94,7 +94,7 @@ class MultipleNegativesRankingLoss(Loss):
         if not scale > 0:
             raise SettingError(f"scale must be > 0, got {scale}; it is 1 / temperature")
         self.scale = scale
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
         self.gather_across_devices = gather_across_devices
         self.partition_mode = one_of("partition_mode", partition_mode, ("joint", "per_direction"))
         self.directions = _checked(directions, partition_mode)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sentune.errors import InputError, SettingError, warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Loss, a_function
 from sentune.similarity import pairwise_dot_score
 from sentune.types import EmbeddingModel
 
@@ -52,7 +52,7 @@ class MarginMSELoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of queries, positives and k columns of negatives with the teacher's margins."""
@@ -124,7 +124,7 @@ class DistillKLDivLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
         self.temperature = temperature
         self.student_temperature = (
             temperature if student_temperature is None else student_temperature

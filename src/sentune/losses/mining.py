@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sentune.losses.base import Loss, full_precision
+from sentune.losses.base import Loss, a_function, full_precision
 from sentune.similarity import cos_sim
 from sentune.types import EmbeddingModel
 
@@ -79,7 +79,7 @@ class BatchAllTripletLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class BatchHardTripletLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
@@ -170,7 +170,7 @@ class BatchHardSoftMarginTripletLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of `(b, d)` with `(b,)` class numbers."""
@@ -216,7 +216,7 @@ class BatchSemiHardTripletLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:

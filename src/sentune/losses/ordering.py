@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import InputError
-from sentune.losses.base import Loss
+from sentune.losses.base import Loss, a_function
 from sentune.similarity import pairwise_angle_sim, pairwise_cos_sim
 from sentune.types import EmbeddingModel
 
@@ -71,7 +71,7 @@ class CoSENTLoss(Loss):
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
         self.scale = scale
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of two `(b, d)` with `(b,)` scores."""

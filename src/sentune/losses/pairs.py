@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.errors import warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Loss, a_function
 from sentune.types import EmbeddingModel
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]
@@ -116,7 +116,7 @@ class ContrastiveLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
         self.size_average = size_average
         self._has_checked_labels = False
@@ -180,7 +180,7 @@ class OnlineContrastiveLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
         self._has_checked_labels = False
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import SettingError
-from sentune.losses.base import Loss, one_of
+from sentune.losses.base import Loss, a_function, one_of
 from sentune.similarity import cos_sim
 from sentune.types import EmbeddingModel
 
@@ -66,7 +66,7 @@ class GlobalOrthogonalRegularizationLoss(Loss):
         super().__init__(model, mini_batch_size=mini_batch_size)
         if not mean_weight and not second_moment_weight:
             raise SettingError("mean_weight and second_moment_weight are both 0; nothing is left")
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
         self.mean_weight = mean_weight
         self.second_moment_weight = second_moment_weight
         self.aggregation = one_of("aggregation", aggregation, ("mean", "sum"))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sentune.losses.base import Loss
+from sentune.losses.base import Loss, a_function
 from sentune.similarity import pairwise_cos_sim, pairwise_euclidean_sim, pairwise_manhattan_sim
 from sentune.types import EmbeddingModel
 
@@ -68,7 +68,7 @@ class TripletLoss(Loss):
         mini_batch_size: int | None = None,
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = distance_metric
+        self.distance_metric = a_function("distance_metric", distance_metric)
         self.triplet_margin = triplet_margin
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sentune.data.example import InputExample
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, describe, full_precision
+from sentune.losses.base import Loss, a_function, describe, full_precision
 from sentune.losses.columns import Embedder, as_ragged
 from sentune.similarity import cos_sim
 from sentune.text import batching
@@ -124,7 +124,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
         if not scale > 0:
             raise SettingError(f"scale must be > 0, got {scale}")
         self.model1 = copy.deepcopy(model)
-        self.similarity_fct = similarity_fct
+        self.similarity_fct = a_function("similarity_fct", similarity_fct)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @property

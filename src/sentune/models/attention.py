@@ -1,11 +1,10 @@
 """Attention over packed sentences, plugged into transformers by name.
 
 In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, sorted by length.
-Attention takes them in blocks of one width (`sentune.text.batching.blocks`): a short sentence shares
-its block with others, and a mask keeps them apart; rows of one length that fill their blocks are a
-view and need no mask. So few and well-filled matrix products serve any mixture of lengths, no
-sentence sees another, and everything else in the encoder works on single tokens and needs to know
-nothing. On CUDA in half precision the kernel for rows of any length takes the tokens as they are.
+Attention takes them in blocks of one width (`sentune.text.batching.blocks`): short sentences share
+a width, and a mask keeps them apart; rows of one length that fill their widths are a view and need
+no mask. So few and well-filled matrix products serve any mixture of lengths, no sentence sees
+another, and everything else in the encoder works on single tokens and needs to know nothing. On CUDA in half precision the kernel for rows of any length takes the tokens as they are.
 
 A batch without `blocks` (somebody calls the encoder itself with padded tokens) takes transformers'
 own SDPA, with its own mask.

@@ -38,7 +38,11 @@ class Linear(nn.Linear):
     def _copy(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Weight and bias in a type, as of now."""
         kept = self.__dict__.get("_kept")
-        if kept is None or kept[0] != self._state(dtype) or not torch.equal(self.weight[0], kept[1]):
+        if (
+            kept is None
+            or kept[0] != self._state(dtype)
+            or not torch.equal(self.weight[0], kept[1])
+        ):
             bias = None if self.bias is None else self.bias.to(dtype)
             # One assignment, so that another thread sees the old copy or the new one.
             kept = (self._state(dtype), self.weight[0].clone(), self.weight.to(dtype), bias)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,15 +137,23 @@ class Transformer(InputModule):
 
     @property
     def max_seq_length(self) -> int | None:
-        """Most tokens of a text, special tokens included."""
+        """Most tokens of a text, special tokens included; None only where positions never end."""
         return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not isinstance(value, Integral) or value < 1):
             raise SettingError(f"max_seq_length must be a positive int or None, got {value!r}")
+        least = self.tokenizer.num_special_tokens_to_add()
+        if value is not None and value < least:
+            raise SettingError(
+                f"max_seq_length={value} leaves no room for the {least} special tokens that this "
+                f"tokenizer puts around every text; use more than {least}"
+            )
         table = self._position_table
-        if table is not None and value is not None and value > table:
+        if table is not None and value is None:
+            value = table
+        elif table is not None and value is not None and value > table:
             logger.warning(
                 "max_seq_length=%d is more than the %d positions this encoder has; %d is used",
                 value,
@@ -152,7 +161,7 @@ class Transformer(InputModule):
                 table,
             )
             value = table
-        self._max_seq_length = value
+        self._max_seq_length = None if value is None else int(value)
 
     def get_embedding_dimension(self) -> int:
         """d, width of the token embeddings."""

@@ -13,6 +13,27 @@ QUERY_NAMES = ("query",)
 DOCUMENT_NAMES = ("document", "passage", "corpus")
 
 
+def checked(prompts: Mapping[str, str | None] | None) -> dict[str, str]:
+    """The prompts by name; None in place of a prompt counts as none, so does None for all.
+
+    Args:
+        prompts: Name -> prompt, as the caller gave them.
+
+    Raises:
+        SettingError: If they are something else than texts by name.
+    """
+    if prompts is None:
+        return {}
+    if not isinstance(prompts, Mapping) or not all(
+        isinstance(text, (str, type(None))) for text in prompts.values()
+    ):
+        raise SettingError(
+            f"prompts must be a dict of name -> text, got {prompts!r}; write prompts="
+            '{"query": "query: ", "document": "passage: "}'
+        )
+    return {name: text or "" for name, text in prompts.items()}
+
+
 def resolve(
     prompts: Mapping[str, str],
     prompt: str | None = None,
@@ -28,9 +49,11 @@ def resolve(
         default_name: Name used when the caller gave neither.
 
     Raises:
-        SettingError: If a name is not among the model's prompts.
+        SettingError: If a name is not among the model's prompts, or the prompt is no text.
     """
     if prompt is not None:
+        if not isinstance(prompt, str):
+            raise SettingError(f"prompt must be a text, got {prompt!r}")
         if prompt_name is not None:
             logger.warning(
                 "both prompt and prompt_name were given; prompt_name=%r is not used", prompt_name

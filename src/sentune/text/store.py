@@ -57,7 +57,7 @@ class TokenStore:
         rows = np.asarray(numbers)
         is_new = (self._known["piece"][rows] < 0) | (self._known["mark"][rows] != marks)
         if is_new.any():
-            fresh = np.flatnonzero(is_new)
+            fresh = np.flatnonzero(is_new).tolist()
             features = self.read([texts[place] for place in fresh])
             if not features.keys() <= _KEPT or not batching.is_ragged(features):
                 return features if len(fresh) == len(texts) else self.read(texts)

@@ -129,6 +129,9 @@ def fit(
         TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
     """
     told = _settings_told(locals())
+    for name, number in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch or 0)):
+        if not number >= 0:
+            raise SettingError(f"{name} must be at least 0, got {number}")
     loaders, losses = _checked(train_objectives)
     steps = steps_per_epoch or steps_of(loaders)
     rows = [LoaderRows(loader) for loader in loaders]
@@ -280,7 +283,7 @@ def _schedule(optimizer: Optimizer, name: str, warmup: int, total: int) -> Any:
     """How the learning rate goes over the steps."""
     if name.lower() not in _SCHEDULES:
         raise SettingError(f"scheduler must be one of {list(_SCHEDULES)} in any case, got {name!r}")
-    if "warmup" in name.lower() and total <= warmup:
+    if "warmup" in name.lower() and 0 < total <= warmup:
         logger.warning(
             "warmup_steps=%d is not reached in the %d steps of this run: the learning rate stays "
             "below the one asked for; a tenth of the steps is usual, warmup_steps=%d",

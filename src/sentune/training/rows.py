@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeAlias
 
+import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from sentune._lazy import need
