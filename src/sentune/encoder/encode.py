@@ -283,8 +283,8 @@ def _read_by_batch(
 
 def _width(model: SentenceTransformer) -> int:
     """Numbers that the widest layer of the model holds per token."""
-    width = model.get_embedding_dimension() or 1
-    return max(width, getattr(model.config, "intermediate_size", None) or 0)
+    widths = (getattr(module, "inner_width", None) for module in model)
+    return max(model.get_embedding_dimension() or 1, *(width or 0 for width in widths))
 
 
 def _in_weights_type(model: SentenceTransformer, output: Features) -> Features:

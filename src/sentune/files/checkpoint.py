@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from transformers.utils import logging
 
 from sentune.errors import MissingDependencyError, ModelFileError, UntrustedCodeError
 from sentune.files import keys, weights
@@ -200,6 +199,8 @@ def write_tokenizer(tokenizer: Any, folder: Path, limit: int | None = None) -> N
 @contextmanager
 def no_bar() -> Iterator[None]:
     """Without the bar that transformers draws for each file of weights."""
+    from transformers.utils import logging
+
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

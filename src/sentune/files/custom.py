@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers.dynamic_module_utils import (
-    get_class_from_dynamic_module,
-    get_relative_import_files,
-)
 
 from sentune.errors import MissingDependencyError, ModelFileError, UntrustedCodeError, warn
 from sentune.files import hub, weights
@@ -139,6 +135,8 @@ def write(module: nn.Module, folder: Path, root: Path, *, safe: bool) -> str:
     if not kind.__module__.startswith(_DYNAMIC):
         return f"{kind.__module__}.{kind.__qualname__}"
     source = str(sys.modules[kind.__module__].__file__)
+    from transformers.dynamic_module_utils import get_relative_import_files
+
     for file in (source, *get_relative_import_files(source)):
         shutil.copy(file, root / Path(file).name)
     return f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}"
@@ -163,6 +161,8 @@ def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
                 f"running the code of {_where(repository, commit, code)}, file {module}.py, as "
                 "allowed by trust_remote_code=True"
             )
+            from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
             return get_class_from_dynamic_module(
                 type_name,
                 str(code.root),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 
 from sentune._version import __version__
@@ -128,7 +128,7 @@ def _model_config(settings: Mapping[str, Any]) -> dict[str, Any]:
             "pytorch": torch.__version__,
             "sentence_transformers": layout.WRITTEN_AS,
             "sentune": __version__,
-            "transformers": transformers.__version__,
+            "transformers": version("transformers"),
         },
         "default_prompt_name": settings.get("default_prompt_name"),
         "model_type": "SentenceTransformer",

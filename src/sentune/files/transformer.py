@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from sentune.errors import ModelFileError, UntrustedCodeError
-from sentune.files import adapter_base, adapters, checkpoint, custom, keys
+from sentune.files import adapter_base, adapters, checkpoint, custom, keys, light
 from sentune.files.custom import Code
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.keys import Kind
@@ -88,12 +89,18 @@ def read(
     if base is not folder and checkpoint.has_tokenizer(folder):
         checkpoint.check_tokenizer(folder)
         settings["tokenizer_name_or_path"] = str(folder)
+    is_usual = base is folder and not any(
+        _beyond_default({**settings[name], **callers})
+        for name, callers in zip(_KWARGS, given, strict=True)
+    )
     are_pinned = all("code_revision" in callers for callers in given)
     options = code.options() if are_pinned else custom.encoder_options(base, code)
     for name, callers in zip(_KWARGS, given, strict=True):
         settings[name] = {**settings[name], **options, **callers}
     if "model_max_length" in given[_KWARGS.index("processor_kwargs")]:
         settings["max_seq_length"] = None  # the tokenizer says it
+    if is_usual and (found := light.read(folder, settings)) is not None:
+        return found
     try:
         module: Any = row.load_class()(str(base), **settings)
         if base is not folder:
@@ -119,6 +126,13 @@ def write(row: ModuleType, module: nn.Module, folder: Path, *, safe: bool) -> No
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     checkpoint.write_tokenizer(tokenizer, folder, settings["max_seq_length"])
     write_json(folder / str(row.file), {key: settings[key] for key in row.keys})
+
+
+def _beyond_default(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that ask for something else than what is done without them."""
+    return {
+        key: value for key, value in options.items() if (key, value) != ("dtype", torch.float32)
+    }
 
 
 def _settings(row: ModuleType, config: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import keys, weights
@@ -150,6 +149,8 @@ def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:
     if name == _WRAPPER.__name__:
         check_tokenizer(folder)
         try:
+            from transformers import AutoTokenizer
+
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         except Exception as error:  # whatever a damaged file sets off in it
             raise ModelFileError(f"{folder}: the tokenizer cannot be loaded: {error}") from error

@@ -4,7 +4,8 @@ In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, s
 Attention takes them in blocks of one width (`sentune.text.batching.blocks`): short sentences share
 a width, and a mask keeps them apart; rows of one length that fill their widths are a view and need
 no mask. So few and well-filled matrix products serve any mixture of lengths, no sentence sees
-another, and everything else in the encoder works on single tokens and needs to know nothing. On CUDA in half precision the kernel for rows of any length takes the tokens as they are.
+another, and everything else in the encoder works on single tokens and needs to know nothing. On
+CUDA in half precision the kernel for rows of any length takes the tokens as they are.
 
 A batch without `blocks` (somebody calls the encoder itself with padded tokens) takes transformers'
 own SDPA, with its own mask.
@@ -18,9 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from sentune.models.dropout import dropout as own_dropout
 from sentune.text.batching import Block
@@ -87,6 +85,8 @@ def packed_attention(
         `(1, T, heads, d_head)`, and None for the attention weights.
     """
     if blocks is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
@@ -97,14 +97,51 @@ def packed_attention(
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     if q.is_cuda and not dropout and q.dtype in (torch.float16, torch.bfloat16):
         return _of_any_length(q, k, v, cu_seqlens, longest, scaling, sliding_window)[None], None
+    return in_blocks(q, k, v, blocks, dropout, scaling, sliding_window)[None], None
+
+
+def in_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    blocks: Sequence[Block],
+    dropout: float = 0.0,
+    scale: float | None = None,
+    window: int | None = None,
+) -> Tensor:
+    """Attention of each sentence over itself.
+
+    Args:
+        q: `(T, heads, d_head)`, as are k and v.
+        k: As q.
+        v: As q.
+        blocks: How the tokens are laid out.
+        dropout: Share of attention weights dropped.
+        scale: Factor on the scores; None for 1/sqrt(d_head).
+        window: Tokens i and j see each other if |i - j| is less than this; None for all.
+
+    Returns:
+        `(T, heads, d_head)`.
+    """
     sizes = [block.tokens for block in blocks]
     # `split` and not slices: its backward is one `cat`, that of a slice a zero-filled whole.
     parts = zip(*(x.split(sizes) for x in (q, k, v)), strict=True)
     outputs = [
-        _of_block(block, part, dropout, scaling, sliding_window)
+        _of_block(block, part, dropout, scale, window)
         for block, part in zip(blocks, parts, strict=True)
     ]
-    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs))[None], None
+    if not outputs:
+        return torch.zeros_like(q)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def register() -> None:
+    """Make the attention known to transformers by its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, packed_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def no_mask(like: Tensor) -> Tensor:
@@ -208,7 +245,3 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient.index_select(0, ctx.back), None, None
-
-
-AttentionInterface.register(NAME, packed_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)

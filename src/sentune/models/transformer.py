@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import threading
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -13,14 +13,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from sentune.errors import HubError, ModelFileError, SettingError
+from sentune.errors import SettingError
 from sentune.models import attention
 from sentune.models.base import InputModule
-from sentune.models.dropout import with_own_dropout
-from sentune.models.linear import with_kept_copies
+from sentune.models.bert import Bert
+from sentune.models.light import Light
 from sentune.text import batching
 from sentune.text.tokens import TokenReader
 from sentune.types import Features, Text
@@ -30,12 +28,15 @@ logger = logging.getLogger(__name__)
 # Tokenizers without a limit of their own say so with a number of this size.
 _NO_LIMIT = 10**9
 
+_waking = threading.RLock()
+
 
 class Transformer(InputModule):
     """Tokens -> contextual token embeddings, by any encoder of the transformers library.
 
     Encoders in `sentune.models.attention.PACKABLE` run on packed sentences, the others on padded
-    ones; the numbers are the same.
+    ones; the numbers are the same. A BERT that a model was loaded with is held without that library
+    until `auto_model`, `tokenizer`, `config` or training ask for it (`sentune.models.light`).
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
@@ -82,16 +83,35 @@ class Transformer(InputModule):
         config_options = {**common, **(config_args or {}), **(config_kwargs or {})}
         model_options = {**common, **(model_args or {}), **(model_kwargs or {})}
         tokenizer_options = {**common, **(tokenizer_args or {}), **(processor_kwargs or {})}
-        self.auto_model = _load_encoder(source, config_options, model_options)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(
-                str(tokenizer_name_or_path or source), **tokenizer_options
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise _loading_error(source, "tokenizer", error) from error
-        self.do_lower_case = do_lower_case
-        self._max_seq_length: int | None = None
-        self.max_seq_length = max_seq_length or self._default_max_seq_length()
+        from sentune.models import loading
+
+        self.auto_model = loading.load_encoder(source, config_options, model_options)
+        words = str(tokenizer_name_or_path or source)
+        self.tokenizer = loading.load_tokenizer(words, tokenizer_options)
+        self._set_limits(max_seq_length, do_lower_case)
+
+    @classmethod
+    def light(
+        cls,
+        encoder: Bert,
+        light: Light,
+        max_seq_length: int | None = None,
+        do_lower_case: bool = False,
+    ) -> Transformer:
+        """A Transformer without the transformers library, until more is asked of it.
+
+        Args:
+            encoder: Its weights.
+            light: Its tokenizer and settings.
+            max_seq_length: As for the class.
+            do_lower_case: As for the class.
+        """
+        module = cls.__new__(cls)
+        InputModule.__init__(module)
+        module._light = light
+        module.auto_model = encoder
+        module._set_limits(max_seq_length, do_lower_case)
+        return module
 
     def forward(
         self, features: Features, *, output_hidden_states: bool = False, **kwargs: Any
@@ -104,8 +124,12 @@ class Transformer(InputModule):
                 layer, the input embeddings first.
             **kwargs: Not read.
         """
-        wants_layers = output_hidden_states or self._plain_encoder.config.output_hidden_states
         is_packed = batching.is_packed(features)
+        is_in_use = self.training or torch.is_grad_enabled() or output_hidden_states
+        light = self._light_encoder
+        if light is not None and is_packed and not is_in_use:
+            return {**features, "token_embeddings": light(features)}
+        wants_layers = output_hidden_states or self._plain_encoder.config.output_hidden_states
         tokens = self._packed_arguments(features) if is_packed else self._padded_arguments(features)
         output = self.auto_model(**tokens, return_dict=True, output_hidden_states=wants_layers)
         states = output.last_hidden_state
@@ -128,7 +152,14 @@ class Transformer(InputModule):
     @property
     def reads_packed(self) -> bool:
         """Whether the encoder runs on packed sentences."""
+        if self._light_encoder is not None:
+            return True
         return self.config._attn_implementation == attention.NAME
+
+    @property
+    def is_light(self) -> bool:
+        """Whether the transformers library has not been needed yet."""
+        return self._light_encoder is not None
 
     @property
     def config(self) -> Any:
@@ -144,7 +175,7 @@ class Transformer(InputModule):
     def max_seq_length(self, value: int | None) -> None:
         if value is not None and (not isinstance(value, Integral) or value < 1):
             raise SettingError(f"max_seq_length must be a positive int or None, got {value!r}")
-        least = self.tokenizer.num_special_tokens_to_add()
+        least = self._words.num_special_tokens_to_add()
         if value is not None and value < least:
             raise SettingError(
                 f"max_seq_length={value} leaves no room for the {least} special tokens that this "
@@ -165,7 +196,12 @@ class Transformer(InputModule):
 
     def get_embedding_dimension(self) -> int:
         """d, width of the token embeddings."""
-        return self.config.hidden_size
+        return self._sizes.hidden_size
+
+    @property
+    def inner_width(self) -> int:
+        """Numbers that the widest layer holds per token."""
+        return getattr(self._sizes, "intermediate_size", None) or 4 * self.get_embedding_dimension()
 
     def settings(self) -> dict[str, Any]:
         """The settings kept beside the encoder's own files."""
@@ -174,6 +210,37 @@ class Transformer(InputModule):
     def extra_repr(self) -> str:
         """Settings and architecture."""
         return f"{super().extra_repr()}, architecture={type(self.auto_model).__name__}"
+
+    def __getattr__(self, name: str) -> Any:
+        """The library's own objects are made when they are first asked for."""
+        light = self.__dict__.get("_light")
+        if light is not None and name == "tokenizer":
+            with _waking:
+                return self.__dict__.setdefault("tokenizer", light.tokenizer())
+        if name == "auto_model" and self._light_encoder is not None:
+            from sentune.models import loading
+
+            with _waking:
+                bert = self._light_encoder
+                if bert is not None:  # another thread may have been quicker
+                    self._modules["auto_model"] = loading.awake(light, bert)
+        return super().__getattr__(name)
+
+    @property
+    def _light_encoder(self) -> Bert | None:
+        found = self.__dict__["_modules"].get("auto_model")
+        return found if isinstance(found, Bert) else None
+
+    @property
+    def _sizes(self) -> Any:
+        """What tells the sizes of the encoder."""
+        light = self._light_encoder
+        return self.config if light is None else light.shape
+
+    @property
+    def _words(self) -> Any:
+        """The tokenizer, or what is known of it so far."""
+        return self.__dict__["tokenizer"] if "tokenizer" in self.__dict__ else self._light.words
 
     @property
     def _plain_encoder(self) -> Any:
@@ -192,18 +259,19 @@ class Transformer(InputModule):
     @property
     def _reader(self) -> TokenReader:
         """The reader for the settings of now; made anew when one of them has changed."""
-        core = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = self._words
+        core = getattr(words, "backend_tokenizer", None)
         state = (
-            id(self.tokenizer),
-            len(self.tokenizer) if core is None else core.get_vocab_size(),
+            id(words),
+            len(words) if core is None else core.get_vocab_size(),
             self.max_seq_length,
             self.do_lower_case,
-            getattr(self.tokenizer, "truncation_side", None),
+            getattr(words, "truncation_side", None),
         )
         known = self.__dict__.get("_reader_state")
         if known is None or known[0] != state:
             # One assignment, so that another thread sees the old pair or the new one.
-            reader = TokenReader(self.tokenizer, self.max_seq_length, self.do_lower_case)
+            reader = TokenReader(words, self.max_seq_length, self.do_lower_case)
             known = self.__dict__["_reader_state"] = (state, reader)
         return known[1]
 
@@ -249,65 +317,17 @@ class Transformer(InputModule):
 
     @property
     def _position_embeddings(self) -> nn.Embedding | None:
-        embeddings = getattr(self._plain_encoder, "embeddings", None)
+        encoder = self._light_encoder or self._plain_encoder
+        embeddings = getattr(encoder, "embeddings", None)
         table = getattr(embeddings, "position_embeddings", None)
         return table if isinstance(table, nn.Embedding) else None
 
+    def _set_limits(self, max_seq_length: int | None, do_lower_case: bool) -> None:
+        self.do_lower_case = do_lower_case
+        self._max_seq_length: int | None = None
+        self.max_seq_length = max_seq_length or self._default_max_seq_length()
+
     def _default_max_seq_length(self) -> int | None:
-        limits = [self.tokenizer.model_max_length, self._position_table]
-        limits.append(getattr(self.config, "max_position_embeddings", None))
+        limits = [self._words.model_max_length, self._position_table]
+        limits.append(getattr(self._sizes, "max_position_embeddings", None))
         return min((n for n in limits if n is not None and 0 < n < _NO_LIMIT), default=None)
-
-
-def _load_encoder(source: str, config_options: dict, model_options: dict) -> nn.Module:
-    """The encoder, in evaluation mode, with packed attention where it can have it."""
-    model_options = dict(model_options)
-    dtype = model_options.pop("dtype", model_options.pop("torch_dtype", torch.float32))
-    try:
-        config = model_options.pop("config", None) or AutoConfig.from_pretrained(
-            source, **config_options
-        )
-        # Of an encoder-decoder (T5 ...) only the encoder is wanted.
-        is_whole = not getattr(config, "is_encoder_decoder", False)
-        loader = AutoModel if is_whole else AutoModelForTextEncoding
-        with _without_bar() if Path(source).is_dir() else nullcontext():
-            encoder, report = loader.from_pretrained(
-                source, config=config, dtype=dtype, output_loading_info=True, **model_options
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _loading_error(source, "encoder", error) from error
-    # The pooler is missing in many checkpoints; what it gives is not used.
-    if missing := sorted(name for name in report["missing_keys"] if "pooler." not in name):
-        few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise ModelFileError(
-            f"the weights in {source} lack {len(missing)} tensors that its config.json asks for "
-            f"({few}); they would be random"
-        )
-    is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
-    if is_encoder and "attn_implementation" not in model_options:
-        encoder.set_attn_implementation(attention.NAME)
-    return with_kept_copies(with_own_dropout(encoder))
-
-
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """No progress bar for a second's work; the user's setting is put back afterwards."""
-    was_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            transformers_logging.enable_progress_bar()
-
-
-def _loading_error(source: str, part: str, error: Exception) -> Exception:
-    """The error for a model that could not be loaded, with what to do."""
-    if Path(source).is_dir():
-        return ModelFileError(
-            f"the {part} in {source} could not be loaded: {error}. "
-            "The folder must hold config.json, weights (model.safetensors) and a tokenizer"
-        )
-    return HubError(
-        f"{source!r} is no folder here, and its {part} could not be had from the Hub: {error}"
-    )

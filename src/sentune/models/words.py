@@ -6,12 +6,11 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from sentune.errors import InputTypeError, SettingError
 from sentune.models import rows
@@ -25,6 +24,9 @@ from sentune.models.tokenizer import (
 from sentune.models.vectors import read_word_vectors
 from sentune.text import batching
 from sentune.types import Features, Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class WordEmbeddings(InputModule):
     ) -> None:
         super().__init__()
         check_positive(max_seq_length=max_seq_length)
+        from transformers import PreTrainedTokenizerBase
+
         if isinstance(tokenizer, PreTrainedTokenizerBase):
             tokenizer = TransformersTokenizerWrapper(tokenizer)
         if not isinstance(tokenizer, WordTokenizer):
