@@ -112,3 +112,44 @@ def test_only_plain_token_batches_can_be_ragged():
     assert batching.can_be_ragged(padded)
     assert not batching.can_be_ragged({**padded, "pixel_values": torch.ones(1)})
     assert not batching.can_be_ragged({"input_ids": torch.ones(1, 1)})
+
+
+@given(st.lists(st.integers(0, 70), max_size=40))
+def test_blocks_hold_every_token_once_and_keep_rows_apart(lengths):
+    lengths = sorted(lengths)
+    made = batching.blocks(lengths)
+    assert sum(block.tokens for block in made) == sum(lengths)
+    owners = [row for row, length in enumerate(lengths) for _ in range(length)]
+    start = 0
+    for block in made:
+        mine = owners[start : start + block.tokens]
+        start += block.tokens
+        if block.fill is None:  # rows of one length: nothing between them
+            assert block.mask is None and block.rows * block.width == block.tokens
+            assert len(set(mine)) == block.rows
+            continue
+        assert torch.equal(block.fill[block.slots], torch.arange(block.tokens))
+        mask = block.mask.expand(block.rows, 1, block.width, block.width)
+        for token in range(block.tokens):
+            row, column = divmod(int(block.slots[token]), block.width)
+            seen = mask[row, 0, column].nonzero().flatten() + row * block.width
+            is_whole = len(seen) == mine.count(mine[token])
+            assert is_whole and {mine[block.fill[slot]] for slot in seen.tolist()} == {mine[token]}
+
+
+@pytest.mark.parametrize("length", [1, 24, 25, 33, 100, 257, 500, 8192])
+def test_a_row_is_padded_by_a_quarter_at_most_unless_it_shares(length):
+    (block,) = batching.blocks([length, length + 1])[:1]
+    assert block.width <= max(batching.SHARED_WIDTH, 1.25 * (length + 1))
+
+
+def test_few_blocks_serve_any_mixture():
+    assert len(batching.blocks(list(range(1, 513)))) <= 20
+
+
+@given(st.lists(st.integers(0, 30), max_size=30), st.integers(1, 64))
+def test_batches_by_tokens_hold_every_row_once_and_no_more_tokens_than_asked(lengths, tokens):
+    batches = list(batching.batches_by_tokens(lengths, tokens))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(max(lengths[row], 1) for row in batch) <= tokens

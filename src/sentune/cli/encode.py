@@ -25,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--column", metavar="NAME", help="column with the texts (default: the first)"
     )
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at a time")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="texts at a time (default: as many as this machine is fast with)",
+    )
     parser.add_argument("--normalize", action="store_true", help="make every length 1")
 
 

@@ -27,7 +27,7 @@ class SentenceEvaluator:
         name: Of the data; part of each key and of the csv file's name.
         csv_file: Name of the file that a row is added to at every call with an output path.
         write_csv: Whether there is such a file.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         show_progress_bar: Of encoding; None leaves it to the model.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
@@ -37,7 +37,7 @@ class SentenceEvaluator:
     name: str = ""
     csv_file: str = ""
     write_csv: bool = True
-    batch_size: int = 32
+    batch_size: int | None = None
     show_progress_bar: bool | None = False
     truncate_dim: int | None = None
 

@@ -36,7 +36,7 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         sentences2: The second text of each pair.
         labels: 1 for pairs that are alike, 0 for others.
         name: Of the data.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         show_progress_bar: Of encoding.
         write_csv: Whether to write `binary_classification_evaluation_{name}_results.csv`.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -50,7 +50,7 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         sentences2: Sequence[str],
         labels: Sequence[int],
         name: str = "",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = False,
         write_csv: bool = True,
         truncate_dim: int | None = None,

@@ -27,7 +27,7 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         sentences1: The first text of each pair.
         sentences2: The second text of each pair.
         scores: How alike they are, higher is more alike; the scale does not matter.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         main_similarity: The similarity whose Spearman correlation is the primary metric.
         similarity_fn_names: Similarities to evaluate with; by default the main one, else the
             model's own. With several, the keys ending in `_max` hold the highest.
@@ -43,7 +43,7 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         sentences1: Sequence[str],
         sentences2: Sequence[str],
         scores: Sequence[float],
-        batch_size: int = 16,
+        batch_size: int | None = None,
         main_similarity: str | SimilarityFunction | None = None,
         similarity_fn_names: Sequence[str] | None = None,
         name: str = "",

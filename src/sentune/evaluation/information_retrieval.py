@@ -35,7 +35,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         precision_recall_at_k: The same for precision and recall.
         map_at_k: The same for mean average precision.
         show_progress_bar: Of encoding.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         name: Of the data.
         write_csv: Whether to write `Information-Retrieval_evaluation_{name}_results.csv`.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -61,7 +61,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         precision_recall_at_k: Sequence[int] = (1, 3, 5, 10),
         map_at_k: Sequence[int] = (100,),
         show_progress_bar: bool | None = False,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         name: str = "",
         write_csv: bool = True,
         truncate_dim: int | None = None,

@@ -24,7 +24,7 @@ class MSEEvaluator(SentenceEvaluator):
         target_sentences: What the student encodes, such as their translations.
         teacher_model: The model to come close to.
         show_progress_bar: Of encoding.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         name: Of the data.
         write_csv: Whether to write `mse_evaluation_{name}_results.csv`.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -36,7 +36,7 @@ class MSEEvaluator(SentenceEvaluator):
         target_sentences: Sequence[str],
         teacher_model: Encoder | None = None,
         show_progress_bar: bool | None = False,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         name: str = "",
         write_csv: bool = True,
         truncate_dim: int | None = None,
@@ -79,7 +79,7 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         teacher_model: The model to come close to.
         combinations: Pairs of languages: that of the teacher, that of the student. Rows in which
             one of both is blank are left out.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         name: Of the data.
         write_csv: Whether to write `mse_evaluation_{name}_results.csv`, a column per pair.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -90,7 +90,7 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         dataframe: Sequence[Mapping[str, str]],
         teacher_model: Encoder,
         combinations: Sequence[tuple[str, str]],
-        batch_size: int = 8,
+        batch_size: int | None = None,
         name: str = "",
         write_csv: bool = True,
         truncate_dim: int | None = None,

@@ -72,7 +72,7 @@ class NanoBEIREvaluator(SentenceEvaluator):
         precision_recall_at_k: Sequence[int] = (1, 3, 5, 10),
         map_at_k: Sequence[int] = (100,),
         show_progress_bar: bool | None = False,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         write_csv: bool = True,
         truncate_dim: int | None = None,
         score_functions: Mapping[str, Similarity] | None = None,

@@ -30,7 +30,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         max_pairs: As in `paraphrase_mining`.
         top_k: As in `paraphrase_mining`.
         show_progress_bar: Of encoding.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         name: Of the data.
         write_csv: Whether to write `paraphrase_mining_evaluation_{name}_results.csv`.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -47,7 +47,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         max_pairs: int = 500000,
         top_k: int = 100,
         show_progress_bar: bool | None = False,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         name: str = "",
         write_csv: bool = True,
         truncate_dim: int | None = None,

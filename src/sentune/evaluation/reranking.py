@@ -28,7 +28,7 @@ class RerankingEvaluator(SentenceEvaluator):
         name: Of the data.
         write_csv: Whether to write `RerankingEvaluator_{name}_results_@{at_k}.csv`.
         similarity_fct: Scores of all pairs.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         show_progress_bar: Of encoding.
         use_batched_encoding: Whether to encode all texts at once; False goes query by query,
             which takes less memory and more time.
@@ -43,7 +43,7 @@ class RerankingEvaluator(SentenceEvaluator):
         name: str = "",
         write_csv: bool = True,
         similarity_fct: Similarity = cos_sim,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = False,
         use_batched_encoding: bool = True,
         truncate_dim: int | None = None,

@@ -24,7 +24,7 @@ class TranslationEvaluator(SentenceEvaluator):
         source_sentences: Sentences of one language.
         target_sentences: Their translations, in the same order.
         show_progress_bar: Of encoding.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         name: Of the data.
         print_wrong_matches: Whether to print each source sentence whose nearest is wrong.
         write_csv: Whether to write `translation_evaluation_{name}_results.csv`.
@@ -36,7 +36,7 @@ class TranslationEvaluator(SentenceEvaluator):
         source_sentences: Sequence[str],
         target_sentences: Sequence[str],
         show_progress_bar: bool | None = False,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         name: str = "",
         print_wrong_matches: bool = False,
         write_csv: bool = True,

@@ -23,7 +23,7 @@ class TripletEvaluator(SentenceEvaluator):
         main_similarity_function: The similarity whose accuracy is the primary metric.
         margin: By how much the positive must be closer; one number, or one per similarity.
         name: Of the data.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         show_progress_bar: Of encoding.
         write_csv: Whether to write `triplet_evaluation_{name}_results.csv`.
         truncate_dim: Width to cut the embeddings to; None leaves it to the model.
@@ -40,7 +40,7 @@ class TripletEvaluator(SentenceEvaluator):
         main_similarity_function: str | SimilarityFunction | None = None,
         margin: float | dict[str, float] | None = None,
         name: str = "",
-        batch_size: int = 16,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = False,
         write_csv: bool = True,
         truncate_dim: int | None = None,

@@ -46,7 +46,7 @@ def mine_hard_negatives(
     include_positives: bool = False,
     output_format: Literal["triplet", "n-tuple", "labeled-pair", "labeled-list"] = "triplet",
     output_scores: bool = False,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     faiss_batch_size: int = 16384,
     use_faiss: bool = False,
     use_multi_process: bool | list[str] = False,
@@ -85,7 +85,7 @@ def mine_hard_negatives(
             "labeled-pair": anchor, document, label 1 or 0; "labeled-list": anchor, list of
             documents, list of labels.
         output_scores: Whether to add the scores, or to put them in place of the labels.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         faiss_batch_size: Anchors compared at a time, at most 1024.
         use_faiss: Has no effect: the search is exact and needs no index.
         use_multi_process: Whether to encode in several processes; a list names their devices.
@@ -225,7 +225,7 @@ def _positive_scores(
 
 
 def _rescored(
-    cross_encoder: Any, pairs: Pairs, candidates: Candidates, batch_size: int
+    cross_encoder: Any, pairs: Pairs, candidates: Candidates, batch_size: int | None
 ) -> tuple[Candidates, np.ndarray]:
     """The candidates and the positives with the scores of the cross encoder."""
 
@@ -235,7 +235,8 @@ def _rescored(
             for query, places in zip(pairs.queries, documents, strict=True)
             for place in places
         ]
-        return _to_numpy(to_tensor(cross_encoder.predict(texts, batch_size=batch_size)))
+        options = {} if batch_size is None else {"batch_size": batch_size}
+        return _to_numpy(to_tensor(cross_encoder.predict(texts, **options)))
 
     scores = judge(candidates.documents).reshape(candidates.scores.shape)
     return Candidates(scores, candidates.documents), judge(pairs.positives)

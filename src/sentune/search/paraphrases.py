@@ -27,7 +27,7 @@ def paraphrase_mining(
     model: Encoder,
     sentences: list[str],
     show_progress_bar: bool = False,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     query_chunk_size: int = 5000,
     corpus_chunk_size: int = 100000,
     max_pairs: int = 500000,
@@ -43,7 +43,7 @@ def paraphrase_mining(
         model: Embeds the sentences.
         sentences: The texts to compare with each other.
         show_progress_bar: Whether encoding shows a bar.
-        batch_size: Of encoding.
+        batch_size: Of encoding; None for as many texts as the machine is fast with.
         query_chunk_size: As `paraphrase_mining_embeddings`, and so the next four.
         corpus_chunk_size: See there.
         max_pairs: See there.

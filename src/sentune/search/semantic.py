@@ -100,12 +100,12 @@ def _scan(
             yield highest(score(part, chunk).detach(), k)
 
 
-def check_sizes(**sizes: int) -> None:
-    """Refuse what is not a positive whole number.
+def check_sizes(**sizes: int | None) -> None:
+    """Refuse what is not a positive whole number; None passes, it stands for no limit.
 
     Args:
         **sizes: Name of the argument -> its value.
     """
     for name, size in sizes.items():
-        if size < 1:
+        if size is not None and size < 1:
             raise SettingError(f"{name} must be at least 1, got {size}")

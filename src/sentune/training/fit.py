@@ -276,7 +276,10 @@ def _optimizer(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return kind(groups, **(_OPTIMIZER_PARAMS if settings is None else settings))
+    chosen = dict(_OPTIMIZER_PARAMS if settings is None else settings)
+    if kind is torch.optim.AdamW and not {"fused", "foreach"} & chosen.keys():
+        chosen["fused"] = True  # one pass over the weights in place of a dozen
+    return kind(groups, **chosen)
 
 
 def _schedule(optimizer: Optimizer, name: str, warmup: int, total: int) -> Any:
