@@ -67,7 +67,7 @@ def search_evaluator(entries: Sequence[pydocs.Entry]) -> InformationRetrievalEva
 
 def search(model: SentenceTransformer, entries: Sequence[pydocs.Entry]) -> str:
     """How high the right document stands: 1 over its place, on average."""
-    return f"MRR@10 {search_evaluator(entries)(model)['cosine_mrr@10']:.3f}"
+    return f"MRR@10 {search_evaluator(entries)(model)['cosine_mrr@10']:.4f}"
 
 
 def arguments(name: str, **options: Any) -> SentenceTransformerTrainingArguments:

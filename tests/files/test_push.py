@@ -397,7 +397,8 @@ def test_a_models_own_code_runs_of_the_commit_that_is_named(hub, tiny_model, tmp
         load()
     with pytest.warns(UserWarning, match=f"code of {NAME} at commit {commit} .pass revision="):
         model = load(trust_remote_code=True)
-    np.testing.assert_array_equal(vectors(model), 2 * vectors(tiny_model))
+    # The code reads padded tokens, the model itself packed ones: the last bit may differ.
+    np.testing.assert_allclose(vectors(model), 2 * vectors(tiny_model), rtol=1e-5, atol=1e-6)
     with pytest.warns(UserWarning, match=f"code of {NAME} at commit {commit}, file twice.py"):
         load(revision=commit, trust_remote_code=True)
 
@@ -413,7 +414,8 @@ def test_code_of_another_repository_is_taken_at_a_commit_that_is_named(
     hub.requests.clear()
     with pytest.warns(UserWarning, match=f"code of acme/code at commit {commit}, file twice.py"):
         model = load(trust_remote_code=True)
-    np.testing.assert_array_equal(vectors(model), 2 * vectors(tiny_model))
+    # The code reads padded tokens, the model itself packed ones: the last bit may differ.
+    np.testing.assert_allclose(vectors(model), 2 * vectors(tiny_model), rtol=1e-5, atol=1e-6)
     taken = [request for request in asked(hub) if "acme/code/resolve" in request]
     assert taken and all(commit in request for request in taken)
 
