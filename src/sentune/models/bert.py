@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sentune.models.attention import in_blocks
 from sentune.models.linear import Linear
@@ -101,7 +100,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, features: Features) -> Tensor:
         x = self.attention(x, features)
-        inner = F.gelu(self.intermediate["dense"](x))  # (T, width inside)
+        inner = torch.ops.aten.gelu_(self.intermediate["dense"](x))  # (T, width inside)
         return _add_and_norm(self.output, inner, x)
 
 
@@ -121,7 +120,10 @@ def _projection(width_in: int, width_out: int, eps: float) -> nn.ModuleDict:
 
 
 def _add_and_norm(output: nn.ModuleDict, inner: Tensor, x: Tensor) -> Tensor:
-    return output["LayerNorm"](output["dense"](inner) + x)
+    projected = output["dense"](inner)
+    # In place where the types allow it: memory that is fresh costs more than the sum.
+    total = projected.add_(x) if projected.dtype == x.dtype else projected + x
+    return output["LayerNorm"](total)
 
 
 def filled(shape: Shape, tensors: dict[str, Tensor]) -> Bert | None:

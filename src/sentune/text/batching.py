@@ -31,6 +31,8 @@ from sentune.types import Features
 
 # Slots that short rows share in attention: enough for a matrix product to be worth its call.
 SHARED_WIDTH = 48
+# Tokens of rows of one length that are worth a block of their own.
+_LONG_RUN = 256
 # Keys that hold one value per token in the ragged and packed layouts.
 TOKEN_KEYS = ("input_ids", "token_type_ids")
 # Keys that speak of the whole batch, such as the route it takes; every change of layout keeps them.
@@ -144,7 +146,7 @@ class Block:
         slots: `(tokens,)` the slot of each token, counted over all widths; None if the tokens fill
             every slot in their order.
         fill: `(rows · width,)` the token in each slot, some token in an empty one; None likewise.
-        mask: `(rows, 1, width or 1, width)` which slots see each other; None if all do.
+        mask: `(rows or 1, 1, width or 1, width)` which slots see each other; None if all do.
     """
 
     tokens: int
@@ -162,15 +164,36 @@ def blocks(lengths: Sequence[int], device: torch.device | str = "cpu") -> list[B
         lengths: Tokens of each row, ascending.
         device: Where the indices and masks are needed.
     """
-    made = []
+    made: list[Block] = []
     for width, group in groupby((n for n in lengths if n), _width):
-        sizes = list(group)
-        is_alone = len(sizes) == 1 or 2 * sizes[0] > width
-        if is_alone and sizes[0] == sizes[-1]:  # of one length: nothing between them
-            made.append(Block(sum(sizes), len(sizes), sizes[0]))
-        else:
-            made.append(_block(sizes, width, device))
+        sizes, mixed = list(group), list[int]()
+        for n, length in runs(sizes):
+            if n * length < _LONG_RUN and n < len(sizes):
+                mixed += [length] * n
+                continue
+            made += [_block(mixed, width, device)] if mixed else []
+            made += _run(n, length, width, device)
+            mixed = []
+        made += [_block(mixed, width, device)] if mixed else []
     return made
+
+
+def _run(n: int, length: int, width: int, device: torch.device | str) -> list[Block]:
+    """The blocks of n rows of one length: as they lie, without empty slots."""
+    each = min(n, max(1, width // length))  # rows in a width
+    parts = [(n // each, each)] + ([(1, n % each)] if n % each else [])
+    return [
+        Block(rows * some * length, rows, some * length, mask=_diagonal(some, length, device))
+        for rows, some in parts
+    ]
+
+
+def _diagonal(rows: int, length: int, device: torch.device | str) -> Tensor | None:
+    """The mask `(1, 1, w, w)` of rows that lie end to end in one width; None for one row."""
+    if rows == 1:
+        return None
+    whose = torch.arange(rows, device=device).repeat_interleave(length)
+    return (whose[:, None] == whose)[None, None]
 
 
 def _width(length: int) -> int:
