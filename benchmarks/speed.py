@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -79,16 +80,12 @@ def measure(args: argparse.Namespace, folder: Path, results: dict[str, Any]) -> 
         for name in filter(wanted, STARTS):
             keep(f"start: {name}", starts(name, args.rounds))
             say(f"start: {name}", results[f"start: {name}"])
-    workers = {library: worker(library, args.data) for library in (OWN, PEER)}
     for size in args.model:
         model = packaged_model() if size == "small" else random_bert(folder)
         for row in (row for row in ROWS if wanted(row.name)):
             key = f"{size}: {row.name}"
-            keep(key, run(row, size, model, workers, args.rounds))
+            keep(key, run(row, size, model, args))
             say(key, results[key])
-    for process in workers.values():
-        process.stdin.close()
-        process.wait()
 
 
 def worker(library: str, data: Path) -> Any:
@@ -99,14 +96,15 @@ def worker(library: str, data: Path) -> Any:
     )
 
 
-def run(
-    row: Row, size: str, model: str, workers: dict[str, Any], rounds: int
-) -> dict[str, dict[str, float]]:
-    """The medians of each contestant of a row."""
+def run(row: Row, size: str, model: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """The medians of each contestant of a row; each has a process that did nothing before."""
+    workers = {
+        contestant: worker(contestant.library, args.data) for contestant in row.contestants()
+    }
     options = {"steps": 1, "max_seq_length": 128, **row.options}
     options |= row.large if size == "large" else {}
     found: dict[str, list[dict[str, float]]] = {}
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for contestant in row.contestants():
             job = {
                 "kind": row.kind,
@@ -116,8 +114,11 @@ def run(
                 "encode_batch_size": contestant.batch_size,
                 **options,
             }
-            answer = ask(workers[contestant.library], job)
+            answer = ask(workers[contestant], job)
             found.setdefault(label(contestant), []).append(answer)
+    for process in workers.values():
+        process.stdin.close()
+        process.wait()
     return {
         name: {key: median(answer[key] for answer in answers) for key in answers[0]}
         for name, answers in found.items()
@@ -145,11 +146,13 @@ def starts(name: str, rounds: int) -> dict[str, dict[str, float]]:
     for _ in range(rounds + 1):
         for library, module in MODULES.items():
             code = STARTS[name].format(module=module, model=packaged_model())
-            code += "; import resource as r; print(r.getrusage(r.RUSAGE_SELF).ru_maxrss)"
+            code += "; print(open('/proc/self/status').read())" if os.path.exists("/proc") else ""
             began = time.perf_counter()
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
             times[library].append(time.perf_counter() - began)
-            peaks[library].append(1024 * int(done.stdout.split()[-1]))
+            # Not getrusage: its figure begins with that of the process which started this one.
+            peak = re.search(rb"VmHWM:\s+(\d+) kB", done.stdout)
+            peaks[library].append(1024 * int(peak[1]) if peak else 0)
     return {
         f"{library} default": {
             "seconds": median(times[library][1:]),

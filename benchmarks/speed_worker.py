@@ -1,10 +1,10 @@
-"""One library, kept ready: does what it is told and says how long it took.
+"""One contestant, kept ready: does what it is told and says how long it took.
 
     python benchmarks/speed_worker.py LIBRARY FOLDER_OF_DATA
 
 Reads one JSON object per line from standard input (a job), writes one per line to standard output
-(seconds, real tokens, peak memory). The two libraries each have a process of their own, so that
-neither pays for what the other has loaded.
+(seconds, real tokens, peak memory). Each contestant has a process of its own, so that
+none pays for what another has loaded.
 """
 
 from __future__ import annotations

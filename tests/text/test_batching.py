@@ -135,7 +135,9 @@ def test_blocks_hold_every_token_once_and_keep_rows_apart(lengths):
         start += block.tokens
         if block.fill is None:  # rows of one length: nothing between them
             assert block.rows * block.width == block.tokens
-            block = replace(block, fill=torch.arange(block.tokens), slots=torch.arange(block.tokens))
+            block = replace(
+                block, fill=torch.arange(block.tokens), slots=torch.arange(block.tokens)
+            )
         if block.mask is None:
             assert len(set(mine)) == block.rows
             continue

@@ -82,7 +82,7 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
         tokenizer,
         int(words.get("model_max_length", 10**30)),
         ("input_ids", "token_type_ids", "attention_mask"),
-        [tokenizer.token_to_id(token) for token in _SPECIAL.values()],
+        [i for token in _SPECIAL.values() if (i := tokenizer.token_to_id(token)) is not None],
     )
     files = {
         file.name: file.read_bytes()

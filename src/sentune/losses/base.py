@@ -36,8 +36,9 @@ class Loss(nn.Module):
 
     Args:
         model: Maps features to features with `sentence_embedding (b, d)`.
-        mini_batch_size: Rows per forward pass of the model; None for the whole batch at once.
-            Smaller values need less memory and give the same loss and gradient.
+        mini_batch_size: Rows of the longest length per forward pass of the model, and as many more
+            of shorter ones as take the same memory; None for the whole batch at once. Smaller
+            values need less memory and more time, and give the same loss and gradient.
         loss: The inner loss, if this one wraps another.
 
     Attributes:

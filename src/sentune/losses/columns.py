@@ -40,7 +40,8 @@ def embed(
     Args:
         model: Maps features to features with `sentence_embedding`.
         columns: n columns of features, ragged or padded.
-        mini_batch_size: Rows per forward pass; None for all rows at once.
+        mini_batch_size: Rows of the longest length per forward pass, and as many more of shorter
+            ones as take the same memory; None for all rows at once.
     """
     return Embedder(mini_batch_size)(model, columns)
 
@@ -50,7 +51,8 @@ class Embedder:
     """How a model is run over the columns of a batch.
 
     Attributes:
-        mini_batch_size: Rows per forward pass; None for all rows at once.
+        mini_batch_size: Rows of the longest length per forward pass, and as many more of shorter
+            ones as take the same memory; None for all rows at once.
         mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
         show_progress_bar: Whether to draw one over the mini-batches.
         read: What is taken from the model: `(model, features) -> (b, ..., d)`.
@@ -86,11 +88,13 @@ class Embedder:
         """Row numbers of each mini-batch, rows of like length together."""
         rows = number_of_rows(features)
         lengths = features["lengths"] if batching.is_ragged(features) else [1] * rows
-        if self.mini_batch_num_tokens is not None:
-            return list(batching.batches_by_tokens(lengths, self.mini_batch_num_tokens))
-        if self.mini_batch_size is None or rows <= self.mini_batch_size:
-            return [list(range(rows))]
-        return list(batching.batches_by_length(lengths, self.mini_batch_size))
+        tokens = self.mini_batch_num_tokens
+        if tokens is None:
+            if self.mini_batch_size is None or rows <= self.mini_batch_size:
+                return [list(range(rows))]
+            # So many rows of the longest have to fit; each pass has a price, so short ones fill it.
+            tokens = self.mini_batch_size * max(*lengths, 1)
+        return list(batching.batches_by_tokens(lengths, tokens))
 
 
 def by_rows(score: Callable[[Tensor], Tensor], rows: Tensor, size: int | None) -> Tensor:

@@ -10,8 +10,8 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3, with GELU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +46,16 @@ class Bert(nn.Module):
         super().__init__()
         self.shape = shape
         self.embeddings = _Embeddings(shape)
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(_layers(shape))})
+        layers = nn.ModuleList(_Layer(shape) for _ in range(shape.num_hidden_layers))
+        self.encoder = nn.ModuleDict({"layer": layers})
         # Not used here, but part of the checkpoint.
         self.pooler = nn.ModuleDict({"dense": nn.Linear(shape.hidden_size, shape.hidden_size)})
 
     def forward(self, features: Features) -> Tensor:
         """Token embeddings `(T, d)` of packed features."""
         x = self.embeddings(features)
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]
+        layers: Any = self.encoder["layer"]
+        for layer in layers:
             x = layer(x, features)
         return x
 
@@ -107,10 +109,6 @@ class _Layer(nn.Module):
 def _table(rows: int, width: int) -> nn.Embedding:
     # Given a weight, it draws no random ones, which would make torch load its compiler.
     return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
-
-
-def _layers(shape: Shape) -> Iterable[nn.Module]:
-    return (_Layer(shape) for _ in range(shape.num_hidden_layers))
 
 
 def _projection(width_in: int, width_out: int, eps: float) -> nn.ModuleDict:

@@ -61,6 +61,7 @@ class Transformer(InputModule):
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
+    _max_seq_length: int | None
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Transformer(InputModule):
         """
         module = cls.__new__(cls)
         InputModule.__init__(module)
-        module._light = light
+        module.__dict__["_light"] = light
         module.auto_model = encoder
         module._set_limits(max_seq_length, do_lower_case)
         return module
@@ -217,7 +218,7 @@ class Transformer(InputModule):
         if light is not None and name == "tokenizer":
             with _waking:
                 return self.__dict__.setdefault("tokenizer", light.tokenizer())
-        if name == "auto_model" and self._light_encoder is not None:
+        if light is not None and name == "auto_model" and self._light_encoder is not None:
             from sentune.models import loading
 
             with _waking:
@@ -324,7 +325,7 @@ class Transformer(InputModule):
 
     def _set_limits(self, max_seq_length: int | None, do_lower_case: bool) -> None:
         self.do_lower_case = do_lower_case
-        self._max_seq_length: int | None = None
+        self._max_seq_length = None
         self.max_seq_length = max_seq_length or self._default_max_seq_length()
 
     def _default_max_seq_length(self) -> int | None:
