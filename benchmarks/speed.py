@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from quality import DATA, packaged_model
-from speed_tasks import OWN, PEER, ROWS, Contestant, Row
+from speed_tasks import MEMORY, MEMORY_JOB, OWN, PEER, ROWS, Contestant, Row
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "speed.md"
@@ -80,6 +80,9 @@ def measure(args: argparse.Namespace, folder: Path, results: dict[str, Any]) -> 
         for name in filter(wanted, STARTS):
             keep(f"start: {name}", starts(name, args.rounds))
             say(f"start: {name}", results[f"start: {name}"])
+    if "small" in args.model and wanted("memory"):
+        keep("memory", bounded(args))
+        say("memory", results["memory"])
     for size in args.model:
         model = packaged_model() if size == "small" else random_bert(folder)
         for row in (row for row in ROWS if wanted(row.name)):
@@ -117,8 +120,22 @@ def run(row: Row, size: str, model: str, args: argparse.Namespace) -> dict[str, 
             answer = ask(workers[contestant], job)
             found.setdefault(label(contestant), []).append(answer)
     for process in workers.values():
-        process.stdin.close()
-        process.wait()
+        end(process)
+    return {
+        name: {key: median(answer[key] for answer in answers) for key in answers[0]}
+        for name, answers in found.items()
+    }
+
+
+def bounded(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Time and memory of a batch as it is, in mini-batches, and of a very large one."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for turn in range(args.rounds):
+        for name in MEMORY if turn == 0 else ("plain", "in mini-batches"):
+            process = worker(OWN, args.data)
+            job = {**MEMORY_JOB, **MEMORY[name], "model": packaged_model()}
+            found.setdefault(name, []).append(ask(process, job))
+            end(process)
     return {
         name: {key: median(answer[key] for answer in answers) for key in answers[0]}
         for name, answers in found.items()
@@ -132,6 +149,13 @@ def ask(process: Any, job: dict[str, Any]) -> dict[str, float]:
     if not line:
         raise SystemExit(f"a worker ended in {job}; run again with SPEED_LOG=1 to see why")
     return json.loads(line)
+
+
+def end(process: Any) -> int:
+    process.stdin.close()
+    status = process.wait()
+    process.stdout.close()
+    return status
 
 
 def label(contestant: Contestant) -> str:
@@ -223,6 +247,7 @@ def page(results: dict[str, Any]) -> str:
         for row in ROWS:
             lines += row_lines(row, size, model, results)
     values = {
+        **memory_facts(results.get("memory")),
         "table": "\n".join(lines),
         "machine": f"{facts['threads']} cores, {facts['name']}",
         "float32": f"{facts['rates']['float32'] / 1e9:,.0f}",
@@ -234,6 +259,20 @@ def page(results: dict[str, Any]) -> str:
     for name, value in values.items():
         template = template.replace(f"{{{name}}}", value)
     return template
+
+
+def memory_facts(found: dict[str, dict[str, float]] | None) -> dict[str, str]:
+    names = ("times", "plain memory", "bounded memory", "large memory", "large seconds")
+    if not found:
+        return dict.fromkeys(names, "?")
+    plain, cut, large = (found[name] for name in MEMORY)
+    return {
+        "times": f"{cut['seconds'] / plain['seconds']:.2f}",
+        "plain memory": f"{plain['peak'] / 1e6:,.0f}",
+        "bounded memory": f"{cut['peak'] / 1e6:,.0f}",
+        "large memory": f"{large['peak'] / 1e6:,.0f}",
+        "large seconds": f"{large['seconds']:.0f}",
+    }
 
 
 def start_lines(name: str, results: dict[str, Any]) -> list[str]:

@@ -125,6 +125,25 @@ ROWS = (
 )
 
 
+# Bounded memory, sentune alone: a batch as it is and in mini-batches, and one that is very large.
+MEMORY = {
+    "plain": {"batch_size": 512, "steps": 2},
+    "in mini-batches": {
+        "batch_size": 512,
+        "steps": 2,
+        "loss_settings": {"mini_batch_size": 128},
+    },
+    "large": {"batch_size": 8192, "steps": 1, "loss_settings": {"mini_batch_size": 64}},
+}
+MEMORY_JOB = {
+    "kind": "train",
+    "texts": "pairs",
+    "loss": "MultipleNegativesRankingLoss",
+    "dtype": None,
+    "max_seq_length": 64,
+}
+
+
 # Texts: the documentation of the running Python, and the files of --data where they are there ----
 
 

@@ -49,10 +49,10 @@ def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
     kit = _kit(library)
     # As many rows as there are steps, so that everybody has the same, in whatever order.
     rows = job["batch_size"] * job["steps"]
-    columns = {name: c[:rows] for name, c in _cached_texts(job["texts"], data).items()}
+    columns = {name: take(c, rows) for name, c in _cached_texts(job["texts"], data).items()}
     set_seed(1)
     model = _new_model(library, job)
-    loss = getattr(kit["losses"], job["loss"])(model)
+    loss = getattr(kit["losses"], job["loss"])(model, **job.get("loss_settings", {}))
     precision = {None: {}, "float32": {"bf16": False}, "bfloat16": {"bf16": True}}[job["dtype"]]
     if library != OWN and job["dtype"] is None:
         precision = {}
