@@ -480,7 +480,7 @@ def test_chat_templates_outside_the_folder_are_not_read(link, folder, tmp_path):
 def test_a_huge_vocabulary_is_not_read(name, folder, monkeypatch):
     """A hole in a file, which takes no room on the disk."""
     asked = SimpleNamespace(from_pretrained=lambda *_args, **_options: pytest.fail("asked"))
-    monkeypatch.setattr("sentune.models.transformer.AutoTokenizer", asked)
+    monkeypatch.setattr("sentune.models.loading.AutoTokenizer", asked)
     (folder / "tokenizer.json").unlink()
     with (folder / name).open("wb") as file:
         file.truncate(2**33)

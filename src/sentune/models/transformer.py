@@ -280,6 +280,12 @@ class Transformer(InputModule):
         """Without the token reader, whose lock cannot be copied; it is made again when needed."""
         return {key: value for key, value in self.__dict__.items() if key != "_reader_state"}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In a new process, transformers has to be told of the attention that its encoder names."""
+        super().__setstate__(state)
+        if not self.is_light:
+            attention.register()
+
     def _packed_arguments(self, features: Features) -> dict[str, Any]:
         ids = features["input_ids"]
         arguments = {

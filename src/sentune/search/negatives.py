@@ -21,6 +21,7 @@ from sentune.similarity import to_tensor
 from sentune.types import Encoder
 
 CORPUS_CHUNK = 50_000
+_PAIRS = 32  # judged by a cross encoder at a time
 MOST_QUERIES = 1024  # compared with a chunk of the corpus at a time: 200 MB of scores
 
 
@@ -235,8 +236,8 @@ def _rescored(
             for query, places in zip(pairs.queries, documents, strict=True)
             for place in places
         ]
-        options = {} if batch_size is None else {"batch_size": batch_size}
-        return _to_numpy(to_tensor(cross_encoder.predict(texts, **options)))
+        scores = cross_encoder.predict(texts, batch_size=batch_size or _PAIRS)
+        return _to_numpy(to_tensor(scores))
 
     scores = judge(candidates.documents).reshape(candidates.scores.shape)
     return Candidates(scores, candidates.documents), judge(pairs.positives)
