@@ -13,6 +13,7 @@ own SDPA, with its own mask.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from torch.nn import functional as F
 
 from sentune.models.dropout import dropout as own_dropout
 from sentune.text.batching import Block
+
+# Later releases of torch have a kernel for sentences of any length.
+_HAS_KERNEL = importlib.util.find_spec("torch.nn.attention.varlen") is not None
 
 # No "flash" and no slash in the name: transformers gives both a meaning.
 NAME = "sentune_packed"
@@ -95,7 +99,7 @@ def packed_attention(
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     # (T, heads, d_head), which is how the layer before wrote them
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    if q.is_cuda and not dropout and q.dtype in (torch.float16, torch.bfloat16):
+    if not dropout and _suits_kernel(q, k, v):
         return _of_any_length(q, k, v, cu_seqlens, longest, scaling, sliding_window)[None], None
     return in_blocks(q, k, v, blocks, dropout, scaling, sliding_window)[None], None
 
@@ -150,6 +154,13 @@ def no_mask(like: Tensor) -> Tensor:
     With None in its place, some encoders would build a (T, T) mask over the whole pack.
     """
     return like.new_zeros((1, 1, 1, 1), dtype=torch.bool)
+
+
+def _suits_kernel(*qkv: Tensor) -> bool:
+    """Whether CUDA's kernel for sentences of any length takes the tensors."""
+    width = qkv[0].shape[-1]
+    is_half = {x.dtype for x in qkv} in ({torch.float16}, {torch.bfloat16})
+    return qkv[0].is_cuda and is_half and width % 8 == 0 and width <= 256 and _HAS_KERNEL
 
 
 def _of_any_length(

@@ -38,19 +38,23 @@ class Linear(nn.Linear):
     def _copy(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Weight and bias in a type, as of now."""
         kept = self.__dict__.get("_kept")
-        if (
-            kept is None
-            or kept[0] != self._state(dtype)
-            or not torch.equal(self.weight[0], kept[1])
-        ):
+        if kept is None or kept[0] != self._state(dtype) or self._has_moved(kept[1]):
             bias = None if self.bias is None else self.bias.to(dtype)
             # One assignment, so that another thread sees the old copy or the new one.
             kept = (self._state(dtype), self.weight[0].clone(), self.weight.to(dtype), bias)
             self.__dict__["_kept"] = kept
         return kept[2], kept[3]
 
+    def _has_moved(self, row: Tensor) -> bool:
+        """Whether the weights were written through `.data`, which only their values tell.
+
+        On an accelerator the answer would have to be waited for, so there it is not asked; `train`
+        drops the copy before weights are trained.
+        """
+        return row.device.type == "cpu" and not torch.equal(self.weight[0], row)
+
     def _state(self, dtype: torch.dtype) -> tuple[Any, ...]:
-        """Changes when the weights do; what is written through `.data` only shows in the values."""
+        """Changes when the weights are written to, or are other ones."""
         parts = [self.weight] if self.bias is None else [self.weight, self.bias]
         return dtype, *((part.data_ptr(), part._version) for part in parts)
 
