@@ -35,6 +35,18 @@ def test_rows_come_in_the_callers_order_whatever_the_batch(model, texts, one_by_
     np.testing.assert_allclose(vectors, one_by_one, atol=1e-5)
 
 
+def test_the_batch_size_does_not_change_the_numbers(model):
+    """Whole runs of one length, rows that share a width, rows alone, whatever comes together."""
+    words = "cat dog bird sat ran flew on over under mat".split()
+    texts = [" ".join(words[k % 10 : k % 10 + n]) for n in range(1, 9) for k in range(20 * n)]
+    texts += [" ".join(words * n) for n in (2, 3, 5)]
+    expected = model.encode(texts)
+    for batch_size in (1, 7, 100, 5000):
+        different = model.encode(texts, batch_size=batch_size) - expected
+        scale = abs(expected).max(axis=1, keepdims=True)
+        assert (abs(different) / scale).max() < 1e-6
+
+
 def test_more_texts_than_one_window(model, texts, one_by_one, monkeypatch):
     from sentune.encoder import encode
 

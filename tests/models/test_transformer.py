@@ -74,16 +74,18 @@ def test_gradients_packed_equal_padded(packed_transformer, texts):
         )
 
 
-def test_no_sentence_sees_another(packed_transformer, texts):
+@pytest.mark.parametrize(("row", "word", "other"), [(3, "fish", "bird"), (1, "dog", "cat")])
+def test_no_sentence_sees_another(packed_transformer, texts, row, word, other):
+    """Neither a long one, nor a short one that shares its width in attention with others."""
     changed = [*texts]
-    changed[3] = changed[3].replace("fish", "bird")  # same number of tokens
+    changed[row] = changed[row].replace(word, other)  # same number of tokens
     rows = [
         embed(packed_transformer, batching.pack(packed_transformer.read(t)))
         for t in (texts, changed)
     ]
-    others = [row for row in range(len(texts)) if row != 3]
+    others = [place for place in range(len(texts)) if place != row]
     assert torch.equal(rows[0][others], rows[1][others])
-    assert not torch.equal(rows[0][3], rows[1][3])
+    assert not torch.equal(rows[0][row], rows[1][row])
 
 
 @pytest.mark.parametrize(
