@@ -121,10 +121,12 @@ def run(row: Row, size: str, model: str, args: argparse.Namespace) -> dict[str, 
             found.setdefault(label(contestant), []).append(answer)
     for process in workers.values():
         end(process)
-    return {
-        name: {key: median(answer[key] for answer in answers) for key in answers[0]}
-        for name, answers in found.items()
-    }
+    return {name: medians(answers) for name, answers in found.items()}
+
+
+def medians(answers: list[dict[str, float]]) -> dict[str, float]:
+    found = {key: median(answer[key] for answer in answers) for key in answers[0]}
+    return {**found, "rounds": len(answers)}
 
 
 def bounded(args: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -136,10 +138,7 @@ def bounded(args: argparse.Namespace) -> dict[str, dict[str, float]]:
             job = {**MEMORY_JOB, **MEMORY[name], "model": packaged_model()}
             found.setdefault(name, []).append(ask(process, job))
             end(process)
-    return {
-        name: {key: median(answer[key] for answer in answers) for key in answers[0]}
-        for name, answers in found.items()
-    }
+    return {name: medians(answers) for name, answers in found.items()}
 
 
 def ask(process: Any, job: dict[str, Any]) -> dict[str, float]:
@@ -294,7 +293,7 @@ def row_lines(row: Row, size: str, model: str, results: dict[str, Any]) -> list[
         own, peer = (found[label(contestant)] for contestant in both)
         cells = [
             ratio(own, peer, goal),
-            row.name,
+            row.name + rounds(own),
             model,
             name,
             seconds(own),
@@ -311,6 +310,12 @@ def ratio(own: dict[str, float], peer: dict[str, float], goal: float) -> str:
     times = peer["seconds"] / own["seconds"]
     # What is compared with the peer's best setting has no goal but not to lose.
     return f"**{times:.1f}x**" if times >= goal else f"{times:.2f}x (goal {goal:g}x)"
+
+
+def rounds(figures: dict[str, float]) -> str:
+    """How many rounds the medians are of, where they are not the usual five."""
+    number = int(figures.get("rounds", 5))
+    return "" if number == 5 else f" ({number} rounds)"
 
 
 def seconds(figures: dict[str, float]) -> str:

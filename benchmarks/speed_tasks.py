@@ -133,7 +133,7 @@ MEMORY = {
         "steps": 2,
         "loss_settings": {"mini_batch_size": 128},
     },
-    "large": {"batch_size": 8192, "steps": 1, "loss_settings": {"mini_batch_size": 64}},
+    "large": {"batch_size": 8192, "steps": 1, "loss_settings": {"mini_batch_size": 16}},
 }
 MEMORY_JOB = {
     "kind": "train",
