@@ -120,6 +120,30 @@ def test_a_mini_batch_can_be_bounded_by_its_tokens():
     torch.testing.assert_close(embedded, model(features)["sentence_embedding"])
 
 
+def test_many_mini_batches_sum_up_their_gradients_in_full_precision():
+    """In bfloat16 a sum of equal terms stands still after 256 of them."""
+
+    class Rounded(TableModel):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(6, 6)
+
+        def forward(self, features):
+            found = super().forward(features)
+            return {**found, "sentence_embedding": self.layer(found["sentence_embedding"])}
+
+    rows = 600
+    features = batching.ragged(torch.ones(rows, dtype=torch.int64), [1] * rows)
+    gradients = []
+    for size in (None, 1):
+        torch.manual_seed(0)
+        model = Rounded()
+        with torch.autocast("cpu", torch.bfloat16):
+            embed(model, [features], mini_batch_size=size)[0].float().sum().backward()
+        gradients.append(model.layer.weight.grad)
+    torch.testing.assert_close(*gradients, rtol=0.02, atol=0.02)
+
+
 def test_a_progress_bar_is_drawn_on_demand(capsys):
     for shown in (False, True):
         Embedder(2, show_progress_bar=shown)(TableModel(), [column(5, 0)])

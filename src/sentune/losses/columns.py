@@ -11,6 +11,7 @@ dropout, when the gradient comes back. No loss needs to know.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -80,7 +81,8 @@ class Embedder:
         if len(batches) < 2:
             return self.read(model, features)
         shown = tqdm(batches, desc="Mini-batches", disable=not self.show_progress_bar)
-        parts = [replayed(self.read, model, select(features, rows)) for rows in shown]
+        with _casts_of_its_own(next(x for x in features.values() if isinstance(x, Tensor)).device):
+            parts = [replayed(self.read, model, select(features, rows)) for rows in shown]
         order = torch.tensor([row for rows in batches for row in rows], device=parts[0].device)
         return batching.to_caller_order(torch.cat(parts), order)
 
@@ -115,6 +117,18 @@ def replayed(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
     if not torch.is_grad_enabled():
         return function(*arguments)
     return checkpoint(function, *arguments, use_reentrant=False)
+
+
+def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
+    """Inside the block autocast rounds the weights anew for each mini-batch.
+
+    Shared rounded weights would sum up the gradients of all mini-batches in half precision, where
+    the sum of some hundred terms stands still.
+    """
+    kind = device.type
+    if not torch.is_autocast_enabled(kind):
+        return nullcontext()
+    return torch.autocast(kind, dtype=torch.get_autocast_dtype(kind), cache_enabled=False)
 
 
 def number_of_rows(features: Features) -> int:
