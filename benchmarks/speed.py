@@ -315,7 +315,7 @@ def ratio(own: dict[str, float], peer: dict[str, float], goal: float) -> str:
 def rounds(figures: dict[str, float]) -> str:
     """How many rounds the medians are of, where they are not the usual five."""
     number = int(figures.get("rounds", 5))
-    return "" if number == 5 else f" ({number} rounds)"
+    return "" if number == 5 else f" ({number} round{'s' * (number > 1)})"
 
 
 def seconds(figures: dict[str, float]) -> str:
