@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sentune._lazy import need
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import adapter_base, checkpoint, weights
+from sentune.files import adapter_base, weights
 from sentune.files.adapter_base import CONFIG_FILE
 from sentune.files.folder import ModelFolder, read_json, write_json
 from sentune.files.layout import SAFETENSORS
@@ -60,7 +60,9 @@ def attach(encoder: Any, folder: ModelFolder) -> None:
     if tensors_ is None:
         raise ModelFileError(f"{folder.path / FILES[0]} is missing, and there is no {FILES[1]}")
     config = peft.PeftConfig.from_pretrained(str(folder.path))
-    with checkpoint.no_bar():
+    from sentune.models.loading import no_bar
+
+    with no_bar():
         found = encoder.load_adapter(peft_config=config, adapter_state_dict=tensors_)
     if missing := sorted(getattr(found, "missing_keys", ())):
         raise ModelFileError(f"{folder}: the adapter lacks the tensors {missing[:3]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +160,8 @@ def write_encoder(encoder: Any, folder: Path, *, safe: bool) -> None:
         safe: Whether weights go to safetensors; else to a pickle, which the library no longer
             writes by itself.
     """
+    from sentune.models.loading import no_bar
+
     with no_bar():
         encoder.save_pretrained(folder)
     if safe:
@@ -194,17 +195,3 @@ def write_tokenizer(tokenizer: Any, folder: Path, limit: int | None = None) -> N
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")  # in the form that transformers gives this file
-
-
-@contextmanager
-def no_bar() -> Iterator[None]:
-    """Without the bar that transformers draws for each file of weights."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()

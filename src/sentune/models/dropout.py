@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.models.exchange import exchanged
+
 _LEVELS = 1 << 16
 
 
@@ -49,11 +51,11 @@ def with_own_dropout(encoder: nn.Module) -> nn.Module:
     Args:
         encoder: Changed in place; its weights and their names stay as they are.
     """
-    for parent in list(encoder.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Dropout:
-                setattr(parent, name, Dropout(child.p).train(child.training))
-    return encoder
+
+    def own(layer: Any) -> Dropout:
+        return Dropout(layer.p)
+
+    return exchanged(encoder, nn.Dropout, own)
 
 
 class _Dropout(torch.autograd.Function):

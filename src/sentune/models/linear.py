@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.models.exchange import exchanged
+
 
 class Linear(nn.Linear):
     """As `torch.nn.Linear`, with the same weights under the same names."""
@@ -65,16 +67,12 @@ def with_kept_copies(encoder: nn.Module) -> nn.Module:
     Args:
         encoder: Changed in place; its weights and their names stay as they are.
     """
-    for parent in list(encoder.modules()):
-        for name, child in parent.named_children():
-            if type(child) is nn.Linear:
-                setattr(parent, name, _twin(child))
-    return encoder
+    return exchanged(encoder, nn.Linear, _twin)
 
 
-def _twin(layer: nn.Linear) -> Linear:
+def _twin(layer: Any) -> Linear:
     """A `Linear` with the weights of a layer."""
     has_bias = layer.bias is not None
     twin = Linear(layer.in_features, layer.out_features, bias=has_bias, device="meta")
     twin.weight, twin.bias = layer.weight, layer.bias
-    return twin.train(layer.training)
+    return twin

@@ -85,7 +85,7 @@ def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.M
         # Of an encoder-decoder (T5 ...) only the encoder is wanted.
         is_whole = not getattr(config, "is_encoder_decoder", False)
         loader = AutoModel if is_whole else AutoModelForTextEncoding
-        with _without_bar() if Path(source).is_dir() else nullcontext():
+        with no_bar() if Path(source).is_dir() else nullcontext():
             encoder, report = loader.from_pretrained(
                 source, config=config, dtype=dtype, output_loading_info=True, **model_options
             )
@@ -105,7 +105,7 @@ def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.M
 
 
 @contextmanager
-def _without_bar() -> Iterator[None]:
+def no_bar() -> Iterator[None]:
     """No progress bar for a second's work; the user's setting is put back afterwards."""
     was_on = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
