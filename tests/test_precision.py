@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from sentune import SentenceTransformer, device
+from sentune import SentenceTransformer, device, losses
 from sentune.errors import SettingError
 from sentune.models.linear import Linear
 from sentune.training.arguments import SentenceTransformerTrainingArguments
+from sentune.training.trainer import SentenceTransformerTrainer
 
 TEXT = "the cat sat on the mat"
 
@@ -115,6 +116,21 @@ def test_an_exact_model_is_trained_exactly_unless_told_otherwise(bfloat16_chip, 
     assert auto.bf16 is True, "the caller's settings stay as they are"
     told = SentenceTransformerTrainingArguments(tmp_path, use_cpu=True, bf16=True)
     assert told.exact() is told
+
+
+def test_the_trainer_asks_its_model(bfloat16_chip, tiny_folders, tmp_path):
+    words = ("cat", "dog", "bird", "fish", "tree", "river", "house", "song")
+    rows = [{"anchor": f"a {word}", "positive": f"the {word} sat"} for word in words]
+    for dtype, expected in (("auto", True), ("float32", False)):
+        model = SentenceTransformer(tiny_folders("bert"), dtype=dtype, device="cpu")
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=SentenceTransformerTrainingArguments(tmp_path, use_cpu=True, report_to="none"),
+            train_dataset=rows,
+            loss=losses.MultipleNegativesRankingLoss(model),
+        )
+        assert trainer.args.bf16 is expected
+        assert (trainer.accelerator.mixed_precision == "bf16") is expected
 
 
 def test_this_chip_is_asked_without_help():
