@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from sentune.device import multiplying_in
 from sentune.errors import HubError, ModelFileError, SettingError
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
@@ -72,6 +73,42 @@ def test_gradients_packed_equal_padded(packed_transformer, texts):
         torch.testing.assert_close(
             gradient, gradients[1][name], atol=1e-5 * max(scale, 1), rtol=1e-4
         )
+
+
+def test_tokens_added_for_round_sizes_change_nothing(packed_transformer, texts, monkeypatch):
+    features = batching.pack(packed_transformer.read(texts))
+    target = torch.randn(len(texts), WIDTH, generator=torch.Generator().manual_seed(0))
+    found = []
+    for is_to_measure in (False, True):
+        monkeypatch.setattr(Transformer, "_multiplies_to_measure", lambda *_, x=is_to_measure: x)
+        packed_transformer.zero_grad()
+        output = packed_transformer(features, output_hidden_states=True)
+        assert {len(layer) for layer in output["all_layer_embeddings"]} == {
+            len(output["input_ids"])
+        }
+        rows = Pooling(WIDTH)(output)["sentence_embedding"]
+        (rows * target).sum().backward()
+        gradients = [p.grad for p in packed_transformer.parameters() if p.grad is not None]
+        found.append([rows, *gradients])
+    assert batching.spare(len(features["input_ids"])) > 0
+    for plain, longer in zip(*found, strict=True):
+        torch.testing.assert_close(longer, plain, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_half_precision_sees_few_numbers_of_tokens(tiny_folders, is_trained):
+    transformer = Transformer(tiny_folders("bert"))
+    seen = set()
+    layer = transformer.auto_model.encoder.layer[0].intermediate.dense
+    layer.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].shape[-2]))
+    for dtype, expected in ((None, 20), (torch.bfloat16, 7)):
+        seen.clear()
+        for number in range(1, 21):
+            features = batching.pack(transformer.read(["cat dog red"] * number))
+            with torch.set_grad_enabled(is_trained), multiplying_in(dtype, "cpu"):
+                assert len(transformer(features)["token_embeddings"]) == 5 * number
+        assert len(seen) == expected
+    assert seen == {16 * number for number in range(1, 8)}
 
 
 @pytest.mark.parametrize(("row", "word", "other"), [(3, "fish", "bird"), (1, "dog", "cat")])

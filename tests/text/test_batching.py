@@ -120,6 +120,17 @@ def test_only_plain_token_batches_can_be_ragged():
     assert not batching.can_be_ragged({"input_ids": torch.ones(1, 1)})
 
 
+@given(st.integers(0, 100_000))
+def test_a_few_tokens_more_make_numbers_that_come_often(tokens):
+    added = batching.spare(tokens)
+    assert 0 <= added < max(16, tokens / 32)
+    assert batching.spare(tokens + added) == 0
+
+
+def test_there_are_few_such_numbers():
+    assert len({n + batching.spare(n) for n in range(1024, 8192)}) <= 3 * 32 + 1
+
+
 long_runs = st.tuples(st.integers(1, 60), st.integers(1, 60)).map(lambda run: [run[0]] * run[1])
 
 

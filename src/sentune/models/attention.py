@@ -119,7 +119,7 @@ def in_blocks(
         q: `(T, heads, d_head)`, as are k and v.
         k: As q.
         v: As q.
-        blocks: How the tokens are laid out.
+        blocks: How the tokens are laid out; those behind the last block attend to themselves.
         dropout: Share of attention weights dropped.
         scale: Factor on the scores; None for 1/sqrt(d_head).
         window: Tokens i and j see each other if |i - j| is less than this; None for all.
@@ -128,14 +128,15 @@ def in_blocks(
         `(T, heads, d_head)`.
     """
     sizes = [block.tokens for block in blocks]
+    sizes.append(len(q) - sum(sizes))
     # `split` and not slices: its backward is one `cat`, that of a slice a zero-filled whole.
     parts = zip(*(x.split(sizes) for x in (q, k, v)), strict=True)
+    *inside, (_, _, rest) = parts
     outputs = [
         _of_block(block, part, dropout, scale, window)
-        for block, part in zip(blocks, parts, strict=True)
+        for block, part in zip(blocks, inside, strict=True)
     ]
-    if not outputs:
-        return torch.zeros_like(q)
+    outputs += [rest] if sizes[-1] or not outputs else []
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 

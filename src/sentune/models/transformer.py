@@ -125,20 +125,29 @@ class Transformer(InputModule):
                 layer, the input embeddings first.
             **kwargs: Not read.
         """
-        is_packed = batching.is_packed(features)
-        is_in_use = self.training or torch.is_grad_enabled() or output_hidden_states
-        light = self._light_encoder
-        if light is not None and is_packed and not is_in_use:
-            return {**features, "token_embeddings": light(features)}
-        wants_layers = output_hidden_states or self._plain_encoder.config.output_hidden_states
-        tokens = self._packed_arguments(features) if is_packed else self._padded_arguments(features)
-        output = self.auto_model(**tokens, return_dict=True, output_hidden_states=wants_layers)
-        states = output.last_hidden_state
-        result = {**features, "token_embeddings": states[0] if is_packed else states}
-        if wants_layers:
-            layers = output.hidden_states
-            result["all_layer_embeddings"] = tuple(x[0] for x in layers) if is_packed else layers
+        first, *layers = self._run(features, output_hidden_states)
+        result = {**features, "token_embeddings": first}
+        if layers:
+            result["all_layer_embeddings"] = tuple(layers)
         return result
+
+    def _run(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
+        """The token embeddings, and behind them those of each layer where they are wanted."""
+        if not batching.is_packed(features):
+            return self._call(self._padded_arguments(features), wants_layers)
+        total = len(features["input_ids"])
+        if self._multiplies_to_measure(features["input_ids"]):
+            features = batching.lengthened(features, batching.spare(total))
+        light = self._light_encoder
+        is_in_use = self.training or torch.is_grad_enabled() or wants_layers
+        if light is not None and not is_in_use:
+            return [light(features)[:total]]
+        return [x[0, :total] for x in self._call(self._packed_arguments(features), wants_layers)]
+
+    def _call(self, arguments: dict[str, Any], wants_layers: bool) -> list[torch.Tensor]:
+        wants_layers = wants_layers or self._plain_encoder.config.output_hidden_states
+        output = self.auto_model(**arguments, return_dict=True, output_hidden_states=wants_layers)
+        return [output.last_hidden_state, *(output.hidden_states if wants_layers else ())]
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
         """Tokenised texts in the ragged layout, cut to `max_seq_length`."""
@@ -285,6 +294,13 @@ class Transformer(InputModule):
         super().__setstate__(state)
         if not self.is_light:
             attention.register()
+
+    def _multiplies_to_measure(self, ids: torch.Tensor) -> bool:
+        """Whether matrix products of another number of tokens have to be prepared anew."""
+        if ids.device.type != "cpu":
+            return False
+        weights = next(self.parameters()).dtype
+        return torch.is_autocast_enabled("cpu") or weights != torch.float32
 
     def _packed_arguments(self, features: Features) -> dict[str, Any]:
         ids = features["input_ids"]

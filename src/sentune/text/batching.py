@@ -25,6 +25,7 @@ from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sentune.errors import InputError
 from sentune.types import Features
@@ -133,6 +134,25 @@ def pack(features: Features) -> Features:
     packed["order"] = torch.tensor(order, dtype=torch.int64, device=device)
     packed["blocks"] = blocks(packed["lengths"], device)
     return packed
+
+
+def spare(tokens: int) -> int:
+    """How many tokens to add for a number that comes often: below 16, or 1/32 of what is there.
+
+    Matrix products in half precision on the CPU are compiled for their sizes: each number of tokens
+    that is new costs milliseconds for each kind of layer, and memory.
+    """
+    step = max(16, (1 << tokens.bit_length()) // 64)
+    return -tokens % step
+
+
+def lengthened(features: Features, spare: int) -> Features:
+    """A packed batch with some tokens more, behind the last row and part of none."""
+    longer = dict(features)
+    for key in (*TOKEN_KEYS, "position_ids"):
+        if key in features:
+            longer[key] = F.pad(features[key], (0, spare))
+    return longer
 
 
 @dataclass(frozen=True)
