@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentune.models.dropout import dropout as own_dropout
+from sentune.models import stepwise
 from sentune.text.batching import Block
 
 # Later releases of torch have a kernel for sentences of any length.
@@ -210,15 +210,9 @@ def _attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scale: float | None
 ) -> Tensor:
     """Attention of `(rows, heads, width, d_head)`."""
-    if not dropout or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
-        )
-    # With dropout torch computes it step by step too on the CPU, with its slow random numbers.
-    scores = torch.matmul(q * (scale or q.shape[-1] ** -0.5), k.transpose(-1, -2))
-    if mask is not None:
-        scores = scores + scores.new_zeros(mask.shape).masked_fill_(~mask, float("-inf"))
-    return torch.matmul(own_dropout(scores.softmax(dim=-1), dropout), v)
+    if stepwise.suits(q, dropout):
+        return stepwise.attend(q, k, v, mask, dropout, scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
 
 
 def _with_window(

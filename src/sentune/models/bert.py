@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sentune.models.attention import in_blocks
-from sentune.models.linear import Linear
+from sentune.models.linear import Copies, Linear, product_of_all
 from sentune.types import Features
 
 
@@ -85,9 +85,12 @@ class _Attention(nn.Module):
         self.heads = shape.num_attention_heads
         self.self = nn.ModuleDict({name: Linear(d, d) for name in ("query", "key", "value")})
         self.output = _projection(d, d, shape.layer_norm_eps)
+        self._copies = Copies()
 
     def forward(self, x: Tensor, features: Features) -> Tensor:
-        q, k, v = (project(x).unflatten(-1, (self.heads, -1)) for project in self.self.values())
+        layers: list[Any] = list(self.self.values())
+        projected = product_of_all(layers, x, self._copies)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in projected)
         mixed = in_blocks(q, k, v, features["blocks"]).flatten(1)
         return _add_and_norm(self.output, mixed, x)
 

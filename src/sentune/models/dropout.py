@@ -31,10 +31,29 @@ def dropout(x: Tensor, p: float) -> Tensor:
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting".
     """
-    dropped = round(p * _LEVELS)
-    if x.device.type != "cpu" or not 0 < dropped < _LEVELS:
+    if x.device.type != "cpu" or not _needs_bits(p):
         return F.dropout(x, p, training=True)
-    return _Dropout.apply(x, dropped)
+    return _Dropout.apply(x, p)
+
+
+def kept_at_random(shape: torch.Size, p: float) -> tuple[Tensor | None, float]:
+    """Which elements are not dropped, and the factor on them; None if all are kept.
+
+    Args:
+        shape: How many there are.
+        p: Share of them that is dropped, between 0 and 1.
+    """
+    if not _needs_bits(p):
+        return (None, 1.0) if p < 0.5 else (torch.zeros(shape, dtype=torch.bool), 0.0)
+    dropped, count = round(p * _LEVELS), shape.numel()
+    seed = int(torch.randint(2**63 - 1, ()))
+    words = np.random.SFC64(seed).random_raw(-(-count // 4))  # four draws in each
+    levels = torch.from_numpy(words.view(np.int16)[:count]).view(shape)
+    return levels >= dropped - _LEVELS // 2, _LEVELS / (_LEVELS - dropped)
+
+
+def _needs_bits(p: float) -> bool:
+    return 0 < round(p * _LEVELS) < _LEVELS
 
 
 class Dropout(nn.Dropout):
@@ -62,16 +81,13 @@ class _Dropout(torch.autograd.Function):
     """Keeps one byte per element for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
-        seed = int(torch.randint(2**63 - 1, ()))
-        words = np.random.SFC64(seed).random_raw(-(-x.numel() // 4))  # four draws in each
-        levels = torch.from_numpy(words.view(np.int16)[: x.numel()]).view(x.shape)
-        is_kept = levels >= dropped - _LEVELS // 2
-        ctx.scale = _LEVELS / (_LEVELS - dropped)
-        ctx.save_for_backward(is_kept)
-        return (x * is_kept).mul_(ctx.scale)
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        kept: Any
+        kept, ctx.factor = kept_at_random(x.shape, p)
+        ctx.save_for_backward(kept)
+        return (x * kept).mul_(ctx.factor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (is_kept,) = ctx.saved_tensors
-        return (gradient * is_kept).mul_(ctx.scale), None
+        (kept,) = ctx.saved_tensors
+        return (gradient * kept).mul_(ctx.factor), None

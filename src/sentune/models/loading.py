@@ -16,8 +16,10 @@ from sentune.errors import HubError, ModelFileError
 from sentune.models import attention
 from sentune.models.bert import Bert
 from sentune.models.dropout import with_own_dropout
+from sentune.models.joint import with_joint_products
 from sentune.models.light import Light
 from sentune.models.linear import with_kept_copies
+from sentune.models.table import with_own_tables
 
 attention.register()
 
@@ -61,7 +63,7 @@ def awake(light: Light, bert: Bert) -> nn.Module:
     places.register_buffer("position_ids", numbers, persistent=False)
     places.register_buffer("token_type_ids", torch.zeros_like(numbers), persistent=False)
     encoder.set_attn_implementation(attention.NAME)
-    return with_kept_copies(with_own_dropout(encoder.train(bert.training)))
+    return _with_own_layers(encoder.train(bert.training))
 
 
 def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.Module:
@@ -101,7 +103,12 @@ def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.M
     is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
     if is_encoder and "attn_implementation" not in model_options:
         encoder.set_attn_implementation(attention.NAME)
-    return with_kept_copies(with_own_dropout(encoder))
+    return _with_own_layers(encoder)
+
+
+def _with_own_layers(encoder: nn.Module) -> nn.Module:
+    """The encoder with layers of this library in place of those of torch that they are twins of."""
+    return with_joint_products(with_own_tables(with_kept_copies(with_own_dropout(encoder))))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from transformers.trainer_utils import (
 from sentune.encoder.sharing import write_card
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
+from sentune.models.table import keeping_gradients
 from sentune.training import loaders
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.checkpoints import copy_model, place_in_stream, rotate, written_whole
@@ -250,7 +251,7 @@ class SentenceTransformerTrainer(Trainer):
             TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
         """
         listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
-        with listening, self._teller.telling():
+        with listening, self._teller.telling(), keeping_gradients(self.step):
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
         if self.saves_on_interrupt:
