@@ -107,9 +107,10 @@ def run(row: Row, size: str, model: str, args: argparse.Namespace) -> dict[str, 
     options = {"steps": 1, "max_seq_length": 128, **row.options}
     options |= row.large if size == "large" else {}
     found: dict[str, list[dict[str, float]]] = {}
-    for _ in range(args.rounds):
+    for turn in range(args.rounds):
         for contestant in row.contestants():
             job = {
+                "turn": turn,
                 "kind": row.kind,
                 "texts": row.texts,
                 "model": model,

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,9 +48,13 @@ def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
     from transformers import TrainerCallback, set_seed
 
     kit = _kit(library)
-    # As many rows as there are steps, so that everybody has the same, in whatever order.
-    rows = job["batch_size"] * job["steps"]
-    columns = {name: take(c, rows) for name, c in _cached_texts(job["texts"], data).items()}
+    # As many rows as there are steps, so that everybody has the same, in whatever order; and other
+    # ones in each round, since a training that lasts sees batches of other sizes all the time.
+    rows, turn = job["batch_size"] * job["steps"], job.get("turn", 0)
+    columns = {
+        name: take(texts, (turn + 1) * rows)[-rows:]
+        for name, texts in _cached_texts(job["texts"], data).items()
+    }
     set_seed(1)
     model = _new_model(library, job)
     loss = getattr(kit["losses"], job["loss"])(model, **job.get("loss_settings", {}))
@@ -96,7 +101,7 @@ def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
             trainer.train()
     first = len(clock.ends) - job["steps"] - 1  # a step to warm up, where there are several
     seconds = (clock.ends[-1] - clock.ends[first]) / job["steps"]
-    tokens = _tokens(model, columns, job) * job["batch_size"]
+    tokens = _tokens(columns, job) * job["batch_size"]
     return {"seconds": seconds, "tokens": tokens, "peak": peak[0]}
 
 
@@ -114,7 +119,7 @@ def encode(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         model.encode(texts, **options)
         seconds = time.perf_counter() - started
-    tokens = sum(_lengths(model, texts, job))
+    tokens = sum(_lengths(texts, job))
     return {"seconds": seconds, "tokens": tokens, "peak": peak[0], **options}
 
 
@@ -155,7 +160,9 @@ def _kept_model(library: str, job: dict[str, Any]) -> Any:
             import torch
 
             options = {"model_kwargs": {"dtype": getattr(torch, job["dtype"])}}
-        _models[key] = _kit(library)["model"](job["model"], **options)
+        # Nothing else of the library: who only encodes imports no more.
+        package = import_module("sentune" if library == OWN else "sentence_transformers")
+        _models[key] = package.SentenceTransformer(job["model"], **options)
     _models[key].max_seq_length = job["max_seq_length"]
     return _models[key]
 
@@ -166,15 +173,20 @@ def _cached_texts(name: str, data: Path) -> Any:
     return _texts[name]
 
 
-def _lengths(model: Any, texts: list[str], job: dict[str, Any]) -> list[int]:
-    found = model.tokenizer(texts, truncation=True, max_length=job["max_seq_length"])
-    return [len(ids) for ids in found["input_ids"]]
+def _lengths(texts: list[str], job: dict[str, Any]) -> list[int]:
+    """Real tokens of each text, counted without either library, which would have to load for it."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(job["model"]) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(job["max_seq_length"])
+    return [len(encoding) for encoding in tokenizer.encode_batch(texts)]
 
 
-def _tokens(model: Any, columns: dict[str, list[Any]], job: dict[str, Any]) -> float:
+def _tokens(columns: dict[str, list[Any]], job: dict[str, Any]) -> float:
     """Real tokens of a row, all columns together, on average."""
     texts = [column for column in columns.values() if isinstance(column[0], str)]
-    return sum(sum(_lengths(model, column, job)) / len(column) for column in texts)
+    return sum(sum(_lengths(column, job)) / len(column) for column in texts)
 
 
 def _has_cuda() -> bool:
