@@ -79,7 +79,7 @@ ROWS = (
         "train",
         "scored",
         ((DEFAULTS, 3.0), (EXACT, 2.0)),
-        {"loss": "CosineSimilarityLoss", "batch_size": 16, "steps": 8},
+        {"loss": "CosineSimilarityLoss", "batch_size": 16, "steps": 30},
         {"steps": 2},
     ),
     Row(
