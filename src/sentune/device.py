@@ -22,6 +22,8 @@ _CPU_BYTES = 12 << 20
 # memory that this may take, as the other layers hold a few times as much.
 _ACCELERATOR_BYTES = 512 << 20
 _PART_OF_MEMORY = 16
+# A block that glibc just does not call too large to learn from.
+_LARGEST_NOTED = (32 << 20) - (8 << 10)
 
 
 def best_device() -> torch.device:
@@ -100,6 +102,17 @@ def tokens_per_batch(device: torch.device | str, width: int) -> int:
     else:
         allowed = min(_ACCELERATOR_BYTES, _memory(device) // _PART_OF_MEMORY)
     return max(256, allowed // (4 * max(width, 1)))
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next batch, up to some 64 MB.
+
+    glibc hands memory back to the system at once and has to ask for it again, page by page, until
+    it has seen a large block come and go; one of 32 MB is the largest that it takes note of. Of
+    other C libraries this asks nothing.
+    """
+    torch.empty(_LARGEST_NOTED, dtype=torch.uint8)
 
 
 @functools.cache

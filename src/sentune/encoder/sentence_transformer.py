@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sentune._lazy import upstairs
-from sentune.device import AUTO, as_dtype, auto_dtype, best_device
+from sentune.device import AUTO, as_dtype, auto_dtype, best_device, keep_freed_memory
 from sentune.encoder import adapters, pipeline, sharing
 from sentune.encoder import encode as encoding
 from sentune.encoder.finish import OutputValue, Precision, finish
@@ -143,6 +143,7 @@ class SentenceTransformer(nn.Sequential):
         self.module_kwargs = kwargs  # what modules.json names; see `forward_kwargs` of a module
         self.trust_remote_code = trust_remote_code
         self.to(device or best_device())
+        keep_freed_memory()
         self.eval()
 
     # From texts to embeddings -------------------------------------------------------------------

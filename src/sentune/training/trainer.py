@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
@@ -38,7 +38,7 @@ from sentune.training.collate import Batch, SentenceTransformerDataCollator
 from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with_prefix
 from sentune.training.interrupt import StopOnInterrupt
 from sentune.training.loading import load_weights
-from sentune.training.optimizing import set_learning_rates
+from sentune.training.optimizing import clip_gradients, set_learning_rates
 from sentune.training.rows import NumberedRows, as_dataset
 from sentune.training.step import LossLike, TrainingStep
 from sentune.training.telling import RunTeller, as_names
@@ -217,6 +217,12 @@ class SentenceTransformerTrainer(Trainer):
             set_learning_rates(optimizer, self.step.named_parameters(), rates)
             self._has_rates = True
         return self.optimizer
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        is_alone = self.accelerator.distributed_type == DistributedType.NO
+        if self.args.device.type != "cpu" or not is_alone:
+            return super()._clip_grad_norm(model)
+        return clip_gradients(model.parameters(), self.args.max_grad_norm)
 
     def compute_loss(
         self,
