@@ -27,4 +27,4 @@ def test_a_batch_takes_the_memory_of_the_one_before():
         command = [sys.executable, "-c", ROUNDS, how]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    assert new_pages("keep") < 200 < 2000 < new_pages("leave")
+    assert new_pages("keep") < min(200, 1 + new_pages("leave"))

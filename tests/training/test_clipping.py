@@ -52,7 +52,7 @@ def test_there_may_be_nothing_to_clip():
 def test_many_numbers_are_summed_up_more_exactly_than_by_torch():
     parameter = nn.Parameter(torch.zeros(30_000, 300))
     parameter.grad = torch.full_like(parameter, 0.1)
-    assert clip_gradients([parameter], 1e9).item() == pytest.approx(300.0, rel=1e-5), "torch: 297.8"
+    assert clip_gradients([parameter], 1e9).item() == pytest.approx(300.0, rel=1e-4), "torch: 297.8"
 
 
 def test_the_trainer_clips_by_it(tiny_model, tmp_path):

@@ -48,8 +48,8 @@ def kept_at_random(shape: torch.Size, p: float) -> tuple[Tensor | None, float]:
     dropped, count = round(p * _LEVELS), shape.numel()
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw(-(-count // 4))  # four draws in each
-    levels = torch.from_numpy(words.view(np.int16)[:count]).view(shape)
-    return levels >= dropped - _LEVELS // 2, _LEVELS / (_LEVELS - dropped)
+    kept = words.view(np.int16)[:count] >= dropped - _LEVELS // 2
+    return torch.from_numpy(kept).view(shape), _LEVELS / (_LEVELS - dropped)
 
 
 def _needs_bits(p: float) -> bool:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from sentune.errors import SettingError
 
 # Numbers that are squared and summed up in one go, in their own precision.
-_PIECE = 1 << 16
+_PIECE = 1 << 18
 
 
 def set_learning_rates(
@@ -79,8 +79,8 @@ def _norm(gradients: Iterable[Tensor]) -> Tensor:
     """The Euclidean norm of all numbers together."""
     # A product with itself reads memory at twice the speed of torch's norm. Pieces keep it exact.
     pieces = [piece for g in gradients for piece in g.view(-1).split(_PIECE)]
-    squares = [torch.dot(piece, piece).double() for piece in pieces]
-    return torch.stack(squares).sum().sqrt().float() if squares else torch.zeros(())
+    squares = [torch.dot(piece, piece) for piece in pieces] or [torch.zeros(())]
+    return torch.stack(squares).double().sum().sqrt().float()
 
 
 def _split(group: dict, chosen: set[int], rate: float) -> dict:
