@@ -85,8 +85,8 @@ def measure(args: argparse.Namespace, folder: Path, results: dict[str, Any]) -> 
         say("memory", results["memory"])
     for size in args.model:
         model = packaged_model() if size == "small" else random_bert(folder)
-        for row in (row for row in ROWS if wanted(row.name)):
-            key = f"{size}: {row.name}"
+        for row in (row for row in ROWS if wanted(row.title(size))):
+            key = f"{size}: {row.title(size)}"
             keep(key, run(row, size, model, args))
             say(key, results[key])
 
@@ -104,8 +104,7 @@ def run(row: Row, size: str, model: str, args: argparse.Namespace) -> dict[str, 
     workers = {
         contestant: worker(contestant.library, args.data) for contestant in row.contestants()
     }
-    options = {"steps": 1, "max_seq_length": 128, **row.options}
-    options |= row.large if size == "large" else {}
+    options = row.options_for(size)
     found: dict[str, list[dict[str, float]]] = {}
     for turn in range(args.rounds):
         for contestant in row.contestants():
@@ -286,7 +285,7 @@ def start_lines(name: str, results: dict[str, Any]) -> list[str]:
 
 
 def row_lines(row: Row, size: str, model: str, results: dict[str, Any]) -> list[str]:
-    found = results.get(f"{size}: {row.name}")
+    found = results.get(f"{size}: {row.title(size)}")
     if not found:
         return []
     lines = []
@@ -294,7 +293,7 @@ def row_lines(row: Row, size: str, model: str, results: dict[str, Any]) -> list[
         own, peer = (found[label(contestant)] for contestant in both)
         cells = [
             ratio(own, peer, goal),
-            row.name + rounds(own),
+            row.title(size) + rounds(own),
             model,
             name,
             seconds(own),

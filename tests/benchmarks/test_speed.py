@@ -56,7 +56,7 @@ def test_the_table_has_a_line_for_each_comparison(speed, tmp_path):
         }
     }
     for row in speed.ROWS:
-        results[f"small: {row.name}"] = {
+        results[f"small: {row.title('small')}"] = {
             speed.label(c): figures if c.library == "sentune" else slow for c in row.contestants()
         }
     page = speed.page(results)
