@@ -81,7 +81,7 @@ ROWS = (
         "pairs",
         ((DEFAULTS, 5.0), (EXACT, 3.0), (HALF, 2.5)),
         {"loss": "MultipleNegativesRankingLoss", "batch_size": 64, "steps": 3},
-        # 64 would take 25 GB in the peer.
+        # With 64 a worker ended on a machine of 24 GB.
         {"steps": 1, "batch_size": 32},
     ),
     Row(

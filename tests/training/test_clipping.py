@@ -55,7 +55,7 @@ def test_many_numbers_are_summed_up_more_exactly_than_by_torch():
     assert clip_gradients([parameter], 1e9).item() == pytest.approx(300.0, rel=1e-4), "torch: 297.8"
 
 
-def test_the_trainer_clips_by_it(tiny_model, tmp_path):
+def test_the_trainer_clips_by_it(tiny_model, tmp_path, monkeypatch):
     rows = [{"a": f"the {w} sat", "b": f"a {w}"} for w in ("cat", "dog", "bird", "fish")]
     args = SentenceTransformerTrainingArguments(
         tmp_path,
@@ -67,7 +67,13 @@ def test_the_trainer_clips_by_it(tiny_model, tmp_path):
         use_cpu=True,
         per_device_train_batch_size=4,
     )
-    seen = []
+    seen, limits = [], []
+
+    def spy(parameters, limit):
+        limits.append(limit)
+        return clip_gradients(parameters, limit)
+
+    monkeypatch.setattr("sentune.training.trainer.clip_gradients", spy)
 
     class Trainer(SentenceTransformerTrainer):
         def create_optimizer(self, *a, **k):
@@ -82,5 +88,6 @@ def test_the_trainer_clips_by_it(tiny_model, tmp_path):
     loss = losses.MultipleNegativesRankingLoss(tiny_model)
     trainer = Trainer(tiny_model, args, rows, loss=loss)
     trainer.train()
+    assert limits == [1e-3]
     assert seen == [pytest.approx(1e-3, rel=1e-3)]
     assert trainer.state.log_history[0]["grad_norm"] > 1e-2

@@ -72,12 +72,6 @@ class TrainingStep(nn.Module):
         parts = {name: part.detach() for name, part in value.items()}
         return {"loss": torch.stack(list(value.values())).sum(), "parts": parts}
 
-    def train(self, mode: bool = True) -> TrainingStep:
-        """As `torch.nn.Module.train`; transformers asks for it in every step."""
-        if any(module.training != mode for module in self.modules()):
-            super().train(mode)
-        return self
-
     @property
     def losses(self) -> nn.Module | dict[str, nn.Module]:
         """The loss, or dataset name -> loss."""
