@@ -49,7 +49,7 @@ class Row:
         kind: "train" or "encode".
         texts: Name of a function below.
         pairings: What is compared with what: (label, own, peer), and the least ratio wanted.
-        options: For the worker: `loss`, `batch_size`, `steps`, `max_seq_length`, ...
+        options: For the worker: `loss`, `batch_size`, `warm_up`, `steps`, `max_seq_length`, ...
         large: Options that differ for the large model.
     """
 
@@ -63,7 +63,7 @@ class Row:
     def options_for(self, size: str) -> dict[str, Any]:
         """The options with the model of a size."""
         others = self.large if size == "large" else {}
-        return {"steps": 1, "max_seq_length": 128, **self.options, **others}
+        return {"warm_up": 1, "steps": 1, "max_seq_length": 128, **self.options, **others}
 
     def title(self, size: str) -> str:
         """The name with the model of a size."""
@@ -81,7 +81,6 @@ ROWS = (
         "pairs",
         ((DEFAULTS, 5.0), (EXACT, 3.0), (HALF, 2.5)),
         {"loss": "MultipleNegativesRankingLoss", "batch_size": 64, "steps": 3},
-        # With 64 a worker ended on a machine of 24 GB.
         {"steps": 1, "batch_size": 32},
     ),
     Row(
@@ -90,7 +89,7 @@ ROWS = (
         "scored",
         ((DEFAULTS, 3.0), (EXACT, 2.0)),
         {"loss": "CosineSimilarityLoss", "batch_size": 16, "steps": 30},
-        {"steps": 2},
+        {"steps": 4},
     ),
     Row(
         "train, triplets of uneven columns, up to 256 tokens, batch {batch_size:,}",
@@ -98,14 +97,14 @@ ROWS = (
         "triplets",
         ((DEFAULTS, 3.0), (EXACT, 2.0)),
         {"loss": "TripletLoss", "batch_size": 16, "steps": 2, "max_seq_length": 256},
-        {"steps": 1, "batch_size": 8},
+        {"steps": 1},
     ),
     Row(
         "train, cached loss, batch {batch_size:,}",
         "train",
         "pairs",
         ((DEFAULTS, 4.0),),
-        {"loss": "CachedMultipleNegativesRankingLoss", "batch_size": 1024, "steps": 1},
+        {"loss": "CachedMultipleNegativesRankingLoss", "batch_size": 1024, "warm_up": 0},
         {"batch_size": 64},
     ),
     Row(
@@ -143,13 +142,14 @@ MEMORY = {
         "steps": 2,
         "loss_settings": {"mini_batch_size": 128},
     },
-    "large": {"batch_size": 8192, "steps": 1, "loss_settings": {"mini_batch_size": 16}},
+    "large": {"batch_size": 8192, "warm_up": 0, "steps": 1, "loss_settings": {"mini_batch_size": 16}},
 }
 MEMORY_JOB = {
     "kind": "train",
     "texts": "pairs",
     "loss": "MultipleNegativesRankingLoss",
     "dtype": None,
+    "warm_up": 1,
     "max_seq_length": 64,
 }
 

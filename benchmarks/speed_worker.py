@@ -38,19 +38,21 @@ def main() -> None:
         job = json.loads(line)
         with contextlib.redirect_stdout(sys.stderr):
             answer = {"train": train, "encode": encode}[job["kind"]](library, data, job)
+        _give_back_memory()  # the others run while this process waits
         out.write(json.dumps(answer) + "\n")
         out.flush()
 
 
 def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds per step of a training, its first step left out where there are several."""
+    """Seconds per step of a training, without the steps that warm it up."""
     from datasets import Dataset
     from transformers import TrainerCallback, set_seed
 
     kit = _kit(library)
-    # As many rows as there are steps, so that everybody has the same, in whatever order; and other
-    # ones in each round, since a training that lasts sees batches of other sizes all the time.
-    rows, turn = job["batch_size"] * job["steps"], job.get("turn", 0)
+    # No row twice, neither in a step nor in a round, since a training that lasts sees batches of
+    # other sizes all the time. Both libraries have the same batches, drawn by the same seed.
+    steps, turn = job["warm_up"] + job["steps"], job.get("turn", 0)
+    rows = job["batch_size"] * steps
     columns = {
         name: take(texts, (turn + 1) * rows)[-rows:]
         for name, texts in _cached_texts(job["texts"], data).items()
@@ -61,7 +63,6 @@ def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
     precision = {None: {}, "float32": {"bf16": False}, "bfloat16": {"bf16": True}}[job["dtype"]]
     if library != OWN and job["dtype"] is None:
         precision = {}
-    steps = job["steps"] + (job["steps"] > 1)
 
     class Clock(TrainerCallback):
         """When each step ended; what is done for a step before it begins counts as well."""
@@ -99,8 +100,7 @@ def train(library: str, data: Path, job: dict[str, Any]) -> dict[str, Any]:
         )
         with _peak_memory() as peak:
             trainer.train()
-    first = len(clock.ends) - job["steps"] - 1  # a step to warm up, where there are several
-    seconds = (clock.ends[-1] - clock.ends[first]) / job["steps"]
+    seconds = (clock.ends[-1] - clock.ends[job["warm_up"]]) / job["steps"]
     tokens = _tokens(columns, job) * job["batch_size"]
     return {"seconds": seconds, "tokens": tokens, "peak": peak[0]}
 
@@ -202,12 +202,17 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
+def _give_back_memory() -> None:
+    """Return to the system what earlier work has left behind."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 @contextlib.contextmanager
 def _peak_memory() -> Any:
     """Most memory of the process inside the block, in bytes; on CUDA that of the device."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier jobs left behind
+    _give_back_memory()
     peak = [0]
     if _has_cuda():
         import torch

@@ -56,6 +56,14 @@ def load(folder, **options):
     return model
 
 
+def test_a_plain_checkpoint_is_light_too(folder, tmp_path, texts):
+    shutil.copytree(folder, tmp_path / "plain")
+    (tmp_path / "plain" / "modules.json").unlink(missing_ok=True)
+    model = SentenceTransformer(tmp_path / "plain", device="cpu")
+    assert model[0].is_light and model[1].pooling_mode == "mean"
+    assert (model.encode(texts) == load(folder, **HEAVY).encode(texts)).all()
+
+
 @pytest.fixture
 def light(folder):
     model = load(folder)
@@ -157,6 +165,7 @@ def test_several_threads_wake_one_encoder(light):
         ("config.json", {"hidden_act": "relu"}),
         ("config.json", {"position_embedding_type": "relative_key"}),
         ("config.json", {"is_decoder": True}),
+        ("config.json", {"architectures": ["BertForCausalLM"]}),
         ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}),
         ("tokenizer_config.json", {"do_lower_case": False}),
         ("tokenizer_config.json", {"strip_accents": False}),

@@ -97,6 +97,8 @@ def _is_plain(config: Mapping[str, Any]) -> bool:
     """Whether a config.json asks for an ordinary BERT in float32."""
     if config.get("model_type") != "bert" or _ODD_CONFIG & config.keys():
         return False
+    if "ForCausalLM" in str(config.get("architectures")):
+        return False
     return all(config.get(key, value) == value for key, value in _PLAIN_CONFIG.items())
 
 

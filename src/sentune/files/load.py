@@ -174,14 +174,19 @@ def _plain_encoder(root: ModelFolder, reader: Reader) -> dict[str, nn.Module]:
             f"{root} is no model: it has neither {layout.MODULES_FILE} nor {encoder_file.name}"
         )
     transformer: Any = reader.read(layout.MODULES["Transformer"].written_name, root, encoder_file)
-    config = transformer.config
-    names = getattr(config, "architectures", None)
-    name = names[0] if isinstance(names, list) and names else ""
-    is_causal = str(name).endswith("ForCausalLM") and getattr(config, "is_causal", True)
     pooling = layout.MODULES["Pooling"].load_class()(
-        transformer.get_embedding_dimension(), "lasttoken" if is_causal else "mean"
+        transformer.get_embedding_dimension(), "lasttoken" if _is_causal(transformer) else "mean"
     )
     return {"0": transformer, "1": pooling}
+
+
+def _is_causal(transformer: Any) -> bool:
+    """Whether only the last token has seen the whole text."""
+    if transformer.is_light:  # an ordinary BERT, which need not wake to be asked
+        return False
+    names = getattr(transformer.config, "architectures", None)
+    name = names[0] if isinstance(names, list) and names else ""
+    return str(name).endswith("ForCausalLM") and getattr(transformer.config, "is_causal", True)
 
 
 def _settings(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
