@@ -81,7 +81,7 @@ ROWS = (
         "pairs",
         ((DEFAULTS, 5.0), (EXACT, 3.0), (HALF, 2.5)),
         {"loss": "MultipleNegativesRankingLoss", "batch_size": 64, "steps": 3},
-        {"steps": 1, "batch_size": 32},
+        {"steps": 1},
     ),
     Row(
         "train, CosineSimilarity, scored pairs, batch {batch_size:,}",
@@ -142,7 +142,12 @@ MEMORY = {
         "steps": 2,
         "loss_settings": {"mini_batch_size": 128},
     },
-    "large": {"batch_size": 8192, "warm_up": 0, "steps": 1, "loss_settings": {"mini_batch_size": 16}},
+    "large": {
+        "batch_size": 8192,
+        "warm_up": 0,
+        "steps": 1,
+        "loss_settings": {"mini_batch_size": 16},
+    },
 }
 MEMORY_JOB = {
     "kind": "train",

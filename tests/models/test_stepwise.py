@@ -54,7 +54,7 @@ def test_it_is_torchs_attention(kind, scale, dtype):
 def test_dropout_acts_on_the_weights_and_their_gradients(p):
     def plain(q, k, v):
         scores = q @ k.transpose(-1, -2) * SIZE**-0.5
-        kept, factor = kept_at_random(torch.Size([ROWS * HEADS, WIDTH, WIDTH]), p)
+        kept, factor = kept_at_random(torch.Size([ROWS * HEADS, WIDTH, WIDTH]), p, q.dtype)
         return (scores.softmax(-1) * kept.view(scores.shape) * factor) @ v
 
     parts = draw()

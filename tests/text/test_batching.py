@@ -171,6 +171,12 @@ def test_few_blocks_serve_any_mixture():
     assert len(batching.blocks(list(range(1, 256)))) <= 20
 
 
+def test_a_handful_of_rows_takes_no_block_of_its_own():
+    short, longer = list(range(8, 24)), [27, 29, 33, 36]
+    assert len(batching.blocks(short + longer)) == 1
+    assert len(batching.blocks(sorted((short + longer) * 8))) > 1
+
+
 @given(st.lists(st.integers(0, 30), max_size=30), st.integers(1, 64))
 def test_batches_by_tokens_hold_every_row_once_and_no_more_tokens_than_asked(lengths, tokens):
     batches = list(batching.batches_by_tokens(lengths, tokens))

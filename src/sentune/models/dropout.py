@@ -36,20 +36,26 @@ def dropout(x: Tensor, p: float) -> Tensor:
     return _Dropout.apply(x, p)
 
 
-def kept_at_random(shape: torch.Size, p: float) -> tuple[Tensor | None, float]:
-    """Which elements are not dropped, and the factor on them; None if all are kept.
+def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor | None, float]:
+    """1 where an element is kept and 0 where it is dropped, and the factor on those that are kept.
 
     Args:
         shape: How many there are.
         p: Share of them that is dropped, between 0 and 1.
+        dtype: Of the ones and zeros: that of the elements, to which torch would convert them.
+
+    Returns:
+        None for the ones and zeros if all are kept.
     """
-    if not _needs_bits(p):
-        return (None, 1.0) if p < 0.5 else (torch.zeros(shape, dtype=torch.bool), 0.0)
     dropped, count = round(p * _LEVELS), shape.numel()
+    if not _needs_bits(p):
+        return (None, 1.0) if dropped == 0 else (torch.zeros(shape, dtype=dtype), 0.0)
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw(-(-count // 4))  # four draws in each
-    kept = words.view(np.int16)[:count] >= dropped - _LEVELS // 2
-    return torch.from_numpy(kept).view(shape), _LEVELS / (_LEVELS - dropped)
+    draws = torch.from_numpy(words.view(np.int16)[:count])
+    kept = torch.empty(count, dtype=dtype)
+    torch.ge(draws, dropped - _LEVELS // 2, out=kept)
+    return kept.view(shape), _LEVELS / (_LEVELS - dropped)
 
 
 def _needs_bits(p: float) -> bool:
@@ -78,12 +84,12 @@ def with_own_dropout(encoder: nn.Module) -> nn.Module:
 
 
 class _Dropout(torch.autograd.Function):
-    """Keeps one byte per element for the backward pass."""
+    """Keeps which elements were dropped for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
         kept: Any
-        kept, ctx.factor = kept_at_random(x.shape, p)
+        kept, ctx.factor = kept_at_random(x.shape, p, x.dtype)
         ctx.save_for_backward(kept)
         return (x * kept).mul_(ctx.factor)
 

@@ -61,7 +61,7 @@ class _Attention(torch.autograd.Function):
         if mask is not None:
             scores.view(*shape[:3], -1).masked_fill_(~mask, float("-inf"))
         weights = torch.softmax(scores, dim=-1, out=scores)
-        kept, factor = kept_at_random(weights.shape, dropout)
+        kept, factor = kept_at_random(weights.shape, dropout, weights.dtype)
         used = weights if kept is None else weights * kept
         v = v * factor
         ctx.save_for_backward(q, k, v, weights, kept, used)

@@ -34,6 +34,8 @@ from sentune.types import Features
 SHARED_WIDTH = 48
 # Tokens of rows of one length that are worth a block of their own.
 _LONG_RUN = 256
+# Pairs of slots, of each head, whose attention takes no longer than to call for one block more.
+_WORTH_A_BLOCK = 4096
 # Keys that hold one value per token in the ragged and packed layouts.
 TOKEN_KEYS = ("input_ids", "token_type_ids")
 # Keys that speak of the whole batch, such as the route it takes; every change of layout keeps them.
@@ -185,8 +187,8 @@ def blocks(lengths: Sequence[int], device: torch.device | str = "cpu") -> list[B
         device: Where the indices and masks are needed.
     """
     made: list[Block] = []
-    for width, group in groupby((n for n in lengths if n), _width):
-        sizes, mixed = list(group), list[int]()
+    for width, sizes in _groups(lengths):
+        mixed = list[int]()
         for n, length in runs(sizes):
             if n * length < _LONG_RUN and n < len(sizes):
                 mixed += [length] * n
@@ -196,6 +198,26 @@ def blocks(lengths: Sequence[int], device: torch.device | str = "cpu") -> list[B
             mixed = []
         made += [_block(mixed, width, device)] if mixed else []
     return made
+
+
+def _groups(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Rows of neighbouring lengths, and the width for them."""
+    groups: list[tuple[int, list[int]]] = []
+    for width, group in groupby((n for n in lengths if n), _width):
+        sizes = list(group)
+        if groups:
+            widest, both = max(width, groups[-1][0]), groups[-1][1] + sizes
+            if _pairs(widest, both) < _pairs(*groups[-1]) + _pairs(width, sizes) + _WORTH_A_BLOCK:
+                groups[-1] = widest, both
+                continue
+        groups.append((width, sizes))
+    return groups
+
+
+def _pairs(width: int, sizes: Sequence[int]) -> int:
+    """How many pairs of slots a block has, about."""
+    rows = -(-sum(sizes) // width) if 2 * sizes[0] <= width else len(sizes)
+    return rows * width**2
 
 
 def _run(n: int, length: int, width: int, device: torch.device | str) -> list[Block]:
