@@ -87,6 +87,15 @@ def multiplying_in(
     return torch.autocast(torch.device(device).type, dtype=dtype, cache_enabled=False)
 
 
+def multiplied_in(kind: str) -> torch.dtype | None:
+    """The type that such a block around sets for matrix products, or autocast; None without one.
+
+    Args:
+        kind: Type of the device, as "cpu".
+    """
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
 def tokens_per_batch(device: torch.device | str, width: int) -> int:
     """How many tokens a forward pass should hold to be fast.
 

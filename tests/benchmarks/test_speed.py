@@ -33,6 +33,7 @@ def test_a_worker_says_how_long_a_job_took(speed, library, tmp_path):
             "texts": "pairs",
             "loss": "MultipleNegativesRankingLoss",
             "batch_size": 4,
+            "warm_up": 1,
             "steps": 2,
         },
     ]

@@ -70,7 +70,9 @@ def test_what_is_kept_follows_the_weights_and_goes_when_training_begins(transfor
     assert not torch.allclose(before, after)
     layer.key.weight.data.div_(3)
     torch.testing.assert_close(embed(transformer, texts), before)
-    assert layer._copies._kept is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        embed(transformer, texts)
+    assert layer._copies._kept[2][0].dtype == torch.bfloat16
     transformer.train()
     assert layer._copies._kept is None
 

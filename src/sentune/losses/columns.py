@@ -11,7 +11,7 @@ dropout, when the gradient comes back. No loss needs to know.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
+from sentune.device import multiplied_in, multiplying_in
 from sentune.text import batching
 from sentune.types import EmbeddingModel, Features
 
@@ -125,10 +126,7 @@ def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
     Shared rounded weights would sum up the gradients of all mini-batches in half precision, where
     the sum of some hundred terms stands still.
     """
-    kind = device.type
-    if not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    return torch.autocast(kind, dtype=torch.get_autocast_dtype(kind), cache_enabled=False)
+    return multiplying_in(multiplied_in(device.type), device)
 
 
 def number_of_rows(features: Features) -> int:

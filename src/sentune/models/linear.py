@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.device import multiplied_in
 from sentune.models.exchange import exchanged
 
 
@@ -29,10 +30,10 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """`input @ weight.T + bias`."""
-        kind = input.device.type
-        if torch.is_grad_enabled() or not torch.is_autocast_enabled(kind):
+        dtype = multiplied_in(input.device.type)
+        if torch.is_grad_enabled() or dtype is None:
             return F.linear(input, self.weight, self.bias)
-        weight, bias = self._copies.of([self], torch.get_autocast_dtype(kind))
+        weight, bias = self._copies.of([self], dtype)
         return F.linear(input.to(weight.dtype), weight, bias)
 
     def train(self, mode: bool = True) -> Linear:
@@ -82,9 +83,7 @@ def product_of_all(layers: Sequence[nn.Linear], input: Tensor, copies: Copies) -
         input: `(..., d_in)`.
         copies: What was kept for these layers.
     """
-    kind, dtype = input.device.type, layers[0].weight.dtype
-    if torch.is_autocast_enabled(kind):
-        dtype = torch.get_autocast_dtype(kind)
+    dtype = multiplied_in(input.device.type) or layers[0].weight.dtype
     if torch.is_grad_enabled():
         weight, bias = _stacked(layers, dtype)
     else:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sentune.device import multiplied_in
 from sentune.models.dropout import kept_at_random
 
 
@@ -23,7 +24,7 @@ def suits(query: Tensor, dropout: float) -> bool:
         dropout: Share of attention weights dropped.
     """
     is_trained = torch.is_grad_enabled() and query.requires_grad
-    is_half = query.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    is_half = query.dtype != torch.float32 or multiplied_in("cpu") is not None
     return query.is_cpu and (dropout > 0 or (is_trained and is_half))
 
 
@@ -40,8 +41,8 @@ def attend(
         dropout: Share of attention weights dropped.
         scale: Factor on the scores; None for 1/sqrt(d_head).
     """
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
+    dtype = multiplied_in("cpu")
+    if dtype is not None:
         q, k, v = (x.to(dtype) for x in (q, k, v))
     found: Any = _Attention.apply(q, k, v, mask, dropout, scale or q.shape[-1] ** -0.5)
     return found

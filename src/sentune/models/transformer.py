@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from sentune.device import multiplied_in
 from sentune.errors import SettingError
 from sentune.models import attention
 from sentune.models.base import InputModule
@@ -300,7 +301,7 @@ class Transformer(InputModule):
         if ids.device.type != "cpu":
             return False
         weights = next(self.parameters()).dtype
-        return torch.is_autocast_enabled("cpu") or weights != torch.float32
+        return multiplied_in("cpu") is not None or weights != torch.float32
 
     def _packed_arguments(self, features: Features) -> dict[str, Any]:
         ids = features["input_ids"]
