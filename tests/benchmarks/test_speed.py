@@ -69,6 +69,14 @@ def test_the_table_has_a_line_for_each_comparison(speed, tmp_path):
     json.dumps(results)
 
 
+def test_a_slow_hour_does_not_lower_the_rate_of_a_machine(speed):
+    fast, slow, other = (
+        {"name": name, "rates": {"float32": rate}} for name, rate in (("a", 3), ("a", 2), ("b", 1))
+    )
+    assert speed.at_its_best(slow, fast) == fast == speed.at_its_best(fast, slow)
+    assert speed.at_its_best(other, fast) == other == speed.at_its_best(other, None)
+
+
 def test_texts_do_not_need_the_files(speed, tmp_path):
     import speed_tasks
 
