@@ -31,7 +31,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting".
     """
-    if x.device.type != "cpu" or not _needs_bits(p):
+    if x.device.type != "cpu" or not 0 < _dropped(p) < _LEVELS:
         return F.dropout(x, p, training=True)
     return _Dropout.apply(x, p)
 
@@ -47,9 +47,11 @@ def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Ten
     Returns:
         None for the ones and zeros if all are kept.
     """
-    dropped, count = round(p * _LEVELS), shape.numel()
-    if not _needs_bits(p):
-        return (None, 1.0) if dropped == 0 else (torch.zeros(shape, dtype=dtype), 0.0)
+    dropped, count = _dropped(p), shape.numel()
+    if dropped <= 0:
+        return None, 1.0
+    if dropped >= _LEVELS:
+        return torch.zeros(shape, dtype=dtype), 0.0
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw(-(-count // 4))  # four draws in each
     draws = torch.from_numpy(words.view(np.int16)[:count])
@@ -58,8 +60,9 @@ def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Ten
     return kept.view(shape), _LEVELS / (_LEVELS - dropped)
 
 
-def _needs_bits(p: float) -> bool:
-    return 0 < round(p * _LEVELS) < _LEVELS
+def _dropped(p: float) -> int:
+    """How many of the levels of a draw mean that an element is dropped."""
+    return round(p * _LEVELS)
 
 
 class Dropout(nn.Dropout):
