@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Processes that share the tests.
+JOBS ?= 2
+
 # Releases of sentence-transformers that `make interop` exchanges models with.
 PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
 
@@ -36,8 +39,9 @@ help:
 demo: .venv/base
 	@$(BIN)/sentune demo $(ARGS)
 
+# Two processes of one thread each take half of the time of one process with two.
 test: .venv/dev
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 .venv-interop/%/ready: constraints.txt
 	@test -x .venv-interop/$*/bin/python || $(PYTHON) -m venv .venv-interop/$*

@@ -3,8 +3,9 @@
     python benchmarks/quality.py [--data FOLDER] [--out FILE] [--table FILE]
 
 For every loss the same rows, in the same recipe, with three seeds, through the trainer of each
-library. Each training is one line of JSON in `--out`; those that are there already are not run
-again, so a run that was stopped goes on where it was. At the end the table is written.
+library, both in float32; and sentune once more in its default precision. Each training is one line
+of JSON in `--out`; those that are there already are not run again, so a run that was stopped goes
+on where it was. At the end the table is written.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MAX_SEQ_LENGTH = 64
 LEARNING_RATE = 5e-5
 WARM_UP = 0.1  # of all steps
 BEFORE, OWN, PEER = "before", "sentune", "sentence-transformers"
+OWN_DEFAULT = "sentune, default precision"
 
 Key = tuple[str, str, int, int]
 
@@ -82,7 +84,8 @@ def is_present(task: Task, folder: Path) -> bool:
 def cells(wanted: list[Task], seeds: int) -> list[tuple[Task, str, int]]:
     """What is to be trained; the libraries take turns, so that a slow hour slows both."""
     before = {task.data: (task, BEFORE, 0) for task in reversed(wanted)}.values()
-    trained = [(t, lib, s) for s in range(seeds) for t in wanted for lib in (OWN, PEER)]
+    contestants = (OWN, PEER, OWN_DEFAULT)
+    trained = [(t, lib, s) for s in range(seeds) for t in wanted for lib in contestants]
     return [*before, *trained]
 
 
@@ -101,7 +104,7 @@ def run(task: Task, library: str, seed: int, args: argparse.Namespace) -> dict[s
     started = time.perf_counter()
     data = task.load(args.data, args.texts)
     set_seed(seed)  # the head of a loss is drawn before the trainer sets the seed
-    kit = peer_library() if library == PEER else own_library()
+    kit = peer_library() if library == PEER else own_library(is_exact=library != OWN_DEFAULT)
     model = kit["model"](args.model or packaged_model(), device="cpu")
     model.max_seq_length = MAX_SEQ_LENGTH
     steps = 0 if library == BEFORE else train(kit, model, task, data, seed)
@@ -115,9 +118,20 @@ def run(task: Task, library: str, seed: int, args: argparse.Namespace) -> dict[s
         "texts": args.texts,
         "figure": figure,
         "steps": steps,
+        "tokens": lengths(model, data),
         "seconds": seconds,
+        "chip": chip(),
         "versions": {name: version(name) for name in ("torch", "transformers", PEER)},
     }
+
+
+def lengths(model: Any, data: Data) -> dict[str, float]:
+    """How long the texts are that are trained on, in tokens: mean, longest, share above 24."""
+    texts = [x for column in data.train.values() for x in column if isinstance(x, str)]
+    sizes = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
+    sizes = [min(size, MAX_SEQ_LENGTH) for size in sizes]
+    long = sum(size > 24 for size in sizes) / len(sizes)
+    return {"mean": mean(sizes), "longest": max(sizes), "above 24": long}
 
 
 def train(kit: dict[str, Any], model: Any, task: Task, data: Data, seed: int) -> int:
@@ -151,13 +165,15 @@ def train(kit: dict[str, Any], model: Any, task: Task, data: Data, seed: int) ->
     return trainer.state.global_step
 
 
-def own_library() -> dict[str, Any]:
+def own_library(*, is_exact: bool = False) -> dict[str, Any]:
+    from functools import partial
+
     from sentune import SentenceTransformer, losses
     from sentune.trainer import SentenceTransformerTrainer
     from sentune.training_args import SentenceTransformerTrainingArguments
 
     return {
-        "model": SentenceTransformer,
+        "model": partial(SentenceTransformer, dtype="float32" if is_exact else "auto"),
         "losses": losses,
         "trainer": SentenceTransformerTrainer,
         "arguments": SentenceTransformerTrainingArguments,
@@ -199,6 +215,15 @@ def unit_vectors(model: Any) -> Encode:
 # Results ------------------------------------------------------------------------------------------
 
 
+def chip() -> str:
+    """The processor by its own name, and what it multiplies bfloat16 with."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    half = [name for name in ("amx_bf16", "avx512_bf16") if found.get(name)]
+    return f"{found.get('cpu_name') or 'unknown'}, {half[0] if half else 'no bfloat16'}"
+
+
 def read_results(path: Path) -> dict[Key, dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = [json.loads(line) for line in lines if line.strip()]
@@ -237,24 +262,27 @@ def page(results: dict[Key, dict[str, Any]], texts: int) -> str:
                 for (name, of_library, _, of_texts), result in results.items()
                 if (name, of_library, of_texts) == (label(task, library), library, texts)
             ]
-            for library in (BEFORE, OWN, PEER)
+            for library in (BEFORE, OWN, PEER, OWN_DEFAULT)
         }
-        if all(figures.values()):
-            lines.append(table_line(task, figures))
+        if figures[BEFORE] and figures[OWN] and figures[PEER]:
+            tokens = results[label(task, BEFORE), BEFORE, 0, texts]["tokens"]
+            lines.append(table_line(task, figures, tokens))
     template = (HERE / "quality.md.in").read_text(encoding="utf-8")
     versions = next(iter(results.values()))["versions"] if results else {}
     seeds = len({r["seed"] for r in results.values()})
     facts = {f"version of {name}": number for name, number in versions.items()}
+    facts["chip"] = next((r["chip"] for r in results.values() if "chip" in r), "")
     facts |= {"texts": str(texts), "seeds": str(seeds), "table": "\n".join(lines)}
     for name, value in facts.items():
         template = template.replace(f"{{{name}}}", value)
     return template
 
 
-def table_line(task: Task, figures: dict[str, list[float]]) -> str:
+def table_line(task: Task, figures: dict[str, list[float]], tokens: dict[str, float]) -> str:
     own, peer = figures[OWN], figures[PEER]
     cells_ = [
         task.data,
+        f"{tokens['mean']:.0f}, {tokens['longest']}, {tokens['above 24']:.0%}",
         f"`{task.loss}`",
         task.figure,
         f"{figures[BEFORE][0]:.4f}",
@@ -263,6 +291,7 @@ def table_line(task: Task, figures: dict[str, list[float]]) -> str:
         f"{mean(own) - mean(peer):+.4f}",
         f"{max(peer) - min(peer):.4f}",
         verdict(own, peer),
+        with_spread(figures[OWN_DEFAULT]) if figures[OWN_DEFAULT] else "",
     ]
     return f"| {' | '.join(cells_)} |"
 

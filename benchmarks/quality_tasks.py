@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sentune.data import pydocs
 from sentune.evaluation.metrics import average_precision, spearman
 
 Encode = Callable[[Sequence[str]], Tensor]  # n texts -> (n, d), of length 1
@@ -137,11 +138,31 @@ def load_positives(folder: Path, texts: int) -> Data:
         for query, text in enumerate(queries):  # a sentence does not find itself
             if text in place:
                 scores[query, place[text]] = -1
-        own = scores.gather(1, own_place[:, None])
-        rank = (scores > own).sum(dim=1) + 1
-        return float(torch.where(rank <= RANKS, 1 / rank, 0.0).mean())
+        return reciprocal_rank(scores, own_place)
 
     return Data(train_columns(rows, "sentence1", "sentence2"), measure)
+
+
+def load_docs(folder: Path, texts: int) -> Data:
+    """The documentation of this Python, whole: the size of a training that is meant seriously."""
+    entries = pydocs.distinct(pydocs.entries())
+    rows, held_out = pydocs.split(entries)
+    documents = [entry.document for entry in entries]
+    own_place = torch.tensor([entries.index(entry) for entry in held_out])
+
+    def measure(encode: Encode) -> float:
+        scores = encode([entry.query for entry in held_out]) @ encode(documents).T
+        return reciprocal_rank(scores, own_place)
+
+    train = {"query": [x.query for x in rows], "document": [x.document for x in rows]}
+    return Data(train, measure)
+
+
+def reciprocal_rank(scores: Tensor, own_place: Tensor) -> float:
+    """MRR@10 of `scores (queries, corpus)` where each query has one right answer."""
+    own = scores.gather(1, own_place[:, None])
+    rank = (scores > own).sum(dim=1) + 1
+    return float(torch.where(rank <= RANKS, 1 / rank, 0.0).mean())
 
 
 def is_positive(row: Row) -> bool:
@@ -236,4 +257,6 @@ def tasks() -> list[Task]:
         Task("STS pairs", loss, f"MRR@{RANKS}", files, load_positives, 16, "no_duplicates")
         for loss in ("MultipleNegativesRankingLoss", "MegaBatchMarginLoss")
     ]
+    loss = "MultipleNegativesRankingLoss"
+    found.append(Task("Python docs", loss, f"MRR@{RANKS}", (), load_docs, 64, "no_duplicates"))
     return found

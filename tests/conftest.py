@@ -29,20 +29,22 @@ TEXTS = [
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
-    """Texts of uneven lengths: empty, repeated, with words the tokenizer does not know."""
-    return list(TEXTS)
+    """Texts of 1 to 56 tokens: empty, repeated, with words the tokenizer does not know."""
+    from tests import uneven
+
+    return [*TEXTS, *uneven.texts(8, seed=0, longest=56)]
 
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory):
-    """Function of an architecture's name to a folder with a tiny checkpoint of it."""
+    """Function of an architecture's name, and the longest text, to a tiny checkpoint of it."""
     from tests import tiny
 
     root = tmp_path_factory.mktemp("tiny")
 
-    def folder(kind: str = "bert") -> Path:
-        path = root / kind
-        return path if path.exists() else tiny.make_folder(path, kind)
+    def folder(kind: str = "bert", longest: int = 64) -> Path:
+        path = root / f"{kind}-{longest}"
+        return path if path.exists() else tiny.make_folder(path, kind, longest=longest)
 
     return folder
 

@@ -91,15 +91,33 @@ def tokenizer(kind: str = "bert", max_length: int = 64) -> PreTrainedTokenizerFa
     )
 
 
-def make_folder(folder: Path, kind: str = "bert", *, dropout: float = 0.0, seed: int = 0) -> Path:
-    """A checkpoint of a plain encoder, as the transformers library saves it."""
-    words = tokenizer(kind)
-    rates = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+
+
+def make_folder(
+    folder: Path,
+    kind: str = "bert",
+    *,
+    dropout: float | dict[str, float] = 0.0,
+    seed: int = 0,
+    longest: int = 64,
+) -> Path:
+    """A checkpoint of a plain encoder, as the transformers library saves it.
+
+    Args:
+        folder: Where to.
+        kind: One of `KINDS`.
+        dropout: Of every kind, or by the name in the configuration.
+        seed: Of the weights.
+        longest: Most tokens of a text.
+    """
+    words = tokenizer(kind, longest)
+    rates = dropout if isinstance(dropout, dict) else dict.fromkeys(RATES, dropout)
     config = AutoConfig.for_model(
         kind,
         vocab_size=len(words),
-        **KINDS[kind],
-        **dict.fromkeys(rates, dropout),
+        **{**KINDS[kind], "max_position_embeddings": longest + 2},
+        **{**dict.fromkeys(RATES, 0.0), **rates},
         **{f"{n}_token_id": getattr(words, f"{n}_token_id") for n in ("pad", "cls", "sep")},
         bos_token_id=words.cls_token_id,
         eos_token_id=words.sep_token_id,

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from sentune import losses
 from sentune.distributed import all_gather_with_grad, gather_rows, rank, world_size
@@ -36,6 +37,27 @@ LOSSES = {
 }
 
 
+def whole():
+    return torch.linspace(-1, 2, 14, dtype=torch.float64).view(7, 2)
+
+
+def twice(gather, rows):
+    found = gather(rows)
+    return found @ found.T + found.sum()
+
+
+def checkpointed(gather, rows):
+    return checkpoint(twice, gather, rows, use_reentrant=False)
+
+
+def under_autocast(gather, rows):
+    with torch.autocast("cpu", torch.bfloat16):
+        return gather(rows.float()).float().pow(3)
+
+
+GATHERED = {use.__name__: use for use in (twice, checkpointed, under_autocast)}
+
+
 def work(process, folder):
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=process, world_size=2
@@ -59,6 +81,10 @@ def work(process, folder):
     gathered = all_gather_with_grad(uneven)
     (gathered.squeeze(1) * torch.arange(7.0) * (process + 1)).sum().backward()
     start = gather_rows([uneven, uneven])[1]
+    for name, use in GATHERED.items():
+        rows = whole()[3 * process : 3 * process + 3 + process].requires_grad_()
+        use(all_gather_with_grad, rows).sum().backward()
+        results[name] = rows.grad
     results["uneven"] = (gathered.detach(), uneven.grad, start, rank(), world_size())
     torch.save(results, f"{folder}/{process}.pt")
     leave()
@@ -82,6 +108,15 @@ def test_two_processes_equal_one_with_the_joined_batch(two_processes, name):
     for unused in (False, True):
         for results in two_processes:
             torch.testing.assert_close(results[f"{name} in DDP, {unused}"], gradient)
+
+
+@pytest.mark.parametrize("name", GATHERED)
+def test_however_gathered_rows_are_used_their_gradient_is_that_of_one_process(two_processes, name):
+    """Each process computes the same of all rows, so that each row hears of it from both."""
+    rows = whole().requires_grad_()
+    GATHERED[name](lambda x: x, rows).sum().backward()
+    found = torch.cat([results[name] for results in two_processes])
+    torch.testing.assert_close(found, 2 * rows.grad, rtol=1e-5, atol=1e-6)
 
 
 def test_processes_may_hold_different_numbers_of_rows(two_processes):

@@ -10,6 +10,8 @@ from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.models.heads import Dense
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
+from tests import uneven
+from tests.by_transformers import assert_close, gradients
 
 peer = pytest.importorskip("sentence_transformers")
 peer_models = pytest.importorskip("sentence_transformers.models")
@@ -17,17 +19,13 @@ theirs = pytest.importorskip("sentence_transformers.sentence_transformer.losses"
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the peer
 
-COLUMNS = [
-    ["the cat sat on the mat", "a dog", "red house", "birds sing in the morning", "a river"],
-    ["cat on mat", "the quick dog ran", "large red house", "slow song of a bird", "water flew"],
-    ["fish", "the light of the morning", "tree", "write a file and close it", "the dark night"],
-]
+COLUMNS = uneven.columns(3, 12)
 
 
 @pytest.fixture(params=["bert", "mpnet"])
 def models(request, tiny_folders):
     """The same model in both libraries; packed in sentune for bert, padded for mpnet."""
-    folder = tiny_folders(request.param)
+    folder = tiny_folders(request.param, 256)
     torch.manual_seed(0)
     dense = Dense(32, 32)
     ours = SentenceTransformer(modules=[Transformer(folder), Pooling(32), dense], device="cpu")
@@ -46,21 +44,15 @@ def value_and_gradient(make, library, model, n):
     features = [model.tokenize(texts) for texts in COLUMNS[:n]]
     value = loss(features, None)
     value.backward()
-    return value.detach(), {
-        name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None
-    }
+    return value.detach(), gradients(model)
 
 
 def compare(models, make, n=3):
     ours = value_and_gradient(make, losses, models[0], n)
     other = value_and_gradient(make, theirs, models[1], n)
     torch.testing.assert_close(ours[0], other[0], rtol=1e-5, atol=1e-6)
-    assert len(ours[1]) > 30
     by_name = {name.replace(".model.", ".auto_model."): grad for name, grad in other[1].items()}
-    for name, gradient in ours[1].items():
-        wanted = by_name[name]
-        atol = 1e-5 * max(1.0, float(wanted.abs().max()))
-        torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=atol, msg=name)
+    assert_close(ours[1], by_name, least=30)
 
 
 def inner(library, model):
@@ -95,9 +87,10 @@ def test_widths_and_layers(models):
     )
 
 
-def test_denoising(tiny_bert_folder):
-    ours = SentenceTransformer(modules=[Transformer(tiny_bert_folder), Pooling(32, "cls")])
-    modules = [peer_models.Transformer(str(tiny_bert_folder)), peer_models.Pooling(32, "cls")]
+def test_denoising(tiny_folders):
+    folder = tiny_folders("bert", 256)
+    ours = SentenceTransformer(modules=[Transformer(folder), Pooling(32, "cls")])
+    modules = [peer_models.Transformer(str(folder)), peer_models.Pooling(32, "cls")]
     other = peer.SentenceTransformer(modules=modules, device="cpu")
     loss = losses.DenoisingAutoEncoderLoss(ours.cpu()).eval()
     peer_loss = theirs.DenoisingAutoEncoderLoss(other).eval()
@@ -107,8 +100,6 @@ def test_denoising(tiny_bert_folder):
     torch.testing.assert_close(values, wanted, rtol=1e-5, atol=1e-6)
     values.backward()
     wanted.backward()
-    peer_weights = dict(peer_loss.decoder.named_parameters())
-    for name, weight in loss.decoder.named_parameters():
-        gradient = peer_weights[name].grad
-        if gradient is not None:
-            torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-5, msg=name)
+    own, theirs_ = (gradients(part) for part in (loss.decoder, peer_loss.decoder))
+    assert_close({name: own[name] for name in theirs_}, theirs_)
+    assert_close(gradients(ours[0].auto_model), gradients(other[0].auto_model))

@@ -12,7 +12,8 @@ from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.fit import fit
 from sentune.training.samplers import GroupByLabelBatchSampler, NoDuplicatesBatchSampler
 from sentune.training.trainer import SentenceTransformerTrainer
-from tests.training.tools import PAIRS, SCORED, assert_trained, weights
+from tests import uneven
+from tests.training.tools import assert_trained, weights
 
 peer = pytest.importorskip("sentence_transformers")
 peer_losses = pytest.importorskip("sentence_transformers.losses")
@@ -21,8 +22,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 # Adam divides a gradient by its size. That of the keys' biases is 0, so what is left of it in
 # float32 is chance; Adam's usual epsilon of 1e-8 would make whole steps of it.
 EPSILON = 1e-4
-CLASSES = {"sentence": PAIRS["anchor"], "label": [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]}
-TRIPLETS = {**PAIRS, "negative": [text.upper() + " dog" for text in PAIRS["anchor"]]}
+ANCHORS, POSITIVES, NEGATIVES = uneven.columns(3, 10)
+PAIRS = {"anchor": ANCHORS, "positive": POSITIVES}
+SCORED = {**PAIRS, "score": [place / 10 for place in range(10)]}
+TRIPLETS = {**PAIRS, "negative": NEGATIVES}
 BINARY = {**PAIRS, "label": [0, 1] * 5}
 FORMS = {
     "MultipleNegativesRankingLoss": PAIRS,
@@ -54,10 +57,11 @@ def order(base):
 
 
 @pytest.fixture
-def both(tiny_bert_folder):
+def both(tiny_folders):
     """The same fresh model in each library."""
-    own = SentenceTransformer(str(tiny_bert_folder), device="cpu")
-    theirs = peer.SentenceTransformer(str(tiny_bert_folder), device="cpu")
+    folder = str(tiny_folders("bert", 256))
+    own = SentenceTransformer(folder, device="cpu")
+    theirs = peer.SentenceTransformer(folder, device="cpu")
     return own, theirs
 
 

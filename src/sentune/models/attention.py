@@ -222,32 +222,44 @@ def _with_window(
     if window is None or width <= window:
         return mask
     place = torch.arange(width, device=device)
-    is_near = (place[:, None] - place[None, :]).abs() < window  # (width, width)
-    return is_near if mask is None else mask & is_near
+    distance = (place[:, None] - place[None, :]).abs()  # (width, width)
+    is_near = distance < window
+    # An empty slot sees itself at least: attention to nothing is not a number.
+    return is_near if mask is None else mask & is_near | (distance == 0)
 
 
 def _filled(block: Block, tokens: Tensor) -> Tensor:
     """Tokens `(tokens, ...)` in their places in the block, `(rows · width, ...)`."""
-    return tokens if block.fill is None else _Move.apply(tokens, block.fill, block.slots)
+    if block.fill is None:
+        return tokens
+    return _Move.apply(tokens, block.fill, block.slots, None)
 
 
 def _taken(block: Block, slots: Tensor) -> Tensor:
     """Of the places of a block `(rows · width, ...)` those that hold a token, `(tokens, ...)`."""
-    return slots if block.fill is None else _Move.apply(slots, block.slots, block.fill)
+    if block.fill is None:
+        return slots
+    return _Move.apply(slots, block.slots, block.fill, block.empty)
 
 
 class _Move(torch.autograd.Function):
     """Rows by their index; backward is the inverse move, and needs no sum.
 
-    An empty place is filled with some token. It attends to nothing that counts and nothing that
-    counts attends to it, so no gradient comes back from there.
+    Some token stands in an empty slot, as a constant: a gradient goes neither into an empty slot,
+    whatever attention makes of it, nor from there to that token.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, index: Tensor, back: Tensor) -> Tensor:
-        ctx.back = back
+    def forward(
+        ctx: Any, rows: Tensor, index: Tensor, back: Tensor, empty: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(back, empty)
         return rows.index_select(0, index)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.index_select(0, ctx.back), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        back, empty = ctx.saved_tensors
+        rows = gradient.index_select(0, back)
+        if empty is not None:
+            rows.index_fill_(0, empty, 0)
+        return rows, None, None, None

@@ -168,6 +168,7 @@ class Block:
         slots: `(tokens,)` the slot of each token, counted over all widths; None if the tokens fill
             every slot in their order.
         fill: `(rows · width,)` the token in each slot, some token in an empty one; None likewise.
+        empty: Which slots hold no token of their own; None likewise.
         mask: `(rows or 1, 1, width or 1, width)` which slots see each other; None if all do.
     """
 
@@ -176,6 +177,7 @@ class Block:
     width: int
     slots: Tensor | None = None
     fill: Tensor | None = None
+    empty: Tensor | None = None
     mask: Tensor | None = None
 
 
@@ -269,9 +271,11 @@ def _block(sizes: Sequence[int], width: int, device: torch.device | str) -> Bloc
     # Whose slot it is, from 1; empty slots are nobody's and see each other, so that none sees none.
     whose = torch.zeros(rows * width, dtype=torch.int32)
     whose[slots] = torch.repeat_interleave(torch.arange(1, len(sizes) + 1, dtype=torch.int32), each)
+    empty = (whose == 0).nonzero().flatten()
     whose = whose.view(rows, 1, width)
     mask = whose[..., None] == whose[:, :, None, :] if is_shared else (whose > 0)[:, :, None, :]
-    return Block(tokens, rows, width, slots.to(device), fill.to(device), mask.to(device))
+    slots, fill, empty, mask = (x.to(device) for x in (slots, fill, empty, mask))
+    return Block(tokens, rows, width, slots, fill, empty, mask)
 
 
 def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
