@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentune.data import pydocs
+from sentune.demo import pydocs
 from sentune.evaluation.metrics import average_precision, spearman
 
 Encode = Callable[[Sequence[str]], Tensor]  # n texts -> (n, d), of length 1

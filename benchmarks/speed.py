@@ -343,7 +343,7 @@ def share(
     layers, width, inside = SHAPES[size]
     per_token = 2 * layers * (4 * width * width + 2 * width * inside)
     passes = 1 if row.kind == "encode" else 4 if "Cached" in row.options["loss"] else 3
-    from sentune.device import auto_dtype
+    from sentune.machine.device import auto_dtype
 
     is_auto = own.dtype is None
     device = "cuda" if torch.cuda.is_available() else "cpu"

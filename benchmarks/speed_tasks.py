@@ -229,7 +229,7 @@ TEXTS: dict[str, Callable[[Path], Any]] = {
 
 
 def _entries() -> list[Any]:
-    from sentune.data import pydocs
+    from sentune.demo import pydocs
 
     return _shuffled(pydocs.distinct(pydocs.entries()))
 

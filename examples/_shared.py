@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sentune import SentenceTransformer, SentenceTransformerTrainingArguments
-from sentune.data import pydocs
+from sentune.demo import pydocs
 from sentune.evaluation import InformationRetrievalEvaluator
 
 LONGEST = 120  # characters

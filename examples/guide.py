@@ -18,7 +18,7 @@ from datasets import Dataset, DatasetDict
 from torch.utils.data import DataLoader
 
 from sentune import InputExample, SentenceTransformer, losses, models
-from sentune.data import pydocs
+from sentune.demo import pydocs
 from sentune.evaluation import InformationRetrievalEvaluator
 
 HELD_OUT = 150

@@ -9,7 +9,7 @@ from _shared import load_entries, load_model
 from torch.utils.data import DataLoader
 
 from sentune import InputExample, losses
-from sentune.data.pydocs import Entry
+from sentune.demo.pydocs import Entry
 from sentune.evaluation import BinaryClassificationEvaluator
 
 

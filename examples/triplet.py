@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from sentune import SentenceTransformerTrainer, losses
 from sentune.data import spread
-from sentune.data.pydocs import Entry
+from sentune.demo.pydocs import Entry
 from sentune.evaluation import TripletEvaluator
 from sentune.losses import TripletDistanceMetric
 

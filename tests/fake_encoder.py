@@ -8,8 +8,8 @@ import hashlib
 import numpy as np
 import torch
 
-from sentune.quantize import quantize_embeddings
-from sentune.similarity import SimilarityFunction
+from sentune.vectors.quantize import quantize_embeddings
+from sentune.vectors.similarity import SimilarityFunction
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The floors of the house: a file imports only from lower floors, or from its own folder."""
+"""A file imports only from lower layers, or from its own package, and never in a circle."""
 
 import ast
 from pathlib import Path
@@ -7,41 +7,23 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
-FLOORS = {
-    "__init__": 0,
-    "_lazy": 0,
-    "_version": 0,
-    "errors": 0,
-    "types": 0,
-    "device": 0,
-    "similarity": 0,
-    "quantize": 0,
-    "distributed": 0,
-    "text": 1,
-    "data": 1,
-    "models": 2,
-    "files": 3,
-    "encoder": 4,
-    "losses": 4,
-    "evaluation": 5,
-    "search": 4,
-    "training": 6,
-    "report": 7,
-    "cli": 8,
-    "util": 8,
-    "readers": 8,
-    "datasets": 8,
-    "quantization": 8,
-    "training_args": 8,
-    "trainer": 8,
-    "similarity_functions": 8,
-    "sampler": 8,
-    "data_collator": 8,
-    "model_card": 8,
-}
+LAYERS = (
+    {"__init__", "_lazy", "_version", "checks", "errors", "types"},
+    {"disk", "hub", "machine", "text", "vectors"},
+    {"data", "flow", "search"},
+    {"engine", "evaluation", "record"},
+    {"losses", "models"},
+    {"files"},
+    {"share"},
+    {"encoder"},
+    {"training"},
+    {"compat", "datasets", "demo", "quantization", "readers", "util"},
+    {"cli"},
+)
+LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
@@ -62,8 +44,8 @@ def imports_of(path: Path) -> list[str]:
     return [name for name in found if name.split(".")[0] == "sentune"]
 
 
-# A stub is what the lazy front door of its room reads, so it imports as a file does. The one of the
-# whole house stands on no floor: it names what every room has to offer.
+# A stub is what the lazy front door of its package reads, so it imports as a file does. The one of
+# the whole library is in no layer: it names what every package has to offer.
 FILES = [
     path
     for path in sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi")])
@@ -72,22 +54,79 @@ FILES = [
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_a_file_imports_only_from_lower_floors_or_its_own_room(path):
-    room = path.relative_to(SOURCE).with_suffix("").parts[0]
-    assert room in FLOORS, f"{room} has no floor: give it one in the house plan"
+def test_a_file_imports_only_from_lower_layers_or_its_own_package(path):
+    package = path.relative_to(SOURCE).with_suffix("").parts[0]
+    assert package in LAYER, f"{package} is in no layer: name it in LAYERS"
     for name in imports_of(path):
-        other = room_of(name)
-        assert other in FLOORS, f"{path.name} imports {name}"
-        # Floor 0 holds single files that may use each other; from floor 1 up, neighbours may not.
+        other = package_of(name)
+        assert other in LAYER, f"{path.name} imports {name}"
+        # Layer 0 holds single files that may use each other; from 1 on, neighbours may not.
         allowed = (
-            other == room or FLOORS[other] < FLOORS[room] or FLOORS[other] == FLOORS[room] == 0
+            other == package or LAYER[other] < LAYER[package] or LAYER[other] == LAYER[package] == 0
         )
-        assert allowed, f"{path.relative_to(SOURCE)} (floor {FLOORS[room]}) imports {name}"
+        assert allowed, f"{path.relative_to(SOURCE)} ({LAYER[package]}) imports {name}"
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(["sentune", *(part for part in parts if part != "__init__")])
+
+
+def graph() -> dict[str, set[str]]:
+    """Which file imports which, also inside functions and under TYPE_CHECKING."""
+    sources = {dotted(path): path for path in SOURCE.rglob("*.py")}
+    edges = {}
+    for name, path in sources.items():
+        edges[name] = set()
+        for module, names in froms_of(path):
+            found = {f"{module}.{one}" for one in names if f"{module}.{one}" in sources}
+            edges[name] |= found or ({module} & sources.keys())
+    return edges
+
+
+def froms_of(path: Path) -> list[tuple[str, list[str]]]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    found = [(a.name, []) for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level]
+    return found + [(node.module, [alias.name for alias in node.names]) for node in froms]
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of files that reach each other, by Tarjan's algorithm."""
+    place: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(name: str) -> None:
+        place[name] = low[name] = len(place)
+        stack.append(name)
+        for other in edges[name]:
+            if other not in place:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == place[name]:
+            group = stack[stack.index(name) :]
+            del stack[-len(group) :]
+            if len(group) > 1 or name in edges[name]:
+                found.append(sorted(group))
+
+    for name in edges:
+        if name not in place:
+            visit(name)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]]
+    assert circles(graph()) == []
 
 
 def test_the_source_is_found():
     assert len([path for path in FILES if path.suffix == ".py"]) > 100
     assert len([path for path in FILES if path.suffix == ".pyi"]) > 5
+    assert sum(map(len, graph().values())) > 300
 
 
 def test_the_only_door_upstairs_is_fit():

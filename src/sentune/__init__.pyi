@@ -15,10 +15,8 @@ from .datasets import ParallelSentencesDataset as ParallelSentencesDataset
 from .datasets import SentencesDataset as SentencesDataset
 from .encoder.sentence_transformer import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
-from .files.card import SentenceTransformerModelCardData as SentenceTransformerModelCardData
-from .quantize import quantize_embeddings as quantize_embeddings
+from .record.model import SentenceTransformerModelCardData as SentenceTransformerModelCardData
 from .search.negatives import mine_hard_negatives as mine_hard_negatives
-from .similarity import SimilarityFunction as SimilarityFunction
 from .training.arguments import (
     SentenceTransformerTrainingArguments as SentenceTransformerTrainingArguments,
 )
@@ -26,3 +24,5 @@ from .training.samplers import DefaultBatchSampler as DefaultBatchSampler
 from .training.samplers import MultiDatasetDefaultBatchSampler as MultiDatasetDefaultBatchSampler
 from .training.trainer import SentenceTransformerTrainer as SentenceTransformerTrainer
 from .util import LoggingHandler as LoggingHandler
+from .vectors.quantize import quantize_embeddings as quantize_embeddings
+from .vectors.similarity import SimilarityFunction as SimilarityFunction

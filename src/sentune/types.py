@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Text: TypeAlias = "str | Sequence[str] | Mapping[str, str]"
 
 # A batch on its way through the modules of a model: a plain dict, because modules from the Hub
-# expect one. The three layouts of it are described in `sentune.text.batching`.
+# expect one. The three layouts of it are described in `sentune.text.layouts`.
 Features: TypeAlias = "dict[str, Any]"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentune.data import pydocs
+from sentune.demo import pydocs
 
 FOLDER = Path(__file__).parents[2] / "examples"
 ENTRIES = cache(pydocs.entries)  # read once for all

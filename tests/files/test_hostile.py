@@ -86,7 +86,7 @@ def test_a_pickle_of_other_things_than_named_tensors_is_refused(content, folder)
         "subprocess.Popen",
         "builtins.eval",
         "torch.nn.modules.linear.Linear",
-        "sentune.files.hub.fetch",
+        "sentune.hub.fetch.fetch",
         "sentence_transformers.util.http_get",
         "modeling.Evil",
         "owner/repository--modeling.Evil",
@@ -480,7 +480,7 @@ def test_chat_templates_outside_the_folder_are_not_read(link, folder, tmp_path):
 def test_a_huge_vocabulary_is_not_read(name, folder, monkeypatch):
     """A hole in a file, which takes no room on the disk."""
     asked = SimpleNamespace(from_pretrained=lambda *_args, **_options: pytest.fail("asked"))
-    monkeypatch.setattr("sentune.models.loading.AutoTokenizer", asked)
+    monkeypatch.setattr("sentune.engine.encoders.AutoTokenizer", asked)
     (folder / "tokenizer.json").unlink()
     with (folder / name).open("wb") as file:
         file.truncate(2**33)
@@ -494,7 +494,7 @@ def test_a_huge_tokenizer_of_a_static_model_is_not_read(tmp_path, monkeypatch):
         tmp_path,
     )
     asked = SimpleNamespace(from_file=lambda _path: pytest.fail("asked"))
-    monkeypatch.setattr("sentune.files.words.Tokenizer", asked)
+    monkeypatch.setattr("sentune.files.modules.words.Tokenizer", asked)
     with (tmp_path / "tokenizer.json").open("wb") as file:
         file.truncate(2**33)
     refused(tmp_path, ["tokenizer.json", "larger than"])

@@ -8,7 +8,7 @@ import torch
 from sentune import models
 from sentune.files import layout
 from sentune.files.folder import ModelFolder
-from sentune.files.modules import settings_of
+from sentune.files.modules.one import settings_of
 from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
 from tests.files.folders import write

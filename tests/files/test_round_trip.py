@@ -16,7 +16,7 @@ from sentune.models.tokenizer import (
     WhitespaceTokenizer,
     WordTokenizer,
 )
-from sentune.similarity import SimilarityFunction
+from sentune.vectors.similarity import SimilarityFunction
 from tests import tiny
 from tests.files.folders import json_bytes, read, same_tensors
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sentune import losses
-from sentune.similarity import pairwise_cos_sim
+from sentune.vectors.similarity import pairwise_cos_sim
 from tests.losses import loops
 from tests.losses.tools import TableModel
 

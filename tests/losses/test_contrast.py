@@ -6,7 +6,7 @@ import torch
 from sentune import losses
 from sentune.errors import SentuneWarning, SettingError
 from sentune.losses import MultipleNegativesRankingLoss as MNRL
-from sentune.similarity import cos_sim, dot_score
+from sentune.vectors.similarity import cos_sim, dot_score
 from tests.losses.tools import TableModel, column, value_and_gradient
 
 

@@ -5,7 +5,7 @@ import torch
 
 from sentune import losses
 from sentune.errors import InputError, SentuneWarning, SettingError
-from sentune.similarity import pairwise_cos_sim
+from sentune.vectors.similarity import pairwise_cos_sim
 from tests.losses.tools import TableModel, column, value_and_gradient
 
 ROWS = torch.tensor([[3.0, 4.0], [0.0, 1.0]])

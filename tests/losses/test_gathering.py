@@ -7,8 +7,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from sentune import losses
-from sentune.distributed import all_gather_with_grad, gather_rows, rank, world_size
-from sentune.text import batching
+from sentune.machine.distributed import all_gather_with_grad, gather_rows, rank, world_size
+from sentune.text import layouts
 from tests.losses.tools import TableModel, column, value_and_gradient
 from tests.processes import leave
 
@@ -65,7 +65,7 @@ def work(process, folder):
     results = {}
     features = [column(8, seed) for seed in range(3)]
     rows = [[0, 1, 2, 3], [4, 5, 6, 7]][process]
-    own = [batching.select(x, rows) for x in features]
+    own = [layouts.select(x, rows) for x in features]
     for name, make in LOSSES.items():
         loss = make(TableModel().double(), gather_across_devices=True)
         results[name] = value_and_gradient(loss, own)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from sentune import losses
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.losses import ContrastiveTensionDataLoader, ContrastiveTensionLoss
 from sentune.losses import ContrastiveTensionLossInBatchNegatives as InBatch
-from sentune.text import batching
+from sentune.text import layouts
 from tests.losses import loops
 from tests.losses.tools import TableModel, column, value_and_gradient
 
@@ -47,9 +48,9 @@ def test_only_the_copy_is_new():
 
 @pytest.mark.parametrize("is_padded", [False, True])
 def test_without_labels_the_same_tokens_are_the_same_sentence(is_padded):
-    first = batching.ragged(torch.tensor([1, 2, 3, 4, 5]), [2, 1, 2])
-    second = batching.ragged(torch.tensor([1, 2, 9, 3, 4, 5, 6]), [2, 2, 3])
-    features = [batching.pad(x, 9) if is_padded else x for x in (first, second)]
+    first = layouts.ragged(torch.tensor([1, 2, 3, 4, 5]), [2, 1, 2])
+    second = layouts.ragged(torch.tensor([1, 2, 9, 3, 4, 5, 6]), [2, 2, 3])
+    features = [packing.pad(x, 9) if is_padded else x for x in (first, second)]
     loss = ContrastiveTensionLoss(TableModel())
     torch.testing.assert_close(loss(features), loss(features, torch.tensor([1, 0, 0])))
 

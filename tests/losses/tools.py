@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sentune.text import batching
+from sentune.text import layouts
 
 
 class TableModel(nn.Module):
@@ -39,7 +39,7 @@ def column(rows, seed, tokens=30, longest=4):
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, longest + 1, (rows,), generator=generator).tolist()
     ids = torch.randint(0, tokens, (sum(lengths),), generator=generator)
-    return batching.ragged(ids, lengths)
+    return layouts.ragged(ids, lengths)
 
 
 def value_and_gradient(loss, features, labels=None):

@@ -6,7 +6,8 @@ import json
 
 import torch
 
-from sentune.text import batching
+from sentune.engine import packing
+from sentune.text import layouts
 
 LENGTHS = [3, 1, 5, 0, 2, 3]
 
@@ -14,14 +15,14 @@ LENGTHS = [3, 1, 5, 0, 2, 3]
 def ragged(lengths=LENGTHS, vocabulary=7, seed=0):
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, vocabulary, (sum(lengths),), generator=generator)
-    return batching.ragged(ids, list(lengths))
+    return layouts.ragged(ids, list(lengths))
 
 
 def in_both_layouts(width, lengths=LENGTHS, seed=0):
     """The same token embeddings packed, and padded with padding vectors that are not zero."""
     features = ragged(lengths, seed=seed)
     table = torch.randn(7, width, generator=torch.Generator().manual_seed(seed))
-    packed, padded = batching.pack(features), batching.pad(features)
+    packed, padded = packing.pack(features), packing.pad(features)
     for layout in (packed, padded):
         layout["token_embeddings"] = table[layout["input_ids"]].requires_grad_()
     return packed, padded

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.models.pooling import MODES, Pooling
-from sentune.text import batching
+from sentune.text import layouts
 
 LENGTHS = [3, 1, 5, 3, 2]
 PROMPTS = [1, 0, 2, 3, 1]  # the fourth text is all prompt
@@ -59,7 +60,7 @@ def padded(rows, side="right"):
 
 def packed(rows, prompts=None):
     ids = torch.arange(sum(LENGTHS))
-    features = batching.pack(batching.ragged(ids, LENGTHS, prompt_lengths=prompts))
+    features = packing.pack(layouts.ragged(ids, LENGTHS, prompt_lengths=prompts))
     features["token_embeddings"] = torch.cat(rows)[features["input_ids"]]
     return features
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sentune.engine import packing
 from sentune.errors import InputError, InputTypeError, SentuneWarning, SettingError
 from sentune.models import Asym
 from sentune.models.heads import Dense, Normalize
@@ -16,7 +17,7 @@ from sentune.models.router import Router
 from sentune.models.sequence import CNN
 from sentune.models.static import StaticEmbedding
 from sentune.models.transformer import Transformer
-from sentune.text import batching
+from sentune.text import layouts
 from tests import tiny
 from tests.models.layouts import assert_leaves_its_input_alone, rebuilt
 
@@ -176,21 +177,19 @@ def test_texts_are_read_by_the_first_module_of_their_route(router):
 def test_the_task_stays_with_the_features_in_every_layout(router, layout):
     texts = ["the cat sat", "dog", "the cat"]
     for task in ("query", "document"):
-        features = batching.select(router.read(texts, task=task), [2, 0, 1])
-        features = batching.pack(features) if layout == "pack" else router.pad(features)
+        features = layouts.select(router.read(texts, task=task), [2, 0, 1])
+        features = packing.pack(features) if layout == "pack" else router.pad(features)
         out = router(features)["sentence_embedding"]
         route = router.sub_modules[task]
-        alone = [
-            route(batching.pack(route[0].read([text])))["sentence_embedding"] for text in texts
-        ]
+        alone = [route(packing.pack(route[0].read([text])))["sentence_embedding"] for text in texts]
         torch.testing.assert_close(out, torch.cat([alone[2], alone[0], alone[1]]))
 
 
 def test_the_task_survives_joining_and_padding_and_back(router):
-    features = batching.join([router.read(["cat"], task="query")] * 2)
+    features = layouts.join([router.read(["cat"], task="query")] * 2)
     assert features["task"] == "query"
-    assert batching.from_padded(batching.pad(features))["task"] == "query"
-    assert batching.can_be_ragged(batching.pad(features))
+    assert packing.from_padded(packing.pad(features))["task"] == "query"
+    assert layouts.can_be_ragged(packing.pad(features))
 
 
 def test_texts_may_name_their_task(router):

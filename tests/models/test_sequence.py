@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.models.sequence import CNN, LSTM, WeightedLayerPooling
-from sentune.text import batching
+from sentune.text import layouts
 from tests.models.layouts import (
     LENGTHS,
     assert_leaves_its_input_alone,
@@ -128,7 +129,7 @@ def test_lstm_gives_a_text_the_same_in_a_batch_as_alone():
 def test_lstm_reads_texts_padded_on_the_left():
     lstm = LSTM(4, 3)
     packed, _ = in_both_layouts(4, [3, 1])
-    left = batching.pad(batching.ragged(torch.arange(4), [3, 1]), side="left")
+    left = packing.pad(layouts.ragged(torch.arange(4), [3, 1]), side="left")
     x = torch.zeros(2, 3, 4)
     rows = rows_in_caller_order(packed)
     x[left["attention_mask"].bool()] = torch.cat(rows)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from sentune.engine import packing
 from sentune.errors import (
     HubError,
     InputError,
@@ -23,7 +24,6 @@ from sentune.errors import (
     SettingError,
 )
 from sentune.models.static import StaticEmbedding, fold
-from sentune.text import batching
 from tests import tiny
 from tests.models.layouts import assert_leaves_its_input_alone
 
@@ -48,7 +48,7 @@ def static(weights):
     return StaticEmbedding(word_tokenizer(), weights)
 
 
-def embed(static, texts, layout=batching.pack):
+def embed(static, texts, layout=packing.pack):
     return static(layout(static.read(texts)))["sentence_embedding"]
 
 
@@ -63,7 +63,7 @@ def test_a_text_is_the_mean_of_its_words_without_special_tokens(static, weights)
     torch.testing.assert_close(embed(static, TEXTS), torch.stack(expected))
 
 
-@pytest.mark.parametrize("layout", [batching.pad, lambda features: features])
+@pytest.mark.parametrize("layout", [packing.pad, lambda features: features])
 def test_every_layout_gives_the_same_values_and_gradients(static, layout):
     grid = torch.linspace(-1, 1, 15).view(5, 3)
     packed = embed(static, TEXTS)
@@ -154,7 +154,7 @@ def test_it_can_be_copied_and_its_weights_have_the_usual_name(static):
 
 
 def test_inputs_are_left_alone(static):
-    for layout in (batching.pack, batching.pad):
+    for layout in (packing.pack, packing.pad):
         assert_leaves_its_input_alone(static, layout(static.read(TEXTS)))
     assert static.reads_packed
 

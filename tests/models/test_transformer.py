@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from sentune.device import multiplying_in
+from sentune.engine import packing
 from sentune.errors import HubError, ModelFileError, SettingError
+from sentune.machine.device import multiplying_in
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
-from sentune.text import batching
 from tests.tiny import KINDS, PACKED_KINDS
 
 WIDTH = 32
@@ -33,7 +33,7 @@ def test_which_architectures_run_packed(kind, tiny_folders):
 
 def test_packed_equals_padded_and_one_by_one(packed_transformer, texts):
     ragged = packed_transformer.read(texts)
-    packed = embed(packed_transformer, batching.pack(ragged))
+    packed = embed(packed_transformer, packing.pack(ragged))
     padded = embed(packed_transformer, packed_transformer.pad(ragged))
     alone = [embed(packed_transformer, packed_transformer.tokenize([text])) for text in texts]
     assert packed.shape == (len(texts), WIDTH)
@@ -49,7 +49,7 @@ def test_packed_equals_the_encoder_of_transformers(packed_transformer, texts):
     states = encoder(**batch).last_hidden_state
     mask = batch["attention_mask"][:, :, None]
     expected = (states * mask).sum(1) / mask.sum(1)
-    packed = embed(packed_transformer, batching.pack(packed_transformer.read(texts)))
+    packed = embed(packed_transformer, packing.pack(packed_transformer.read(texts)))
     torch.testing.assert_close(packed, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_gradients_packed_equal_padded(packed_transformer, texts):
     ragged = packed_transformer.read(texts)
     target = torch.randn(len(texts), WIDTH, generator=torch.Generator().manual_seed(0))
     gradients = []
-    for features in (batching.pack(ragged), packed_transformer.pad(ragged)):
+    for features in (packing.pack(ragged), packed_transformer.pad(ragged)):
         packed_transformer.zero_grad()
         (embed(packed_transformer, features) * target).sum().backward()
         gradients.append(
@@ -76,7 +76,7 @@ def test_gradients_packed_equal_padded(packed_transformer, texts):
 
 
 def test_tokens_added_for_round_sizes_change_nothing(packed_transformer, texts, monkeypatch):
-    features = batching.pack(packed_transformer.read(texts))
+    features = packing.pack(packed_transformer.read(texts))
     target = torch.randn(len(texts), WIDTH, generator=torch.Generator().manual_seed(0))
     found = []
     for is_to_measure in (False, True):
@@ -90,7 +90,7 @@ def test_tokens_added_for_round_sizes_change_nothing(packed_transformer, texts, 
         (rows * target).sum().backward()
         gradients = [p.grad for p in packed_transformer.parameters() if p.grad is not None]
         found.append([rows, *gradients])
-    assert batching.spare(len(features["input_ids"])) > 0
+    assert packing.spare(len(features["input_ids"])) > 0
     for plain, longer in zip(*found, strict=True):
         torch.testing.assert_close(longer, plain, atol=1e-5, rtol=1e-4)
 
@@ -104,7 +104,7 @@ def test_half_precision_sees_few_numbers_of_tokens(tiny_folders, is_trained):
     for dtype, expected in ((None, 20), (torch.bfloat16, 7)):
         seen.clear()
         for number in range(1, 21):
-            features = batching.pack(transformer.read(["cat dog red"] * number))
+            features = packing.pack(transformer.read(["cat dog red"] * number))
             with torch.set_grad_enabled(is_trained), multiplying_in(dtype, "cpu"):
                 assert len(transformer(features)["token_embeddings"]) == 5 * number
         assert len(seen) == expected
@@ -117,7 +117,7 @@ def test_no_sentence_sees_another(packed_transformer, texts, row, word, other):
     changed = [*texts]
     changed[row] = changed[row].replace(word, other)  # same number of tokens
     rows = [
-        embed(packed_transformer, batching.pack(packed_transformer.read(t)))
+        embed(packed_transformer, packing.pack(packed_transformer.read(t)))
         for t in (texts, changed)
     ]
     others = [place for place in range(len(texts)) if place != row]
@@ -133,7 +133,7 @@ def test_no_sentence_sees_another(packed_transformer, texts, row, word, other):
 def test_packed_equals_padded_at_the_edges(packed_transformer, batch):
     ragged = packed_transformer.read(batch)
     assert max(ragged["lengths"]) <= packed_transformer.max_seq_length
-    packed = embed(packed_transformer, batching.pack(ragged))
+    packed = embed(packed_transformer, packing.pack(ragged))
     padded = embed(packed_transformer, packed_transformer.pad(ragged))
     torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
 
@@ -150,7 +150,7 @@ def test_pairs_carry_their_segments(kind, tiny_folders):
     padded = transformer.pad(ragged)
     for key in expected:
         assert torch.equal(padded[key], expected[key]), key
-    packed = embed(transformer, batching.pack(ragged))
+    packed = embed(transformer, packing.pack(ragged))
     torch.testing.assert_close(packed, embed(transformer, padded), atol=1e-5, rtol=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_dropout_acts_in_training_and_not_in_evaluation(tmp_path, texts):
     from tests.tiny import make_folder
 
     transformer = Transformer(make_folder(tmp_path / "dropout", dropout=0.5))
-    features = batching.pack(transformer.read(texts))
+    features = packing.pack(transformer.read(texts))
     transformer.eval()
     assert torch.equal(embed(transformer, features), embed(transformer, features))
     transformer.train()
@@ -168,11 +168,11 @@ def test_dropout_acts_in_training_and_not_in_evaluation(tmp_path, texts):
 
 @pytest.mark.parametrize("window", [None, 3])
 def test_attention_with_dropout_is_right_on_average(window):
-    from sentune.models.attention import packed_attention
+    from sentune.engine.attention import packed_attention
 
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, 15, 8)
-    options = {"blocks": batching.blocks([3, 6, 6]), "sliding_window": window}
+    options = {"blocks": packing.blocks([3, 6, 6]), "sliding_window": window}
     exact, _ = packed_attention(None, q, k, v, None, **options)
     samples = [packed_attention(None, q, k, v, None, dropout=0.2, **options)[0] for _ in range(800)]
     mean, spread = torch.stack(samples).mean(0), torch.stack(samples).std(0)
@@ -181,7 +181,7 @@ def test_attention_with_dropout_is_right_on_average(window):
 
 
 def test_all_layer_embeddings_on_request(packed_transformer, texts):
-    features = batching.pack(packed_transformer.read(texts))
+    features = packing.pack(packed_transformer.read(texts))
     output = packed_transformer(features, output_hidden_states=True)
     layers = output["all_layer_embeddings"]
     assert len(layers) == packed_transformer.config.num_hidden_layers + 1
@@ -190,7 +190,7 @@ def test_all_layer_embeddings_on_request(packed_transformer, texts):
 
 
 def test_features_are_never_changed_in_place(packed_transformer, texts):
-    features = batching.pack(packed_transformer.read(texts))
+    features = packing.pack(packed_transformer.read(texts))
     before = dict(features)
     embed(packed_transformer, features)
     assert features.keys() == before.keys()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from sentune.engine import packing
 from sentune.errors import InputError, InputTypeError, MissingDependencyError, SettingError
 from sentune.models.pooling import Pooling
 from sentune.models.tokenizer import (
@@ -21,7 +22,6 @@ from sentune.models.tokenizer import (
     WordTokenizer,
 )
 from sentune.models.words import BoW, WordEmbeddings, WordWeights
-from sentune.text import batching
 from tests import tiny
 from tests.models.layouts import assert_leaves_its_input_alone, assert_same_in_both_layouts, rebuilt
 
@@ -154,7 +154,7 @@ def test_known_words_become_their_vectors(words, vectors):
 def test_words_pool_the_same_packed_and_padded(words, vectors):
     pooling = Pooling(4)
     features = words.read(TEXTS)
-    packed = pooling(words(batching.pack(features)))["sentence_embedding"]
+    packed = pooling(words(packing.pack(features)))["sentence_embedding"]
     padded = pooling(words(words.tokenize(TEXTS)))["sentence_embedding"]
     torch.testing.assert_close(packed, padded)
     torch.testing.assert_close(packed[0], (2 * vectors[1] + vectors[2]) / 3)
@@ -275,7 +275,7 @@ def test_weights_are_the_same_packed_and_padded(words, mode):
     pooling = Pooling(4, mode)
     texts = [text for text in TEXTS if mode != "max" or words.read([text])["lengths"] != [0]]
     results = []
-    for features in (batching.pack(words.read(texts)), words.tokenize(texts)):
+    for features in (packing.pack(words.read(texts)), words.tokenize(texts)):
         weights.zero_grad()
         out = pooling(weights(words(features)))["sentence_embedding"]
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
@@ -296,7 +296,7 @@ def test_word_weights_are_rebuilt_from_their_settings(words):
     assert list(weights.state_dict()) == ["emb_layer.weight"]
     rebuilt(weights)
     assert_same_in_both_layouts(weights, 4)
-    for features in (words.tokenize(TEXTS), batching.pack(words.read(TEXTS))):
+    for features in (words.tokenize(TEXTS), packing.pack(words.read(TEXTS))):
         assert_leaves_its_input_alone(weights, words(features))
     assert repr(weights).startswith("WordWeights(\n  7 words, unknown_word_weight=2")
 
@@ -307,7 +307,7 @@ def test_word_weights_are_rebuilt_from_their_settings(words):
 @pytest.mark.parametrize(
     ("cumulative", "first"), [(True, [2 * 3.0, 1.0, 0.0]), (False, [3.0, 1.0, 0.0])]
 )
-@pytest.mark.parametrize("layout", [batching.pack, batching.pad, lambda features: features])
+@pytest.mark.parametrize("layout", [packing.pack, packing.pad, lambda features: features])
 def test_a_bag_counts_weighted_words(cumulative, first, layout):
     bow = BoW(["cat", "sat", "Dog", "cat"], {"cat": 3.0, "dog": -0.5}, 1, cumulative)
     out = bow(layout(bow.read(TEXTS)))["sentence_embedding"]
@@ -335,7 +335,7 @@ def test_bags_are_rebuilt_from_their_settings():
     }
     assert not bow.state_dict()
     assert rebuilt(bow).weights.tolist() == [3, 2]
-    assert_leaves_its_input_alone(bow, batching.pack(bow.read(TEXTS)))
+    assert_leaves_its_input_alone(bow, packing.pack(bow.read(TEXTS)))
     assert bow.reads_packed
     assert "2 words" in repr(bow)
 

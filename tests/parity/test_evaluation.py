@@ -114,7 +114,7 @@ class TestInformationRetrieval:
         assert_same("InformationRetrievalEvaluator", tmp_path, *args, encoder=encoder, **options)
 
     def test_several_score_functions_and_predictions(self, tmp_path):
-        from sentune.similarity import cos_sim, dot_score
+        from sentune.vectors.similarity import cos_sim, dot_score
 
         assert_same(
             "InformationRetrievalEvaluator",

@@ -60,7 +60,7 @@ class TestReranking:
     )
     @pytest.mark.parametrize("encoder", [{}, {"width": 2, "is_coarse": True}], ids=str)
     def test_metrics(self, tmp_path, options, encoder):
-        from sentune.similarity import dot_score
+        from sentune.vectors.similarity import dot_score
 
         if encoder:  # exact scores, so that equal ones are equal in both
             options = {**options, "similarity_fct": dot_score}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sentune import losses
-from sentune.text import batching
+from sentune.engine import packing
+from sentune.text import layouts
 from tests.losses.tools import column, total
 from tests.parity.loss_pairs import PAIRS, WithTokens
 
@@ -49,7 +50,7 @@ def value_and_gradients(pair, library, features, labels, metrics_of=None):
 
 def compare(pair, features, labels, metrics_of=None):
     ours = value_and_gradients(pair, losses, features, labels)
-    padded = [batching.pad(x) for x in features]
+    padded = [packing.pad(x) for x in features]
     other = value_and_gradients(pair, theirs, padded, labels, metrics_of)
     torch.testing.assert_close(ours[0], other[0], rtol=RTOL, atol=ATOL)
     # Where large terms cancel, what is left is rounding in proportion to the largest.
@@ -68,7 +69,7 @@ def test_value_and_gradient(pair, b):
 def test_value_and_gradient_where_texts_repeat(pair):
     """Similarities and distances tie, and some are of equal embeddings."""
     rows = [0, 1, 2, 3, 4, 0, 1, 2]
-    features = [batching.select(column(5, seed), rows) for seed in range(pair.n)]
+    features = [layouts.select(column(5, seed), rows) for seed in range(pair.n)]
     # The peer's euclidean distance of all rows is rounding noise between equal ones, and so is
     # its gradient there: it gets the exact distance, which leaves the mining to compare.
     metrics_of = losses if "Batch" in pair.name else None

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from sentune.engine import packing
 from sentune.models.heads import Dense, Dropout, LayerNorm, Normalize
 from sentune.models.pooling import Pooling
 from sentune.models.router import Router
@@ -17,7 +18,6 @@ from sentune.models.sequence import CNN, LSTM, WeightedLayerPooling
 from sentune.models.static import StaticEmbedding
 from sentune.models.tokenizer import PhraseTokenizer, WhitespaceTokenizer
 from sentune.models.words import BoW, WordEmbeddings, WordWeights
-from sentune.text import batching
 from tests import tiny
 
 pytest.importorskip("sentence_transformers")
@@ -231,7 +231,7 @@ def test_static_embedding(kind):
     assert given.keys() == expected.keys()
     assert all(torch.equal(given[key], expected[key]) for key in given)
     assert_equal(ours, theirs, given, "sentence_embedding")
-    packed = batching.pack(ours.read(TEXTS, prompt="night "))
+    packed = packing.pack(ours.read(TEXTS, prompt="night "))
     out = ours(packed)["sentence_embedding"]
     torch.testing.assert_close(out, theirs(expected)["sentence_embedding"], atol=1e-6, rtol=1e-6)
 
@@ -316,7 +316,7 @@ def test_a_whole_model_of_words_packed(word_pair):
     assert len(texts) > 3
     found = []
     for model, given in (
-        (ours, batching.pack(word_pair[0].read(texts))),
+        (ours, packing.pack(word_pair[0].read(texts))),
         (theirs, word_pair[1].preprocess(texts)),
     ):
         values = model(given)["sentence_embedding"]
@@ -339,7 +339,7 @@ def test_bow(cumulative):
     }
     ours, theirs = BoW(**options), peer.BoW(**options)
     expected = theirs.preprocess(TEXTS, prompt="sat ")["sentence_embedding"]
-    out = ours(batching.pack(ours.read(TEXTS, prompt="sat ")))["sentence_embedding"]
+    out = ours(packing.pack(ours.read(TEXTS, prompt="sat ")))["sentence_embedding"]
     torch.testing.assert_close(out, expected)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sentune.search as ours
-from sentune import similarity
+from sentune.vectors import similarity
 
 peer = pytest.importorskip("sentence_transformers.util")
 

@@ -5,7 +5,7 @@ import pytest
 
 from sentune.errors import SettingError
 from sentune.search import community_detection
-from sentune.similarity import cos_sim
+from sentune.vectors.similarity import cos_sim
 
 
 def matrix(rows, width=8, seed=0):

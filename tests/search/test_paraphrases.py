@@ -7,7 +7,7 @@ import torch
 from sentune.errors import InputError, SettingError
 from sentune.search import paraphrase_mining, paraphrase_mining_embeddings
 from sentune.search import paraphrases as paraphrases_module
-from sentune.similarity import dot_score
+from sentune.vectors.similarity import dot_score
 
 
 def matrix(rows, width=8, seed=0):

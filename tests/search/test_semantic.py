@@ -6,7 +6,7 @@ import torch
 
 from sentune.errors import InputError, SettingError
 from sentune.search import semantic_search
-from sentune.similarity import cos_sim, dot_score, euclidean_sim
+from sentune.vectors.similarity import cos_sim, dot_score, euclidean_sim
 
 
 def matrix(rows, width=8, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentune.text import batching
+from sentune.text import layouts
 from sentune.text.store import TokenStore
 
 
@@ -19,7 +19,7 @@ class Reader:
         self.asked += texts
         ids = torch.tensor([ord(letter) for text in texts for letter in text], dtype=torch.int64)
         prompts = [min(2, len(text)) for text in texts] if self.extras.get("prompt") else None
-        features = batching.ragged(ids, [len(text) for text in texts], prompt_lengths=prompts)
+        features = layouts.ragged(ids, [len(text) for text in texts], prompt_lengths=prompts)
         return {**features, **{k: v for k, v in self.extras.items() if k != "prompt"}}
 
 

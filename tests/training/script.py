@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from sentune.distributed import is_distributed
 from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.machine.distributed import is_distributed
 from tests.processes import leave
 from tests.training.tools import LossWithHead, scored, trainer, weights
 

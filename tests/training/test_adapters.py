@@ -18,7 +18,7 @@ from sentune.errors import (
     SettingError,
     TrainingError,
 )
-from sentune.files.adapters import base_tensors, tensors
+from sentune.files.modules.adapters import base_tensors, tensors
 from sentune.losses import MultipleNegativesRankingLoss
 from sentune.models.pooling import Pooling
 from sentune.models.static import StaticEmbedding

@@ -27,7 +27,7 @@ from sentune.losses import (
 )
 from sentune.training.checkpoints import rotate, written_whole
 from sentune.training.fit import fit
-from sentune.training.step import LOSS_FILE
+from sentune.training.training_step import LOSS_FILE
 from tests import tiny
 from tests.training.tools import (
     PAIRS,

@@ -8,7 +8,7 @@ from torch import nn
 
 from sentune import SentenceTransformerTrainer, losses
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.optimizing import clip_gradients
+from sentune.training.optimizer import clip_gradients
 
 
 def parameters(size=1.0, dtype=torch.float32):

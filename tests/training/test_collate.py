@@ -6,7 +6,7 @@ import torch
 
 from sentune.errors import DatasetError
 from sentune.training.collate import SentenceTransformerDataCollator, for_column, where
-from sentune.training.rows import DATASET_NAME, ROW_NUMBER
+from sentune.training.dataset_rows import DATASET_NAME, ROW_NUMBER
 
 
 def read(texts, prompt=None, task=None):

@@ -13,7 +13,7 @@ from sentune.encoder.sentence_transformer import SentenceTransformer
 from sentune.errors import DatasetError, SentuneWarning, SettingError
 from sentune.losses import CosineSimilarityLoss, MultipleNegativesRankingLoss, TripletLoss
 from sentune.training.fit import fit
-from sentune.training.objectives import LoaderBatches, LoaderRows
+from sentune.training.fit_loaders import LoaderBatches, LoaderRows
 from tests.training.tools import PAIRS, SCORED, LossWithHead, assert_trained, weights
 
 RANKED = [InputExample(texts=list(texts)) for texts in zip(*PAIRS.values(), strict=True)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentune.errors import DatasetError, SettingError
-from sentune.training.rows import NumberedRows
+from sentune.training.dataset_rows import NumberedRows
 from sentune.training.samplers import (
     DefaultBatchSampler,
     GroupByLabelBatchSampler,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sentune.training.step import LOSS_FILE
+from sentune.training.training_step import LOSS_FILE
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from sentune import search, similarity, util
+from sentune import search, util
+from sentune.vectors import similarity
 
 
 def test_every_name_exists_and_lives_where_it_should():

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     print(INTRODUCTION, flush=True)  # before the seconds in which torch is loaded
     for module in ("accelerate", "datasets"):
         need(module, extra="train")
-    from sentune.cli._demo import Plan, show
+    from sentune.demo.show import Plan, show
 
     fields = ("output", "ask", "epochs", "batch_size", "seed", "model", "json", "limit")
     show(Plan(**{name: getattr(args, name) for name in fields if hasattr(args, name)}))

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> None:
     """Embed and write."""
     import numpy as np
 
-    from sentune.cli._screen import quiet_bars, say
     from sentune.data.read import column, read
     from sentune.encoder.sentence_transformer import SentenceTransformer
     from sentune.errors import SettingError
+    from sentune.machine.screen import quiet_bars, say
 
     if not args.output.parent.is_dir():
         raise SettingError(f"there is no folder {args.output.parent} to write {args.output} into")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sentune._lazy import need
 from sentune.errors import InputTypeError, SettingError
-from sentune.files.adapters import has_adapter, is_wrapped
+from sentune.files.modules.adapters import has_adapter, is_wrapped
 
 
 def add_adapter(model: Any, adapter_config: Any, adapter_name: str | None = None) -> None:

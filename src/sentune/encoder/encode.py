@@ -9,21 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sentune.device import multiplying_in, tokens_per_batch
 from sentune.encoder import pipeline
-from sentune.encoder.finish import OutputValue
+from sentune.engine import packing
 from sentune.errors import ModelFileError, SettingError, warn
-from sentune.text import batching, inputs
+from sentune.machine.device import multiplying_in, tokens_per_batch
+from sentune.text import inputs, layouts
 from sentune.types import Features
-
-if TYPE_CHECKING:
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.vectors.finish import OutputValue
 
 # How many items are tokenised and put in order of length at a time. The first are few, since there
 # is nothing to compute meanwhile.
@@ -65,7 +63,7 @@ class Options:
 
 
 def outputs(
-    model: SentenceTransformer,
+    model: Any,
     items: Sequence[Any],
     options: Options,
     output_value: OutputValue | None,
@@ -89,7 +87,7 @@ def outputs(
 
 
 def sentence_embeddings(
-    model: SentenceTransformer, items: Sequence[Any], options: Options, *, to_cpu: bool
+    model: Any, items: Sequence[Any], options: Options, *, to_cpu: bool
 ) -> Tensor:
     """Embeddings of the items `(b, d)`, rows in the order given.
 
@@ -128,9 +126,7 @@ def sentence_embeddings(
     return result
 
 
-def token_embeddings(
-    model: SentenceTransformer, items: Sequence[Any], options: Options
-) -> list[Tensor]:
+def token_embeddings(model: Any, items: Sequence[Any], options: Options) -> list[Tensor]:
     """Per item the embeddings of its tokens, `(its tokens, d)`."""
     result: list[Tensor] = [torch.empty(0)] * len(items)
     for rows, features in _outputs(model, items, options, padded=True):
@@ -141,9 +137,7 @@ def token_embeddings(
     return result
 
 
-def all_outputs(
-    model: SentenceTransformer, items: Sequence[Any], options: Options
-) -> list[Features]:
+def all_outputs(model: Any, items: Sequence[Any], options: Options) -> list[Features]:
     """Per item everything the modules gave out for it."""
     result: list[Features] = [{}] * len(items)
     for rows, features in _outputs(model, items, options, padded=True):
@@ -189,7 +183,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _outputs(
-    model: SentenceTransformer, items: Sequence[Any], options: Options, *, padded: bool = False
+    model: Any, items: Sequence[Any], options: Options, *, padded: bool = False
 ) -> Iterator[tuple[list[int], Features]]:
     """Row numbers and the model's output for them, batch by batch."""
     for start, _, window in _windows(model, items, options, padded=padded):
@@ -198,7 +192,7 @@ def _outputs(
 
 
 def _windows(
-    model: SentenceTransformer, items: Sequence[Any], options: Options, *, padded: bool = False
+    model: Any, items: Sequence[Any], options: Options, *, padded: bool = False
 ) -> Iterator[tuple[int, int, Iterator[tuple[list[int], Features]]]]:
     """Per window of items: where it begins, its size, and the model's output batch by batch.
 
@@ -210,9 +204,9 @@ def _windows(
         nonlocal truncated
         for rows, features in batches:
             truncated += features.pop("truncated", 0)
-            if padded and batching.is_ragged(features):
+            if padded and layouts.is_ragged(features):
                 features = model.pad(features)
-            features = batching.to_device(features, model.device)
+            features = packing.to_device(features, model.device)
             with multiplying_in(model.autocast_dtype, model.device):
                 output = model(features, **dict(options.forward_kwargs))
             yield rows, _in_weights_type(model, output)
@@ -229,7 +223,7 @@ def _windows(
 
 
 def _batches(
-    model: SentenceTransformer, items: Sequence[Any], options: Options
+    model: Any, items: Sequence[Any], options: Options
 ) -> Iterator[tuple[int, int, Iterator[tuple[list[int], Features]]]]:
     """Per window: where it begins, its size, and its batches, like lengths together."""
     if not items:
@@ -256,38 +250,36 @@ def _batches(
             yield start, len(window), _cut(model, tokens, options)
 
 
-def _cut(
-    model: SentenceTransformer, tokens: Features, options: Options
-) -> Iterator[tuple[list[int], Features]]:
+def _cut(model: Any, tokens: Features, options: Options) -> Iterator[tuple[list[int], Features]]:
     """The batches of a window whose tokens are read."""
     truncated = tokens.pop("truncated", 0)
     if options.batch_size is None:
         budget = tokens_per_batch(model.device, _width(model))
-        batches = batching.batches_by_tokens(tokens["lengths"], budget)
+        batches = layouts.batches_by_tokens(tokens["lengths"], budget)
     else:
-        batches = batching.batches_by_length(tokens["lengths"], options.batch_size)
+        batches = layouts.batches_by_length(tokens["lengths"], options.batch_size)
     for rows in batches:
-        yield rows, {**batching.select(tokens, rows), "truncated": truncated}
+        yield rows, {**layouts.select(tokens, rows), "truncated": truncated}
         truncated = 0
 
 
 def _read_by_batch(
-    model: SentenceTransformer, window: Sequence[Any], options: Options
+    model: Any, window: Sequence[Any], options: Options
 ) -> Iterator[tuple[list[int], Features]]:
     """The batches of a window for a model that gives padded tokens only."""
     lengths = [inputs.character_length(item) for item in window]
-    for rows in batching.batches_by_length(lengths, options.batch_size or _ROWS):
+    for rows in layouts.batches_by_length(lengths, options.batch_size or _ROWS):
         texts = [window[row] for row in rows]
         yield rows, dict(model.read(texts, prompt=options.prompt, task=options.task))
 
 
-def _width(model: SentenceTransformer) -> int:
+def _width(model: Any) -> int:
     """Numbers that the widest layer of the model holds per token."""
     widths = (getattr(module, "inner_width", None) for module in model)
     return max(model.get_embedding_dimension() or 1, *(width or 0 for width in widths))
 
 
-def _in_weights_type(model: SentenceTransformer, output: Features) -> Features:
+def _in_weights_type(model: Any, output: Features) -> Features:
     """The output with embeddings of full precision where the weights have it."""
     if model.dtype != torch.float32:
         return output
@@ -321,7 +313,7 @@ def _finished(embeddings: Tensor, options: Options) -> Tensor:
     return embeddings
 
 
-def _check_finite(model: SentenceTransformer, embeddings: Tensor) -> None:
+def _check_finite(model: Any, embeddings: Tensor) -> None:
     """Look for NaN and infinity in the result, and for their cause in the weights."""
     is_bad = ~torch.isfinite(embeddings).all(dim=-1)
     if not is_bad.any():
@@ -344,7 +336,7 @@ def _is_per_row(value: Any, rows: int) -> bool:
     return isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows
 
 
-def _warn_of_truncation(model: SentenceTransformer, truncated: int, total: int) -> None:
+def _warn_of_truncation(model: Any, truncated: int, total: int) -> None:
     """Say once per model and limit that texts were cut."""
     limit = model.max_seq_length
     if model.__dict__.get("_told_of_limit") == limit:

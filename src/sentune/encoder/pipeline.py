@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.models.router import Router
-from sentune.text import batching, inputs
+from sentune.text import inputs, layouts
 from sentune.types import Features, Text
 
 _SENTENCE, _LAYERS = "sentence_embedding", "layer_sentence_embeddings"
@@ -53,13 +54,13 @@ def run(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -
 
     Args:
         modules: The modules in order.
-        features: Tokens in any layout of `sentune.text.batching`.
+        features: Tokens in any layout of `sentune.text.layouts`.
         kwargs: Keyword arguments, each for the modules that take it.
     """
-    if not batching.is_ragged(features):
+    if not layouts.is_ragged(features):
         return _through(modules, features, kwargs)
     if is_packed(modules):
-        return _through(modules, batching.pack(features), kwargs)
+        return _through(modules, packing.pack(features), kwargs)
     return _in_buckets(modules, features, kwargs)
 
 
@@ -100,7 +101,7 @@ def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Fe
 def pad(modules: nn.Sequential, features: Features) -> Features:
     """The padded layout of ragged features, as the first module pads."""
     first: Any = modules[0]
-    return first.pad(features) if hasattr(first, "pad") else batching.pad(features)
+    return first.pad(features) if hasattr(first, "pad") else packing.pad(features)
 
 
 def sentence_embedding(modules: nn.Sequential, features: Features) -> torch.Tensor:
@@ -173,15 +174,15 @@ def _through(modules: nn.Sequential, features: Features, kwargs: Mapping[str, An
 def _in_buckets(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
     """Pad rows of like length together; for models with a module that needs padding."""
     parts, order = [], []
-    for rows in batching.length_buckets(features["lengths"]):
-        padded = pad(modules, batching.select(features, rows))
+    for rows in layouts.length_buckets(features["lengths"]):
+        padded = pad(modules, layouts.select(features, rows))
         parts.append(_through(modules, padded, kwargs))
         order += rows
     if not parts:
         return _through(modules, pad(modules, features), kwargs)
     index = torch.tensor(order, device=sentence_embedding(modules, parts[0]).device)
     joined = {
-        key: batching.to_caller_order(torch.cat([part[key] for part in parts]), index)
+        key: packing.to_caller_order(torch.cat([part[key] for part in parts]), index)
         for key in (_SENTENCE, _LAYERS)
         if key in parts[0]
     }

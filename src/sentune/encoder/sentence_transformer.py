@@ -13,21 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from sentune._lazy import upstairs
-from sentune.device import AUTO, as_dtype, auto_dtype, best_device, keep_freed_memory
-from sentune.encoder import adapters, pipeline, sharing
+from sentune.encoder import adapters, pipeline
 from sentune.encoder import encode as encoding
-from sentune.encoder.finish import OutputValue, Precision, finish
-from sentune.encoder.finish import check as check_output
 from sentune.encoder.workers import WorkerPool
 from sentune.errors import SettingError
 from sentune.files import load as files_load
-from sentune.files.card import SentenceTransformerModelCardData
+from sentune.machine.device import AUTO, as_dtype, auto_dtype, best_device, keep_freed_memory
 from sentune.models.pooling import Pooling
-from sentune.similarity import SimilarityFunction
+from sentune.record.model import SentenceTransformerModelCardData
+from sentune.share import publish as sharing
 from sentune.text import prompts
 from sentune.text.inputs import as_items
 from sentune.text.prompts import checked as checked_prompts
 from sentune.types import Features, Text
+from sentune.vectors.finish import OutputValue, Precision, finish
+from sentune.vectors.finish import check as check_output
+from sentune.vectors.similarity import SimilarityFunction
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class SentenceTransformer(nn.Sequential):
                 config_kwargs=config_kwargs,
             )
             modules, stored, kwargs = loaded.modules, loaded.settings, loaded.module_kwargs
-            card.note_source(model_name_or_path, loaded.folder)
+            card.note_source(model_name_or_path, loaded.folder, loaded.card)
         super().__init__(pipeline.named(modules))
         self.is_auto_dtype = weights is None
         if model_name_or_path is not None:
@@ -254,7 +255,7 @@ class SentenceTransformer(nn.Sequential):
         """Run the modules.
 
         Args:
-            input: Tokens in any layout of `sentune.text.batching`.
+            input: Tokens in any layout of `sentune.text.layouts`.
             **kwargs: Given to the modules that name them in `forward_kwargs`.
 
         Returns:

@@ -9,22 +9,19 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sentune.device import all_devices
+from sentune.checks import check_positive
 from sentune.encoder import encode
 from sentune.encoder.encode import Options
-from sentune.encoder.finish import OutputValue, to_array
 from sentune.errors import InputError, SettingError
-from sentune.models.checks import check_positive
-
-if TYPE_CHECKING:
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.machine.device import all_devices
+from sentune.vectors.finish import OutputValue, to_array
 
 # Rows handed to a worker at a time are at most this many.
 _MOST_ROWS = 5_000
@@ -41,9 +38,7 @@ class WorkerPool:
             processes on the CPU.
     """
 
-    def __init__(
-        self, model: SentenceTransformer, devices: Sequence[str | torch.device] | None = None
-    ) -> None:
+    def __init__(self, model: Any, devices: Sequence[str | torch.device] | None = None) -> None:
         self.devices = [str(device) for device in devices or all_devices()]
         context = multiprocessing.get_context("spawn")
         waiting = context.Queue()
@@ -117,12 +112,12 @@ class WorkerPool:
         self.stop()
 
 
-def _on_cpu(model: SentenceTransformer) -> SentenceTransformer:
+def _on_cpu(model: Any) -> Any:
     """The model with its weights in shared memory, so that CPU workers share one copy."""
     return model.to("cpu").share_memory()
 
 
-def _start_worker(model: SentenceTransformer, waiting: Any, threads: int) -> None:
+def _start_worker(model: Any, waiting: Any, threads: int) -> None:
     global _model
     torch.set_num_threads(threads)
     _model = model.to(waiting.get())

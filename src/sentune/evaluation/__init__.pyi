@@ -1,4 +1,4 @@
-from sentune.similarity import SimilarityFunction as SimilarityFunction
+from sentune.vectors.similarity import SimilarityFunction as SimilarityFunction
 
 from . import metrics as metrics
 from .base import BaseEvaluator as BaseEvaluator

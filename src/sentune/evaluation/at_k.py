@@ -9,7 +9,7 @@ import numpy as np
 
 from sentune.errors import SettingError
 from sentune.evaluation import metrics as figures
-from sentune.similarity import SimilarityFunction
+from sentune.vectors.similarity import SimilarityFunction
 
 LABELS = {
     "accuracy": "Accuracy",

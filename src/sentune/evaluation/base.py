@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import InputError
-from sentune.similarity import SimilarityFunction
 from sentune.types import Encoder
+from sentune.vectors.similarity import SimilarityFunction
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
 from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
-from sentune.similarity import SimilarityFunction
 from sentune.types import Encoder
+from sentune.vectors.similarity import SimilarityFunction
 
 COLUMNS = (
     "accuracy",

@@ -15,9 +15,9 @@ from sentune.evaluation.base import (
     names_for,
 )
 from sentune.evaluation.metrics import pearson, spearman
-from sentune.quantize import PRECISIONS
-from sentune.similarity import SimilarityFunction
 from sentune.types import Encoder
+from sentune.vectors.quantize import PRECISIONS
+from sentune.vectors.similarity import SimilarityFunction
 
 
 class EmbeddingSimilarityEvaluator(SentenceEvaluator):

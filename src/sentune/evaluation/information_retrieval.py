@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sentune.checks import check_sizes
 from sentune.errors import InputError, InputTypeError
 from sentune.evaluation.at_k import AtK
 from sentune.evaluation.base import SentenceEvaluator, names_for
-from sentune.search.semantic import check_sizes, nearest
+from sentune.search.semantic import nearest
 from sentune.search.top import Best
-from sentune.similarity import Similarity, SimilarityFunction, to_tensor
 from sentune.types import ArrayLike, Encoder
+from sentune.vectors.similarity import Similarity, SimilarityFunction, to_tensor
 
 
 class InformationRetrievalEvaluator(SentenceEvaluator):

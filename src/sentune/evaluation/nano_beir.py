@@ -13,8 +13,8 @@ from sentune.errors import DatasetError, SettingError
 from sentune.evaluation.at_k import AtK
 from sentune.evaluation.base import SentenceEvaluator
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
-from sentune.similarity import Similarity, SimilarityFunction
 from sentune.types import Encoder
+from sentune.vectors.similarity import Similarity, SimilarityFunction
 
 SPLITS = {
     "climatefever": "NanoClimateFEVER",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
 from sentune.evaluation.base import SentenceEvaluator
-from sentune.search.semantic import check_sizes
-from sentune.similarity import Similarity, cos_sim
 from sentune.types import Encoder
+from sentune.vectors.similarity import Similarity, cos_sim
 
 
 class RerankingEvaluator(SentenceEvaluator):

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sentune.evaluation.base import SentenceEvaluator, check_columns
 from sentune.search.semantic import nearest
-from sentune.similarity import dot_score, normalize_embeddings, to_rows
 from sentune.types import Encoder
+from sentune.vectors.similarity import dot_score, normalize_embeddings, to_rows
 
 CHUNK = 8192  # sentences compared with 1024 others at a time
 SHOWN = 5

@@ -7,8 +7,8 @@ from typing import Any
 
 from sentune.errors import SettingError
 from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
-from sentune.similarity import SimilarityFunction
 from sentune.types import Encoder
+from sentune.vectors.similarity import SimilarityFunction
 
 
 class TripletEvaluator(SentenceEvaluator):

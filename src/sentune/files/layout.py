@@ -22,6 +22,7 @@ MODEL_FILE = "config_sentence_transformers.json"
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 TOKENIZER = "tokenizer.json"
+README = "README.md"
 
 # Names under which the settings of a Transformer have been kept, the one that is written first.
 TRANSFORMER_FILES = tuple(

@@ -13,16 +13,18 @@ import torch
 from torch import nn
 
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import hub, keys, layout, requirements
-from sentune.files.adapter_base import CONFIG_FILE
-from sentune.files.custom import Code
+from sentune.files import keys, layout, requirements
 from sentune.files.folder import ModelFolder
-from sentune.files.hub import Access
-from sentune.files.modules import Reader
-from sentune.similarity import SimilarityFunction
+from sentune.files.modules.adapter_base import CONFIG_FILE
+from sentune.files.modules.custom import Code
+from sentune.files.modules.one import Reader
+from sentune.hub import fetch as hub
+from sentune.hub.fetch import Access
+from sentune.vectors.similarity import SimilarityFunction
 
 logger = logging.getLogger(__name__)
 
+_MOST_CARD_BYTES = 4 * 2**20
 _MODEL_TYPE = "SentenceTransformer"
 _MODEL_KEYS = {
     "model_type": keys.TEXT.or_null(),
@@ -46,12 +48,14 @@ class LoadedModel:
         settings: `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`.
         module_kwargs: Module name -> arguments of its forward that a caller may give.
         folder: Where the files are.
+        card: What README.md holds.
     """
 
     modules: dict[str, nn.Module]
     settings: dict[str, Any]
     module_kwargs: dict[str, list[str]] = field(default_factory=dict)
     folder: Path | None = None
+    card: str | None = None
 
 
 def load(
@@ -105,10 +109,12 @@ def load(
         if is_other:
             logger.warning("%s is a %s; only its encoder is used", source, config["model_type"])
             config = {}
-        loaded = LoadedModel(_plain_encoder(root, reader), _settings({}, path), folder=root.path)
+        modules, kwargs = _plain_encoder(root, reader), dict[str, list[str]]()
+        settings = _settings({}, path)
     else:
         modules, kwargs = _listed_modules(root, reader)
-        loaded = LoadedModel(modules, _settings(config, path), kwargs, root.path)
+        settings = _settings(config, path)
+    loaded = LoadedModel(modules, settings, kwargs, root.path, _card(root))
     if str(source) in _PROMPT_NOT_POOLED:
         for module in loaded.modules.values():
             if hasattr(module, "include_prompt"):
@@ -209,3 +215,15 @@ def _settings(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         "similarity_fn_name": similarity,
         "truncate_dim": config.get("truncate_dim"),
     }
+
+
+def _card(folder: ModelFolder) -> str | None:
+    try:
+        path = folder.file(layout.README)
+        if path is None or path.stat().st_size > _MOST_CARD_BYTES:
+            return None
+        content = path.read_text(encoding="utf-8")
+        return content if content.strip() else None
+    except (ModelFileError, OSError, ValueError) as error:
+        logger.debug("the card in %s cannot be read: %s", folder, error)
+        return None

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
-from sentune.files import adapters, layout, weights
-from sentune.files.custom import Code
+from sentune.files import layout, weights
 from sentune.files.folder import ModelFolder
-from sentune.files.modules import Reader
+from sentune.files.modules import adapters
+from sentune.files.modules.custom import Code
+from sentune.files.modules.one import Reader
 
 
 def restore(

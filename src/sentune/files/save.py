@@ -14,9 +14,11 @@ from torch import nn
 
 from sentune._version import __version__
 from sentune.errors import SettingError
-from sentune.files import adapters, layout, modules, place
-from sentune.files.card import README
+from sentune.files import layout, place
 from sentune.files.folder import write_json
+from sentune.files.layout import README
+from sentune.files.modules import adapters
+from sentune.files.modules import one as modules
 
 
 def save(

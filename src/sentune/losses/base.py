@@ -18,9 +18,10 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from sentune.checks import check_sizes
 from sentune.data.forms import LABELS, Wanted
 from sentune.errors import InputError, SettingError
-from sentune.losses.columns import Embedder
+from sentune.losses.embed import Embedder
 from sentune.types import EmbeddingModel, Features
 
 # Several named parts are summed for the gradient and logged one by one.
@@ -75,7 +76,8 @@ class Loss(nn.Module):
         self.loss = loss
         if loss is not None:
             self._wrap(loss)
-        self.mini_batch_size = at_least_one("mini_batch_size", mini_batch_size)
+        check_sizes(mini_batch_size=mini_batch_size)
+        self.mini_batch_size = mini_batch_size
         self.mini_batch_num_tokens: int | None = None
         self.show_progress_bar = False
 
@@ -114,7 +116,8 @@ class Loss(nn.Module):
             num_tokens: Most tokens per forward pass; None to count rows.
             show_progress_bar: Whether to draw one over the mini-batches.
         """
-        self.mini_batch_num_tokens = at_least_one("mini_batch_num_tokens", num_tokens)
+        check_sizes(mini_batch_num_tokens=num_tokens)
+        self.mini_batch_num_tokens = num_tokens
         self.show_progress_bar = show_progress_bar
 
     def embedder(self) -> Embedder:
@@ -223,42 +226,6 @@ def embedding_width(model: Any) -> int | None:
     """The width of the model's embeddings; None if it does not say."""
     ask = getattr(model, "get_embedding_dimension", None)
     return ask() if callable(ask) else None
-
-
-def at_least_one(name: str, value: int | None) -> int | None:
-    """The value, after checking that it is None or a positive number.
-
-    Raises:
-        SettingError: If it is not.
-    """
-    if value is not None and value < 1:
-        raise SettingError(f"{name} must be at least 1, got {value}; use None for no limit")
-    return value
-
-
-def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
-    """The value, after checking that it is one of those allowed.
-
-    Raises:
-        SettingError: If it is not.
-    """
-    if value not in allowed:
-        raise SettingError(f"{name} must be one of {list(allowed)}, got {value!r}")
-    return value
-
-
-def a_function(name: str, value: Any) -> Any:
-    """The value, after checking that it can be called.
-
-    Raises:
-        SettingError: If it cannot, as the name of a function in place of the function.
-    """
-    if not callable(value):
-        raise SettingError(
-            f"{name} must be a function, got {value!r}; pass the function itself, as util.cos_sim "
-            "or losses.TripletDistanceMetric.COSINE"
-        )
-    return value
 
 
 def describe(value: Any) -> Any:

@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sentune.distributed import gather_rows
+from sentune.checks import a_function, one_of
 from sentune.errors import SettingError, warn
-from sentune.losses.base import Loss, a_function, one_of
-from sentune.losses.columns import by_rows
-from sentune.similarity import cos_sim
+from sentune.losses.base import Loss
+from sentune.losses.embed import by_rows
+from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import cos_sim
 
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 Partition = Literal["joint", "per_direction"]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from sentune.engine import packing
 from sentune.errors import InputError, ModelFileError, SettingError, warn
 from sentune.losses.base import Loss, full_precision
-from sentune.losses.columns import Embedder, as_ragged
+from sentune.losses.embed import Embedder, as_ragged
 from sentune.losses.guide import texts
-from sentune.text import batching
 from sentune.types import Features
 
 
@@ -96,7 +96,7 @@ class DenoisingAutoEncoderLoss(Loss):
                 return_tensors="pt", padding_side="right",
             )  # fmt: skip
             return {"target": read["input_ids"]}
-        return {"target": batching.pad(whole, self._pad_id, "right")["input_ids"]}
+        return {"target": packing.pad(whole, self._pad_id, "right")["input_ids"]}
 
     def compute(
         self,

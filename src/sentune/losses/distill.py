@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.checks import one_of
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, embedding_width, full_precision, one_of
+from sentune.losses.base import Loss, embedding_width, full_precision
 from sentune.types import EmbeddingModel
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sentune.checks import a_function
 from sentune.errors import InputError, SettingError, warn
-from sentune.losses.base import Loss, a_function
-from sentune.similarity import pairwise_dot_score
+from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import pairwise_dot_score
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]
 

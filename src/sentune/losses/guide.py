@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
-from sentune.losses.columns import Embedder, as_ragged
-from sentune.text import batching
+from sentune.losses.embed import Embedder, as_ragged
+from sentune.text import layouts
 from sentune.types import Features
 
 
@@ -29,7 +30,7 @@ def guide_embeddings(
         columns = [_tokens(guide, texts(model, features)) for features in columns]
     device = getattr(guide, "device", None)
     if device is not None:
-        columns = [batching.to_device(features, device) for features in columns]
+        columns = [packing.to_device(features, device) for features in columns]
     with torch.no_grad():
         return embedder(guide, columns)
 
@@ -59,7 +60,7 @@ def texts(model: Any, features: Features) -> list[str]:
         InputError: If the features are no tokens of text.
     """
     ragged = as_ragged(features)
-    if not batching.is_ragged(ragged):
+    if not layouts.is_ragged(ragged):
         raise InputError(
             f"a guide with another tokenizer needs text, got features {sorted(features)}"
         )

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Loss, LossValue, full_precision
-from sentune.losses.columns import Embedder
+from sentune.losses.embed import Embedder
 from sentune.losses.nested import MatryoshkaLoss, drawn, weighted_sum
 from sentune.types import EmbeddingModel, Features
 

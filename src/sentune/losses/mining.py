@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sentune.losses.base import Loss, a_function, full_precision
-from sentune.similarity import cos_sim
+from sentune.checks import a_function
+from sentune.losses.base import Loss, full_precision
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import cos_sim
 
 AllDistances = Callable[[Tensor], Tensor]
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sentune.distributed import gather_rows
+from sentune.checks import one_of
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, full_precision, one_of
-from sentune.losses.columns import by_rows
+from sentune.losses.base import Loss, full_precision
+from sentune.losses.embed import by_rows
 from sentune.losses.guide import guide_embeddings, needs_own_tokens
+from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel, Features
 
 # A matrix product rounds a similarity by where it stands in the matrix: scores of the guide that

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sentune.checks import a_function
 from sentune.errors import InputError
-from sentune.losses.base import Loss, a_function
-from sentune.similarity import pairwise_angle_sim, pairwise_cos_sim
+from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import pairwise_angle_sim, pairwise_cos_sim
 
 
 def order_loss(scores: Tensor, labels: Tensor) -> Tensor:

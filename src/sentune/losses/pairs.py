@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.checks import a_function
 from sentune.errors import warn
-from sentune.losses.base import Loss, a_function
+from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]

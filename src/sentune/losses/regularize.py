@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from sentune.checks import a_function, one_of
 from sentune.errors import SettingError
-from sentune.losses.base import Loss, a_function, one_of
-from sentune.similarity import cos_sim
+from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import cos_sim
 
 
 class GlobalOrthogonalRegularizationLoss(Loss):

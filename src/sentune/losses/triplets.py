@@ -7,9 +7,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sentune.losses.base import Loss, a_function
-from sentune.similarity import pairwise_cos_sim, pairwise_euclidean_sim, pairwise_manhattan_sim
+from sentune.checks import a_function
+from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
+from sentune.vectors.similarity import (
+    pairwise_cos_sim,
+    pairwise_euclidean_sim,
+    pairwise_manhattan_sim,
+)
 
 Pairwise = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentune.checks import a_function
 from sentune.data.example import InputExample
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, a_function, describe, full_precision
-from sentune.losses.columns import Embedder, as_ragged
-from sentune.similarity import cos_sim
-from sentune.text import batching
+from sentune.losses.base import Loss, describe, full_precision
+from sentune.losses.embed import Embedder, as_ragged
+from sentune.text import layouts
 from sentune.types import EmbeddingModel, Features
+from sentune.vectors.similarity import cos_sim
 
 
 class ContrastiveTensionLoss(Loss):
@@ -197,7 +198,7 @@ class ContrastiveTensionDataLoader:
 def _is_same_text(first: Features, second: Features) -> Tensor | None:
     """Whether row i of both columns has the same tokens, `(b,)`; None if there are no tokens."""
     columns = as_ragged(first), as_ragged(second)
-    if not all(map(batching.is_ragged, columns)):
+    if not all(map(layouts.is_ragged, columns)):
         return None
     rows = [
         [ids.tolist() for ids in column["input_ids"].split(column["lengths"])] for column in columns

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from sentune.text import batching
+from sentune.engine import packing
+from sentune.errors import InputError
 from sentune.types import Features, Text
 
 
@@ -29,7 +30,7 @@ class Module(nn.Module):
 
     @property
     def reads_packed(self) -> bool:
-        """Whether `forward` understands the packed layout of `sentune.text.batching`.
+        """Whether `forward` understands the packed layout of `sentune.text.layouts`.
 
         If every module of a model does, the model runs packed. A subclass may as well set it as a
         plain class attribute.
@@ -92,4 +93,31 @@ class InputModule(Module):
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, with this module's padding token and side."""
-        return batching.pad(features)
+        return packing.pad(features)
+
+
+def take(features: Features, name: str, reader: nn.Module, width: int | None = None) -> Tensor:
+    """What a module reads from the features.
+
+    Args:
+        features: The features given to the module.
+        name: The key it reads.
+        reader: The module, for the error.
+        width: Size that the last axis must have.
+
+    Raises:
+        InputError: If the key is missing or its value has another width.
+    """
+    value: Tensor | None = features.get(name)
+    who = type(reader).__name__
+    if value is None:
+        raise InputError(
+            f"{who} reads {name!r}, which no module before it has given; "
+            f"there are {sorted(features)}: put a module that gives {name!r} before it"
+        )
+    if width is not None and value.shape[-1] != width:
+        raise InputError(
+            f"{who} is made for {name!r} of width {width}, got shape {tuple(value.shape)}; "
+            f"build it for {value.shape[-1]}, or bring the modules before it to width {width}"
+        )
+    return value

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sentune.checks import check_positive, check_share
 from sentune.errors import SettingError
-from sentune.models.base import Module
-from sentune.models.checks import check_positive, check_share, take
+from sentune.models.base import Module, take
 from sentune.types import Features
 
 SENTENCE = "sentence_embedding"

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.models.base import Module
-from sentune.text import batching
+from sentune.text import layouts
 from sentune.types import Features
 
 PoolingMode = Literal["cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean"]
@@ -148,7 +149,7 @@ class Pooling(Module):
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """Add `sentence_embedding (b, d · number of modes)`, rows in the caller's order."""
-        if batching.is_packed(features):
+        if layouts.is_packed(features):
             embedding = self._pool_packed(features)
         else:
             embedding = self._pool_padded(features)
@@ -206,14 +207,14 @@ class Pooling(Module):
         prompts = None if self.include_prompt else features.get("prompt_lengths")
         weights = features.get("token_weights_sum")
         pooled, row = [], 0
-        for run in batching.row_views(tokens, features["lengths"]):
+        for run in packing.row_views(tokens, features["lengths"]):
             rows = slice(row, row + len(run))
             own = {} if weights is None else {"token_weights_sum": weights[rows]}
             pooled.append(self._pool(run, None, None if prompts is None else prompts[rows], own))
             row += len(run)
         if not pooled:
             return tokens.new_zeros((0, self.pooling_output_dimension))
-        return batching.to_caller_order(torch.cat(pooled), order)
+        return packing.to_caller_order(torch.cat(pooled), order)
 
     def _pool(
         self,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sentune.checks import accepts_old_names, check_positive, check_share
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError
-from sentune.models import rows
-from sentune.models.base import Module
-from sentune.models.checks import accepts_old_names, check_positive, check_share, take
-from sentune.text import batching
+from sentune.models import layouts as rows
+from sentune.models.base import Module, take
 from sentune.types import Features
 
 TOKENS = "token_embeddings"
@@ -71,7 +71,7 @@ class CNN(Module):
             mask = features["attention_mask"][:, :, None].bool()
             return {**features, TOKENS: self._convolve(tokens.masked_fill(~mask, 0))}
         results = [tokens.new_zeros((0, self.get_embedding_dimension()))]
-        for run in batching.row_views(tokens, features["lengths"]):
+        for run in packing.row_views(tokens, features["lengths"]):
             results.append(self._convolve(run).flatten(0, 1))  # (n·L, out)
         return {**features, TOKENS: torch.cat(results)}
 

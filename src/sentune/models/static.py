@@ -18,11 +18,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from sentune._lazy import need
+from sentune.checks import check_positive
 from sentune.errors import HubError, InputTypeError, ModelFileError, SettingError
-from sentune.models import rows
+from sentune.models import layouts as rows
 from sentune.models.base import InputModule
-from sentune.models.checks import check_positive
-from sentune.text import batching, inputs
+from sentune.text import inputs, layouts
 from sentune.types import Features, Text
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class StaticEmbedding(InputModule):
         lengths = list(map(len, ids))
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=sum(lengths))
         cut = sum(1 for encoding in encodings if encoding.overflowing)
-        return batching.ragged(torch.from_numpy(flat), lengths, truncated=cut)
+        return layouts.ragged(torch.from_numpy(flat), lengths, truncated=cut)
 
     def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
         """Tokenised texts as `input_ids (T,)` and `offsets (b,)`, where each text begins."""

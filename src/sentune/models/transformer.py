@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from sentune.device import multiplied_in
+from sentune.engine import attention, packing
+from sentune.engine.bert import Bert
+from sentune.engine.light import Light
 from sentune.errors import SettingError
-from sentune.models import attention
+from sentune.machine.device import multiplied_in
 from sentune.models.base import InputModule
-from sentune.models.bert import Bert
-from sentune.models.light import Light
-from sentune.text import batching
+from sentune.text import layouts
 from sentune.text.tokens import TokenReader
 from sentune.types import Features, Text
 
@@ -35,9 +35,9 @@ _waking = threading.RLock()
 class Transformer(InputModule):
     """Tokens -> contextual token embeddings, by any encoder of the transformers library.
 
-    Encoders in `sentune.models.attention.PACKABLE` run on packed sentences, the others on padded
+    Encoders in `sentune.engine.attention.PACKABLE` run on packed sentences, the others on padded
     ones; the numbers are the same. A BERT that a model was loaded with is held without that library
-    until `auto_model`, `tokenizer`, `config` or training ask for it (`sentune.models.light`).
+    until `auto_model`, `tokenizer`, `config` or training ask for it (`sentune.engine.light`).
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
@@ -85,7 +85,7 @@ class Transformer(InputModule):
         config_options = {**common, **(config_args or {}), **(config_kwargs or {})}
         model_options = {**common, **(model_args or {}), **(model_kwargs or {})}
         tokenizer_options = {**common, **(tokenizer_args or {}), **(processor_kwargs or {})}
-        from sentune.models import loading
+        from sentune.engine import encoders as loading
 
         self.auto_model = loading.load_encoder(source, config_options, model_options)
         words = str(tokenizer_name_or_path or source)
@@ -134,11 +134,11 @@ class Transformer(InputModule):
 
     def _run(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
         """The token embeddings, and behind them those of each layer where they are wanted."""
-        if not batching.is_packed(features):
+        if not layouts.is_packed(features):
             return self._call(self._padded_arguments(features), wants_layers)
         total = len(features["input_ids"])
         if self._multiplies_to_measure(features["input_ids"]):
-            features = batching.lengthened(features, batching.spare(total))
+            features = packing.lengthened(features, packing.spare(total))
         light = self._light_encoder
         is_in_use = self.training or torch.is_grad_enabled() or wants_layers
         if light is not None and not is_in_use:
@@ -157,7 +157,7 @@ class Transformer(InputModule):
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, as the tokenizer itself pads."""
         pad_id = self.tokenizer.pad_token_id or 0
-        padded = batching.pad(features, pad_id, self.tokenizer.padding_side)
+        padded = packing.pad(features, pad_id, self.tokenizer.padding_side)
         return self._reader.type_ids(padded)
 
     @property
@@ -229,7 +229,7 @@ class Transformer(InputModule):
             with _waking:
                 return self.__dict__.setdefault("tokenizer", light.tokenizer())
         if light is not None and name == "auto_model" and self._light_encoder is not None:
-            from sentune.models import loading
+            from sentune.engine import encoders as loading
 
             with _waking:
                 bert = self._light_encoder

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sentune.checks import check_positive
 from sentune.errors import InputTypeError, SettingError
-from sentune.models import rows
-from sentune.models.base import InputModule, Module
-from sentune.models.checks import check_positive, take
+from sentune.models import layouts as rows
+from sentune.models.base import InputModule, Module, take
 from sentune.models.tokenizer import (
     TransformersTokenizerWrapper,
     WhitespaceTokenizer,
     WordTokenizer,
 )
-from sentune.models.vectors import read_word_vectors
-from sentune.text import batching
+from sentune.models.word_vectors import read_word_vectors
+from sentune.text import layouts
 from sentune.types import Features, Text
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _read_words(
         truncated += limit is not None and len(found) > limit
         numbers.append(found[:limit])
     flat = torch.tensor([number for row in numbers for number in row], dtype=torch.int64)
-    return batching.ragged(flat, list(map(len, numbers)), truncated=truncated)
+    return layouts.ragged(flat, list(map(len, numbers)), truncated=truncated)
 
 
 def _weights_of(vocab: list[str], weights: Mapping[str, float], unknown: float) -> Tensor:

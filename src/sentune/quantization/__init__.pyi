@@ -1,1 +1,1 @@
-from sentune.quantize import quantize_embeddings as quantize_embeddings
+from sentune.vectors.quantize import quantize_embeddings as quantize_embeddings

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sentune.search.semantic import check_sizes
-from sentune.similarity import normalize_embeddings, to_rows
+from sentune.checks import check_sizes
 from sentune.types import ArrayLike
+from sentune.vectors.similarity import normalize_embeddings, to_rows
 
 
 def community_detection(

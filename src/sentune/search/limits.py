@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sentune.checks import check_sizes
 from sentune.errors import SettingError
-from sentune.search.semantic import check_sizes
 
 NOTHING = -np.inf  # the score of a candidate that is out
 

@@ -13,12 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from sentune._lazy import need
+from sentune.checks import check_sizes
 from sentune.errors import DatasetError, SettingError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
-from sentune.search.semantic import check_sizes, nearest
-from sentune.similarity import to_tensor
+from sentune.search.semantic import nearest
 from sentune.types import Encoder
+from sentune.vectors.similarity import to_tensor
 
 CORPUS_CHUNK = 50_000
 _PAIRS = 32  # judged by a cross encoder at a time

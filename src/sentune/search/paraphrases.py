@@ -7,10 +7,11 @@ from itertools import combinations_with_replacement
 import torch
 from torch import Tensor
 
+from sentune.checks import check_sizes
 from sentune.errors import InputError
-from sentune.search.semantic import check_sizes
 from sentune.search.top import Best, highest
-from sentune.similarity import (
+from sentune.types import ArrayLike, Encoder
+from sentune.vectors.similarity import (
     Similarity,
     cos_sim,
     dot_score,
@@ -18,7 +19,6 @@ from sentune.similarity import (
     to_rows,
     to_tensor,
 )
-from sentune.types import ArrayLike, Encoder
 
 TILE = 4096  # rows; a tile of scores then takes 64 MiB, and as much again turned round
 

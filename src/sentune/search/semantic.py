@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from sentune.errors import InputError, SettingError
+from sentune.checks import check_sizes
+from sentune.errors import InputError
 from sentune.search.top import Best, highest
-from sentune.similarity import (
+from sentune.types import ArrayLike
+from sentune.vectors.similarity import (
     Similarity,
     cos_sim,
     dot_score,
@@ -17,7 +19,6 @@ from sentune.similarity import (
     to_rows,
     to_tensor,
 )
-from sentune.types import ArrayLike
 
 
 def semantic_search(
@@ -98,14 +99,3 @@ def _scan(
     for part in queries.split(query_chunk_size):
         if len(part) and len(chunk):
             yield highest(score(part, chunk).detach(), k)
-
-
-def check_sizes(**sizes: int | None) -> None:
-    """Refuse what is not a positive whole number; None passes, it stands for no limit.
-
-    Args:
-        **sizes: Name of the argument -> its value.
-    """
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise SettingError(f"{name} must be at least 1, got {size}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sentune.text import batching
+from sentune.text import layouts
 from sentune.types import Features
 
 # Tokens that are kept in one piece of memory, 16 MiB; and how many bytes stay in memory before
@@ -17,7 +17,7 @@ from sentune.types import Features
 _PIECE = 1 << 22
 _IN_MEMORY = 256 << 20
 
-_KEPT = frozenset({"input_ids", "lengths", "prompt_lengths", "truncated", *batching.BATCH_KEYS})
+_KEPT = frozenset({"input_ids", "lengths", "prompt_lengths", "truncated", *layouts.BATCH_KEYS})
 
 
 class TokenStore:
@@ -59,7 +59,7 @@ class TokenStore:
         if is_new.any():
             fresh = np.flatnonzero(is_new).tolist()
             features = self.read([texts[place] for place in fresh])
-            if not features.keys() <= _KEPT or not batching.is_ragged(features):
+            if not features.keys() <= _KEPT or not layouts.is_ragged(features):
                 return features if len(fresh) == len(texts) else self.read(texts)
             self._keep(rows[fresh], marks[fresh], features)
         return self._kept(rows)
@@ -67,7 +67,7 @@ class TokenStore:
     def _keep(self, rows: np.ndarray, marks: np.ndarray, features: Features) -> None:
         """Put ragged features away under the numbers of their rows."""
         known, ids, start = self._known, features["input_ids"].numpy(), 0
-        self._of_all = {key: features[key] for key in batching.BATCH_KEYS if key in features}
+        self._of_all = {key: features[key] for key in layouts.BATCH_KEYS if key in features}
         self._has_prompt = "prompt_lengths" in features
         for place, (row, size) in enumerate(zip(rows, features["lengths"], strict=True)):
             piece, offset = self._room_for(size)
@@ -89,7 +89,7 @@ class TokenStore:
         ]
         ids = torch.from_numpy(np.concatenate(parts).astype(np.int64))
         prompts = self._known["prompt"][rows].tolist() if self._has_prompt else None
-        return {**self._of_all, **batching.ragged(ids, sizes, prompt_lengths=prompts)}
+        return {**self._of_all, **layouts.ragged(ids, sizes, prompt_lengths=prompts)}
 
     def _room_for(self, size: int) -> tuple[int, int]:
         """A piece with room for so many tokens, and where in it."""

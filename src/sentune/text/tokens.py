@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from sentune.text import batching, inputs
+from sentune.text import inputs, layouts
 from sentune.types import Features
 
 
@@ -54,7 +54,7 @@ class TokenReader:
         ids, types, truncated = self._encode(items)
         lengths = list(map(len, ids))
         wants_types = self._types_matter or (has_pairs and self._uses_types)
-        return batching.ragged(
+        return layouts.ragged(
             _flat(ids, lengths),
             lengths,
             _flat(types, lengths) if wants_types else None,

@@ -10,5 +10,5 @@ from .samplers import MultiDatasetDefaultBatchSampler as MultiDatasetDefaultBatc
 from .samplers import NoDuplicatesBatchSampler as NoDuplicatesBatchSampler
 from .samplers import ProportionalBatchSampler as ProportionalBatchSampler
 from .samplers import RoundRobinBatchSampler as RoundRobinBatchSampler
-from .step import TrainingStep as TrainingStep
 from .trainer import SentenceTransformerTrainer as SentenceTransformerTrainer
+from .training_step import TrainingStep as TrainingStep

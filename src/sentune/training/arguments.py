@@ -14,8 +14,8 @@ from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 from transformers.utils.generic import ExplicitEnum
 
-from sentune.device import auto_dtype, best_device
 from sentune.errors import SettingError, warn
+from sentune.machine.device import auto_dtype, best_device
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
-from sentune.errors import SentuneError, TrainingError
+from sentune.errors import ModelFileError, SentuneError, TrainingError
+from sentune.files.restore import restore
 
 _TRAINING_FILES = (
     "optimizer.*",
@@ -60,6 +62,25 @@ def written_whole(
         if is_writer:
             discard(staging)
     wait()
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Read the weights of a checkpoint into the model.
+
+    Args:
+        model: The SentenceTransformer in training.
+        folder: Of the checkpoint.
+
+    Raises:
+        TrainingError: If the folder holds no checkpoint of this model.
+    """
+    if not folder.is_dir():
+        raise TrainingError(f"there is no checkpoint {folder}")
+    try:
+        modules = dict(model.named_children())
+        restore(modules, folder, trust_remote_code=model.trust_remote_code)
+    except ModelFileError as error:
+        raise TrainingError(f"{folder} is no checkpoint of this model: {error}") from error
 
 
 def copy_model(checkpoint: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sentune.errors import DatasetError, InputError
 from sentune.text.inputs import check_items
 from sentune.text.store import TokenStore
-from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
+from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
 from sentune.types import Features
 
 # {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}

@@ -24,14 +24,14 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from sentune.encoder.sharing import write_card
 from sentune.errors import SettingError
+from sentune.share.publish import write_card
 from sentune.training.arguments import (
     MultiDatasetBatchSamplers,
     SentenceTransformerTrainingArguments,
 )
 from sentune.training.evaluating import Evaluator, main_metric
-from sentune.training.objectives import LoaderBatches, LoaderRows, steps_of
+from sentune.training.fit_loaders import LoaderBatches, LoaderRows, steps_of
 from sentune.training.trainer import SentenceTransformerTrainer
 
 if TYPE_CHECKING:

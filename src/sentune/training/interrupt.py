@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl
 
-from sentune.distributed import is_distributed
+from sentune.machine.distributed import is_distributed
 
 logger = logging.getLogger(__name__)
 

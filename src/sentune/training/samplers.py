@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import BatchSampler
 
 from sentune.errors import DatasetError, SettingError
-from sentune.training.rows import DATASET_NAME, LABEL_COLUMNS, column_names, column_of
+from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, column_names, column_of
 
 logger = logging.getLogger(__name__)
 

@@ -26,23 +26,28 @@ from transformers.trainer_utils import (
     TrainOutput,
 )
 
-from sentune.encoder.sharing import write_card
+from sentune.engine.embedding import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
-from sentune.models.table import keeping_gradients
-from sentune.training import loaders
+from sentune.share.publish import write_card
+from sentune.training import dataloaders as loaders
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.checkpoints import copy_model, place_in_stream, rotate, written_whole
-from sentune.training.checks import check_arguments, check_data, kept_configuration
+from sentune.training.checkpoints import (
+    copy_model,
+    load_weights,
+    place_in_stream,
+    rotate,
+    written_whole,
+)
 from sentune.training.collate import Batch, SentenceTransformerDataCollator
+from sentune.training.dataset_rows import NumberedRows, as_dataset
 from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with_prefix
 from sentune.training.interrupt import StopOnInterrupt
-from sentune.training.loading import load_weights
-from sentune.training.optimizing import clip_gradients, set_learning_rates
-from sentune.training.rows import NumberedRows, as_dataset
-from sentune.training.step import LossLike, TrainingStep
-from sentune.training.telling import RunTeller, as_names
-from sentune.training.watch import LossWatch, PartMeans
+from sentune.training.nan_guard import LossWatch, PartMeans
+from sentune.training.optimizer import clip_gradients, set_learning_rates
+from sentune.training.preflight import check_arguments, check_data, kept_configuration
+from sentune.training.run_recorder import RunTeller, as_names
+from sentune.training.training_step import LossLike, TrainingStep
 
 if TYPE_CHECKING:
     from sentune.encoder.sentence_transformer import SentenceTransformer

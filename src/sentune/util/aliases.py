@@ -1,8 +1,8 @@
 """Other names of functions that live elsewhere."""
 
-from sentune.distributed import rank, world_size
+from sentune.machine.distributed import rank, world_size
 from sentune.search.semantic import semantic_search
-from sentune.similarity import cos_sim
+from sentune.vectors.similarity import cos_sim
 
 get_rank = rank
 get_world_size = world_size

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sentune.device import best_device
+from sentune.machine.device import best_device
 
 
 def get_device_name() -> str:

@@ -1,0 +1,101 @@
+"""One wording per check of an argument: names, sizes, options, functions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import Any, ParamSpec, TypeVar
+
+from sentune.errors import SettingError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def accepts_old_names(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator under which a function also takes arguments by their old names.
+
+    Old code and old files use them. Where both names are given, the new one counts.
+
+    Args:
+        **renamed: Old name -> new name.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def with_old_names(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old, new in renamed.items():
+                if old in kwargs:
+                    value = kwargs.pop(old)
+                    kwargs.setdefault(new, value)
+            return function(*args, **kwargs)
+
+        return with_old_names
+
+    return decorate
+
+
+def check_positive(**sizes: int) -> None:
+    """Raise unless every size is a whole number above zero.
+
+    Args:
+        **sizes: Argument name -> value given.
+
+    Raises:
+        SettingError: Naming the first argument that is not.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+            raise SettingError(f"{name} must be a whole number of at least 1, got {size!r}")
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """As `check_positive`, but None passes: it stands for no limit.
+
+    Args:
+        **sizes: Argument name -> value given.
+
+    Raises:
+        SettingError: Naming the first argument that is neither.
+    """
+    check_positive(**{name: size for name, size in sizes.items() if size is not None})
+
+
+def check_share(**shares: float) -> None:
+    """Raise unless every value lies between 0 and 1.
+
+    Args:
+        **shares: Argument name -> value given.
+
+    Raises:
+        SettingError: Naming the first argument that does not.
+    """
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise SettingError(f"{name} must lie between 0 and 1, got {share!r}")
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """The value, after checking that it is one of those allowed.
+
+    Raises:
+        SettingError: If it is not.
+    """
+    if value not in allowed:
+        raise SettingError(f"{name} must be one of {list(allowed)}, got {value!r}")
+    return value
+
+
+def a_function(name: str, value: Any) -> Any:
+    """The value, after checking that it can be called.
+
+    Raises:
+        SettingError: If it cannot, as the name of a function in place of the function.
+    """
+    if not callable(value):
+        raise SettingError(
+            f"{name} must be a function, got {value!r}; pass the function itself, as util.cos_sim "
+            "or losses.TripletDistanceMetric.COSINE"
+        )
+    return value

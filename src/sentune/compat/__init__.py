@@ -1,0 +1,1 @@
+"""The addresses at which sentence-transformers has names, listed in `addresses.txt`."""

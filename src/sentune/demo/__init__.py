@@ -1,0 +1,1 @@
+"""The demo: a model learns to search the documentation of this Python."""

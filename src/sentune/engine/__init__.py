@@ -1,0 +1,1 @@
+"""Encoders made fast from outside: packing, attention, products, dropout."""

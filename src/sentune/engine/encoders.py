@@ -1,0 +1,135 @@
+"""Encoders of the transformers library: loaded from files, or made of a light one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from sentune.engine import attention
+from sentune.engine.bert import Bert
+from sentune.engine.dropout import with_own_dropout
+from sentune.engine.embedding import with_own_tables
+from sentune.engine.joint_qkv import with_joint_products
+from sentune.engine.light import Light
+from sentune.engine.linear import with_kept_copies
+from sentune.errors import HubError, ModelFileError
+
+attention.register()
+
+
+def load_tokenizer(source: str, options: dict) -> Any:
+    """The tokenizer of a folder or Hub id.
+
+    Args:
+        source: The folder or id.
+        options: For `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        HubError: If it is neither a folder nor to be had from the Hub.
+        ModelFileError: If its files are damaged.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(source, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise _loading_error(source, "tokenizer", error) from error
+
+
+def awake(light: Light, bert: Bert) -> nn.Module:
+    """The library's own encoder with the very weights of a light one.
+
+    Args:
+        light: Its settings.
+        bert: The light one.
+    """
+    with light.unpacked() as folder:
+        config = AutoConfig.from_pretrained(folder)
+    config._name_or_path = light.source
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(config, dtype=torch.float32)
+    encoder.config._name_or_path = encoder.name_or_path = light.source
+    for name, weight in bert.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        setattr(encoder.get_submodule(owner), leaf, weight)
+    # Buffers that no file holds.
+    places, device = encoder.embeddings, bert.embeddings.LayerNorm.weight.device
+    numbers = torch.arange(config.max_position_embeddings, device=device).expand((1, -1))
+    places.register_buffer("position_ids", numbers, persistent=False)
+    places.register_buffer("token_type_ids", torch.zeros_like(numbers), persistent=False)
+    encoder.set_attn_implementation(attention.NAME)
+    return _with_own_layers(encoder.train(bert.training))
+
+
+def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.Module:
+    """The encoder, in evaluation mode, with packed attention where it can have it.
+
+    Args:
+        source: A folder or Hub id.
+        config_options: For `AutoConfig.from_pretrained`.
+        model_options: For `AutoModel.from_pretrained`.
+
+    Raises:
+        HubError: If it is neither a folder nor to be had from the Hub.
+        ModelFileError: If its files are damaged.
+    """
+    model_options = dict(model_options)
+    dtype = model_options.pop("dtype", model_options.pop("torch_dtype", torch.float32))
+    try:
+        config = model_options.pop("config", None) or AutoConfig.from_pretrained(
+            source, **config_options
+        )
+        # Of an encoder-decoder (T5 ...) only the encoder is wanted.
+        is_whole = not getattr(config, "is_encoder_decoder", False)
+        loader = AutoModel if is_whole else AutoModelForTextEncoding
+        with no_bar() if Path(source).is_dir() else nullcontext():
+            encoder, report = loader.from_pretrained(
+                source, config=config, dtype=dtype, output_loading_info=True, **model_options
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _loading_error(source, "encoder", error) from error
+    # The pooler is missing in many checkpoints; what it gives is not used.
+    if missing := sorted(name for name in report["missing_keys"] if "pooler." not in name):
+        few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise ModelFileError(
+            f"the weights in {source} lack {len(missing)} tensors that its config.json asks for "
+            f"({few}); they would be random"
+        )
+    is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
+    if is_encoder and "attn_implementation" not in model_options:
+        encoder.set_attn_implementation(attention.NAME)
+    return _with_own_layers(encoder)
+
+
+def _with_own_layers(encoder: nn.Module) -> nn.Module:
+    """The encoder with layers of this library in place of those of torch that they are twins of."""
+    return with_joint_products(with_own_tables(with_kept_copies(with_own_dropout(encoder))))
+
+
+@contextmanager
+def no_bar() -> Iterator[None]:
+    """No progress bar for a second's work; the user's setting is put back afterwards."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def _loading_error(source: str, part: str, error: Exception) -> Exception:
+    """The error for a model that could not be loaded, with what to do."""
+    if Path(source).is_dir():
+        return ModelFileError(
+            f"the {part} in {source} could not be loaded: {error}. "
+            "The folder must hold config.json, weights (model.safetensors) and a tokenizer"
+        )
+    return HubError(
+        f"{source!r} is no folder here, and its {part} could not be had from the Hub: {error}"
+    )

@@ -1,0 +1,141 @@
+"""Where the encoder of an adapter is: what adapter_config.json may name, and does name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from sentune._lazy import need
+from sentune.errors import HubError, ModelFileError
+from sentune.files import keys, weights
+from sentune.files.folder import ModelFolder
+from sentune.files.modules.custom import Code
+from sentune.hub import fetch as hub
+from sentune.hub.fetch import Access
+
+CONFIG_FILE = "adapter_config.json"
+_ENCODER_FILE = "config.json"
+_BASE = "base_model_name_or_path"
+_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_SNAPSHOT = re.compile(r".*[/\\]models--([\w.-]+)[/\\]snapshots[/\\][0-9a-f]{40}")
+
+
+def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
+    """The folder with the encoder's own weights: the folder itself, unless it is only an adapter.
+
+    Args:
+        folder: Of a Transformer.
+        code: How to reach the Hub.
+
+    Raises:
+        MissingDependencyError: If there is an adapter, and no peft.
+        ModelFileError: If the encoder of the adapter is not there.
+        HubError: If it cannot be had from the Hub.
+    """
+    config = folder.read_json(CONFIG_FILE, dict)
+    if config is None:
+        return folder
+    need("peft", "peft")
+    if folder.file(_ENCODER_FILE) is not None:
+        return folder  # whatever the adapter names: the encoder is here
+    path = folder.path / CONFIG_FILE
+    keys.need(config, (_BASE,), path)
+    keys.check(config, {_BASE: keys.TEXT, "revision": keys.TEXT.or_null()}, path)
+    base = _fetched(config[_BASE], config.get("revision"), folder, code.access)
+    if base.file(CONFIG_FILE) is not None or base.file(_ENCODER_FILE) is None:
+        raise ModelFileError(
+            f"{path}: {_BASE!r} names {base}, which is no plain encoder; it must hold "
+            f"{_ENCODER_FILE} and no {CONFIG_FILE}"
+        )
+    return base
+
+
+def name_of(encoder: Any) -> str | None:
+    """What to call an encoder's source: its id if it is from the Hub, else its folder.
+
+    Args:
+        encoder: An encoder of the transformers library.
+    """
+    name = str(getattr(encoder, "name_or_path", None) or "")
+    path = Path(name)
+    if not name or not path.is_dir():
+        return name or None
+    return _id_of(path) or os.path.abspath(path)
+
+
+def folder_of(encoder: Any) -> Path | None:
+    """Where an encoder was loaded from, if that can be found without the network.
+
+    Args:
+        encoder: An encoder of the transformers library.
+    """
+    name = str(getattr(encoder, "name_or_path", None) or "")
+    if not name or Path(name).is_dir():
+        return Path(name) if name else None
+    try:
+        return hub.fetch(name, Access(local_files_only=True)) if _ID.fullmatch(name) else None
+    except HubError:
+        return None
+
+
+def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether where an encoder was loaded from there are the weights that it has now.
+
+    Args:
+        encoder: An encoder of the transformers library.
+        tensors: Its weights; those of its pooler, which is not used, do not count.
+    """
+    path = folder_of(encoder)
+    if path is None or (path / CONFIG_FILE).exists() or not (path / _ENCODER_FILE).exists():
+        return False
+    if _SNAPSHOT.match(os.path.abspath(path)) and _id_of(path) is None:
+        return False  # a folder in a repository, for which an adapter has no name
+    own = {name: x for name, x in tensors.items() if "pooler." not in name}
+    seen = set()
+    for name, tensor in _tensors_below(path):
+        place = next((n for n in own if name == n or name.endswith(f".{n}")), None)
+        if place is not None:
+            seen.add(place)
+            if not torch.equal(tensor.to(own[place].dtype), own[place].cpu()):
+                return False
+    return seen == own.keys()
+
+
+def _fetched(name: str, revision: str | None, folder: ModelFolder, access: Access) -> ModelFolder:
+    """The folder that an adapter names, or that of the repository on the Hub that it names."""
+    path = Path(name).expanduser()
+    # What comes from the Hub has no say over which folders of this machine are read.
+    if not folder.is_download and path.is_dir():
+        return ModelFolder(path)
+    if _ID.fullmatch(name):
+        options = Access(access.token, revision, access.cache_folder, access.local_files_only)
+        return ModelFolder(hub.fetch(name, options))
+    raise ModelFileError(
+        f"{folder.path / CONFIG_FILE}: the adapter is for the encoder {keys.shown(name)}, which is "
+        f"neither a folder here nor on the Hub; put it there, or correct {_BASE!r}"
+    )
+
+
+def _id_of(folder: Path) -> str | None:
+    """The id on the Hub of a snapshot in its cache; None for another folder, and one inside it."""
+    found = _SNAPSHOT.fullmatch(os.path.abspath(folder))
+    return None if found is None else found[1].replace("--", "/")
+
+
+def _tensors_below(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a folder, one after the other."""
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():
+                yield name, file.get_tensor(name)
+    if not files:
+        found: Mapping[str, Tensor] = (weights.read(ModelFolder(folder)) or ({}, folder))[0]
+        yield from found.items()

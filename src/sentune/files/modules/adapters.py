@@ -1,0 +1,203 @@
+"""Adapters of peft in a model's folder: adapter_config.json and adapter_model.safetensors.
+
+The encoder below an adapter is frozen, so that its weights are written only where the reader could
+not find the same ones again: in the folder or the repository that adapter_config.json names.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sentune._lazy import need
+from sentune.errors import ModelFileError, SettingError
+from sentune.files import weights
+from sentune.files.folder import ModelFolder, read_json, write_json
+from sentune.files.layout import SAFETENSORS
+from sentune.files.modules import adapter_base
+from sentune.files.modules.adapter_base import CONFIG_FILE
+
+logger = logging.getLogger(__name__)
+
+FILES = ("adapter_model.safetensors", "adapter_model.bin")
+_PREFIX = "base_model.model."  # peft's own class puts it before each name; transformers does not
+
+
+def has_adapter(encoder: Any) -> bool:
+    """Whether an encoder has adapters, inside it or wrapped around it.
+
+    Args:
+        encoder: An encoder of the transformers library, or a `peft.PeftModel` of one.
+    """
+    return is_wrapped(encoder) or getattr(encoder, "_hf_peft_config_loaded", False)
+
+
+def is_wrapped(encoder: Any) -> bool:
+    """Whether an encoder is a `peft.PeftModel`.
+
+    Args:
+        encoder: As for `has_adapter`.
+    """
+    return hasattr(type(encoder), "get_base_model")
+
+
+def attach(encoder: Any, folder: ModelFolder) -> None:
+    """Put the adapter in a folder on an encoder.
+
+    Args:
+        encoder: An encoder of the transformers library without adapters; changed in place.
+        folder: Of the adapter.
+
+    Raises:
+        ModelFileError: If tensors of the adapter are missing.
+    """
+    peft = need("peft", "peft")
+    tensors_ = read(folder)
+    if tensors_ is None:
+        raise ModelFileError(f"{folder.path / FILES[0]} is missing, and there is no {FILES[1]}")
+    config = peft.PeftConfig.from_pretrained(str(folder.path))
+    from sentune.engine.encoders import no_bar
+
+    with no_bar():
+        found = encoder.load_adapter(peft_config=config, adapter_state_dict=tensors_)
+    if missing := sorted(getattr(found, "missing_keys", ())):
+        raise ModelFileError(f"{folder}: the adapter lacks the tensors {missing[:3]}")
+
+
+def write(encoder: Any, folder: Path, *, safe: bool) -> None:
+    """Write the active adapter of an encoder, and the encoder where it is nowhere else.
+
+    Args:
+        encoder: As for `has_adapter`.
+        folder: Where to.
+        safe: Whether the encoder's weights go to safetensors; those of the adapter always do.
+
+    Raises:
+        SettingError: If several adapters are active, or one is merged into the encoder.
+    """
+    if any(getattr(module, "merged", False) is True for module in encoder.modules()):
+        raise SettingError("an adapter is merged into the encoder; unmerge it, or unload it too")
+    name = _active(encoder)
+    if others := sorted(set(encoder.peft_config) - {name}):
+        logger.warning("only the adapter %r is saved, and not %s", name, others)
+    weights.write(tensors(encoder), folder, safe=True)  # transformers reads no other from a folder
+    (folder / SAFETENSORS).rename(folder / FILES[0])
+    config = copy.copy(encoder.peft_config[name])
+    config.base_model_name_or_path = adapter_base.name_of(plain(encoder))
+    config.save_pretrained(str(folder))
+    path = folder / CONFIG_FILE
+    content = read_json(path, dict)
+    for key, value in vars(config).items():
+        if isinstance(value, set):  # in any order, and another one each time
+            content[key] = sorted(value)
+    write_json(path, content)
+    if not adapter_base.holds(plain(encoder), base_tensors(encoder)):
+        write_base(encoder, folder, safe=safe)
+
+
+def write_base(encoder: Any, folder: Path, *, safe: bool) -> None:
+    """Write an encoder as it is below its adapters.
+
+    Args:
+        encoder: As for `has_adapter`.
+        folder: Where to.
+        safe: Whether tensors go to safetensors; else to a pickle.
+    """
+    plain(encoder).config.save_pretrained(folder)
+    weights.write(base_tensors(encoder), folder, safe=safe)
+
+
+def read(folder: ModelFolder) -> dict[str, Tensor] | None:
+    """The tensors of the adapter in a folder, under the names in its file; None if there is none.
+
+    Args:
+        folder: Of a Transformer.
+
+    Raises:
+        ModelFileError: If the file is damaged.
+    """
+    for own in FILES:
+        if (path := folder.file(own)) is not None:
+            return weights.read_file(path)
+    return None
+
+
+def tensors(encoder: Any) -> dict[str, Tensor]:
+    """The tensors of the active adapter, not copied, under the names of its file.
+
+    Args:
+        encoder: As for `has_adapter`.
+    """
+    peft = need("peft", "peft")
+    found = peft.get_peft_model_state_dict(
+        encoder, adapter_name=_active(encoder), save_embedding_layers=False
+    )
+    return {name if name.startswith(_PREFIX) else _PREFIX + name: x for name, x in found.items()}
+
+
+def base_tensors(encoder: Any) -> dict[str, Tensor]:
+    """The tensors of an encoder below its adapters, not copied, under their names without them.
+
+    Args:
+        encoder: As for `has_adapter`.
+    """
+    encoder = plain(encoder)
+    inside = dict(_layers_of_adapters(encoder))
+    result = {}
+    for name, tensor in encoder.state_dict().items():
+        layer = next((place for place in inside if name.startswith(f"{place}.")), None)
+        if layer is None:
+            result[name] = tensor
+        elif name.startswith(kept := f"{layer}.{inside[layer]}."):
+            result[f"{layer}.{name.removeprefix(kept)}"] = tensor
+    return result
+
+
+def plain(encoder: Any) -> Any:
+    """The encoder of the transformers library itself.
+
+    Args:
+        encoder: As for `has_adapter`.
+    """
+    return encoder.get_base_model() if is_wrapped(encoder) else encoder
+
+
+def is_based_in(module: nn.Module, folder: Path) -> bool:
+    """Whether a save into a folder would replace the weights that an adapter is for.
+
+    Args:
+        module: A module of a model.
+        folder: The folder.
+    """
+    encoder = getattr(module, "auto_model", None)
+    if encoder is None or not has_adapter(encoder):
+        return False
+    base = adapter_base.folder_of(plain(encoder))
+    return base is not None and folder in (base.resolve(), base.resolve().parent)
+
+
+def _active(encoder: Any) -> str:
+    found = encoder.active_adapters
+    active = list(found() if callable(found) else found)
+    if len(active) != 1:
+        raise SettingError(
+            f"the adapters {active} are active, but a folder holds one; choose it by set_adapter"
+        )
+    return active[0]
+
+
+def _layers_of_adapters(encoder: nn.Module) -> Iterator[tuple[str, str]]:
+    """Name of each layer that an adapter has taken the place of, and where it keeps the old one."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for name, module in encoder.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            yield name, "base_layer"
+        elif isinstance(module, AuxiliaryTrainingWrapper):
+            yield name, "original_module"

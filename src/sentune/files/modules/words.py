@@ -1,0 +1,163 @@
+"""Folders of StaticEmbedding and WordEmbeddings: weights and a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from sentune.errors import ModelFileError, SettingError
+from sentune.files import keys, weights
+from sentune.files.folder import ModelFolder, write_json
+from sentune.files.layout import TOKENIZER, ModuleType
+from sentune.files.modules.checkpoint import check_tokenizer, write_tokenizer
+from sentune.models import tokenizer as tokenizers
+from sentune.models.static import fold
+
+_VECTORS = "emb_layer.weight"
+_TOKENIZER_KEYS = {
+    "vocab": keys.TEXT.list(),
+    "stop_words": keys.TEXT.list(),
+    "do_lower_case": keys.FLAG,
+    "ngram_separator": keys.TEXT.or_null(),
+    "max_ngram_length": keys.SIZE,
+}
+_WORD_TOKENIZERS: dict[str, type[tokenizers.WhitespaceTokenizer | tokenizers.PhraseTokenizer]] = {
+    "WhitespaceTokenizer": tokenizers.WhitespaceTokenizer,
+    "PhraseTokenizer": tokenizers.PhraseTokenizer,
+}
+_WRAPPER = tokenizers.TransformersTokenizerWrapper
+# Names under which the tokenizers are written: file and class, as they were up to 5.3.
+_WRITTEN: dict[type, str] = {
+    tokenizers.WhitespaceTokenizer: "WhitespaceTokenizer.WhitespaceTokenizer",
+    tokenizers.PhraseTokenizer: "PhraseTokenizer.PhraseTokenizer",
+    _WRAPPER: "WordTokenizer.TransformersTokenizerWrapper",
+}
+
+
+def read_static(row: ModuleType, folder: ModelFolder) -> nn.Module:
+    """A StaticEmbedding; also of the files that model2vec writes.
+
+    Args:
+        row: Its row of the table.
+        folder: Its folder.
+
+    Raises:
+        ModelFileError: If a file is missing or damaged.
+    """
+    path = folder.text_file(TOKENIZER)
+    if path is None:
+        raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # its readers raise plain Exception
+        raise ModelFileError(f"{path} is no tokenizer: {error}") from error
+    tensors, file = weights.need(folder)
+    return row.load_class()(tokenizer, _static_vectors(tensors, file))
+
+
+def write_static(module: nn.Module, folder: Path, *, safe: bool) -> None:
+    """Write a StaticEmbedding.
+
+    Args:
+        module: The module.
+        folder: Where to.
+        safe: Whether weights go to safetensors; else to a pickle.
+    """
+    weights.write(module.state_dict(), folder, safe=safe)
+    tokenizer: Any = module.tokenizer
+    tokenizer.save(str(folder / TOKENIZER))
+
+
+def read_embeddings(
+    row: ModuleType, settings: Mapping[str, Any], folder: ModelFolder, path: Path
+) -> nn.Module:
+    """WordEmbeddings.
+
+    Args:
+        row: Their row of the table.
+        settings: What their file holds.
+        folder: Their folder.
+        path: Their file.
+
+    Raises:
+        ModelFileError: If a file is missing or damaged.
+    """
+    tokenizer = _read_tokenizer(settings["tokenizer_class"], folder, path)
+    tensors, file = weights.need(folder)
+    if _VECTORS not in tensors:
+        raise ModelFileError(f"{file} holds {sorted(tensors)}; the vectors must be in {_VECTORS!r}")
+    options = {key: value for key, value in settings.items() if key != "tokenizer_class"}
+    return row.load_class()(tokenizer, tensors[_VECTORS], **options)
+
+
+def write_embeddings(row: ModuleType, module: nn.Module, folder: Path, *, safe: bool) -> None:
+    """Write WordEmbeddings.
+
+    Args:
+        row: Their row of the table.
+        module: The module.
+        folder: Where to.
+        safe: Whether weights go to safetensors; else to a pickle.
+
+    Raises:
+        SettingError: If the tokenizer is of a class that no file can name.
+    """
+    tokenizer: Any = module.tokenizer
+    if type(tokenizer) not in _WRITTEN:
+        raise SettingError(
+            f"a tokenizer of class {type(tokenizer).__name__} cannot be saved; use one of "
+            f"{sorted(kind.__name__ for kind in _WRITTEN)}"
+        )
+    written = f"sentence_transformers.models.tokenizer.{_WRITTEN[type(tokenizer)]}"
+    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    write_json(folder / str(row.file), {"tokenizer_class": written, **settings})
+    weights.write(module.state_dict(), folder, safe=safe)
+    if isinstance(tokenizer, _WRAPPER):
+        write_tokenizer(tokenizer.tokenizer, folder)
+    else:
+        write_json(folder / tokenizer.config_file_name, tokenizer.settings())
+
+
+def _static_vectors(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
+    """`(v, d)`, a vector for each token id."""
+    if "embedding.weight" in tensors:
+        return tensors["embedding.weight"]
+    if "embeddings" not in tensors:
+        raise ModelFileError(
+            f"{path} holds {sorted(tensors)}; the vectors must be in 'embedding.weight', or in "
+            "'embeddings' as model2vec has them"
+        )
+    try:
+        return fold(tensors["embeddings"], tensors.get("mapping"), tensors.get("weights"))
+    except (IndexError, RuntimeError) as error:
+        raise ModelFileError(f"{path}: 'mapping' or 'weights' does not fit: {error}") from error
+
+
+def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:
+    name = class_name.rpartition(".")[2]
+    if not class_name.startswith(("sentence_transformers.", "sentune.")) or (
+        name not in (*_WORD_TOKENIZERS, _WRAPPER.__name__)
+    ):
+        raise ModelFileError(
+            f"{path}: 'tokenizer_class' is {class_name!r}; it must be one of "
+            f"{sorted([*_WORD_TOKENIZERS, _WRAPPER.__name__])} of sentence_transformers"
+        )
+    if name == _WRAPPER.__name__:
+        check_tokenizer(folder)
+        try:
+            from transformers import AutoTokenizer
+
+            return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        except Exception as error:  # whatever a damaged file sets off in it
+            raise ModelFileError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
+    kind = _WORD_TOKENIZERS[name]
+    config = folder.need_json(kind.config_file_name, dict)
+    file = folder.path / kind.config_file_name
+    keys.need(config, ("vocab",), file)
+    keys.check(config, _TOKENIZER_KEYS, file)
+    keys.refuse_unknown(config, _TOKENIZER_KEYS, file)
+    return kind(**{key: value for key, value in config.items() if key in _TOKENIZER_KEYS})

@@ -1,0 +1,245 @@
+"""Models on the Hugging Face Hub: the files that are needed, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from huggingface_hub import HfApi, constants, errors, snapshot_download
+
+from sentune.errors import HubError
+
+logger = logging.getLogger(__name__)
+
+# Where plain names such as "all-MiniLM-L6-v2" are looked for first.
+DEFAULT_OWNER = "sentence-transformers"
+
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
+_SNAPSHOT = re.compile(r"models--(.+)/snapshots/([0-9a-f]{40})")
+
+_SETTINGS = {".json", ".txt", ".jinja"}
+_VOCABULARIES = {".model", ".spm", ".vocab", ".bpe", ".codes", ".tiktoken", ".tokenizer"}
+_SAFETENSORS = re.compile(r"(adapter_)?model(-\d+-of-\d+)?\.safetensors")
+_PICKLE = re.compile(r"(adapter_|pytorch_)model(-\d+-of-\d+)?\.bin")
+# Folders with the same weights for other programs, or with the traces of a training run.
+_OTHERS = re.compile(r"\..*|onnx|openvino|coreml|gguf|original|runs|eval|logs|checkpoint-\d+")
+_NOT_THERE = (errors.RepositoryNotFoundError, errors.LocalEntryNotFoundError)
+# The errors of whatever HTTP library the Hub's client is built on.
+NETWORK = cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__)
+LOGIN = (
+    "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
+)
+TOO_MANY = "the Hub asks to wait: too many requests; try again in some minutes"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NOT_NEEDED = {"trainer_state.json", "training_args.json", "all_results.json", "eval_results.json"}
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach the Hub.
+
+    Args:
+        token: Access token; None for the one that is logged in.
+        revision: Branch, tag or commit; None for the main branch.
+        cache_folder: Where downloads are kept; None for the Hub's own place.
+        local_files_only: Whether to use only what has been downloaded before.
+    """
+
+    token: bool | str | None = None
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+
+
+def fetch(name: str, access: Access, *, with_code: bool = False) -> Path:
+    """The folder with the files of a model on the Hub.
+
+    Args:
+        name: `owner/name`; or a plain name, which is looked for under "sentence-transformers/"
+            and then as it is.
+        access: How to reach the Hub.
+        with_code: Whether Python files are needed too.
+
+    Raises:
+        HubError: If there is no such model, or it cannot be had.
+    """
+    if "/" not in name:
+        owned = f"{DEFAULT_OWNER}/{name}"
+        try:
+            with _explained(owned, access):
+                return _fetch(owned, access, with_code)
+        except HubError as error:
+            if not isinstance(error.__cause__, _NOT_THERE):
+                raise
+    with _explained(name, access):
+        return _fetch(name, access, with_code)
+
+
+def needed(files: Iterable[str], *, with_code: bool = False) -> list[str]:
+    """Of the files of a repository, those that loading the model needs; weights in one format.
+
+    Args:
+        files: Paths in the repository.
+        with_code: Whether Python files are needed too.
+    """
+    paths = [
+        path
+        for path in map(PurePosixPath, files)
+        if not any(_OTHERS.fullmatch(folder) for folder in path.parts[:-1])
+    ]
+    has_safetensors = {path.parent for path in paths if _SAFETENSORS.fullmatch(path.name)}
+    return [
+        str(path)
+        for path in paths
+        if (path.suffix in _SETTINGS | _VOCABULARIES and path.name not in _NOT_NEEDED)
+        or (path.suffix == ".py" and with_code)
+        or path.name == "README.md"
+        or _SAFETENSORS.fullmatch(path.name)
+        or (_PICKLE.fullmatch(path.name) and path.parent not in has_safetensors)
+    ]
+
+
+def is_id(name: Any) -> bool:
+    """Whether a repository on the Hub can have this name."""
+    return isinstance(name, str) and len(name) <= 96 and _HUB_ID.fullmatch(name) is not None
+
+
+def origin(source: Any) -> tuple[str, str | None] | None:
+    """Id and commit on the Hub of what was loaded; None for a folder of somebody's own.
+
+    Args:
+        source: An id, or a folder; those in the Hub's cache say what they are.
+    """
+    if not source:
+        return None
+    found = _SNAPSHOT.search(Path(source).as_posix())
+    if found:
+        return found[1].replace("--", "/"), found[2]
+    return (str(source), None) if is_id(str(source)) and not Path(source).exists() else None
+
+
+def commit(repo_id: str, access: Access) -> str | None:
+    """The commit that a repository is at now; None if the Hub is not to be asked.
+
+    Args:
+        repo_id: The repository.
+        access: How to reach the Hub; its revision is that of another repository and not read.
+
+    Raises:
+        HubError: If there is no such repository, or it cannot be reached.
+    """
+    if access.local_files_only or constants.HF_HUB_OFFLINE:
+        return None
+    with _explained(repo_id, replace(access, revision=None)):
+        return HfApi(token=access.token).model_info(repo_id).sha
+
+
+def _fetch(repo_id: str, access: Access, with_code: bool) -> Path:
+    """The snapshot's folder. Without a network, the one in the cache if there is one."""
+    cached = _cached(repo_id, access, with_code)
+    if cached is not None:
+        return cached
+    files = None
+    if not (access.local_files_only or constants.HF_HUB_OFFLINE):
+        files = _list(repo_id, access)
+    folder = snapshot_download(
+        repo_id,
+        revision=access.revision,
+        cache_dir=access.cache_folder,
+        token=access.token,
+        local_files_only=files is None,
+        allow_patterns=[] if files is None else needed(files, with_code=with_code),
+    )
+    return Path(folder)
+
+
+def _list(repo_id: str, access: Access) -> list[str] | None:
+    """The files of a repository; None if the Hub cannot be reached."""
+    try:
+        info = HfApi(token=access.token).model_info(repo_id, revision=access.revision)
+    except errors.LocalTokenNotFoundError:
+        raise
+    except NETWORK as error:
+        answer = getattr(error, "response", None)
+        if answer is not None and answer.status_code < 500:
+            raise
+        logger.warning(
+            "the Hub cannot be reached (%s); looking for %s in the cache", error, repo_id
+        )
+        return None
+    return [file.rfilename for file in info.siblings or ()]
+
+
+def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:
+    """The snapshot of a commit, if the cache holds all that is needed of it.
+
+    A commit never changes, so that nobody has to be asked. What there is in it stands in a list
+    that the Hub's client keeps (since its release 2); without one, the Hub is asked.
+    """
+    if access.revision is None or not _COMMIT.fullmatch(access.revision):
+        return None
+    cache = Path(access.cache_folder or constants.HF_HUB_CACHE).expanduser()
+    repository = cache / f"models--{repo_id.replace('/', '--')}"
+    snapshot = repository / "snapshots" / access.revision
+    try:
+        listed = json.loads((repository / "trees" / f"{access.revision}.json").read_bytes())
+        files = needed(listed["files"], with_code=with_code)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return snapshot if files and all((snapshot / file).exists() for file in files) else None
+
+
+def _advice(error: errors.HfHubHTTPError) -> str:
+    """What to do about a refusal, and what the Hub said."""
+    status = error.response.status_code
+    what_to_do = {
+        401: f"{LOGIN}=...; the token must be valid",
+        403: f"the token may not read it; see {constants.ENDPOINT}/settings/tokens",
+        429: TOO_MANY,
+    }
+    advice = what_to_do.get(status, "check the name and the revision, or try again later")
+    return f"{advice} (the Hub answered {status}: {error})"
+
+
+@contextmanager
+def _explained(name: str, access: Access) -> Iterator[None]:
+    """Turn what the Hub's client raises into a `HubError` that says what to do."""
+    at = "" if access.revision is None else f" at revision {access.revision!r}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise HubError(
+            f"the model {name!r} asks its readers to accept its terms; do so at "
+            f"{constants.ENDPOINT}/{name}, then log in with `hf auth login` or pass token=..."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise HubError(
+            f"{name!r} is neither a folder here nor a model on {constants.ENDPOINT}; check the "
+            "name. If it is private, log in with `hf auth login` or pass token=..."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise HubError(f"the model {name!r} has no revision {access.revision!r}") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise HubError(
+            f"the model {name!r}{at} is not in the cache, and the Hub was not reached (offline, "
+            "local_files_only, or no network); load it once with a network"
+        ) from error
+    except errors.HFValidationError as error:
+        raise HubError(
+            f"{name!r} is neither a folder here nor a name a model can have: {error}"
+        ) from error
+    except errors.LocalTokenNotFoundError as error:
+        raise HubError("token=True, but nobody is logged in; run `hf auth login`") from error
+    except errors.HfHubHTTPError as error:
+        raise HubError(f"the Hub refused the model {name!r}{at}: {_advice(error)}") from error
+    except NETWORK as error:
+        raise HubError(
+            f"the model {name!r}{at} could not be downloaded: {error}; check the network and the "
+            "space on the disk, or pass the path of a folder"
+        ) from error

@@ -1,0 +1,232 @@
+"""What is known of a model: what its author says, how it was trained, what evaluators found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sentune.hub import fetch
+from sentune.record import run as run_record
+from sentune.record.run import CountTokens, LossFacts, Run, facts_of_data, facts_of_loss
+
+_TASK = "search by meaning, comparing and grouping texts, finding paraphrases, and classification"
+BLOCK = re.compile(r"\A(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
+_BASE = re.compile(r"^base_model: *['\"]?([\w./-]+)['\"]? *$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluator found.
+
+    Args:
+        kind: The kind of evaluation, in words.
+        name: Of the data.
+        metrics: Metric -> value, without the name in front.
+        primary: The metric that counts.
+        settings: Of the evaluator.
+        epoch: When it was; -1 outside of training.
+        step: After how many steps; -1 outside of training.
+    """
+
+    kind: str
+    name: str
+    metrics: Mapping[str, float]
+    primary: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epoch: float = -1
+    step: int = -1
+
+
+@dataclass
+class SentenceTransformerModelCardData:
+    """What is known for a model's card.
+
+    Args:
+        language: Code or codes of the languages it reads: "en", "multilingual".
+        license: As the Hub names it: "apache-2.0".
+        model_name: How the card calls the model.
+        model_id: Its id on the Hub.
+        train_datasets: What it was trained on: ids on the Hub, or dicts with "name" and "id".
+        eval_datasets: What it was evaluated on, likewise.
+        task_name: What it is good for, in words.
+        tags: Tags to add to those that every such model has.
+        local_files_only: For callers that give it; the Hub is never asked for a card.
+        generate_widget_examples: Whether the first training rows become examples on its page.
+
+    Attributes:
+        base_model: Hub id of the model that this one was made from.
+        runs: The training runs since the model was made or loaded.
+        losses: What it was trained with, if there is no run to say so.
+        results: What evaluators found, in order.
+        emissions: What the Hub reads as `co2_eq_emissions`: "emissions" in grams, and more.
+        loaded_card: The card that the model came with.
+        is_running: Whether a training run is going on; nothing is computed for the card then.
+    """
+
+    language: str | list[str] | None = None
+    license: str | None = None
+    model_name: str | None = None
+    model_id: str | None = None
+    train_datasets: list[Any] = field(default_factory=list)
+    eval_datasets: list[Any] = field(default_factory=list)
+    task_name: str | None = None
+    tags: list[str] | None = field(default_factory=list)
+    local_files_only: bool = False
+    generate_widget_examples: bool = True
+    base_model: str | None = field(default=None, init=False)
+    runs: list[Run] = field(default_factory=list, init=False, repr=False)
+    losses: list[LossFacts] = field(default_factory=list, init=False, repr=False)
+    results: list[Result] = field(default_factory=list, init=False, repr=False)
+    emissions: dict[str, Any] | None = field(default=None, init=False)
+    loaded_card: str | None = field(default=None, init=False, repr=False)
+    is_running: bool = field(default=False, init=False, repr=False)
+
+    @property
+    def task(self) -> str:
+        """What the model is good for."""
+        return self.task_name or _TASK
+
+    @property
+    def loss_names(self) -> list[str]:
+        """Names of the losses, those inside others too."""
+        return list(dict.fromkeys(loss.name for loss in self.all_losses))
+
+    @property
+    def all_losses(self) -> list[LossFacts]:
+        """The losses, those inside others too."""
+        losses = [loss for run in self.runs for loss in run.losses] or self.losses
+        return [part for loss in losses for part in loss.nested()]
+
+    @property
+    def final_results(self) -> list[Result]:
+        """What each evaluator found of the model that is kept: at its step, else at last."""
+        kept = self.runs[-1].saved_step if self.runs else None
+        final: dict[tuple[str, str, str | None], Result] = {}
+        for result in self.results:
+            key = (result.kind, result.name, repr(result.settings))
+            before = final.get(key)
+            if before is None or before.step != kept or result.step in (kept, -1):
+                final[key] = result
+        return list(final.values())
+
+    # What others tell ---------------------------------------------------------------------------
+
+    def set_evaluation_metrics(
+        self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
+    ) -> None:
+        """Note what an evaluator found; evaluators call it.
+
+        Args:
+            evaluator: The evaluator.
+            metrics: Metric -> value; names may begin with the evaluator's name.
+            epoch: When it was.
+            step: After how many steps.
+        """
+        name = str(getattr(evaluator, "name", "") or "")
+        start = f"{name}_" if name else ""
+        primary = getattr(evaluator, "primary_metric", None)
+        tell = getattr(evaluator, "get_config_dict", dict)
+        kind = getattr(evaluator, "description", None) or type(evaluator).__name__
+        values = {
+            metric.removeprefix(start): float(value)
+            for metric, value in metrics.items()
+            if isinstance(value, (int, float))
+        }
+        primary = primary.removeprefix(start) if isinstance(primary, str) else None
+        result = Result(str(kind), name, values, primary, dict(tell() or {}), epoch, step)
+        self.results.append(result)
+
+    def set_losses(self, losses: Iterable[Any]) -> None:
+        """Note what a model was trained with, where no run tells it.
+
+        Args:
+            losses: The losses.
+        """
+        self.losses = [facts_of_loss(loss) for loss in losses]
+
+    def begin_run(
+        self,
+        train: Any = None,
+        eval: Any = None,
+        losses: Any = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        count_tokens: CountTokens | None = None,
+    ) -> Run:
+        """Note that a training run begins; the caller fills its log as it goes.
+
+        What was measured before is about another model and is forgotten.
+
+        Args:
+            train: The training dataset, or a dict of them.
+            eval: The evaluation dataset, or a dict of them.
+            losses: The loss, or dataset name -> loss.
+            settings: All settings of the run.
+            defaults: The same where nothing is set.
+            count_tokens: Texts -> tokens of each, for the statistics.
+        """
+        shown = run_record.settings_shown(settings or {})
+        run = Run(
+            train=facts_of_data(train, losses, count_tokens),
+            eval=facts_of_data(eval, losses, count_tokens),
+            settings=shown,
+            changed=run_record.changed(shown, defaults or {}),
+        )
+        self.results = []
+        self.runs.append(run)
+        self.is_running = True
+        return run
+
+    def end_run(
+        self, seconds: float | None = None, saved_step: int | None = None, energy: Any = None
+    ) -> None:
+        """Note that the run is over.
+
+        Args:
+            seconds: How long it took.
+            saved_step: The step whose model is kept; None for the last.
+            energy: What codecarbon measured, its `EmissionsData`.
+        """
+        self.is_running = False
+        self.note_energy(energy)
+        if self.runs:
+            self.runs[-1].seconds, self.runs[-1].saved_step = seconds, saved_step
+            self.runs[-1].hardware = run_record.hardware()
+
+    def note_energy(self, energy: Any) -> None:
+        """Note what a run took of energy.
+
+        Args:
+            energy: What codecarbon measured, its `EmissionsData`; None if it did not.
+        """
+        if energy is not None:
+            self.emissions = run_record.emissions(energy)
+
+    def note_source(self, source: str | Path, folder: Path | None, card: str | None) -> None:
+        """Note where a model was loaded from, and the card it came with.
+
+        Args:
+            source: As the user named it.
+            folder: Where its files are.
+            card: What its README.md holds.
+        """
+        self.loaded_card = card
+        found = fetch.origin(folder) or fetch.origin(source)
+        # A folder of somebody's own may say what its model was made from.
+        self.base_model = found[0] if found else base_in(self.loaded_card or "")
+
+
+def base_in(text: str) -> str | None:
+    """The model that a card says its own was made from; None if it says nothing of the kind.
+
+    Args:
+        text: The card.
+    """
+    # Not parsed: the results of a benchmark in it can take seconds.
+    found = BLOCK.match(text)
+    named = _BASE.search(found[2]) if found else None
+    return named[1] if named and fetch.is_id(named[1]) else None

@@ -1,0 +1,202 @@
+"""A model's folder -> the Hub, in one commit: readers see the new model whole, or the old one."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors
+
+from sentune.errors import HubError, SettingError
+from sentune.files import layout
+from sentune.files.layout import README
+from sentune.files.place import is_model_file
+from sentune.hub.fetch import LOGIN, NETWORK, TOO_MANY
+
+_MODULE_FOLDER = re.compile(r"\d+_\w+")
+# What a repository has when it was just made.
+_AT_BIRTH = {".gitattributes"}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model's repository on the Hub that may be written to.
+
+    Args:
+        api: The Hub's client.
+        repo_id: `owner/name`.
+        revision: The branch; None for the main one.
+        create_pr: Whether to open a pull request in place of changing the branch.
+    """
+
+    api: HfApi
+    repo_id: str
+    revision: str | None = None
+    create_pr: bool = False
+
+    def send(self, folder: Path, message: str, *, replace_card: bool = False) -> str:
+        """Upload a folder; gives the address of the commit, or of the pull request.
+
+        Files of the model that was there before and is replaced go; other files stay.
+
+        Args:
+            folder: What to upload; folders whose names begin with a dot are left out.
+            message: Of the commit.
+            replace_card: Whether a README.md that is there is replaced.
+
+        Raises:
+            HubError: If it cannot be uploaded. Nothing has changed then, and it can be repeated.
+        """
+        files = files_in(folder)
+        with explained(self.repo_id):
+            there = set(self.api.list_repo_files(self.repo_id, revision=self.revision))
+            if README in there and not replace_card:
+                files.pop(README, None)
+            stale = _stale(there, set(files)) if layout.MODULES_FILE in files else []
+            additions = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+            # Not upload_folder, which sends a large folder in several commits.
+            commit = self.api.create_commit(
+                self.repo_id,
+                [*additions, *(CommitOperationDelete(name) for name in stale)],
+                commit_message=message,
+                revision=self.revision,
+                create_pr=self.create_pr,
+            )
+        return str(commit.pr_url if self.create_pr else commit.commit_url)
+
+
+def open_repository(
+    repo_id: str,
+    *,
+    token: bool | str | None = None,
+    private: bool | None = None,
+    exist_ok: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> Repository:
+    """A repository to upload a model to; made if it is not there.
+
+    Args:
+        repo_id: `owner/name`, or a name under the user's own.
+        token: Access token; None for the one that is logged in.
+        private: Whether a new one is seen by its owner only; None for what the owner has set.
+        exist_ok: Whether it may be there, with a model in it.
+        revision: A branch; made if it is not there.
+        create_pr: Whether a pull request is to be opened.
+
+    Raises:
+        HubError: If the Hub refuses it or cannot be reached.
+        SettingError: If a pull request is to go to a branch.
+    """
+    if create_pr and revision not in (None, constants.DEFAULT_REVISION):
+        raise SettingError(
+            f"create_pr=True opens a pull request for the main branch; got revision={revision!r}"
+        )
+    if not isinstance(repo_id, str):
+        raise SettingError(f"repo_id must be the name of a model, as 'you/model'; got {repo_id!r}")
+    api = HfApi(token=token)
+    with explained(repo_id):
+        # One that is there and empty is what is left of an upload that broke.
+        made = api.create_repo(repo_id, private=private, exist_ok=True)
+        if not (exist_ok or create_pr) and set(api.list_repo_files(made.repo_id)) - _AT_BIRTH:
+            raise HubError(
+                f"there is a model {made.repo_id!r} on the Hub already; pass exist_ok=True to "
+                "replace it, create_pr=True to propose it, or choose another name"
+            )
+        if revision not in (None, constants.DEFAULT_REVISION):
+            api.create_branch(made.repo_id, branch=revision, exist_ok=True)
+    return Repository(api, made.repo_id, revision, create_pr)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn what the Hub's client raises in an upload into a `HubError` that says what to do.
+
+    Args:
+        name: The repository.
+
+    Raises:
+        HubError: In place of what the client raises.
+    """
+    start = f"the model was not uploaded to {name!r}"
+    try:
+        yield
+    except HubError:
+        raise
+    except errors.HFValidationError as error:
+        raise HubError(f"{name!r} is no name a model can have: {error}") from error
+    except errors.LocalTokenNotFoundError as error:
+        raise HubError(f"{start}: nobody is logged in; {LOGIN}=...") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise HubError(f"{start}: HF_HUB_OFFLINE is set; unset it and try again") from error
+    except errors.HfHubHTTPError as error:
+        raise HubError(f"{start}: {_refusal(error)}") from error
+    except NETWORK as error:
+        raise HubError(f"{start}: {_obstacle(error)}") from error
+    except (RuntimeError, ValueError) as error:  # of a part of the upload; of the card
+        cause = error.__cause__
+        reason = _refusal(cause) if isinstance(cause, errors.HfHubHTTPError) else _obstacle(error)
+        if "README.md" in str(error):
+            reason = f"{error} Set what is wrong in model.model_card_data"
+        raise HubError(f"{start}: {reason}") from error
+
+
+def _refusal(error: errors.HfHubHTTPError) -> str:
+    status = error.response.status_code
+    what_to_do = {
+        401: f"{LOGIN}=...; the token must be valid",
+        403: "the token may not write there; make one with write access at "
+        f"{constants.ENDPOINT}/settings/tokens, and check that you may write under this name",
+        404: "there is no such repository or branch, or the token may not see it",
+        413: "a file is larger than the Hub takes",
+        429: TOO_MANY,
+    }
+    advice = what_to_do.get(status, "nothing has changed there; try again later")
+    return f"{advice} (the Hub answered {status}: {error})"
+
+
+def _obstacle(error: Exception) -> str:
+    """What stands in the way besides the Hub's word: a disk, a network, damage on the way."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        return f"the disk is full ({cause}); make room, or point TMPDIR to another disk"
+    return f"{error} ({cause}); check the network and repeat it: nothing has changed there"
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """Path in the repository -> file, of what would be uploaded of a folder.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        SettingError: If there is nothing.
+    """
+    if not folder.is_dir():
+        raise SettingError(f"there is no folder {folder} to upload")
+    relative = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    found = {
+        name.as_posix(): path
+        for name, path in sorted(relative.items())
+        if not any(part.startswith(".") for part in name.parts[:-1])
+    }
+    if not found:
+        raise SettingError(f"the folder {folder} holds nothing to upload")
+    return found
+
+
+def _stale(there: set[str], fresh: set[str]) -> list[str]:
+    """Files of an earlier model that the new one does not have.
+
+    They would be taken for its own: a `model.safetensors` beside a new `pytorch_model.bin`.
+    """
+    return sorted(
+        name
+        for name in there - fresh
+        if is_model_file(Path(name).name)
+        and ("/" not in name or _MODULE_FOLDER.fullmatch(name.partition("/")[0]))
+    )

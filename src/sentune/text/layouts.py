@@ -1,0 +1,189 @@
+"""The batching room: order by length, pack, pad, split, join, and back to the caller's order.
+
+A batch of tokenised texts is a plain dict (`sentune.types.Features`) in one of three layouts.
+
+*Ragged*, how tokenised text travels: the tokens of all rows end to end, `input_ids (T,)`, and
+`lengths`, b ints, rows in the caller's order. Optional: `token_type_ids (T,)`, `prompt_lengths`
+(b ints: how many leading tokens of each row are its prompt), `truncated` (how many rows were cut).
+
+*Packed*, what a packed encoder runs on: as ragged, but the rows sorted by length, so that rows of
+equal length are neighbours, plus `position_ids (T,)` (from 0 in each row), `cu_seqlens (b+1,)`,
+`order (b,)`: packed row i is the caller's row `order[i]`, and `blocks`, the tokens as attention
+takes them.
+
+*Padded*: `input_ids (b, t)`, `attention_mask (b, t)`, optional `token_type_ids (b, t)` and
+`prompt_length` (int) or `prompt_lengths` (b ints).
+
+Packing or padding happens once, here, just before the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from sentune.types import Features
+
+# Keys that hold one value per token in the ragged and packed layouts.
+TOKEN_KEYS = ("input_ids", "token_type_ids")
+# Keys that speak of the whole batch, such as the route it takes; every change of layout keeps them.
+BATCH_KEYS = ("task", "modality")
+PADDED_KEYS = frozenset(
+    {*TOKEN_KEYS, *BATCH_KEYS, "attention_mask", "prompt_length", "prompt_lengths"}
+)
+
+
+def is_ragged(features: Features) -> bool:
+    """Whether the features are in the ragged layout."""
+    return "lengths" in features and "cu_seqlens" not in features
+
+
+def is_packed(features: Features) -> bool:
+    """Whether the features are in the packed layout."""
+    return "cu_seqlens" in features
+
+
+def ragged(
+    input_ids: Tensor,
+    lengths: list[int],
+    token_type_ids: Tensor | None = None,
+    prompt_lengths: list[int] | None = None,
+    truncated: int = 0,
+) -> Features:
+    """Features in the ragged layout.
+
+    Args:
+        input_ids: `(T,)` token ids, the rows end to end.
+        lengths: b ints, tokens of each row.
+        token_type_ids: `(T,)` segment of each token, for pairs.
+        prompt_lengths: b ints, leading tokens of each row that belong to a prompt.
+        truncated: How many rows lost tokens to the length limit.
+    """
+    features: Features = {"input_ids": input_ids, "lengths": lengths}
+    if token_type_ids is not None:
+        features["token_type_ids"] = token_type_ids
+    if prompt_lengths is not None:
+        features["prompt_lengths"] = prompt_lengths
+    if truncated:
+        features["truncated"] = truncated
+    return features
+
+
+def runs(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Neighbours of equal length as `(how many rows, their length)`, in order."""
+    return [(sum(1 for _ in group), length) for length, group in groupby(lengths)]
+
+
+def join(columns: Sequence[Features]) -> Features:
+    """One ragged batch of several: the rows of the first, then of the second, and so on."""
+    if len(columns) == 1:
+        return columns[0]
+    lengths = [length for column in columns for length in column["lengths"]]
+    joined = ragged(torch.cat([column["input_ids"] for column in columns]), lengths)
+    if any("token_type_ids" in column for column in columns):
+        joined["token_type_ids"] = torch.cat(
+            [
+                column.get("token_type_ids", torch.zeros_like(column["input_ids"]))
+                for column in columns
+            ]
+        )
+    joined |= of_batch(columns[0])
+    if any("prompt_lengths" in column for column in columns):
+        joined["prompt_lengths"] = [
+            n
+            for column in columns
+            for n in column.get("prompt_lengths", [0] * len(column["lengths"]))
+        ]
+    return joined
+
+
+def select(features: Features, rows: Sequence[int]) -> Features:
+    """The given rows of a ragged batch, in the given order, still ragged."""
+    lengths = features["lengths"]
+    picked = ragged(features["input_ids"], [lengths[row] for row in rows])
+    index = _token_index(lengths, rows).to(features["input_ids"].device)
+    for key in TOKEN_KEYS:
+        if key in features:
+            picked[key] = features[key][index]
+    if "prompt_lengths" in features:
+        picked["prompt_lengths"] = [features["prompt_lengths"][row] for row in rows]
+    return {**picked, **of_batch(features)}
+
+
+def can_be_ragged(features: Features) -> bool:
+    """Whether a padded batch holds nothing but tokens, so that `from_padded` loses nothing."""
+    return (
+        features.keys() <= PADDED_KEYS
+        and "attention_mask" in features
+        and features["attention_mask"].ndim == 2
+        and "input_ids" in features
+    )
+
+
+def by_length(lengths: Sequence[int], *, longest_first: bool = False) -> list[int]:
+    """Row numbers in order of length; rows of equal length keep their order."""
+    return sorted(range(len(lengths)), key=lengths.__getitem__, reverse=longest_first)
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Row numbers in batches of at most `batch_size`, like lengths together, longest first.
+
+    The longest come first so that a batch that is too big for the memory fails at once.
+    """
+    order = by_length(lengths, longest_first=True)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def batches_by_tokens(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches of at most `tokens` tokens, or of one row, longest first."""
+    batch: list[int] = []
+    taken = 0
+    for row in by_length(lengths, longest_first=True):
+        size = max(lengths[row], 1)
+        if batch and taken + size > tokens:
+            yield batch
+            batch, taken = [], 0
+        batch.append(row)
+        taken += size
+    if batch:
+        yield batch
+
+
+def length_buckets(lengths: Sequence[int], waste: float = 0.2) -> Iterator[list[int]]:
+    """Row numbers in groups of like length, for padding.
+
+    Args:
+        lengths: Tokens of each row.
+        waste: A group is closed when more than this share of its padded area would be padding.
+    """
+    bucket: list[int] = []
+    real = 0
+    for row in by_length(lengths):
+        area = (len(bucket) + 1) * lengths[row]
+        if bucket and real + lengths[row] < (1 - waste) * area:
+            yield bucket
+            bucket, real = [], 0
+        bucket.append(row)
+        real += lengths[row]
+    if bucket:
+        yield bucket
+
+
+def _token_index(lengths: Sequence[int], rows: Sequence[int]) -> Tensor:
+    """Positions, in the ragged tokens, of the tokens of the given rows."""
+    sizes = torch.tensor(list(lengths), dtype=torch.int64)
+    starts = sizes.cumsum(0) - sizes
+    rows_ = torch.tensor(list(rows), dtype=torch.int64)
+    picked = sizes[rows_]
+    first = picked.cumsum(0) - picked  # where each picked row begins in the result
+    shift = torch.repeat_interleave(starts[rows_] - first, picked)
+    return torch.arange(int(picked.sum())) + shift
+
+
+def of_batch(features: Features) -> Features:
+    """What the features say of the whole batch: its task, its modality."""
+    return {key: features[key] for key in BATCH_KEYS if key in features}

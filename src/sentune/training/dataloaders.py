@@ -1,0 +1,179 @@
+"""Datasets -> data loaders, with the samplers that the arguments name."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback
+from transformers.trainer_utils import seed_worker
+
+from sentune.errors import DatasetError, SettingError
+from sentune.training.arguments import (
+    BatchSamplers,
+    MultiDatasetBatchSamplers,
+    SentenceTransformerTrainingArguments,
+)
+from sentune.training.dataset_rows import LABEL_COLUMNS, NumberedRows, StreamedRows
+from sentune.training.samplers import (
+    DefaultBatchSampler,
+    GroupByLabelBatchSampler,
+    NoDuplicatesBatchSampler,
+    ProportionalBatchSampler,
+    RoundRobinBatchSampler,
+)
+
+_SAMPLERS = {
+    BatchSamplers.BATCH_SAMPLER: DefaultBatchSampler,
+    BatchSamplers.NO_DUPLICATES: NoDuplicatesBatchSampler,
+    BatchSamplers.NO_DUPLICATES_HASHED: NoDuplicatesBatchSampler,
+    BatchSamplers.GROUP_BY_LABEL: GroupByLabelBatchSampler,
+}
+_ORDERS = {
+    MultiDatasetBatchSamplers.ROUND_ROBIN: RoundRobinBatchSampler,
+    MultiDatasetBatchSamplers.PROPORTIONAL: ProportionalBatchSampler,
+}
+
+
+class TellEpoch(TrainerCallback):
+    """Tells the rows which epoch is read, for what is drawn at random when they are."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell them."""
+        rows = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        if isinstance(rows, NumberedRows):
+            rows.set_epoch(int(state.epoch or 0))
+
+
+def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **options: Any) -> Any:
+    """The batch sampler of a dataset.
+
+    Args:
+        args: Say which.
+        dataset: The rows.
+        **options: `batch_size`, `drop_last`, `valid_label_columns`, `generator`, `seed`.
+    """
+    chosen: Any = args.batch_sampler
+    if not isinstance(chosen, BatchSamplers):
+        return chosen(dataset, **options)
+    shuffle = args.train_sampling_strategy != "sequential"
+    return _SAMPLERS[chosen](dataset, shuffle=shuffle, **options)
+
+
+def dataset_sampler(
+    args: SentenceTransformerTrainingArguments, rows: Any, samplers: Sequence[Any], **options: Any
+) -> Any:
+    """The batch sampler over several datasets.
+
+    Args:
+        args: Say which.
+        rows: All rows; `rows.datasets` are the datasets.
+        samplers: The batch sampler of each.
+        **options: `generator` and `seed`.
+    """
+    chosen: Any = args.multi_dataset_batch_sampler
+    if not isinstance(chosen, MultiDatasetBatchSamplers):
+        return chosen(rows, batch_samplers=samplers, **options)
+    in_a_row = args.world_size  # so that all processes work on the same dataset at a time
+    return _ORDERS[chosen](rows, batch_samplers=samplers, in_a_row=in_a_row, **options)
+
+
+def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: bool) -> DataLoader:
+    """Batches of a dataset, or of several.
+
+    Args:
+        trainer: Says how: its `args`, `data_collator` and its methods for samplers.
+        dataset: As `rows.as_dataset` gives it.
+        batch_size: Rows in a batch.
+        is_training: Whether they are trained on; its workers may then live on.
+
+    Raises:
+        SettingError: If a sampler is asked for where rows can only be read from front to back.
+        DatasetError: If there is not one batch to train on.
+    """
+    args: SentenceTransformerTrainingArguments = trainer.args
+    collate = trainer.data_collator
+    if is_training and not args.dataloader_num_workers and hasattr(collate, "keeping_tokens"):
+        collate = collate.keeping_tokens()  # workers would each keep their own
+    options: dict[str, Any] = {
+        "collate_fn": collate,
+        "num_workers": args.dataloader_num_workers,
+        "pin_memory": args.dataloader_pin_memory,
+        "persistent_workers": args.dataloader_persistent_workers and is_training,
+        "prefetch_factor": args.dataloader_prefetch_factor,
+        "multiprocessing_context": args.dataloader_multiprocessing_context,
+        "worker_init_fn": partial(
+            _start_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
+        ),
+    }
+    if not hasattr(dataset, "__len__"):
+        if args.batch_sampler != BatchSamplers.BATCH_SAMPLER:
+            raise SettingError(
+                "batch_sampler needs a dataset with a length; this one can only be read from "
+                "front to back"
+            )
+        drop_last = args.dataloader_drop_last
+        return DataLoader(
+            StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
+        )
+    seed = args.seed if is_training else None
+    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset, seed)
+    sampler = _sampler(trainer, rows, batch_size)
+    if is_training and len(sampler) < args.world_size:
+        raise DatasetError(_no_batch(rows, batch_size, args))
+    return DataLoader(rows, batch_sampler=sampler, **options)
+
+
+def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:
+    sizes = ", ".join(f"{len(dataset):,}" for dataset in rows.datasets)
+    each = f" for each of {args.world_size} processes" if args.world_size > 1 else ""
+    why = (
+        ", and dataloader_drop_last=True leaves smaller ones out"
+        if args.dataloader_drop_last
+        else ""
+    )
+    return (
+        f"there is no batch to train on: of {sizes} rows, batch_sampler="
+        f"{getattr(args.batch_sampler, 'value', args.batch_sampler)!r} makes no batch of "
+        f"{batch_size:,}{each}{why}; take a smaller per_device_train_batch_size"
+    )
+
+
+def _start_worker(number: int, num_workers: int, rank: int) -> None:
+    """Seed a worker, and leave Ctrl-C to the trainer, which needs rows until its step is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    seed_worker(number, num_workers=num_workers, rank=rank)
+
+
+def _numbered(dataset: Any, seed: int | None) -> NumberedRows:
+    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset}, seed)
+
+
+def _sampler(trainer: Any, rows: NumberedRows, batch_size: int) -> Any:
+    args = trainer.args
+    seed = args.seed if args.data_seed is None else args.data_seed
+    columns = getattr(trainer.data_collator, "valid_label_columns", LABEL_COLUMNS)
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    samplers = [
+        trainer.get_batch_sampler(
+            dataset,
+            batch_size=batch_size,
+            drop_last=args.dataloader_drop_last,
+            valid_label_columns=list(columns),
+            generator=generator(),
+            seed=seed,
+        )
+        for dataset in rows.datasets
+    ]
+    if rows.names == [None] or len(samplers) == 1:
+        return samplers[0]
+    return trainer.get_multi_dataset_batch_sampler(
+        rows, batch_samplers=samplers, generator=generator(), seed=seed
+    )

@@ -1,0 +1,229 @@
+"""Rows of datasets on their way to the collator: each knows its dataset and its number there."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from sentune._lazy import need
+from sentune.data.columns import LABEL_COLUMNS as LABEL_COLUMNS
+from sentune.data.example import InputExample
+from sentune.data.problems import in_cells, in_label_cells
+from sentune.data.profile import profile
+from sentune.errors import DatasetError
+from sentune.machine.randomness import seeded
+
+Row: TypeAlias = "dict[str, Any]"
+
+# Keys that a row carries besides its cells.
+DATASET_NAME = "dataset_name"
+ROW_NUMBER = "__row__"
+_RESERVED = {DATASET_NAME, ROW_NUMBER, "return_loss"}
+
+
+class NumberedRows(Dataset):
+    """The rows of one or several datasets, one after the other.
+
+    Args:
+        datasets: Name -> dataset; the name None for a single one without a name.
+        seed: Where a dataset that draws at random when it is read, as to leave out words, begins
+            in each batch, so that a run which was stopped reads the same; None to let it be.
+    """
+
+    def __init__(self, datasets: Mapping[str | None, Any], seed: int | None = None) -> None:
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # with workers that stay
+        self.names = list(datasets)
+        self.datasets = list(datasets.values())
+        self.ends = list(accumulate(map(len, self.datasets)))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> Row:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Row]:
+        """Several rows at once, as a `DataLoader` asks for them."""
+        if self.seed is None:
+            return self._read(indices)
+        mixed = random.Random(f"{self.seed} {int(self._epoch)} {indices[0]}").getrandbits(31)
+        with seeded(mixed):
+            return self._read(indices)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is read next."""
+        self._epoch.fill_(epoch)
+
+    def _read(self, indices: Sequence[int]) -> list[Row]:
+        places = [bisect_right(self.ends, index) for index in indices]
+        if len(set(places)) > 1:  # rows of several datasets in a batch
+            return [row for index in indices for row in self._read([index])]
+        place = places[0]
+        start = self.ends[place] - len(self.datasets[place])
+        numbers = [index - start for index in indices]
+        cells = rows_of(self.datasets[place], numbers)
+        return [
+            numbered(row, number, self.names[place])
+            for row, number in zip(cells, numbers, strict=True)
+        ]
+
+
+class StreamedRows(IterableDataset):
+    """The rows of a dataset that is only read from front to back.
+
+    Args:
+        dataset: An iterable of rows.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, row in enumerate(self.dataset):
+            yield numbered(row, number)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is read next, to a dataset that wants to know."""
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
+
+def numbered(row: Mapping[str, Any], number: int, name: str | None = None) -> Row:
+    """The row with its number and the name of its dataset."""
+    marks: Row = {ROW_NUMBER: number}
+    if name is not None:
+        marks[DATASET_NAME] = name
+    return {**row, **marks}
+
+
+def as_dataset(given: Any, what: str) -> Any:
+    """A dataset, or a dict of them, in the form that the trainer reads.
+
+    Args:
+        given: A `datasets.Dataset`, `IterableDataset` or `DatasetDict`, a torch dataset of dicts,
+            a list of dicts or of `InputExample`s, a dict of such; or None.
+        what: "train_dataset" or "eval_dataset", for the error.
+
+    Raises:
+        DatasetError: If it is nothing of that kind, or has columns that cannot be told.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        if not given:
+            raise DatasetError(f"{what} is an empty dict; give it a dataset per name")
+        found = {str(name): as_dataset(one, f"{what}[{name!r}]") for name, one in given.items()}
+        streams = [name for name, one in found.items() if not hasattr(one, "__len__")]
+        if streams:
+            raise DatasetError(
+                f"{what} is a dict and {streams} can only be read from front to back; "
+                "use datasets with a length, or join the streams with interleave_datasets"
+            )
+        return found
+    if isinstance(given, (list, tuple)):
+        return _dataset_of_list(given, what)
+    if hasattr(given, "column_names"):
+        if given.column_names is None:
+            raise DatasetError(
+                f"{what} does not say which columns it has; give it features, as in "
+                "dataset.cast(Features({'anchor': Value('string'), ...}))"
+            )
+        _check_names(given.column_names, what)
+        return given
+    if type(given).__name__ == "DataFrame":
+        raise DatasetError(
+            f"{what} is a table of {type(given).__module__.partition('.')[0]}; a dataset of it is "
+            "datasets.Dataset.from_pandas(table, preserve_index=False), or from_polars(table)"
+        )
+    has_rows = hasattr(given, "__getitem__") and hasattr(given, "__len__")
+    if has_rows and len(given) and isinstance(given[0], Mapping):
+        _check_names(column_names(given), what)
+        return given
+    raise DatasetError(
+        f"{what} must be a datasets.Dataset, an IterableDataset, a dict of datasets, or a list of "
+        f"dicts or InputExamples; got {type(given).__name__}"
+    )
+
+
+def column_names(dataset: Any) -> list[str]:
+    """Names of the columns, in order."""
+    names = getattr(dataset, "column_names", None)
+    if names is None and len(dataset):
+        names = list(dataset[0])
+    return [] if names is None else list(names)
+
+
+def column_of(dataset: Any, name: str) -> list[Any]:
+    """All values of a column."""
+    if hasattr(dataset, "column_names"):
+        return list(dataset[name])
+    return [dataset[number][name] for number in range(len(dataset))]
+
+
+def rows_of(dataset: Any, numbers: Sequence[int]) -> list[Row]:
+    """Several rows as dicts."""
+    if hasattr(dataset, "__getitems__"):
+        return dataset.__getitems__(list(numbers))
+    return [dataset[number] for number in numbers]
+
+
+def row_of_example(example: InputExample, *, with_label: bool = True) -> Row:
+    """The cells of an example: `sentence_0`, `sentence_1` ..., and `label`."""
+    row: Row = {f"sentence_{place}": text for place, text in enumerate(example.texts or ())}
+    if with_label:
+        row["label"] = example.label
+    return row
+
+
+def has_labels(examples: Sequence[InputExample]) -> bool:
+    """Whether any label is something else than the 0 that an example has by itself."""
+    return any(
+        not isinstance(example.label, (int, float)) or example.label != 0 for example in examples
+    )
+
+
+def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
+    kinds = {type(row) for row in rows}
+    if kinds == {InputExample}:
+        with_label = has_labels(rows)
+        rows = [row_of_example(row, with_label=with_label) for row in rows]
+    elif not rows or not all(isinstance(row, Mapping) for row in rows):
+        shown = sorted(kind.__name__ for kind in kinds) or "nothing"
+        raise DatasetError(
+            f"{what} is a list, so it must hold dicts or InputExamples; got {shown}. Columns "
+            "become a dataset with datasets.Dataset.from_dict({'anchor': [...], ...})"
+        )
+    names = list(rows[0])
+    for number, row in enumerate(rows):
+        if set(row) != set(names):
+            raise DatasetError(
+                f"{what}: row {number} has {list(row)} and row 0 has {names}; "
+                "all rows must have the same columns"
+            )
+    _check_names(names, what)
+    columns = {name: [row[name] for row in rows] for name in names}
+    try:
+        return need("datasets", extra="train").Dataset.from_dict(columns)
+    except (TypeError, ValueError, OverflowError) as error:  # a column of several kinds of cells
+        raise DatasetError(f"{what}: {_odd_cells(columns) or error}") from error
+
+
+def _odd_cells(columns: Mapping[str, Any]) -> str:
+    """What is wrong with the cells of columns, with the numbers of their rows."""
+    found = profile(columns)
+    wrong = [problem for column in found.inputs for problem in in_cells(column)]
+    wrong += in_label_cells(found.label) if found.label else []
+    return "; ".join(problem.text for problem in wrong)
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    taken = _RESERVED.intersection(names)
+    if taken:
+        raise DatasetError(f"{what} has columns with reserved names {sorted(taken)}; rename them")

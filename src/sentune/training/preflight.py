@@ -1,0 +1,169 @@
+"""What would go wrong in a run, found before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+from torch import nn
+from torch.utils.data import RandomSampler
+
+from sentune.data.fitting import check
+from sentune.data.problems import Limits
+from sentune.errors import SettingError, warn
+from sentune.losses.base import Loss, embedding_width
+from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
+from sentune.training.dataset_rows import column_names, row_of_example
+from sentune.training.fit_loaders import LoaderRows
+
+_OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
+_ANY_SCORE = (-math.inf, math.inf)
+
+
+def check_data(
+    dataset: Any,
+    losses: nn.Module | Mapping[str, nn.Module],
+    args: SentenceTransformerTrainingArguments | None = None,
+) -> None:
+    """Raise if a loss cannot learn from its dataset; warn of what is odd about it.
+
+    Args:
+        dataset: As `rows.as_dataset` gives it: one, or a dict of them.
+        losses: The loss, or one for each dataset.
+        args: How the dataset comes in batches; None for one that is not trained on.
+
+    Raises:
+        DatasetError: Saying what the loss wants, what the dataset has and which losses would fit.
+    """
+    several = dataset if isinstance(dataset, Mapping) else {"": dataset}
+    if args is not None and "train" in several and not _OTHER_SPLITS.isdisjoint(several):
+        warn(
+            f"train_dataset is a dict of {', '.join(map(repr, several))}, and all of them are "
+            "trained on; if these are splits, pass dataset['train'] and the other as eval_dataset"
+        )
+    for name, one in several.items():
+        loss = losses[name] if isinstance(losses, Mapping) else losses
+        batches: dict[str, Any] = {"is_trained_on": args is not None}
+        if isinstance(one, LoaderRows):
+            batches |= _batches_of(one.loader)
+            one = _examples_of(one)
+        elif args is not None:
+            sampler, is_random = args.batch_sampler, args.train_sampling_strategy == "random"
+            is_random &= isinstance(sampler, BatchSamplers)
+            is_random &= sampler != BatchSamplers.GROUP_BY_LABEL
+            batches |= {"batch_size": args.train_batch_size, "is_random": is_random}
+        # Other iterables may give their rows only once.
+        if hasattr(one, "column_names") or isinstance(one, (list, tuple)):
+            inner = _innermost(loss)
+            check(one, type(inner).__name__, name=name, limits=_limits(inner), **batches)
+
+
+def _batches_of(loader: Any) -> dict[str, Any]:
+    is_random = isinstance(getattr(loader, "sampler", None), RandomSampler)
+    return {"batch_size": getattr(loader, "batch_size", None), "is_random": is_random}
+
+
+def _examples_of(rows: LoaderRows) -> Any:
+    """The examples behind a loader; without labels where they have only those that all have."""
+    if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
+        return [row_of_example(example, with_label=False) for example in rows.examples]
+    return rows.examples
+
+
+def _innermost(loss: Any) -> nn.Module:
+    """A loss, or the one inside a wrapper around it."""
+    while isinstance(loss, Loss) and loss.loss is not None:
+        loss = loss.loss
+    return loss
+
+
+def _limits(loss: Any) -> Limits:
+    """What a loss can read from labels, as it was set up."""
+    kind = loss.label_kind if isinstance(loss, Loss) else None
+    if kind == "embedding":
+        width = getattr(loss, "projection_dim", None) or embedding_width(loss.model)
+        return Limits(width=width)
+    if kind == "class" and isinstance(getattr(loss, "loss_fct", None), nn.CrossEntropyLoss):
+        has_gaps = loss.loss_fct.ignore_index >= -1  # a class that is there to be passed over
+        return Limits(classes=None if has_gaps else loss.num_labels)
+    if not isinstance(getattr(loss, "cos_score_transformation", None), (nn.Identity, type(None))):
+        return Limits(scores=_ANY_SCORE)  # it is no cosine any more
+    return Limits()
+
+
+@contextmanager
+def kept_configuration(model: Any) -> Iterator[None]:
+    """Inside the block, transformers sets `use_cache` on the encoder; after it, it is as before."""
+    config: Any = getattr(model, "config", None)
+    before = getattr(config, "use_cache", None)
+    yield
+    if before is not None:
+        config.use_cache = before
+
+
+def check_arguments(
+    args: Any, model: Any, model_init: Any, loss: Any, datasets: Mapping[str, Any]
+) -> None:
+    """Raise if the arguments of a trainer contradict each other.
+
+    Args:
+        args: The settings of the run.
+        model: The model, or None.
+        model_init: What makes it, or None.
+        loss: The loss, or a dict of losses.
+        datasets: "train" and "eval" -> dataset, dict of datasets, or None.
+
+    Raises:
+        SettingError: If they do.
+    """
+    if not isinstance(args, SentenceTransformerTrainingArguments):
+        raise SettingError(
+            f"args must be SentenceTransformerTrainingArguments, got {type(args).__name__}"
+        )
+    if (model is None) == (model_init is None):
+        raise SettingError("give either model or model_init, one of the two")
+    nested = {
+        name
+        for name in ("prompts", "router_mapping")
+        for value in (getattr(args, name) or {}).values()
+        if isinstance(value, Mapping)
+    }
+    for name, dataset in datasets.items():
+        if dataset is None:
+            continue
+        if isinstance(loss, Mapping):
+            names = list(dataset) if isinstance(dataset, Mapping) else None
+            if names is None or not set(names) <= set(loss):
+                raise SettingError(
+                    f"loss is a dict for the datasets {sorted(loss)}, so {name}_dataset must be a "
+                    f"dict of datasets with these names; got {names or type(dataset).__name__}"
+                )
+        if nested and not isinstance(dataset, Mapping):
+            raise SettingError(
+                f"{' and '.join(sorted(nested))} say what to do per dataset and column, but "
+                f"{name}_dataset is one dataset; use {{column: ...}} or give a dict of datasets"
+            )
+    _check_names(args, [dataset for dataset in datasets.values() if dataset is not None])
+
+
+def _check_names(args: Any, datasets: Sequence[Any]) -> None:
+    """Warn of prompts and routes for columns and datasets that are not there."""
+    known: set[str] = set()
+    for dataset in datasets:
+        known.update(dataset if isinstance(dataset, Mapping) else ())
+        for one in dataset.values() if isinstance(dataset, Mapping) else [dataset]:
+            known.update(column_names(one))
+    for option in ("prompts", "router_mapping"):
+        setting = getattr(args, option)
+        if not isinstance(setting, Mapping) or not known:
+            continue
+        inner = [value for value in setting.values() if isinstance(value, Mapping)]
+        unknown = sorted({*setting, *chain(*inner)} - known)
+        if unknown:
+            warn(
+                f"{option} names {', '.join(map(repr, unknown))}, which is no column and no "
+                f"dataset of this run and changes nothing; there are {sorted(known)}"
+            )

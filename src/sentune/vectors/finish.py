@@ -1,0 +1,57 @@
+"""Embeddings of all rows -> what the caller asked for: quantised, numpy, tensor or list."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sentune.errors import SettingError
+from sentune.vectors.quantize import quantize_embeddings
+
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+OutputValue = Literal["sentence_embedding", "token_embeddings"]
+
+
+def check(output_value: str | None, precision: str | None) -> None:
+    """Check two options before any work is done.
+
+    Raises:
+        SettingError: If one of them is not known.
+    """
+    if output_value is not None and output_value not in get_args(OutputValue):
+        raise SettingError(
+            f"output_value must be one of {get_args(OutputValue)} or None for everything, "
+            f"got {output_value!r}"
+        )
+    if precision is not None and precision not in get_args(Precision):
+        raise SettingError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
+
+
+def finish(
+    embeddings: Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
+) -> np.ndarray | Tensor | list[Tensor]:
+    """The embeddings in the caller's form.
+
+    Args:
+        embeddings: `(b, d)`.
+        precision: "float32" for as they are, else what `quantize_embeddings` takes.
+        to_numpy: Whether an array is wanted.
+        to_tensor: Whether a tensor is wanted; wins over `to_numpy`. Neither: a list of rows.
+    """
+    result: Any = embeddings
+    if precision is not None and precision != "float32" and len(embeddings):
+        result = quantize_embeddings(embeddings.float().cpu().numpy(), precision=precision)
+    if to_tensor:
+        return torch.as_tensor(result)
+    if to_numpy:
+        return result if isinstance(result, np.ndarray) else to_array(result)
+    return list(torch.as_tensor(result))
+
+
+def to_array(embeddings: Tensor) -> np.ndarray:
+    """A numpy array; bfloat16, which numpy has not, becomes float32."""
+    embeddings = embeddings.detach().cpu()
+    return (embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings).numpy()
