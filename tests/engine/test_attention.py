@@ -10,9 +10,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sentune.engine import attention, packing
-from sentune.engine import attention_cpu as stepwise
-from sentune.engine.attention import packed_attention
+from sentune.engine import attention, attention_cpu
+from sentune.engine.attention import joint_attention, packed_attention
+from sentune.engine.slots import Layout
 from tests import uneven
 
 HEADS, SIZE = 4, 4
@@ -53,8 +53,7 @@ class FixedDropout:
         rows, row = [], 0
         for block, kept in zip(blocks, self.kept, strict=True):
             kept = kept.view(block.rows, HEADS, block.width, block.width)
-            slots = torch.arange(block.tokens) if block.slots is None else block.slots
-            done = 0
+            slots, done = block.slots, 0
             while done < block.tokens:
                 n = lengths[row]
                 at = slots[done : done + n]
@@ -67,20 +66,20 @@ class FixedDropout:
 @contextmanager
 def taking(way, dropout=None):
     """Attention by torch's kernel or by our own steps, whatever suits this machine."""
-    with mock.patch.object(stepwise, "suits", lambda *_: way == "steps"):
+    with mock.patch.object(attention_cpu, "suits", lambda *_: way == "steps"):
         if dropout is None:
             yield
             return
-        with mock.patch.object(stepwise, "kept_at_random", dropout):
+        with mock.patch.object(attention_cpu, "kept_at_random", dropout):
             yield
 
 
-def packed(parts, lengths, way="kernel", window=None, dropout=None):
-    blocks = packing.blocks(lengths)
+def packed(parts, lengths, way="kernel", window=None, dropout=None, shares=True):
+    layout = Layout(lengths, shares=shares)
     with taking(way, dropout):
         rate = 0.0 if dropout is None else dropout.p
         found, _ = packed_attention(
-            None, *parts, None, dropout=rate, blocks=blocks, sliding_window=window
+            None, *parts, None, dropout=rate, layout=layout, sliding_window=window
         )
     return found
 
@@ -109,11 +108,12 @@ def gradients(result, parts, back):
     return torch.autograd.grad((result * back[:, : result.shape[1]]).sum(), parts)
 
 
-def assert_equal(lengths, way, groups=1, spare=0, window=None, rate=0.0):
+def assert_equal(lengths, way, groups=1, spare=0, window=None, rate=0.0, shares=True):
     parts, back = draw(lengths, groups, spare)
     dropout = FixedDropout(rate) if rate else None
-    found = packed(parts, lengths, way, window, dropout)
-    kept = dropout.of_rows(lengths, packing.blocks(lengths)) if rate else None
+    found = packed(parts, lengths, way, window, dropout, shares)
+    blocks = Layout(lengths, shares=shares).blocks
+    kept = dropout.of_rows(lengths, blocks) if rate else None
     expected = one_by_one(parts, lengths, window, kept)
     torch.testing.assert_close(found[:, : sum(lengths)].double(), expected, atol=1e-5, rtol=1e-5)
     own, wanted = gradients(found, parts, back), gradients(expected, parts, back)
@@ -126,17 +126,66 @@ windows = st.none() | st.integers(1, 100)
 
 
 @settings(max_examples=60, deadline=None)
-@given(uneven.lengths(), ways, st.sampled_from([1, 2, 4]), st.integers(0, 40), windows)
-@example(SHARED, "kernel", 1, 0, None)
-@example(ALONE, "kernel", 1, 0, None)
-@example(ALONE, "steps", 1, 0, None)
-@example(RUN, "steps", 2, 7, None)
-@example(MIXED, "kernel", 1, 7, None)
-@example(MIXED, "steps", 4, 7, 65)
-@example(ALONE + [257, 300, 512], "steps", 1, 0, 3)
-@example([512] * 2, "kernel", 1, 0, 40)
-def test_values_and_gradients_are_those_of_a_loop_over_rows(lengths, way, groups, spare, window):
-    assert_equal(lengths, way, groups, spare, window)
+@given(
+    uneven.lengths(), ways, st.sampled_from([1, 2, 4]), st.integers(0, 40), windows, st.booleans()
+)
+@example(SHARED, "kernel", 1, 0, None, True)
+@example(ALONE, "kernel", 1, 0, None, True)
+@example(ALONE, "steps", 1, 0, None, False)
+@example(RUN, "steps", 2, 7, None, True)
+@example(MIXED, "kernel", 1, 7, None, True)
+@example(MIXED, "steps", 4, 7, 65, True)
+@example(ALONE + [257, 300, 512], "steps", 1, 0, 3, True)
+@example([512] * 2, "kernel", 1, 0, 40, False)
+def test_values_and_gradients_are_those_of_a_loop_over_rows(
+    lengths, way, groups, spare, window, shares
+):
+    assert_equal(lengths, way, groups, spare, window, shares=shares)
+
+
+@settings(max_examples=30, deadline=None)
+@given(uneven.lengths(), st.integers(0, 40), windows)
+@example(MIXED, 7, None)
+@example(ALONE + [257, 300, 512], 0, 3)
+def test_values_without_gradients_are_those_of_a_loop_over_rows(lengths, spare, window):
+    parts, _ = draw(lengths, spare=spare)
+    with torch.no_grad():
+        found = packed(parts, lengths, window=window, shares=False)
+        expected = one_by_one(parts, lengths, window)
+    torch.testing.assert_close(found[:, : sum(lengths)].double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(uneven.lengths(24), st.integers(0, 20), ways)
+@example(MIXED, 7, "steps")
+def test_one_product_for_all_three_is_the_same(lengths, spare, way):
+    parts, back = draw(lengths, spare=spare)
+    layout = Layout(lengths, shares=True)
+    joint = torch.cat([x[0].transpose(0, 1).flatten(1) for x in parts], dim=1)
+    with taking(way):
+        found = joint_attention(joint, HEADS, layout).view(1, -1, HEADS, SIZE)
+    apart = packed(parts, lengths, way)
+    used = sum(lengths)
+    torch.testing.assert_close(found[:, :used], apart[:, :used])
+    own, wanted = gradients(found, parts, back), gradients(apart, parts, back)
+    torch.testing.assert_close(own, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@settings(max_examples=20, deadline=None)
+@given(lengths=uneven.lengths(24))
+@example(lengths=MIXED)
+def test_without_gradients_a_row_does_not_depend_on_the_others_to_the_last_bit(dtype, lengths):
+    parts, _ = draw(lengths)
+    parts = [part.detach().to(dtype) for part in parts]
+    with torch.no_grad():
+        together = packed(parts, lengths, shares=False)
+        start = 0
+        for n in lengths:
+            own = slice(start, start + n)
+            start += n
+            alone = packed([part[:, :, own] for part in parts], [n], shares=False)
+            assert torch.equal(alone, together[:, own])
 
 
 @settings(max_examples=20, deadline=None)
@@ -168,19 +217,17 @@ def test_no_row_changes_the_gradient_of_another(lengths, way, window, rng):
 
 def test_the_examples_take_every_layout():
     """Rows that share a width, rows alone in one, runs that fill theirs."""
-    made = packing.blocks(MIXED)
-    shared = [b for b in made if b.mask is not None and b.fill is not None and b.mask.shape[2] > 1]
+    made = Layout(MIXED, shares=True).blocks
+    shared = [b for b in made if b.mask is not None and b.mask.shape[2] > 1]
     alone = [b for b in made if b.mask is not None and b.mask.shape[2] == 1]
-    assert shared and alone and any(b.fill is None for b in made)
-    assert all(len(b.empty) > 0 for b in alone)
+    assert shared and alone and any(b.mask is None for b in made)
 
 
 @pytest.mark.parametrize("lengths", [SHARED, ALONE])
 def test_an_empty_slot_gets_no_gradient_whatever_the_mask(lengths):
-    block = packing.blocks(lengths)[0]
-    slots = torch.randn(block.rows * block.width, 2, requires_grad=True)
-    attention._taken(block, slots).sum().backward()
-    has_token = torch.zeros(len(slots), dtype=torch.bool)
-    has_token[block.slots] = True
-    assert torch.equal(slots.grad, has_token[:, None].expand(-1, 2).float())
-    assert len(block.empty) == (~has_token).sum() > 0
+    layout = Layout(lengths, shares=True)
+    slots = torch.randn(layout.count * HEADS, 2, requires_grad=True)
+    attention._to_tokens(slots, layout, HEADS, sum(lengths)).sum().backward()
+    empty = layout.places(HEADS, 1, sum(lengths)).empty
+    expected = torch.ones_like(slots).index_fill_(0, empty, 0)
+    assert torch.equal(slots.grad, expected) and len(empty) > 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sentune.engine import attention_cpu as stepwise
+from sentune.engine import attention_cpu
 from sentune.engine.dropout import kept_at_random
 
 ROWS, HEADS, WIDTH, SIZE = 3, 2, 9, 8
@@ -41,7 +41,7 @@ def some_mask(kind):
 @pytest.mark.parametrize("kind", ["none", "keys", "pairs", "one for all"])
 def test_it_is_torchs_attention(kind, scale, dtype):
     mask, parts = some_mask(kind), draw(dtype)
-    own = values_and_gradients(lambda *x: stepwise.attend(*x, mask, 0.0, scale), parts)
+    own = values_and_gradients(lambda *x: attention_cpu.attend(*x, mask, 0.0, scale), parts)
     exact = [part.detach().double().requires_grad_() for part in parts]
     torchs = values_and_gradients(
         lambda *x: F.scaled_dot_product_attention(*x, attn_mask=mask, scale=scale), exact
@@ -58,7 +58,7 @@ def test_dropout_acts_on_the_weights_and_their_gradients(p):
         return (scores.softmax(-1) * kept.view(scores.shape) * factor) @ v
 
     parts = draw()
-    own = values_and_gradients(lambda *x: stepwise.attend(*x, None, p, None), parts, seed=5)
+    own = values_and_gradients(lambda *x: attention_cpu.attend(*x, None, p, None), parts, seed=5)
     expected = values_and_gradients(plain, parts, seed=5)
     for mine, other in zip(own, expected, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)
@@ -67,7 +67,7 @@ def test_dropout_acts_on_the_weights_and_their_gradients(p):
 def test_under_autocast_it_multiplies_in_half_whatever_comes_in():
     q, k, v = draw()
     with torch.autocast("cpu", torch.bfloat16):
-        result = stepwise.attend(q, k.bfloat16(), v, None, 0.1, None)
+        result = attention_cpu.attend(q, k.bfloat16(), v, None, 0.1, None)
     assert result.dtype == torch.bfloat16
     result.float().sum().backward()
     assert q.grad.dtype == k.grad.dtype == torch.float32 and q.grad.abs().sum() > 0
@@ -75,11 +75,13 @@ def test_under_autocast_it_multiplies_in_half_whatever_comes_in():
 
 def test_where_it_is_faster_than_torchs_kernel():
     q = torch.zeros(1, requires_grad=True)
-    assert stepwise.suits(q, 0.1) and not stepwise.suits(q, 0.0)
-    assert stepwise.suits(q.detach(), 0.1), "torch has no kernel with dropout"
-    assert stepwise.suits(q.bfloat16(), 0.0) and not stepwise.suits(q.detach().bfloat16(), 0.0)
+    assert attention_cpu.suits(q, 0.1) and not attention_cpu.suits(q, 0.0)
+    assert attention_cpu.suits(q.detach(), 0.1), "torch has no kernel with dropout"
+    assert attention_cpu.suits(q.bfloat16(), 0.0) and not attention_cpu.suits(
+        q.detach().bfloat16(), 0.0
+    )
     with torch.autocast("cpu", torch.bfloat16):
-        assert stepwise.suits(q, 0.0)
+        assert attention_cpu.suits(q, 0.0)
         with torch.no_grad():
-            assert not stepwise.suits(q, 0.0)
-    assert not stepwise.suits(q.to("meta"), 0.1)
+            assert not attention_cpu.suits(q, 0.0)
+    assert not attention_cpu.suits(q.to("meta"), 0.1)

@@ -11,15 +11,16 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import sentune
-from sentune.engine import attention, packing
-from sentune.engine import attention_cpu as stepwise
+from sentune.engine import attention, attention_cpu
 from sentune.engine.dropout import dropout, kept_at_random
-from sentune.engine.embedding import _Room, _Rows
+from sentune.engine.embedding import Rooms, _Rows
+from sentune.engine.slots import Layout
 
 SEED = 3
 BF16 = torch.bfloat16
-(ALONE,) = packing.blocks([26, 29, 33])  # three rows, each with empty slots behind it
-(SHARED,) = packing.blocks([1, 2, 5, 9, 14])
+ALONE = Layout([26, 29, 33], shares=True)  # three rows, each with empty slots behind it
+SHARED = Layout([1, 2, 5, 9, 14], shares=True)
+HEADS, SPARE = 2, 3
 NUMBERS = torch.tensor([[1, 4, 4], [0, 2, 1]])
 MASK = torch.arange(6)[None, None, None] < torch.tensor([3, 6])[:, None, None, None]
 
@@ -29,28 +30,32 @@ def draw(*shape):
     return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def take(block):
-    """Tokens out of the slots of a block."""
+def take(layout):
+    """Tokens out of the slots of each head."""
+    places = layout.places(HEADS, 1, layout.tokens)
 
     def own(slots):
-        return attention._taken(block, slots)
+        return attention._to_tokens(slots, layout, HEADS, layout.tokens)
 
     def plain(slots):
-        return slots[block.slots]
+        return slots[places.tokens].view(layout.tokens, -1)
 
-    return own, plain, [draw(block.rows * block.width, 2)]
+    return own, plain, [draw(layout.count * HEADS, 2)]
 
 
-def fill(block):
+def fill(layout):
     """Tokens into their slots; what an empty one holds is a constant, so it is not looked at."""
+    total = layout.tokens + SPARE
+    known = layout.tokens * 3 * HEADS
 
     def own(tokens):
-        return attention._filled(block, tokens)[block.slots]
+        slots = attention._to_slots(tokens, layout, HEADS, 3)
+        return slots.flatten(0, 1)[layout.places(HEADS, 3, total).back[:known]]
 
     def plain(tokens):
-        return tokens * 1.0
+        return tokens.reshape(-1, 2)[:known] * 1.0
 
-    return own, plain, [draw(block.tokens, 2)]
+    return own, plain, [draw(total, 3 * HEADS * 2)]
 
 
 def drop():
@@ -69,7 +74,7 @@ def drop():
 def attend(rate, mask):
     def own(q, k, v):
         torch.manual_seed(SEED)
-        return stepwise.attend(q, k, v, mask, rate, 0.7)
+        return attention_cpu.attend(q, k, v, mask, rate, 0.7)
 
     def plain(q, k, v):
         torch.manual_seed(SEED)
@@ -86,10 +91,10 @@ def attend(rate, mask):
 
 
 def look_up(padding):
-    room = _Room()
+    rooms = Rooms()
 
     def own(weight):
-        return _Rows.apply(weight, NUMBERS, room, padding)
+        return _Rows.apply(weight, NUMBERS, rooms.of(weight), padding)
 
     def plain(weight):
         return F.embedding(NUMBERS, weight, padding)

@@ -1,7 +1,5 @@
 """Layouts there and back."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given
@@ -39,10 +37,6 @@ def test_pack_sorts_by_length_and_numbers_positions():
     assert packed["cu_seqlens"].tolist() == [0, 0, 1, 3, 5, 8]
     assert packed["prompt_lengths"] == [0, 1, 1, 1, 2]
     assert torch.equal(packed["token_type_ids"], packed["input_ids"] % 2)
-
-
-def concat(lists):
-    return [item for one in lists for item in one]
 
 
 @given(row_lists)
@@ -130,52 +124,6 @@ def test_a_few_tokens_more_make_numbers_that_come_often(tokens):
 
 def test_there_are_few_such_numbers():
     assert len({n + packing.spare(n) for n in range(1024, 8192)}) <= 3 * 32 + 1
-
-
-long_runs = st.tuples(st.integers(1, 60), st.integers(1, 60)).map(lambda run: [run[0]] * run[1])
-
-
-@given(st.lists(st.integers(0, 70).map(lambda n: [n]) | long_runs, max_size=20).map(concat))
-def test_blocks_hold_every_token_once_and_keep_rows_apart(lengths):
-    lengths = sorted(lengths)
-    made = packing.blocks(lengths)
-    assert sum(block.tokens for block in made) == sum(lengths)
-    owners = [row for row, length in enumerate(lengths) for _ in range(length)]
-    start = 0
-    for block in made:
-        mine = owners[start : start + block.tokens]
-        start += block.tokens
-        if block.fill is None:  # rows of one length: nothing between them
-            assert block.rows * block.width == block.tokens
-            block = replace(
-                block, fill=torch.arange(block.tokens), slots=torch.arange(block.tokens)
-            )
-        if block.mask is None:
-            assert len(set(mine)) == block.rows
-            continue
-        assert torch.equal(block.fill[block.slots], torch.arange(block.tokens))
-        mask = block.mask.expand(block.rows, 1, block.width, block.width)
-        for token in range(block.tokens):
-            row, column = divmod(int(block.slots[token]), block.width)
-            seen = mask[row, 0, column].nonzero().flatten() + row * block.width
-            is_whole = len(seen) == mine.count(mine[token])
-            assert is_whole and {mine[block.fill[slot]] for slot in seen.tolist()} == {mine[token]}
-
-
-@pytest.mark.parametrize("length", [1, 24, 25, 33, 100, 257, 500, 8192])
-def test_a_row_is_padded_by_a_quarter_at_most_unless_it_shares(length):
-    (block,) = packing.blocks([length, length, length + 1, length + 1])[:1]
-    assert block.width <= max(packing.SHARED_WIDTH, 1.25 * (length + 1))
-
-
-def test_few_blocks_serve_any_mixture():
-    assert len(packing.blocks(list(range(1, 256)))) <= 20
-
-
-def test_a_handful_of_rows_takes_no_block_of_its_own():
-    short, longer = list(range(8, 24)), [27, 29, 33, 36]
-    assert len(packing.blocks(short + longer)) == 1
-    assert len(packing.blocks(sorted((short + longer) * 8))) > 1
 
 
 @given(st.lists(st.integers(0, 30), max_size=30), st.integers(1, 64))

@@ -1,15 +1,12 @@
 """dtype="auto": bfloat16 multiplication where the chip has it, everything else in float32."""
 
-import copy
 import subprocess
 import sys
 
 import pytest
 import torch
-from torch import nn
 
 from sentune import SentenceTransformer, losses
-from sentune.engine.linear import Linear
 from sentune.errors import SettingError
 from sentune.machine import device
 from sentune.training.arguments import SentenceTransformerTrainingArguments
@@ -72,33 +69,6 @@ def test_half_weights_are_computed_as_they_are(bfloat16_chip, tiny_folders):
 def test_an_unknown_type_is_named(tiny_folders):
     with pytest.raises(SettingError, match="got 'float64x'"):
         SentenceTransformer(tiny_folders("bert"), dtype="float64x")
-
-
-def test_the_kept_copy_of_the_weights_follows_them():
-    torch.manual_seed(0)
-    layer, x = Linear(4, 3).eval(), torch.randn(2, 4)
-
-    def run():
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            return layer(x)
-
-    def expected():
-        rounded = [tensor.bfloat16() for tensor in (x, layer.weight, layer.bias)]
-        return nn.functional.linear(*rounded)
-
-    assert torch.equal(run(), expected())
-    with torch.no_grad():
-        layer.weight.mul_(2)
-        assert torch.equal(run(), expected())
-        layer.bias.add_(1)
-        assert torch.equal(run(), expected())
-    layer.weight.data.mul_(3)  # behind autograd's back
-    assert torch.equal(run(), expected())
-    layer.weight.data = torch.randn(3, 4)
-    assert torch.equal(run(), expected())
-    assert layer._copies._kept and not copy.deepcopy(layer)._copies._kept
-    layer.train()
-    assert not layer._copies._kept
 
 
 def test_training_follows_the_chip_and_bf16_overrides_it(bfloat16_chip, tmp_path, monkeypatch):

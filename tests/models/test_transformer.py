@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from sentune.engine import packing
+from sentune.engine.slots import Layout
 from sentune.errors import HubError, ModelFileError, SettingError
 from sentune.machine.device import multiplying_in
 from sentune.models.pooling import Pooling
@@ -172,7 +173,7 @@ def test_attention_with_dropout_is_right_on_average(window):
 
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, 2, 15, 8)
-    options = {"blocks": packing.blocks([3, 6, 6]), "sliding_window": window}
+    options = {"layout": Layout([3, 6, 6], shares=True), "sliding_window": window}
     exact, _ = packed_attention(None, q, k, v, None, **options)
     samples = [packed_attention(None, q, k, v, None, dropout=0.2, **options)[0] for _ in range(800)]
     mean, spread = torch.stack(samples).mean(0), torch.stack(samples).std(0)

@@ -17,6 +17,8 @@ from tqdm.auto import tqdm
 
 from sentune.encoder import pipeline
 from sentune.engine import packing
+from sentune.engine.copies import encoding
+from sentune.engine.deferred import made
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.machine.device import multiplying_in, tokens_per_batch
 from sentune.text import inputs, layouts
@@ -165,7 +167,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     with _modes_lock:
         users, in_training = _modes.get(model, (0, []))
         if not users:
-            in_training = [module for module in model.modules() if module.training]
+            in_training = [module for module in made(model) if module.training]
             for module in in_training:
                 module.training = False
         _modes[model] = (users + 1, in_training)
@@ -214,6 +216,7 @@ def _windows(
 
     with (
         evaluation_mode(model),
+        encoding(),
         tqdm(total=len(items), desc="Texts", disable=not options.show_progress_bar) as bar,
     ):
         for start, size, batches in _batches(model, items, options):

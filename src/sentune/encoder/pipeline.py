@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sentune.engine import packing
+from sentune.engine.deferred import weights_of
 from sentune.errors import InputError, SettingError
 from sentune.models.router import Router
 from sentune.text import inputs, layouts
@@ -46,7 +47,7 @@ def named(
 
 def is_packed(modules: nn.Sequential) -> bool:
     """Whether every module reads the packed layout, so that nothing is ever padded."""
-    return all(getattr(module, "reads_packed", False) for module in modules)
+    return all(map(_reads_packed, modules))
 
 
 def run(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
@@ -132,7 +133,8 @@ def follow_first(modules: Iterable[nn.Module]) -> None:
     if isinstance(first, Router):
         for route in first.sub_modules.values():
             follow_first(route)  # type: ignore[arg-type]
-    found = next((p.dtype for p in first.parameters() if p.is_floating_point()), torch.float32)
+    types = (x.dtype for x in weights_of(first) if x.is_floating_point())
+    found = next(types, torch.float32)
     if found != torch.float32:
         for module in later:
             module.to(found)
@@ -196,6 +198,24 @@ def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str
     for module in modules:
         features = module(features, **{k: v for k, v in kwargs.items() if takes(module, k)})
     return features
+
+
+def _reads_packed(module: nn.Module) -> bool:
+    """Whether a module reads the packed layout; not one that computes in a way of its own.
+
+    A subclass with a `forward` of its own, or a listener, expects the padded layout unless its
+    class says otherwise.
+    """
+    own = module.__dict__
+    if "forward" in own or own["_forward_hooks"] or own["_forward_pre_hooks"]:
+        return False
+    classes = type(module).__mro__
+    place = {
+        name: next((i for i, kind in enumerate(classes) if name in vars(kind)), len(classes))
+        for name in ("forward", "reads_packed")
+    }
+    is_told = place["reads_packed"] <= place["forward"]
+    return is_told and bool(getattr(module, "reads_packed", False))
 
 
 def _tokenizer_of(module: Any) -> Callable[..., Features]:

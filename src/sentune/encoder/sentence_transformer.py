@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from sentune._lazy import upstairs
 from sentune.encoder import adapters, pipeline
 from sentune.encoder import encode as encoding
 from sentune.encoder.workers import WorkerPool
+from sentune.engine.deferred import is_quantized, weights_of
 from sentune.errors import SettingError
 from sentune.files import load as files_load
 from sentune.machine.device import AUTO, as_dtype, auto_dtype, best_device, keep_freed_memory
@@ -73,6 +73,7 @@ class SentenceTransformer(nn.Sequential):
         (2, 384)
     """
 
+    @torch.inference_mode(mode=False)
     def __init__(
         self,
         model_name_or_path: str | Path | None = None,
@@ -340,8 +341,7 @@ class SentenceTransformer(nn.Sequential):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        tensors = itertools.chain(self.parameters(), self.buffers())
-        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return next((tensor.device for tensor in weights_of(self)), torch.device("cpu"))
 
     @property
     def _target_device(self) -> torch.device:
@@ -350,12 +350,12 @@ class SentenceTransformer(nn.Sequential):
     @property
     def dtype(self) -> torch.dtype | None:
         """Type of the weights; None if there are none."""
-        return next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
+        return next((x.dtype for x in weights_of(self) if x.is_floating_point()), None)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
         """What `encode` multiplies in, if not in the type of the weights."""
-        if not self.is_auto_dtype or self.dtype != torch.float32:
+        if not self.is_auto_dtype or self.dtype != torch.float32 or is_quantized(self):
             return None
         dtype = auto_dtype(self.device)
         return None if dtype == torch.float32 else dtype

@@ -1,28 +1,26 @@
-"""Attention over packed sentences, plugged into transformers by name.
+"""Attention over packed sentences: a few matrix products, no sentence seeing another.
 
 In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, sorted by length.
-Attention takes them in blocks of one width (`sentune.text.packing.blocks`): short sentences share
-a width, and a mask keeps them apart; rows of one length that fill their widths are a view and need
-no mask. So few and well-filled matrix products serve any mixture of lengths, no sentence sees
-another, and everything else in the encoder works on single tokens and needs to know nothing. On
-CUDA in half precision the kernel for rows of any length takes the tokens as they are.
+Attention takes them as `sentune.engine.slots` lays them out; everything else in an encoder works on
+single tokens and needs to know nothing. On CUDA in half precision the kernel for rows of any length
+takes the tokens as they are.
 
-A batch without `blocks` (somebody calls the encoder itself with padded tokens) takes transformers'
-own SDPA, with its own mask.
+Encoders of the transformers library get it by its name. A batch without a layout (somebody calls
+the encoder itself with padded tokens) takes transformers' own SDPA, with its own mask.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentune.engine import attention_cpu as stepwise
-from sentune.engine.packing import Block
+from sentune.engine import attention_cpu
+from sentune.engine.slots import Block, Layout
 
 # Later releases of torch have a kernel for sentences of any length.
 _HAS_KERNEL = importlib.util.find_spec("torch.nn.attention.varlen") is not None
@@ -51,6 +49,8 @@ PACKABLE = frozenset(
         "xlm-roberta-xl",
     }
 )
+# Wider products do not fit the caches, and torch's kernel does not hold all scores at once.
+_WIDEST_AT_ONCE = 256
 
 
 def packed_attention(
@@ -62,9 +62,8 @@ def packed_attention(
     *,
     dropout: float = 0.0,
     scaling: float | None = None,
-    blocks: Sequence[Block] | None = None,
+    layout: Layout | None = None,
     cu_seqlens: Tensor | None = None,
-    longest: int = 0,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -79,65 +78,61 @@ def packed_attention(
         attention_mask: Not read for a packed batch.
         dropout: Share of attention weights dropped.
         scaling: Factor on the scores; None for 1/sqrt(d_head).
-        blocks: How the tokens are laid out for attention; None for a padded batch.
+        layout: How the tokens are laid out for attention; None for a padded batch.
         cu_seqlens: `(b+1,)` where each sentence begins, and the end.
-        longest: Tokens of the longest sentence.
         sliding_window: Tokens i and j see each other if |i - j| is less than this; None for all.
         **kwargs: Passed on for a padded batch.
 
     Returns:
         `(1, T, heads, d_head)`, and None for the attention weights.
     """
-    if blocks is None:
+    if layout is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
-    if key.shape[1] != query.shape[1]:
-        groups = query.shape[1] // key.shape[1]
+    heads = query.shape[1]
+    if key.shape[1] != heads:
+        groups = heads // key.shape[1]
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     # (T, heads, d_head), which is how the layer before wrote them
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    if not dropout and _suits_kernel(q, k, v):
-        return _of_any_length(q, k, v, cu_seqlens, longest, scaling, sliding_window)[None], None
-    return in_blocks(q, k, v, blocks, dropout, scaling, sliding_window)[None], None
+    tokens = [x[0].transpose(0, 1) for x in (query, key, value)]
+    if not dropout and _suits_kernel(tokens[0]):
+        found = _of_any_length(tokens, cu_seqlens, layout.longest, scaling, sliding_window)
+        return found[None], None
+    q, k, v = (_to_slots(x.reshape(len(x), -1), layout, heads, 1)[0] for x in tokens)
+    mixed = _over_blocks(q, k, v, heads, layout, dropout, scaling, sliding_window)
+    return _to_tokens(mixed, layout, heads, len(tokens[0])).unflatten(1, (heads, -1))[None], None
 
 
-def in_blocks(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    blocks: Sequence[Block],
+def joint_attention(
+    qkv: Tensor,
+    heads: int,
+    layout: Layout,
+    cu_seqlens: Tensor | None = None,
     dropout: float = 0.0,
     scale: float | None = None,
-    window: int | None = None,
 ) -> Tensor:
     """Attention of each sentence over itself.
 
     Args:
-        q: `(T, heads, d_head)`, as are k and v.
-        k: As q.
-        v: As q.
-        blocks: How the tokens are laid out; those behind the last block attend to themselves.
+        qkv: `(T, 3 · heads · d_head)`: query, key and value of each token.
+        heads: How many.
+        layout: How the tokens are laid out; those behind its last block come out as anything.
+        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
         dropout: Share of attention weights dropped.
         scale: Factor on the scores; None for 1/sqrt(d_head).
-        window: Tokens i and j see each other if |i - j| is less than this; None for all.
 
     Returns:
-        `(T, heads, d_head)`.
+        `(T, heads · d_head)`.
     """
-    sizes = [block.tokens for block in blocks]
-    sizes.append(len(q) - sum(sizes))
-    # `split` and not slices: its backward is one `cat`, that of a slice a zero-filled whole.
-    parts = zip(*(x.split(sizes) for x in (q, k, v)), strict=True)
-    *inside, (_, _, rest) = parts
-    outputs = [
-        _of_block(block, part, dropout, scale, window)
-        for block, part in zip(blocks, inside, strict=True)
-    ]
-    outputs += [rest] if sizes[-1] or not outputs else []
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if not dropout and _suits_kernel(apart := qkv.unflatten(1, (3, heads, -1))):
+        tokens = list(apart.unbind(1))
+        return _of_any_length(tokens, cu_seqlens, layout.longest, scale, None).flatten(1)
+    q, k, v = _to_slots(qkv, layout, heads, 3)
+    mixed = _over_blocks(q, k, v, heads, layout, dropout, scale, None)
+    return _to_tokens(mixed, layout, heads, len(qkv))
 
 
 def register() -> None:
@@ -157,17 +152,15 @@ def no_mask(like: Tensor) -> Tensor:
     return like.new_zeros((1, 1, 1, 1), dtype=torch.bool)
 
 
-def _suits_kernel(*qkv: Tensor) -> bool:
-    """Whether CUDA's kernel for sentences of any length takes the tensors."""
-    width = qkv[0].shape[-1]
-    is_half = {x.dtype for x in qkv} in ({torch.float16}, {torch.bfloat16})
-    return qkv[0].is_cuda and is_half and width % 8 == 0 and width <= 256 and _HAS_KERNEL
+def _suits_kernel(like: Tensor) -> bool:
+    """Whether CUDA's kernel for sentences of any length takes tensors of this type and width."""
+    is_half = like.dtype in (torch.float16, torch.bfloat16)
+    width = like.shape[-1]
+    return like.is_cuda and is_half and width % 8 == 0 and width <= 256 and _HAS_KERNEL
 
 
 def _of_any_length(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    qkv: list[Tensor],
     cu_seqlens: Tensor | None,
     longest: int,
     scale: float | None,
@@ -177,6 +170,7 @@ def _of_any_length(
     from torch.nn.attention.varlen import varlen_attn
 
     reach = -1 if window is None else window - 1
+    q, k, v = qkv
     output: Any = varlen_attn(
         q,
         k,
@@ -191,55 +185,94 @@ def _of_any_length(
     return output
 
 
-def _of_block(
-    block: Block,
-    qkv: tuple[Tensor, ...],
+def _over_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: Layout,
     dropout: float,
     scale: float | None,
     window: int | None,
 ) -> Tensor:
-    """Attention of the tokens of a block, each `(tokens, heads, d_head)`."""
-    shape = (block.rows, block.width)
-    q, k, v = (_filled(block, x).unflatten(0, shape).transpose(1, 2) for x in qkv)
-    mask = _with_window(block.mask, block.width, window, q.device)
-    output = _attend(q, k, v, mask, dropout, scale)  # (rows, heads, width, d_head)
-    return _taken(block, output.transpose(1, 2).flatten(0, 1))
+    """Attention of all slots `(slots · heads, d_head)`, block by block."""
+    if not layout.blocks:
+        return v
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    sizes = [block.rows * block.width * heads for block in layout.blocks]
+    is_exact = q.is_cpu and not torch.is_grad_enabled()
+    # Rounded scores would cost precision, and without gradients float32 is as fast here.
+    whole = [x.float() if is_exact else x for x in (q, k, v)]
+    parts = zip(layout.blocks, *(x.split(sizes) for x in whole), strict=True)
+    with torch.autocast("cpu", enabled=False) if is_exact else nullcontext():
+        mixed = [
+            _of_block(block, qkv, heads, dropout, scale, window, is_exact) for block, *qkv in parts
+        ]
+    return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).to(q.dtype)
 
 
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scale: float | None
+def _of_block(
+    block: Block,
+    qkv: list[Tensor],
+    heads: int,
+    dropout: float,
+    scale: float,
+    window: int | None,
+    is_exact: bool,
 ) -> Tensor:
-    """Attention of `(rows, heads, width, d_head)`."""
-    if stepwise.suits(q, dropout):
-        return stepwise.attend(q, k, v, mask, dropout, scale)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
+    """Attention of the slots of a block, each `(rows · heads · width, d_head)`."""
+    q, k, v = (x.view(block.rows, heads, block.width, -1) for x in qkv)
+    mask = _with_window(block, window)
+    if is_exact and block.width <= _WIDEST_AT_ONCE and not dropout:
+        return _at_once(q, k, v, block, mask, scale)
+    if attention_cpu.suits(q, dropout):
+        mixed = attention_cpu.attend(q, k, v, mask, dropout, scale)
+    else:
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
+        )
+    return mixed.flatten(0, 2)
 
 
-def _with_window(
-    mask: Tensor | None, width: int, window: int | None, device: torch.device
-) -> Tensor | None:
-    """The mask without pairs of tokens that are too far from each other."""
-    if window is None or width <= window:
-        return mask
-    place = torch.arange(width, device=device)
+def _at_once(
+    q: Tensor, k: Tensor, v: Tensor, block: Block, mask: Tensor | None, scale: float
+) -> Tensor:
+    """The matrix products of the definition, for narrow widths faster than torch's kernel."""
+    scores = torch.matmul(q, k.transpose(2, 3)).mul_(scale)  # (rows, heads, width, width)
+    if mask is block.mask:
+        if block.bias is not None:
+            scores.add_(block.bias)
+    elif mask is not None:
+        scores.masked_fill_(~mask, float("-inf"))
+    return torch.matmul(torch.softmax(scores, -1, out=scores), v).flatten(0, 2)
+
+
+def _with_window(block: Block, window: int | None) -> Tensor | None:
+    """The mask of a block without pairs of tokens that are too far from each other."""
+    if window is None or block.width <= window:
+        return block.mask
+    place = torch.arange(block.width, device=block.slots.device)
     distance = (place[:, None] - place[None, :]).abs()  # (width, width)
     is_near = distance < window
     # An empty slot sees itself at least: attention to nothing is not a number.
-    return is_near if mask is None else mask & is_near | (distance == 0)
+    return is_near if block.mask is None else block.mask & is_near | (distance == 0)
 
 
-def _filled(block: Block, tokens: Tensor) -> Tensor:
-    """Tokens `(tokens, ...)` in their places in the block, `(rows · width, ...)`."""
-    if block.fill is None:
-        return tokens
-    return _Move.apply(tokens, block.fill, block.slots, None)
+def _to_slots(tokens: Tensor, layout: Layout, heads: int, parts: int) -> Tensor:
+    """`(T, parts · heads · d_head)` -> `(parts, slots · heads, d_head)`."""
+    size = tokens.shape[1] // (parts * heads)
+    places = layout.places(heads, parts, len(tokens))
+    found: Any = _Move.apply(tokens.reshape(-1, size), places.fill, places.back, places.spare)
+    return found.view(parts, -1, size)
 
 
-def _taken(block: Block, slots: Tensor) -> Tensor:
-    """Of the places of a block `(rows · width, ...)` those that hold a token, `(tokens, ...)`."""
-    if block.fill is None:
-        return slots
-    return _Move.apply(slots, block.slots, block.fill, block.empty)
+def _to_tokens(slots: Tensor, layout: Layout, heads: int, total: int) -> Tensor:
+    """`(slots · heads, d_head)` -> `(T, heads · d_head)`."""
+    places = layout.places(heads, 1, total)
+    if not len(slots):
+        return slots.new_zeros(total, heads * slots.shape[1])
+    found: Any = _Move.apply(slots, places.tokens, places.slots, places.empty)
+    return found.view(total, -1)
 
 
 class _Move(torch.autograd.Function):
@@ -247,19 +280,20 @@ class _Move(torch.autograd.Function):
 
     Some token stands in an empty slot, as a constant: a gradient goes neither into an empty slot,
     whatever attention makes of it, nor from there to that token.
+
+    Args:
+        rows: `(n, d)`.
+        index: `(m,)` which row goes where.
+        back: `(n,)` where each row went.
+        lost: Rows that went nowhere.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, rows: Tensor, index: Tensor, back: Tensor, empty: Tensor | None
-    ) -> Tensor:
-        ctx.save_for_backward(back, empty)
+    def forward(ctx: Any, rows: Tensor, index: Tensor, back: Tensor, lost: Tensor) -> Tensor:
+        ctx.save_for_backward(back, lost)
         return rows.index_select(0, index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        back, empty = ctx.saved_tensors
-        rows = gradient.index_select(0, back)
-        if empty is not None:
-            rows.index_fill_(0, empty, 0)
-        return rows, None, None, None
+        back, lost = ctx.saved_tensors
+        return gradient.index_select(0, back).index_fill_(0, lost, 0), None, None, None

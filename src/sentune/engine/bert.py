@@ -1,8 +1,9 @@
-"""BERT on packed sentences, without the transformers library.
+"""BERT and its kin on packed sentences, as a function of their weights.
 
-That library takes seconds to load, and for embeddings of a BERT nothing of it is needed. The layers
-hold the same weights under the same names as there, so that its own class can take them over, which
-it does as soon as anything but packed embeddings is wanted (`sentune.models.transformer`).
+The function reads the weights, rates and modes that the library's modules have at the time of the
+call, or the plain tensors of a checkpoint that nobody has made modules of yet. It is faster than
+the modules: query, key and value are one product, sums and activations are made in place where no
+gradient needs them, dropout and the gradient of the word table have fast ways of their own.
 
 Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805, section 3; the layer is that of
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3, with GELU.
@@ -10,134 +11,264 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3, with GELU.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from sentune.engine.attention import in_blocks
-from sentune.engine.linear import Copies, Linear, product_of_all
+from sentune.engine.attention import joint_attention
+from sentune.engine.copies import Copies
+from sentune.engine.dropout import dropout
+from sentune.engine.embedding import Rooms, look_up
+from sentune.machine.device import multiplied_in
 from sentune.types import Features
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a BERT, under the names of its config.json."""
+class Affine(NamedTuple):
+    """A linear layer: `(d_out, d_in)`, and `(d_out,)` or None."""
 
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
-    layer_norm_eps: float
+    weight: Tensor
+    bias: Tensor | None
 
 
-class Bert(nn.Module):
-    """Tokens of packed sentences -> contextual token embeddings, in evaluation only.
+class Norm(NamedTuple):
+    """A layer norm: `(d,)` each, and what keeps the root from 0."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+class Projection(NamedTuple):
+    """A linear layer whose result is dropped out, added to what came before, and normalised."""
+
+    dense: Affine
+    norm: Norm
+    rate: float
+
+
+class Layer(NamedTuple):
+    """A layer of the encoder.
 
     Args:
-        shape: The sizes.
+        qkv: Query, key and value; all with a bias, or none.
+        heads: Of attention.
+        rate: Of dropout of the attention weights.
+        scale: Factor on the attention scores.
+        mixed: After attention.
+        inner: The wide layer.
+        activation: After it.
+        output: Back to the width of the encoder.
+        is_replayed: Whether its inner results are not kept, but computed again for the gradient.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.embeddings = _Embeddings(shape)
-        layers = nn.ModuleList(_Layer(shape) for _ in range(shape.num_hidden_layers))
-        self.encoder = nn.ModuleDict({"layer": layers})
-        # Not used here, but part of the checkpoint.
-        self.pooler = nn.ModuleDict({"dense": nn.Linear(shape.hidden_size, shape.hidden_size)})
-
-    def forward(self, features: Features) -> Tensor:
-        """Token embeddings `(T, d)` of packed features."""
-        x = self.embeddings(features)
-        layers: Any = self.encoder["layer"]
-        for layer in layers:
-            x = layer(x, features)
-        return x
+    qkv: Sequence[Affine]
+    heads: int
+    rate: float
+    scale: float
+    mixed: Projection
+    inner: Affine
+    activation: Callable[[Tensor], Tensor]
+    output: Projection
+    is_replayed: bool = False
 
 
-class _Embeddings(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        d = shape.hidden_size
-        self.word_embeddings = _table(shape.vocab_size, d)
-        self.position_embeddings = _table(shape.max_position_embeddings, d)
-        self.token_type_embeddings = _table(shape.type_vocab_size, d)
-        self.LayerNorm = nn.LayerNorm(d, eps=shape.layer_norm_eps)
+class Tables(NamedTuple):
+    """The embeddings of words, positions and token types, `(v, d)` each, and of a task if any."""
 
-    def forward(self, features: Features) -> Tensor:
-        x = self.word_embeddings(features["input_ids"])
-        if "token_type_ids" in features:
-            x = x + self.token_type_embeddings(features["token_type_ids"])
+    words: Tensor
+    padding: int | None
+    positions: Tensor
+    position_padding: int | None
+    types: Tensor
+    task: Tensor | None
+    norm: Norm
+    rate: float
+    project: Affine | None
+
+
+@dataclass(frozen=True)
+class Bert:
+    """An encoder.
+
+    Args:
+        tables: Its embeddings.
+        layers: Its layers.
+    """
+
+    tables: Tables
+    layers: Sequence[Layer]
+
+
+def run(bert: Bert, features: Features, copies: Copies, rooms: Rooms | None = None) -> Tensor:
+    """Token embeddings `(T, d)` of packed features.
+
+    Args:
+        bert: The encoder.
+        features: Packed tokens; `position_ids` as its table counts them.
+        copies: Rounded weights that were kept.
+        rooms: Memory for the gradients of tables; None outside of training.
+    """
+    x = _embedded(bert.tables, features, rooms)
+    for layer in bert.layers:
+        if layer.is_replayed and torch.is_grad_enabled():
+            x = checkpoint(_layer, layer, x, features, copies, use_reentrant=False)
         else:
-            x = x + self.token_type_embeddings.weight[0]
-        return self.LayerNorm(x + self.position_embeddings(features["position_ids"]))
+            x = _layer(layer, x, features, copies)
+    return x
 
 
-class _Attention(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        d = shape.hidden_size
-        self.heads = shape.num_attention_heads
-        self.self = nn.ModuleDict({name: Linear(d, d) for name in ("query", "key", "value")})
-        self.output = _projection(d, d, shape.layer_norm_eps)
-        self._copies = Copies()
-
-    def forward(self, x: Tensor, features: Features) -> Tensor:
-        layers: list[Any] = list(self.self.values())
-        projected = product_of_all(layers, x, self._copies)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in projected)
-        mixed = in_blocks(q, k, v, features["blocks"]).flatten(1)
-        return _add_and_norm(self.output, mixed, x)
+def _embedded(tables: Tables, features: Features, rooms: Rooms | None) -> Tensor:
+    x = look_up(features["input_ids"], tables.words, tables.padding, rooms)
+    if "token_type_ids" in features:
+        x = x + look_up(features["token_type_ids"], tables.types, None, rooms)
+    else:
+        x = x + tables.types[0]
+    places = features["position_ids"]
+    x = x + look_up(places, tables.positions, tables.position_padding, rooms)
+    if tables.task is not None:
+        x = x + tables.task[0]
+    x = _dropped(_normed(x, tables.norm), tables.rate)
+    return x if tables.project is None else F.linear(x, *tables.project)
 
 
-class _Layer(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        d, inside = shape.hidden_size, shape.intermediate_size
-        self.attention = _Attention(shape)
-        self.intermediate = nn.ModuleDict({"dense": Linear(d, inside)})
-        self.output = _projection(inside, d, shape.layer_norm_eps)
-
-    def forward(self, x: Tensor, features: Features) -> Tensor:
-        x = self.attention(x, features)
-        inner = torch.ops.aten.gelu_(self.intermediate["dense"](x))  # (T, width inside)
-        return _add_and_norm(self.output, inner, x)
+def _layer(layer: Layer, x: Tensor, features: Features, copies: Copies) -> Tensor:
+    qkv = _linear(layer.qkv, x, copies)  # (T, 3 · d)
+    mixed = joint_attention(
+        qkv, layer.heads, features["layout"], features["cu_seqlens"], layer.rate, layer.scale
+    )
+    x = _projected(layer.mixed, mixed, x, copies)
+    inner = _linear([layer.inner], x, copies)  # (T, width inside)
+    return _projected(layer.output, _activated(layer.activation, inner), x, copies)
 
 
-def _table(rows: int, width: int) -> nn.Embedding:
-    # Given a weight, it draws no random ones, which would make torch load its compiler.
-    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+def _projected(part: Projection, inner: Tensor, x: Tensor, copies: Copies) -> Tensor:
+    projected = _dropped(_linear([part.dense], inner, copies), part.rate)
+    # In place where it may be: memory that is fresh costs more than the sum.
+    in_place = projected.dtype == x.dtype and not projected.requires_grad
+    return _normed(projected.add_(x) if in_place else projected + x, part.norm)
 
 
-def _projection(width_in: int, width_out: int, eps: float) -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {"dense": Linear(width_in, width_out), "LayerNorm": nn.LayerNorm(width_out, eps=eps)}
+def _linear(layers: Sequence[Affine], x: Tensor, copies: Copies) -> Tensor:
+    """The product with all layers, `(..., d_out of all)`; of one layer as autocast would."""
+    dtype = multiplied_in(x.device.type)
+    if torch.is_grad_enabled() and len(layers) == 1:
+        return F.linear(x, *layers[0])
+    weights = [layer.weight for layer in layers]
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    if dtype is None and len(layers) == 1:
+        return F.linear(x, *layers[0])
+    dtype = dtype or weights[0].dtype
+    bias = copies.of(biases, dtype) if biases else None
+    return F.linear(x.to(dtype), copies.of(weights, dtype), bias)
+
+
+def _activated(activation: Callable[[Tensor], Tensor], inner: Tensor) -> Tensor:
+    if activation is F.gelu and not inner.requires_grad:
+        return torch.ops.aten.gelu_(inner)
+    return activation(inner)
+
+
+def _normed(x: Tensor, norm: Norm) -> Tensor:
+    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+
+def _dropped(x: Tensor, rate: float) -> Tensor:
+    return dropout(x, rate) if rate > 0 else x
+
+
+# Where the weights are ----------------------------------------------------------------------------
+
+
+def of_tensors(tensors: Mapping[str, Tensor], heads: int, layers: int, eps: float) -> Bert:
+    """The encoder of the tensors of a BERT checkpoint, in evaluation.
+
+    Args:
+        tensors: Name -> weight, as the checkpoint names them.
+        heads: Of attention.
+        layers: How many.
+        eps: Of layer norm.
+    """
+
+    def affine(name: str) -> Affine:
+        return Affine(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+    def norm(name: str) -> Norm:
+        return Norm(tensors[f"{name}.weight"], tensors[f"{name}.bias"], eps)
+
+    def projection(name: str) -> Projection:
+        return Projection(affine(f"{name}.dense"), norm(f"{name}.LayerNorm"), 0.0)
+
+    def layer(place: str) -> Layer:
+        qkv = [affine(f"{place}.attention.self.{name}") for name in ("query", "key", "value")]
+        scale = (qkv[0].weight.shape[0] // heads) ** -0.5
+        mixed = projection(f"{place}.attention.output")
+        inner, output = affine(f"{place}.intermediate.dense"), projection(f"{place}.output")
+        return Layer(qkv, heads, 0.0, scale, mixed, inner, F.gelu, output)
+
+    words, positions, types = (
+        tensors[f"embeddings.{name}_embeddings.weight"]
+        for name in ("word", "position", "token_type")
+    )
+    own = norm("embeddings.LayerNorm")
+    tables = Tables(words, None, positions, None, types, None, own, 0.0, None)
+    return Bert(tables, [layer(f"encoder.layer.{number}") for number in range(layers)])
+
+
+def of_modules(encoder: Any) -> Bert:
+    """The encoder of the library's modules, as they are now.
+
+    Args:
+        encoder: One that `sentune.engine.tree` knows to be like BERT.
+    """
+    embeddings, layers = encoder.embeddings, encoder.encoder.layer
+    task = getattr(embeddings, "task_type_embeddings", None)
+    project = getattr(encoder, "embeddings_project", None)
+    tables = Tables(
+        embeddings.word_embeddings.weight,
+        embeddings.word_embeddings.padding_idx,
+        embeddings.position_embeddings.weight,
+        embeddings.position_embeddings.padding_idx,
+        embeddings.token_type_embeddings.weight,
+        None if task is None else task.weight,
+        _norm(embeddings.LayerNorm),
+        _rate(embeddings.dropout),
+        None if project is None else _affine(project),
+    )
+    return Bert(tables, [_layer_of(layer) for layer in layers])
+
+
+def _layer_of(layer: Any) -> Layer:
+    attention = layer.attention.self
+    activation = layer.intermediate.intermediate_act_fn
+    return Layer(
+        [_affine(part) for part in (attention.query, attention.key, attention.value)],
+        attention.num_attention_heads,
+        attention.dropout.p if attention.training else 0.0,
+        attention.scaling,
+        _projection(layer.attention.output),
+        _affine(layer.intermediate.dense),
+        F.gelu if getattr(activation, "act", None) is F.gelu else activation,
+        _projection(layer.output),
+        layer.gradient_checkpointing and layer.training,
     )
 
 
-def _add_and_norm(output: nn.ModuleDict, inner: Tensor, x: Tensor) -> Tensor:
-    projected = output["dense"](inner)
-    # In place where the types allow it: memory that is fresh costs more than the sum.
-    total = projected.add_(x) if projected.dtype == x.dtype else projected + x
-    return output["LayerNorm"](total)
+def _projection(part: Any) -> Projection:
+    return Projection(_affine(part.dense), _norm(part.LayerNorm), _rate(part.dropout))
 
 
-def filled(shape: Shape, tensors: dict[str, Tensor]) -> Bert | None:
-    """A BERT with the weights of a checkpoint; None if they are not just those that it has.
+def _affine(linear: Any) -> Affine:
+    return Affine(linear.weight, linear.bias)
 
-    Args:
-        shape: The sizes.
-        tensors: Name -> weight.
-    """
-    with torch.device("meta"):
-        bert = Bert(shape)
-    wanted = {name: weight.shape for name, weight in bert.state_dict().items()}
-    if wanted != {name: weight.shape for name, weight in tensors.items()}:
-        return None
-    bert.load_state_dict(tensors, assign=True)
-    return bert.eval()
+
+def _norm(norm: Any) -> Norm:
+    return Norm(norm.weight, norm.bias, norm.eps)
+
+
+def _rate(layer: Any) -> float:
+    return layer.p if layer.training else 0.0

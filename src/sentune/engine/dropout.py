@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-from sentune.engine.exchange import exchanged
 
 _LEVELS = 1 << 16
 
@@ -63,27 +61,6 @@ def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Ten
 def _dropped(p: float) -> int:
     """How many of the levels of a draw mean that an element is dropped."""
     return round(p * _LEVELS)
-
-
-class Dropout(nn.Dropout):
-    """As `torch.nn.Dropout`, through `dropout`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The input, in training with a share `p` of it dropped."""
-        return dropout(input, self.p) if self.training and self.p > 0 else input
-
-
-def with_own_dropout(encoder: nn.Module) -> nn.Module:
-    """The encoder with each of its plain dropout layers exchanged for `Dropout`.
-
-    Args:
-        encoder: Changed in place; its weights and their names stay as they are.
-    """
-
-    def own(layer: Any) -> Dropout:
-        return Dropout(layer.p)
-
-    return exchanged(encoder, nn.Dropout, own)
 
 
 class _Dropout(torch.autograd.Function):

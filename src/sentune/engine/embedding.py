@@ -1,71 +1,52 @@
-"""Embedding tables whose gradient takes the same memory in every step.
+"""Rows of an embedding table, whose gradient takes the same memory in every step of a training.
 
 The gradient of a table is a table: for a small encoder half of all gradients, and nearly all of it
 zeros. On the CPU a fresh one costs ten times as much as to clear the one of the step before, since
-the system has to hand out its pages first. So while a model is trained, a table keeps the memory
-of its gradient and uses it again once nobody else holds it. Other devices keep memory by
-themselves.
+the system has to hand out its pages first. So while a model is trained, the memory of a table's
+gradient is kept and used again once nobody else holds it. Other devices keep memory by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from sentune.engine.exchange import exchanged
-
-
-class Table(nn.Embedding):
-    """As `torch.nn.Embedding`, with the same weight under the same name."""
-
-    _room: _Room | None = None
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The rows of the table by their number."""
-        is_plain = self.max_norm is None and not self.scale_grad_by_freq and not self.sparse
-        is_trained = torch.is_grad_enabled() and self.weight.requires_grad
-        if self._room is None or not is_plain or not is_trained or not self.weight.is_cpu:
-            return super().forward(input)
-        rows: Any = _Rows.apply(self.weight, input, self._room, self.padding_idx)
-        return rows
+from torch.nn import functional as F
 
 
-@contextmanager
-def keeping_gradients(model: nn.Module) -> Iterator[None]:
-    """Inside the block the tables of a model keep the memory of their gradients.
+class Rooms:
+    """Memory for the gradients of the tables of a model in training."""
 
-    Args:
-        model: The model in training.
-    """
-    tables = [module for module in model.modules() if isinstance(module, Table)]
-    for table in tables:
-        table._room = _Room()
-    try:
-        yield
-    finally:
-        for table in tables:
-            table._room = None
+    def __init__(self) -> None:
+        self._rooms: dict[int, _Room] = {}
+
+    def of(self, weight: Tensor) -> _Room:
+        """The memory for a table.
+
+        Args:
+            weight: The table.
+        """
+        return self._rooms.setdefault(id(weight), _Room())
 
 
-def with_own_tables(encoder: nn.Module) -> nn.Module:
-    """The encoder with each of its plain embedding tables exchanged for `Table`.
+def look_up(
+    numbers: Tensor, weight: Tensor, padding: int | None, rooms: Rooms | None = None
+) -> Tensor:
+    """The rows of a table by their number, `(..., d)`.
 
     Args:
-        encoder: Changed in place; its weights and their names stay as they are.
+        numbers: `(...)`.
+        weight: `(v, d)`.
+        padding: The row that gets no gradient.
+        rooms: Where gradients are made; None for fresh memory.
     """
-    return exchanged(encoder, nn.Embedding, _twin)
-
-
-def _twin(table: Any) -> Table:
-    """A `Table` with the weight and the settings of a table."""
-    twin = Table.__new__(Table)
-    twin.__dict__.update(table.__dict__)
-    return twin
+    is_trained = torch.is_grad_enabled() and weight.requires_grad
+    if rooms is None or not is_trained or not weight.is_cpu:
+        return F.embedding(numbers, weight, padding)
+    rows: Any = _Rows.apply(weight, numbers, rooms.of(weight), padding)
+    return rows
 
 
 class _Room:
@@ -100,7 +81,7 @@ class _Rows(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight, numbers)
         ctx.room, ctx.padding = room, padding
-        return nn.functional.embedding(numbers, weight)
+        return F.embedding(numbers, weight)
 
     @staticmethod
     @once_differentiable

@@ -1,24 +1,18 @@
-"""Encoders of the transformers library: loaded from files, or made of a light one."""
+"""Encoders of the transformers library: loaded from files, or made of tensors at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sentune.engine import attention
-from sentune.engine.bert import Bert
-from sentune.engine.dropout import with_own_dropout
-from sentune.engine.embedding import with_own_tables
-from sentune.engine.joint_qkv import with_joint_products
-from sentune.engine.light import Light
-from sentune.engine.linear import with_kept_copies
 from sentune.errors import HubError, ModelFileError
 
 attention.register()
@@ -41,31 +35,32 @@ def load_tokenizer(source: str, options: dict) -> Any:
         raise _loading_error(source, "tokenizer", error) from error
 
 
-def awake(light: Light, bert: Bert) -> nn.Module:
-    """The library's own encoder with the very weights of a light one.
+def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The library's own encoder with the very tensors of a checkpoint, in evaluation mode.
 
     Args:
-        light: Its settings.
-        bert: The light one.
+        folder: Of its settings.
+        source: The name it bears.
+        tensors: Name -> weight, of all parameters.
     """
-    with light.unpacked() as folder:
-        config = AutoConfig.from_pretrained(folder)
-    config._name_or_path = light.source
+    config = AutoConfig.from_pretrained(folder)
+    config._name_or_path = source
     with torch.device("meta"):
         encoder = AutoModel.from_config(config, dtype=torch.float32)
-    encoder.config._name_or_path = encoder.name_or_path = light.source
-    for name, weight in bert.named_parameters():
+    encoder.config._name_or_path = encoder.name_or_path = source
+    for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
-        setattr(encoder.get_submodule(owner), leaf, weight)
+        setattr(encoder.get_submodule(owner), leaf, nn.Parameter(tensor))
     # Buffers that no file holds.
-    places, device = encoder.embeddings, bert.embeddings.LayerNorm.weight.device
+    places, device = encoder.embeddings, encoder.embeddings.LayerNorm.weight.device
     numbers = torch.arange(config.max_position_embeddings, device=device).expand((1, -1))
     places.register_buffer("position_ids", numbers, persistent=False)
     places.register_buffer("token_type_ids", torch.zeros_like(numbers), persistent=False)
     encoder.set_attn_implementation(attention.NAME)
-    return _with_own_layers(encoder.train(bert.training))
+    return encoder.eval()
 
 
+@torch.inference_mode(mode=False)
 def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.Module:
     """The encoder, in evaluation mode, with packed attention where it can have it.
 
@@ -103,12 +98,7 @@ def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.M
     is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
     if is_encoder and "attn_implementation" not in model_options:
         encoder.set_attn_implementation(attention.NAME)
-    return _with_own_layers(encoder)
-
-
-def _with_own_layers(encoder: nn.Module) -> nn.Module:
-    """The encoder with layers of this library in place of those of torch that they are twins of."""
-    return with_joint_products(with_own_tables(with_kept_copies(with_own_dropout(encoder))))
+    return encoder
 
 
 @contextmanager

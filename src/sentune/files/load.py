@@ -58,6 +58,7 @@ class LoadedModel:
     card: str | None = None
 
 
+@torch.inference_mode(mode=False)  # weights that are made inside of it cannot be trained
 def load(
     source: str | Path,
     *,
@@ -188,7 +189,7 @@ def _plain_encoder(root: ModelFolder, reader: Reader) -> dict[str, nn.Module]:
 
 def _is_causal(transformer: Any) -> bool:
     """Whether only the last token has seen the whole text."""
-    if transformer.is_light:  # an ordinary BERT, which need not wake to be asked
+    if transformer.is_deferred:  # a plain BERT, whose modules need not be made to be asked
         return False
     names = getattr(transformer.config, "architectures", None)
     name = names[0] if isinstance(names, list) and names else ""

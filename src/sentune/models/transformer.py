@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from sentune.engine import attention, packing
-from sentune.engine.bert import Bert
-from sentune.engine.light import Light
+from sentune.engine import bert, packing
+from sentune.engine.deferred import Deferred, Unopened
+from sentune.engine.state import State
+from sentune.engine.tree import inner_of, is_off
 from sentune.errors import SettingError
 from sentune.machine.device import multiplied_in
 from sentune.models.base import InputModule
@@ -28,16 +28,20 @@ logger = logging.getLogger(__name__)
 
 # Tokenizers without a limit of their own say so with a number of this size.
 _NO_LIMIT = 10**9
+# What an encoder takes of a padded batch, those that every one takes first; and how it answers.
+_TOKENS = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds", "position_ids")
+_OPTIONS = ("return_dict", "output_hidden_states")
 
-_waking = threading.RLock()
+_making = threading.RLock()
 
 
 class Transformer(InputModule):
     """Tokens -> contextual token embeddings, by any encoder of the transformers library.
 
     Encoders in `sentune.engine.attention.PACKABLE` run on packed sentences, the others on padded
-    ones; the numbers are the same. A BERT that a model was loaded with is held without that library
-    until `auto_model`, `tokenizer`, `config` or training ask for it (`sentune.engine.light`).
+    ones, and so does one that was changed in a way that the engine cannot follow
+    (`sentune.engine.tree`); the numbers are the same. The modules of a BERT that a model was loaded
+    with are made when somebody looks at them (`sentune.engine.deferred`).
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
@@ -80,6 +84,7 @@ class Transformer(InputModule):
         config_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.__dict__["_engine"] = State()
         source = str(model_name_or_path)
         common = {} if cache_dir is None else {"cache_dir": cache_dir}
         config_options = {**common, **(config_args or {}), **(config_kwargs or {})}
@@ -93,25 +98,21 @@ class Transformer(InputModule):
         self._set_limits(max_seq_length, do_lower_case)
 
     @classmethod
-    def light(
-        cls,
-        encoder: Bert,
-        light: Light,
-        max_seq_length: int | None = None,
-        do_lower_case: bool = False,
+    def deferred(
+        cls, encoder: Deferred, max_seq_length: int | None = None, do_lower_case: bool = False
     ) -> Transformer:
-        """A Transformer without the transformers library, until more is asked of it.
+        """A Transformer whose encoder and tokenizer are made when somebody looks at them.
 
         Args:
-            encoder: Its weights.
-            light: Its tokenizer and settings.
+            encoder: What they are made of.
             max_seq_length: As for the class.
             do_lower_case: As for the class.
         """
         module = cls.__new__(cls)
         InputModule.__init__(module)
-        module.__dict__["_light"] = light
-        module.auto_model = encoder
+        module.__dict__["_engine"] = State()
+        module._defer(encoder)
+        module.training = False
         module._set_limits(max_seq_length, do_lower_case)
         return module
 
@@ -135,20 +136,39 @@ class Transformer(InputModule):
     def _run(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
         """The token embeddings, and behind them those of each layer where they are wanted."""
         if not layouts.is_packed(features):
-            return self._call(self._padded_arguments(features), wants_layers)
+            return self._run_padded(features, wants_layers)
         total = len(features["input_ids"])
         if self._multiplies_to_measure(features["input_ids"]):
             features = packing.lengthened(features, packing.spare(total))
-        light = self._light_encoder
-        is_in_use = self.training or torch.is_grad_enabled() or wants_layers
-        if light is not None and not is_in_use:
-            return [light(features)[:total]]
-        return [x[0, :total] for x in self._call(self._packed_arguments(features), wants_layers)]
+        features = {**features, "position_ids": features["position_ids"] + self._first_position}
+        deferred = self._deferred
+        if deferred is not None and not (self.training or torch.is_grad_enabled() or wants_layers):
+            return [bert.run(deferred.bert, features, self._engine.copies)[:total]]
+        _check_adapter(self.auto_model)
+        layers = wants_layers or self.config.output_hidden_states
+        found = self._engine.run_packed(self.auto_model, features, layers=layers)
+        return [x[:total] for x in found]
 
-    def _call(self, arguments: dict[str, Any], wants_layers: bool) -> list[torch.Tensor]:
-        wants_layers = wants_layers or self._plain_encoder.config.output_hidden_states
-        output = self.auto_model(**arguments, return_dict=True, output_hidden_states=wants_layers)
-        return [output.last_hidden_state, *(output.hidden_states if wants_layers else ())]
+    def _run_padded(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
+        wants_layers = wants_layers or bool(getattr(self.config, "output_hidden_states", False))
+        _check_adapter(self.auto_model)
+        options = {"return_dict": True, "output_hidden_states": wants_layers}
+        output = self.auto_model(**self._padded_arguments({**features, **options}))
+        first = getattr(output, "last_hidden_state", None)
+        layers = getattr(output, "hidden_states", None) if wants_layers else None
+        # A module in the encoder's place may give a tuple, as models of the library once did.
+        return [output[0] if first is None else first, *(layers or ())]
+
+    def _padded_arguments(self, features: Features) -> dict[str, Any]:
+        """What the encoder's forward takes of a padded batch and its options."""
+        takes = inspect.signature(inner_of(self.auto_model).forward).parameters
+        known = [*_TOKENS, *_OPTIONS]
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
+            # Types of tokens and the like only where the encoder names them.
+            known = [name for name in known if name in takes or name in (*_TOKENS[:2], *_OPTIONS)]
+        else:
+            known = [name for name in known if name in takes]
+        return {name: features[name] for name in known if name in features}
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
         """Tokenised texts in the ragged layout, cut to `max_seq_length`."""
@@ -162,20 +182,34 @@ class Transformer(InputModule):
 
     @property
     def reads_packed(self) -> bool:
-        """Whether the encoder runs on packed sentences."""
-        if self._light_encoder is not None:
-            return True
-        return self.config._attn_implementation == attention.NAME
+        """Whether the encoder runs on packed sentences, as it is now."""
+        if self._deferred is not None:
+            return not is_off()
+        return self._engine.way_of(self.auto_model) != "padded"
 
     @property
-    def is_light(self) -> bool:
-        """Whether the transformers library has not been needed yet."""
-        return self._light_encoder is not None
+    def is_deferred(self) -> bool:
+        """Whether nobody has looked at the encoder's modules yet."""
+        return self._deferred is not None
 
     @property
     def config(self) -> Any:
-        """The encoder's configuration."""
-        return self.auto_model.config
+        """The encoder's configuration; that of the one before where a wrapper has none."""
+        found = getattr(inner_of(self.auto_model), "config", None)
+        if found is None:
+            return self.__dict__["_config"]
+        self.__dict__["_config"] = found
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self._weights()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(x.dtype for x in self._weights() if x.is_floating_point())
 
     @property
     def max_seq_length(self) -> int | None:
@@ -223,49 +257,64 @@ class Transformer(InputModule):
         return f"{super().extra_repr()}, architecture={type(self.auto_model).__name__}"
 
     def __getattr__(self, name: str) -> Any:
-        """The library's own objects are made when they are first asked for."""
-        light = self.__dict__.get("_light")
-        if light is not None and name == "tokenizer":
-            with _waking:
-                return self.__dict__.setdefault("tokenizer", light.tokenizer())
-        if light is not None and name == "auto_model" and self._light_encoder is not None:
-            from sentune.engine import encoders as loading
-
-            with _waking:
-                bert = self._light_encoder
-                if bert is not None:  # another thread may have been quicker
-                    self._modules["auto_model"] = loading.awake(light, bert)
+        """The library's own tokenizer is made when it is first asked for."""
+        deferred = self.__dict__.get("_parts")
+        if deferred is not None and name == "tokenizer":
+            with _making:
+                return self.__dict__.setdefault("tokenizer", deferred.tokenizer())
         return super().__getattr__(name)
 
+    def train(self, mode: bool = True) -> Transformer:
+        """As `torch.nn.Module.train`; kept weights go where training begins."""
+        if mode:
+            self._engine.copies.drop()
+        if self._deferred is None:
+            return super().train(mode)
+        self.training = mode
+        return self
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Transformer:
+        """What torch does to all weights, as `to` and `half`."""
+        deferred = self._deferred
+        if deferred is None:
+            return super()._apply(fn, recurse)
+        self.__dict__["_parts"] = deferred.mapped(fn)
+        return self
+
+    def _defer(self, encoder: Deferred) -> None:
+        """Hold the parts of an encoder, and make it of them when somebody looks at it."""
+        self.__dict__["_parts"] = encoder
+        self.__dict__["_modules"] = Unopened("auto_model", self._open)
+
+    def _open(self) -> dict[str, Any]:
+        """The modules, with the library's own encoder among them."""
+        with _making:
+            deferred = self._deferred
+            if deferred is not None:  # another thread may have been quicker
+                with torch.inference_mode(mode=False):
+                    encoder = deferred.encoder()
+                self.__dict__["_modules"] = {"auto_model": encoder.train(self.training)}
+        return self.__dict__["_modules"]
+
     @property
-    def _light_encoder(self) -> Bert | None:
-        found = self.__dict__["_modules"].get("auto_model")
-        return found if isinstance(found, Bert) else None
+    def _deferred(self) -> Deferred | None:
+        is_open = not isinstance(self.__dict__["_modules"], Unopened)
+        return None if is_open else self.__dict__["_parts"]
+
+    def _weights(self) -> Iterator[torch.Tensor]:
+        deferred = self._deferred
+        return self.parameters() if deferred is None else iter(deferred.tensors.values())
 
     @property
     def _sizes(self) -> Any:
         """What tells the sizes of the encoder."""
-        light = self._light_encoder
-        return self.config if light is None else light.shape
+        deferred = self._deferred
+        return self.config if deferred is None else deferred.shape
 
     @property
     def _words(self) -> Any:
         """The tokenizer, or what is known of it so far."""
-        return self.__dict__["tokenizer"] if "tokenizer" in self.__dict__ else self._light.words
-
-    @property
-    def _plain_encoder(self) -> Any:
-        """The encoder itself, where `peft.get_peft_model` has put it into another module."""
-        inner: Any = self.auto_model
-        if not hasattr(inner, "get_base_model"):
-            return inner
-        adapter = getattr(inner, "active_peft_config", None)
-        if getattr(adapter, "is_prompt_learning", False):
-            raise SettingError(
-                "an adapter of virtual tokens changes the number of tokens, which pooling cannot "
-                "follow; use one of weights, as peft.LoraConfig"
-            )
-        return inner.get_base_model()
+        return self.__dict__["tokenizer"] if "tokenizer" in self.__dict__ else self._parts.words
 
     @property
     def _reader(self) -> TokenReader:
@@ -287,62 +336,46 @@ class Transformer(InputModule):
         return known[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the token reader, whose lock cannot be copied; it is made again when needed."""
-        return {key: value for key, value in self.__dict__.items() if key != "_reader_state"}
+        """Without the token reader, whose lock cannot be copied, and without unopened modules."""
+        left_out = {"_reader_state"} | ({"_modules"} if self.is_deferred else set())
+        return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In a new process, transformers has to be told of the attention that its encoder names."""
-        super().__setstate__(state)
-        if not self.is_light:
+        is_open = "_modules" in state
+        super().__setstate__({"_modules": {}, **state})
+        if is_open:
+            from sentune.engine import attention
+
             attention.register()
+        else:
+            self._defer(state["_parts"])
 
     def _multiplies_to_measure(self, ids: torch.Tensor) -> bool:
         """Whether matrix products of another number of tokens have to be prepared anew."""
         if ids.device.type != "cpu":
             return False
-        weights = next(self.parameters()).dtype
-        return multiplied_in("cpu") is not None or weights != torch.float32
+        return multiplied_in("cpu") is not None or self.dtype != torch.float32
 
-    def _packed_arguments(self, features: Features) -> dict[str, Any]:
-        ids = features["input_ids"]
-        arguments = {
-            "input_ids": ids[None],
-            "position_ids": (features["position_ids"] + self._first_position)[None],
-            "attention_mask": attention.no_mask(ids),
-            "blocks": features["blocks"],
-            "cu_seqlens": features["cu_seqlens"],
-            "longest": max(features["lengths"], default=0),
-        }
-        if "token_type_ids" in features:
-            arguments["token_type_ids"] = features["token_type_ids"][None]
-        return arguments
-
-    def _padded_arguments(self, features: Features) -> dict[str, Any]:
-        return {name: features[name] for name in self._argument_names if name in features}
-
-    @cached_property
-    def _argument_names(self) -> tuple[str, ...]:
-        """What the encoder's forward takes of a batch."""
-        known = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds", "position_ids")
-        takes = inspect.signature(self._plain_encoder.forward).parameters
-        return tuple(name for name in known if name in takes)
-
-    @cached_property
+    @property
     def _first_position(self) -> int:
         """Position id of a text's first token: RoBERTa and its kin count from padding_idx + 1."""
         table = self._position_embeddings
         return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
-    @cached_property
+    @property
     def _position_table(self) -> int | None:
         """How many tokens the learned position table can place; None if there is no table."""
+        if self._deferred is not None:
+            return self._deferred.shape.max_position_embeddings
         table = self._position_embeddings
         return None if table is None else table.num_embeddings - self._first_position
 
     @property
     def _position_embeddings(self) -> nn.Embedding | None:
-        encoder = self._light_encoder or self._plain_encoder
-        embeddings = getattr(encoder, "embeddings", None)
+        if self._deferred is not None:
+            return None
+        embeddings = getattr(inner_of(self.auto_model), "embeddings", None)
         table = getattr(embeddings, "position_embeddings", None)
         return table if isinstance(table, nn.Embedding) else None
 
@@ -355,3 +388,14 @@ class Transformer(InputModule):
         limits = [self._words.model_max_length, self._position_table]
         limits.append(getattr(self._sizes, "max_position_embeddings", None))
         return min((n for n in limits if n is not None and 0 < n < _NO_LIMIT), default=None)
+
+
+def _check_adapter(encoder: nn.Module) -> None:
+    """Raise for an adapter of `peft.get_peft_model` that changes how many tokens there are."""
+    if hasattr(type(encoder), "get_base_model"):
+        adapter = getattr(encoder, "active_peft_config", None)
+        if getattr(adapter, "is_prompt_learning", False):
+            raise SettingError(
+                "an adapter of virtual tokens changes the number of tokens, which pooling cannot "
+                "follow; use one of weights, as peft.LoraConfig"
+            )

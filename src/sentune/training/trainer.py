@@ -26,7 +26,7 @@ from transformers.trainer_utils import (
     TrainOutput,
 )
 
-from sentune.engine.embedding import keeping_gradients
+from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
 from sentune.share.publish import write_card

@@ -14,7 +14,7 @@ from sentune.files import keys
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.keys import Kind
 from sentune.files.layout import ModuleType
-from sentune.files.modules import adapter_base, adapters, checkpoint, custom, light
+from sentune.files.modules import adapter_base, adapters, checkpoint, custom, deferred
 from sentune.files.modules.custom import Code
 
 # What files of 5.4 and later say of the encoder's part, and the one answer that is understood.
@@ -100,7 +100,7 @@ def read(
         settings[name] = {**settings[name], **options, **callers}
     if "model_max_length" in given[_KWARGS.index("processor_kwargs")]:
         settings["max_seq_length"] = None  # the tokenizer says it
-    if is_usual and (found := light.read(folder, settings)) is not None:
+    if is_usual and (found := deferred.read(folder, settings)) is not None:
         return found
     try:
         module: Any = row.load_class()(str(base), **settings)

@@ -1,4 +1,4 @@
-"""A BERT's folder -> a Transformer that needs no transformers library yet, where that is safe.
+"""A BERT folder -> a Transformer that does not load the transformers library yet.
 
 Where anything is out of the ordinary, the library itself reads the folder: its word is law.
 """
@@ -11,8 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from sentune.engine.bert import Shape, filled
-from sentune.engine.light import Light, WordPieces
+from sentune.engine.deferred import Deferred, Shape, WordPieces
 from sentune.files import weights
 from sentune.files.folder import ModelFolder
 from sentune.files.layout import SAFETENSORS, TOKENIZER
@@ -72,11 +71,11 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
     }
     try:
         shape = Shape(**{name: config[name] for name in Shape.__dataclass_fields__})
-        encoder = filled(shape, tensors)
+        is_whole = {name: tuple(x.shape) for name, x in tensors.items()} == shape.tensors
         tokenizer = Tokenizer.from_str((path / TOKENIZER).read_text(encoding="utf-8"))
     except Exception:  # the library knows what is wrong, and says it
         return None
-    if encoder is None or shape.hidden_size % shape.num_attention_heads:
+    if not is_whole or shape.hidden_size % shape.num_attention_heads:
         return None
     known = WordPieces(
         tokenizer,
@@ -89,8 +88,8 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
         for file in path.iterdir()
         if file.suffix in (".json", ".txt") and file.is_file()
     }
-    light = Light(str(path), known, files)
-    return Transformer.light(encoder, light, settings["max_seq_length"], settings["do_lower_case"])
+    encoder = Deferred(str(path), known, files, shape, tensors)
+    return Transformer.deferred(encoder, settings["max_seq_length"], settings["do_lower_case"])
 
 
 def _is_plain(config: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A BERT that was loaded without the transformers library is the same model, before and after."""
+"""A BERT whose modules are made when somebody looks at them is the same model, before and after."""
 
 import copy
 import json
@@ -16,14 +16,14 @@ from sentune.engine import packing
 from sentune.models.transformer import Transformer
 from tests import tiny
 
-# Any argument for the library's own loading keeps a model from being light.
+# With any argument for the library's own loading, the library loads at once.
 HEAVY = {"config_kwargs": {"use_cache": False}}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model of the kind that most models on the Hub are."""
-    folder = tmp_path_factory.mktemp("light")
+    folder = tmp_path_factory.mktemp("deferred")
     tiny.make_folder(folder, dropout=0.1)
     change(folder, "tokenizer_config.json", tokenizer_class="BertTokenizer", do_lower_case=True)
     return folder
@@ -56,25 +56,25 @@ def load(folder, **options):
     return model
 
 
-def test_a_plain_checkpoint_is_light_too(folder, tmp_path, texts):
+def test_a_plain_checkpoint_is_deferred_too(folder, tmp_path, texts):
     shutil.copytree(folder, tmp_path / "plain")
     (tmp_path / "plain" / "modules.json").unlink(missing_ok=True)
     model = SentenceTransformer(tmp_path / "plain", device="cpu")
-    assert model[0].is_light and model[1].pooling_mode == "mean"
+    assert model[0].is_deferred and model[1].pooling_mode == "mean"
     assert (model.encode(texts) == load(folder, **HEAVY).encode(texts)).all()
 
 
 @pytest.fixture
 def light(folder):
     model = load(folder)
-    assert model[0].is_light
+    assert model[0].is_deferred
     return model
 
 
 @pytest.fixture
 def heavy(folder):
     model = load(folder, **HEAVY)
-    assert not model[0].is_light
+    assert not model[0].is_deferred
     return model
 
 
@@ -90,19 +90,20 @@ def test_embeddings_and_tokens_are_the_same_to_the_last_bit(
         assert torch.equal(one["input_ids"], two["input_ids"])
         assert torch.equal(one["token_type_ids"], two["token_type_ids"])
         assert (light.encode(items, prompt=prompt) == heavy.encode(items, prompt=prompt)).all()
-    assert light[0].is_light, "encoding asks for nothing of the library"
+    assert light[0].is_deferred, "encoding needs no modules"
     assert light.max_seq_length == heavy.max_seq_length
     assert light.get_embedding_dimension() == heavy.get_embedding_dimension()
 
 
-def test_waking_keeps_the_very_weights_under_the_same_names(light, heavy, texts):
+def test_making_the_modules_keeps_the_very_weights_under_the_same_names(light, heavy, texts):
     before = light.encode(texts)
-    asleep = dict(light.named_parameters())
+    tensors = dict(light[0]._deferred.tensors)
     assert type(light[0].auto_model) is type(heavy[0].auto_model)
-    awake = dict(light.named_parameters())
-    assert list(asleep) == list(awake) == list(dict(heavy.named_parameters()))
-    assert all(asleep[name] is awake[name] for name in asleep)
-    assert not light[0].is_light
+    made = dict(light.named_parameters())
+    assert list(made) == list(dict(heavy.named_parameters()))
+    for name, tensor in tensors.items():
+        assert made[f"0.auto_model.{name}"].data_ptr() == tensor.data_ptr()
+    assert not light[0].is_deferred
     assert (light.encode(texts) == before).all()
     assert light.tokenizer.get_vocab() == heavy.tokenizer.get_vocab()
     assert type(light.tokenizer) is type(heavy.tokenizer)
@@ -137,22 +138,56 @@ def test_training_has_dropout(light, texts):
 def test_a_folder_that_is_gone_is_not_missed(folder, tmp_path, texts):
     shutil.copytree(folder, tmp_path / "model")
     model = load(tmp_path / "model")
-    assert model[0].is_light
+    assert model[0].is_deferred
     shutil.rmtree(tmp_path / "model")
     before = model.encode(texts)
     model.save(str(tmp_path / "again"))
     assert (SentenceTransformer(tmp_path / "again", device="cpu").encode(texts) == before).all()
 
 
-def test_copies_are_light_too(light, texts):
+LOOKS = {
+    "modules": lambda model: list(model.modules()),
+    "named_parameters": lambda model: dict(model.named_parameters()),
+    "state_dict": lambda model: model.state_dict(),
+    "apply": lambda model: model.apply(lambda module: None),
+    "named_children": lambda model: dict(model[0].named_children()),
+    "print": lambda model: repr(model),
+    "get_submodule": lambda model: model.get_submodule("0.auto_model"),
+    "auto_model": lambda model: model[0].auto_model,
+    "requires_grad_": lambda model: model.requires_grad_(True),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_whoever_looks_sees_modules_of_the_libraries(light, heavy, look):
+    LOOKS[look](light)
+    assert not light[0].is_deferred and type(light[0]._modules) is dict
+    own, other = ([type(m) for m in model.modules()] for model in (light, heavy))
+    assert own == other
+    assert {kind.__module__.partition(".")[0] for kind in own} == {
+        "sentune",
+        "torch",
+        "transformers",
+    }
+
+
+def test_what_moves_or_casts_the_weights_needs_no_modules(light, heavy, texts):
+    for model in (light, heavy):
+        model.half().eval().to("cpu").share_memory()
+    assert light[0].is_deferred and light.dtype == torch.float16
+    assert (light.encode(texts) == heavy.encode(texts)).all()
+    assert next(light.parameters()).dtype == torch.float16
+
+
+def test_copies_are_deferred_too(light, texts):
     before = light.encode(texts)
     for twin in (copy.deepcopy(light), pickle.loads(pickle.dumps(light))):
-        assert twin[0].is_light
+        assert twin[0].is_deferred
         assert (twin.encode(texts) == before).all()
-        assert twin[0].auto_model is not None and not twin[0].is_light
+        assert twin[0].auto_model is not None and not twin[0].is_deferred
 
 
-def test_several_threads_wake_one_encoder(light):
+def test_several_threads_get_one_encoder(light):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: (id(light[0].auto_model), id(light.tokenizer)), range(16)))
     assert len(set(found)) == 1
@@ -176,21 +211,21 @@ def test_several_threads_wake_one_encoder(light):
 )
 def test_what_is_out_of_the_ordinary_is_left_to_the_library(folder, tmp_path, file, values):
     from sentune.files.folder import ModelFolder
-    from sentune.files.modules import light
+    from sentune.files.modules import deferred
 
     settings = {"max_seq_length": None, "do_lower_case": False}
     shutil.copytree(folder, tmp_path / "odd")
     odd = ModelFolder(tmp_path / "odd")
-    assert isinstance(light.read(odd, settings), Transformer)
+    assert isinstance(deferred.read(odd, settings), Transformer)
     change(tmp_path / "odd", file, **values)
-    assert light.read(odd, settings) is None
+    assert deferred.read(odd, settings) is None
 
 
 def test_weights_that_do_not_fit_are_left_to_the_library(folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
     from sentune.files.folder import ModelFolder
-    from sentune.files.modules import light
+    from sentune.files.modules import deferred
 
     shutil.copytree(folder, tmp_path / "odd")
     path = tmp_path / "odd" / "model.safetensors"
@@ -202,7 +237,7 @@ def test_weights_that_do_not_fit_are_left_to_the_library(folder, tmp_path):
         {f"bert.{name}": tensor for name, tensor in tensors.items()},
     ):
         save_file(odd, path, metadata={"format": "pt"})
-        assert light.read(ModelFolder(tmp_path / "odd"), settings) is None
+        assert deferred.read(ModelFolder(tmp_path / "odd"), settings) is None
 
 
 def test_the_first_embedding_comes_without_the_library():

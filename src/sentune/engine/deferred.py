@@ -1,0 +1,232 @@
+"""A BERT checkpoint of which nobody has looked at the modules yet.
+
+Loading the transformers library takes longer than all that it takes to embed a text. So a BERT is
+first held as the tensors of its checkpoint, the Rust core of its tokenizer, and the files that the
+library would have read. From these the library's own modules and tokenizer are made when somebody
+looks at them: with the very same tensors, so that it makes no difference when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from sentune.engine import bert
+from sentune.engine.bert import Bert
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a BERT, under the names of its config.json."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+
+    @property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of the weights that a checkpoint of these sizes has."""
+        d, inside = self.hidden_size, self.intermediate_size
+        tables = {
+            "word": self.vocab_size,
+            "position": self.max_position_embeddings,
+            "token_type": self.type_vocab_size,
+        }
+        found: dict[str, tuple[int, ...]] = {
+            f"embeddings.{name}_embeddings.weight": (rows, d) for name, rows in tables.items()
+        }
+        linear = {"pooler.dense": (d, d)}
+        norms = ["embeddings.LayerNorm"]
+        for number in range(self.num_hidden_layers):
+            place = f"encoder.layer.{number}"
+            for name in ("self.query", "self.key", "self.value", "output.dense"):
+                linear[f"{place}.attention.{name}"] = (d, d)
+            linear |= {
+                f"{place}.intermediate.dense": (inside, d),
+                f"{place}.output.dense": (d, inside),
+            }
+            norms += [f"{place}.attention.output.LayerNorm", f"{place}.output.LayerNorm"]
+        for name, (rows, width) in linear.items():
+            found |= {f"{name}.weight": (rows, width), f"{name}.bias": (rows,)}
+        for name in norms:
+            found |= {f"{name}.weight": (d,), f"{name}.bias": (d,)}
+        return found
+
+
+@dataclass(frozen=True)
+class WordPieces:
+    """Of a tokenizer what reading texts needs, under the names of the transformers library.
+
+    Attributes:
+        backend_tokenizer: The Rust core.
+        model_max_length: Most tokens of a text.
+        model_input_names: Which tensors an encoder takes.
+        all_special_ids: Tokens that stand for no text.
+        truncation_side: Where a text that is too long is cut.
+    """
+
+    backend_tokenizer: Tokenizer
+    model_max_length: int
+    model_input_names: Sequence[str]
+    all_special_ids: Sequence[int]
+    truncation_side: str = "right"
+
+    def __len__(self) -> int:
+        return self.backend_tokenizer.get_vocab_size()
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many tokens are added to those of a text."""
+        return self.backend_tokenizer.num_special_tokens_to_add(pair)
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """An encoder and its tokenizer, in parts.
+
+    Attributes:
+        source: Folder or Hub id, for the name that the library's objects bear.
+        words: The tokenizer.
+        files: Name -> content of the settings and the vocabulary.
+        shape: The sizes of the encoder.
+        tensors: Its weights, as the checkpoint names them.
+    """
+
+    source: str
+    words: WordPieces
+    files: Mapping[str, bytes]
+    shape: Shape
+    tensors: Mapping[str, Tensor]
+
+    @cached_property
+    def bert(self) -> Bert:
+        """The encoder as a function of its weights."""
+        shape = self.shape
+        sizes = shape.num_attention_heads, shape.num_hidden_layers, shape.layer_norm_eps
+        return bert.of_tensors(self.tensors, *sizes)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Deferred:
+        """The same with every weight changed.
+
+        Args:
+            change: A tensor -> the one in its place: on another device, of another type.
+        """
+        return replace(self, tensors={name: change(x) for name, x in self.tensors.items()})
+
+    def encoder(self) -> nn.Module:
+        """The library's own encoder, with these very tensors."""
+        from sentune.engine import encoders
+
+        with self._unpacked() as folder:
+            return encoders.with_tensors(folder, self.source, self.tensors)
+
+    def tokenizer(self) -> Any:
+        """The library's own tokenizer."""
+        from transformers import AutoTokenizer
+
+        with self._unpacked() as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.name_or_path = self.source
+        return tokenizer
+
+    @contextmanager
+    def _unpacked(self) -> Iterator[Path]:
+        """A folder with the files."""
+        with TemporaryDirectory() as folder:
+            for name, content in self.files.items():
+                (Path(folder) / name).write_bytes(content)
+            yield Path(folder)
+
+
+class Unopened(dict[str, Any]):
+    """The modules of a module, one of which is made when somebody looks at it.
+
+    torch keeps the parts of a module in a dict, and everything that walks over modules reads it.
+
+    Args:
+        name: Of the part that is not made yet.
+        open: Makes it, and puts an ordinary dict in the place of this one; gives that.
+    """
+
+    def __init__(self, name: str, open: Callable[[], dict[str, Any]]) -> None:
+        super().__init__({name: None})
+        self._open = open
+
+    def __getitem__(self, name: str) -> Any:
+        return self._open()[name] if name in self else super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of a dict."""
+        return self._open()[name] if name in self else default
+
+    def values(self) -> Any:
+        """As of a dict."""
+        return self._open().values()
+
+    def items(self) -> Any:
+        """As of a dict."""
+        return self._open().items()
+
+    def copy(self) -> Any:
+        """As of a dict."""
+        return self._open().copy()
+
+    def __setitem__(self, name: str, module: Any) -> None:
+        self._open()[name] = module
+
+    def __delitem__(self, name: str) -> None:
+        del self._open()[name]
+
+    def pop(self, *args: Any) -> Any:
+        """As of a dict."""
+        return self._open().pop(*args)
+
+
+def made(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and those inside it, as `modules()` has them, but for what nobody has looked at.
+
+    Args:
+        module: The module.
+    """
+    seen: set[int] = set()
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [child for child in dict.values(one._modules) if child is not None]
+
+
+def weights_of(module: nn.Module) -> Iterator[Tensor]:
+    """The parameters and buffers of a module, also where its modules are not made yet.
+
+    Args:
+        module: The module.
+    """
+    for one in made(module):
+        if isinstance(one._modules, Unopened):
+            yield from one.__dict__["_parts"].tensors.values()
+        for tensors in (one._parameters, one._buffers):
+            yield from (tensor for tensor in tensors.values() if tensor is not None)
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether torch has converted layers of a module, which then read float32 and nothing else.
+
+    Args:
+        module: The module.
+    """
+    return any(type(one).__module__.startswith("torch.ao.nn.quantized") for one in made(module))
