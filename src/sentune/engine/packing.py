@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from sentune.types import Features
 
 def pack(features: Features) -> Features:
     """The packed layout of a ragged batch."""
+    features = to_tensors(features)
     order = by_length(features["lengths"])
     packed = select(features, order)
     device = packed["input_ids"].device
@@ -64,6 +66,7 @@ def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
         pad_id: Token id that fills the padding of `input_ids`; other keys are filled with 0.
         side: "right" or "left": where the padding goes.
     """
+    features = to_tensors(features)
     lengths = torch.tensor(features["lengths"], dtype=torch.int64)
     width = int(lengths.max()) if len(lengths) else 0
     slots = torch.arange(width).expand(len(lengths), width)
@@ -123,5 +126,13 @@ def to_device(features: Features, device: torch.device | str) -> Features:
     """The same features with every tensor on the device."""
     return {
         key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for key, value in features.items()
+    }
+
+
+def to_tensors(features: Features) -> Features:
+    """The same features with torch's arrays in the place of numpy's."""
+    return {
+        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for key, value in features.items()
     }

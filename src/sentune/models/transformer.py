@@ -172,7 +172,7 @@ class Transformer(InputModule):
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
         """Tokenised texts in the ragged layout, cut to `max_seq_length`."""
-        return self._reader.read(texts, prompt)
+        return packing.to_tensors(self._reader.read(texts, prompt))
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, as the tokenizer itself pads."""

@@ -1,31 +1,28 @@
-"""The batching room: order by length, pack, pad, split, join, and back to the caller's order.
+"""Batches of tokenised texts: how their rows are laid out, joined, picked and cut.
 
-A batch of tokenised texts is a plain dict (`sentune.types.Features`) in one of three layouts.
+A batch is a plain dict (`sentune.types.Features`) in one of three layouts.
 
 *Ragged*, how tokenised text travels: the tokens of all rows end to end, `input_ids (T,)`, and
 `lengths`, b ints, rows in the caller's order. Optional: `token_type_ids (T,)`, `prompt_lengths`
-(b ints: how many leading tokens of each row are its prompt), `truncated` (how many rows were cut).
+(b ints: how many leading tokens of each row are its prompt), `truncated` (how many rows were
+truncated). Its arrays are numpy's until a model takes them.
 
-*Packed*, what a packed encoder runs on: as ragged, but the rows sorted by length, so that rows of
-equal length are neighbours, plus `position_ids (T,)` (from 0 in each row), `cu_seqlens (b+1,)`,
-`order (b,)`: packed row i is the caller's row `order[i]`, and `blocks`, the tokens as attention
-takes them.
+*Packed*, what a packed encoder runs on: see `sentune.engine.packing`.
 
 *Padded*: `input_ids (b, t)`, `attention_mask (b, t)`, optional `token_type_ids (b, t)` and
 `prompt_length` (int) or `prompt_lengths` (b ints).
-
-Packing or padding happens once, here, just before the encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from sentune.types import Features
+from sentune.vectors import rows as arrays
 
 # Keys that hold one value per token in the ragged and packed layouts.
 TOKEN_KEYS = ("input_ids", "token_type_ids")
@@ -47,9 +44,9 @@ def is_packed(features: Features) -> bool:
 
 
 def ragged(
-    input_ids: Tensor,
+    input_ids: Any,
     lengths: list[int],
-    token_type_ids: Tensor | None = None,
+    token_type_ids: Any = None,
     prompt_lengths: list[int] | None = None,
     truncated: int = 0,
 ) -> Features:
@@ -82,14 +79,15 @@ def join(columns: Sequence[Features]) -> Features:
     if len(columns) == 1:
         return columns[0]
     lengths = [length for column in columns for length in column["lengths"]]
-    joined = ragged(torch.cat([column["input_ids"] for column in columns]), lengths)
+    joined = ragged(arrays.cat([column["input_ids"] for column in columns]), lengths)
     if any("token_type_ids" in column for column in columns):
-        joined["token_type_ids"] = torch.cat(
-            [
-                column.get("token_type_ids", torch.zeros_like(column["input_ids"]))
-                for column in columns
-            ]
-        )
+        types = [
+            column["token_type_ids"]
+            if "token_type_ids" in column
+            else arrays.zeros_like(column["input_ids"])
+            for column in columns
+        ]
+        joined["token_type_ids"] = arrays.cat(types)
     joined |= of_batch(columns[0])
     if any("prompt_lengths" in column for column in columns):
         joined["prompt_lengths"] = [
@@ -104,10 +102,10 @@ def select(features: Features, rows: Sequence[int]) -> Features:
     """The given rows of a ragged batch, in the given order, still ragged."""
     lengths = features["lengths"]
     picked = ragged(features["input_ids"], [lengths[row] for row in rows])
-    index = _token_index(lengths, rows).to(features["input_ids"].device)
+    index = _token_index(lengths, rows)
     for key in TOKEN_KEYS:
         if key in features:
-            picked[key] = features[key][index]
+            picked[key] = arrays.take(features[key], index)
     if "prompt_lengths" in features:
         picked["prompt_lengths"] = [features["prompt_lengths"][row] for row in rows]
     return {**picked, **of_batch(features)}
@@ -173,15 +171,14 @@ def length_buckets(lengths: Sequence[int], waste: float = 0.2) -> Iterator[list[
         yield bucket
 
 
-def _token_index(lengths: Sequence[int], rows: Sequence[int]) -> Tensor:
+def _token_index(lengths: Sequence[int], rows: Sequence[int]) -> np.ndarray:
     """Positions, in the ragged tokens, of the tokens of the given rows."""
-    sizes = torch.tensor(list(lengths), dtype=torch.int64)
-    starts = sizes.cumsum(0) - sizes
-    rows_ = torch.tensor(list(rows), dtype=torch.int64)
-    picked = sizes[rows_]
-    first = picked.cumsum(0) - picked  # where each picked row begins in the result
-    shift = torch.repeat_interleave(starts[rows_] - first, picked)
-    return torch.arange(int(picked.sum())) + shift
+    sizes = np.asarray(lengths, dtype=np.int64)
+    starts = sizes.cumsum() - sizes
+    picked_rows = np.asarray(rows, dtype=np.int64)
+    picked = sizes[picked_rows]
+    first = picked.cumsum() - picked  # where each picked row begins in the result
+    return np.arange(picked.sum()) + np.repeat(starts[picked_rows] - first, picked)
 
 
 def of_batch(features: Features) -> Features:

@@ -7,10 +7,10 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-import torch
 
 from sentune.text import layouts
 from sentune.types import Features
+from sentune.vectors.rows import like, to_numpy
 
 # Tokens that are kept in one piece of memory, 16 MiB; and how many bytes stay in memory before
 # further pieces are files that the system may write out.
@@ -42,6 +42,7 @@ class TokenStore:
         self._known: dict[str, np.ndarray] = {}
         self._of_all: Features = {}  # what is the same for every batch, as the route it takes
         self._has_prompt = False
+        self._example: Any = None  # of the arrays that `read` gives
 
     def take(self, numbers: Sequence[int], texts: Sequence[Any]) -> Features:
         """The tokens of the texts, ragged, as `read` gives them.
@@ -66,9 +67,10 @@ class TokenStore:
 
     def _keep(self, rows: np.ndarray, marks: np.ndarray, features: Features) -> None:
         """Put ragged features away under the numbers of their rows."""
-        known, ids, start = self._known, features["input_ids"].numpy(), 0
+        known, ids, start = self._known, to_numpy(features["input_ids"]), 0
         self._of_all = {key: features[key] for key in layouts.BATCH_KEYS if key in features}
         self._has_prompt = "prompt_lengths" in features
+        self._example = features["input_ids"][:0]
         for place, (row, size) in enumerate(zip(rows, features["lengths"], strict=True)):
             piece, offset = self._room_for(size)
             self._pieces[piece][offset : offset + size] = ids[start : start + size]
@@ -87,7 +89,7 @@ class TokenStore:
             self._pieces[piece][offset : offset + size]
             for piece, offset, size in zip(pieces, offsets, sizes, strict=True)
         ]
-        ids = torch.from_numpy(np.concatenate(parts).astype(np.int64))
+        ids = like(np.concatenate(parts).astype(np.int64), self._example)
         prompts = self._known["prompt"][rows].tolist() if self._has_prompt else None
         return {**self._of_all, **layouts.ragged(ids, sizes, prompt_lengths=prompts)}
 

@@ -8,11 +8,11 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 
 from sentune.text import inputs, layouts
 from sentune.types import Features
+from sentune.vectors.rows import zeros_like
 
 
 class TokenReader:
@@ -77,7 +77,7 @@ class TokenReader:
     def type_ids(self, features: Features) -> Features:
         """Features with the `token_type_ids` that the tokenizer itself would have given."""
         if self._uses_types and "token_type_ids" not in features:
-            return {**features, "token_type_ids": torch.zeros_like(features["input_ids"])}
+            return {**features, "token_type_ids": zeros_like(features["input_ids"])}
         return features
 
     def _encode(self, items: Sequence[Any]) -> tuple[list[list[int]], list[list[int]], int]:
@@ -135,7 +135,6 @@ def _own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
     return core
 
 
-def _flat(rows: Sequence[Sequence[int]], lengths: Sequence[int]) -> torch.Tensor:
+def _flat(rows: Sequence[Sequence[int]], lengths: Sequence[int]) -> np.ndarray:
     """The rows end to end, `(T,)` int64."""
-    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=sum(lengths))
-    return torch.from_numpy(flat)
+    return np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=sum(lengths))

@@ -1,0 +1,83 @@
+"""What can be done to rows of arrays, numpy's or torch's; torch need not be installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def is_tensor(values: Any) -> bool:
+    """Whether an array is one of torch's."""
+    return hasattr(values, "new_empty")
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """An array of numpy's; bfloat16, which numpy has not, becomes float32.
+
+    Args:
+        values: An array of either library, on any device.
+    """
+    if not is_tensor(values):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+
+
+def like(values: np.ndarray, other: Any) -> Any:
+    """An array of numpy's as one of the library, and on the device, that another one has.
+
+    Args:
+        values: The array.
+        other: The other one.
+    """
+    if not is_tensor(other):
+        return values
+    import torch
+
+    return torch.from_numpy(values).to(other.device)
+
+
+def take(values: Any, index: np.ndarray) -> Any:
+    """The rows with these numbers, `(len(index), ...)`.
+
+    Args:
+        values: `(n, ...)`.
+        index: Numbers of rows.
+    """
+    return values[like(index, values)]
+
+
+def cat(parts: Sequence[Any]) -> Any:
+    """The arrays, all of one library, one below the other.
+
+    Args:
+        parts: `(n_i, ...)` each, at least one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if not is_tensor(parts[0]):
+        return np.concatenate(list(parts))
+    import torch
+
+    return torch.cat(list(parts))
+
+
+def zeros_like(values: Any) -> Any:
+    """Zeros of the same shape and type."""
+    return values.new_zeros(values.shape) if is_tensor(values) else np.zeros_like(values)
+
+
+def empty(rows: int, values: Any, *, on_cpu: bool = False) -> Any:
+    """Room for so many rows of the kind that an array has.
+
+    Args:
+        rows: How many.
+        values: `(n, ...)`.
+        on_cpu: Whether it is to be in main memory wherever the array is.
+    """
+    shape = (rows, *values.shape[1:])
+    if not is_tensor(values):
+        return np.empty(shape, dtype=values.dtype)
+    return values.new_empty(shape, **({"device": "cpu"} if on_cpu else {}))
