@@ -58,7 +58,7 @@ def tiny_bert_folder(tiny_folders) -> Path:
 @pytest.fixture
 def tiny_model(tiny_bert_folder):
     """A fresh SentenceTransformer: tiny BERT and mean pooling."""
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.encoder.sentence_transformers import SentenceTransformer
     from sentune.models.pooling import Pooling
     from sentune.models.transformer import Transformer
 

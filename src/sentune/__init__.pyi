@@ -13,7 +13,7 @@ from . import util as util
 from .data.example import InputExample as InputExample
 from .datasets import ParallelSentencesDataset as ParallelSentencesDataset
 from .datasets import SentencesDataset as SentencesDataset
-from .encoder.sentence_transformer import SentenceTransformer as SentenceTransformer
+from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
 from .record.model import SentenceTransformerModelCardData as SentenceTransformerModelCardData
 from .search.negatives import mine_hard_negatives as mine_hard_negatives

@@ -1,4 +1,4 @@
-"""Types that several floors speak of, and the letters of their shapes.
+"""Types that several packages share, and the letters of their shapes.
 
 Letters, everywhere the same: `b` rows (texts), `t` tokens of a padded row, `T` real tokens of a
 whole batch, `d` embedding width, `n` columns, `v` vocabulary, `w` processes.
@@ -7,7 +7,7 @@ whole batch, `d` embedding width, `n` columns, `v` vocabulary, `w` processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,11 @@ Text: TypeAlias = "str | Sequence[str] | Mapping[str, str]"
 # A batch on its way through the modules of a model: a plain dict, because modules from the Hub
 # expect one. The three layouts of it are described in `sentune.text.layouts`.
 Features: TypeAlias = "dict[str, Any]"
+
+
+# What a module gives: a value per row `(b, ...)` in the caller's order; per token, `(T, ...)` or
+# padded `(b, t, ...)`; or of the whole batch.
+OutputKind: TypeAlias = Literal["row", "token", "batch"]
 
 
 class Encoder(Protocol):
@@ -45,7 +50,7 @@ class Encoder(Protocol):
 class EmbeddingModel(Protocol):
     """What a loss needs of a model: features in, features with `sentence_embedding (b, d)` out."""
 
-    def __call__(self, features: Features) -> Features:
+    def __call__(self, features: Features, /) -> Features:
         """Run the model."""
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentune.cli import main
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 
 CSV = "question,answer,label\nwhat is this,a test,1\nwho is there,nobody,0\n"
 

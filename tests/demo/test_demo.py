@@ -11,7 +11,7 @@ from sentune.cli import main
 from sentune.demo import show as _demo
 from sentune.demo import steps as _demo_steps
 from sentune.demo.pydocs import Entry
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.losses.contrast import MultipleNegativesRankingLoss
 from sentune.training.arguments import BatchSamplers
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.runner import TorchRunner
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import InputError, InputTypeError, SentuneWarning, SettingError
+from sentune.flow import loop
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
 from tests.tiny import KINDS
@@ -48,17 +50,16 @@ def test_the_batch_size_does_not_change_the_numbers(model):
 
 
 def test_more_texts_than_one_window(model, texts, one_by_one, monkeypatch):
-    from sentune.encoder import encode
-
-    monkeypatch.setattr(encode, "_WINDOW", 3)
+    monkeypatch.setattr(loop, "WINDOW", 3)
+    monkeypatch.setattr(loop, "FIRST_WINDOW", 2)
     np.testing.assert_allclose(model.encode(texts, batch_size=2), one_by_one, atol=1e-5)
 
 
 def test_a_text_that_is_there_several_times_is_computed_once(model, monkeypatch):
     rows = []
-    forward = type(model).forward
+    compute = TorchRunner.compute
     monkeypatch.setattr(
-        type(model), "forward", lambda self, x: rows.append(len(x["lengths"])) or forward(self, x)
+        TorchRunner, "compute", lambda self, x: rows.append(len(x["lengths"])) or compute(self, x)
     )
     several = ["a dog", "red", "a dog", ["red", "cat"], ("red", "cat"), "red", "a dog"]
     vectors = model.encode(several)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import InputError, ModelFileError, SentuneWarning, SettingError
 from sentune.models.base import Module
 from sentune.models.heads import Dense, LayerNorm, Normalize

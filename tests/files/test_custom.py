@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sentune import models
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import (
     MissingDependencyError,
     ModelFileError,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import MissingDependencyError, ModelFileError, SettingError
 from sentune.files.load import load
 from sentune.models import Dense, Normalize, Pooling, Router, StaticEmbedding, Transformer

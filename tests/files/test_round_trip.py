@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 
 from sentune import models
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import ModelFileError, SettingError
 from sentune.files.load import load
 from sentune.files.save import save

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sentune import losses
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
 from tests import uneven

@@ -271,7 +271,7 @@ def test_routes_of_different_widths_are_warned_of():
 
 
 def test_a_routed_model_embeds_queries_and_documents_each_its_way(router):
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.encoder.sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(modules=[router, Normalize()])
     texts = ["the cat sat", "dog", "the cat", "a red house"]

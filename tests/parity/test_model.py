@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.models.heads import Dense, LayerNorm, Normalize
 from sentune.models.pooling import MODES, Pooling
 from sentune.models.transformer import Transformer

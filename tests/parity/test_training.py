@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from sentune import losses
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.fit import fit
 from sentune.training.samplers import GroupByLabelBatchSampler, NoDuplicatesBatchSampler

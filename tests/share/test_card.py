@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentune import losses
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 from sentune.models import Dense, Normalize, Pooling, Router, Transformer
 from sentune.record.model import SentenceTransformerModelCardData

@@ -19,7 +19,7 @@ from huggingface_hub import HfApi, constants
 from torch.utils.data import DataLoader
 
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import HubError, SettingError, UntrustedCodeError
 from sentune.files import save as files_save
 from sentune.losses import MultipleNegativesRankingLoss

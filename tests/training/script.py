@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.machine.distributed import is_distributed
 from tests.processes import leave
 from tests.training.tools import LossWithHead, scored, trainer, weights

@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.training.samplers import DefaultBatchSampler
 from tests.processes import leave
 from tests.training.tools import ANCHORS, LossWithHead, trainer, weights

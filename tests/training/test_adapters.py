@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import (
     InputTypeError,
     MissingDependencyError,

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import TrainingError
 from sentune.losses import (
     ContrastiveTensionDataLoader,

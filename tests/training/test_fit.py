@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import DatasetError, SentuneWarning, SettingError
 from sentune.losses import CosineSimilarityLoss, MultipleNegativesRankingLoss, TripletLoss
 from sentune.training.fit import fit

@@ -4,7 +4,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import TrainingError
 from sentune.losses import (
     BatchHardTripletLoss,

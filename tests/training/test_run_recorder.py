@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers.integrations import CodeCarbonCallback
 
 from sentune.data.example import InputExample
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import TrainingError
 from sentune.evaluation import EmbeddingSimilarityEvaluator
 from sentune.losses import CosineSimilarityLoss, MultipleNegativesRankingLoss

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.data.read import column, read
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.encoder.sentence_transformers import SentenceTransformer
     from sentune.errors import SettingError
     from sentune.machine.screen import quiet_bars, say
 

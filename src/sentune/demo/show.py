@@ -16,7 +16,7 @@ from torch import Tensor
 from sentune._version import __version__
 from sentune.demo import steps
 from sentune.demo.pydocs import Entry
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
 

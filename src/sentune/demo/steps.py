@@ -17,7 +17,7 @@ from transformers import PrinterCallback, TrainerCallback
 from sentune._lazy import need
 from sentune.demo import pydocs
 from sentune.demo.pydocs import Entry
-from sentune.encoder.sentence_transformer import SentenceTransformer
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
 from sentune.losses.contrast import MultipleNegativesRankingLoss
 from sentune.search.semantic import semantic_search

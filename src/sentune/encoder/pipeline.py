@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from sentune.encoder import outputs
 from sentune.engine import packing
 from sentune.engine.deferred import weights_of
 from sentune.errors import InputError, SettingError
+from sentune.models.base import reader_of, reads_packed
 from sentune.models.router import Router
 from sentune.text import inputs, layouts
 from sentune.types import Features, Text
@@ -45,24 +47,59 @@ def named(
     return result
 
 
-def is_packed(modules: nn.Sequential) -> bool:
-    """Whether every module reads the packed layout, so that nothing is ever padded."""
-    return all(map(_reads_packed, modules))
+def is_packed(model: nn.Sequential) -> bool:
+    """Whether the model and every module read the packed layout, so that nothing is padded."""
+    return reads_packed(model) and all(map(reads_packed, model))
 
 
-def run(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
-    """The features with all that the modules add; ragged ones are packed or padded first.
+def run(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """New features with all that the modules add; ragged ones are packed or padded first.
 
     Args:
-        modules: The modules in order.
+        model: The modules in order.
         features: Tokens in any layout of `sentune.text.layouts`.
-        kwargs: Keyword arguments, each for the modules that take it.
+        kwargs: Keyword arguments, each for the modules that take them.
     """
+    found = list(parts(model, features, kwargs))
+    if not layouts.is_ragged(features) or is_packed(model):
+        return found[0][1]
+    return {**features, **outputs.joined(found, outputs.kinds_of(model))}
+
+
+def parts(
+    model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]
+) -> Iterator[tuple[list[int], Features]]:
+    """Row numbers of a batch, and what the modules give for them: once, if nothing is padded.
+
+    Args:
+        model: The modules in order.
+        features: As for `run`.
+        kwargs: As for `run`.
+    """
+    rows = range(layouts.rows_in(features))
     if not layouts.is_ragged(features):
-        return _through(modules, features, kwargs)
-    if is_packed(modules):
-        return _through(modules, packing.pack(features), kwargs)
-    return _in_buckets(modules, features, kwargs)
+        yield list(rows), _through(model, features, kwargs)
+    elif is_packed(model):
+        yield list(rows), _through(model, packing.pack(features), kwargs)
+    else:  # rows of like length together; a `forward` or a hook of the user's sees them padded
+        for some in list(layouts.length_buckets(features["lengths"])) or [[]]:
+            yield some, model(pad(model, layouts.select(features, some)), **kwargs)
+
+
+def fill(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
+    """Padded features, filled with all that the modules add: the same dict, as users of torch know.
+
+    Args:
+        model: The modules in order.
+        features: Padded tokens.
+        kwargs: As for `run`.
+    """
+    if not _is_traced() and is_packed(model) and layouts.can_be_ragged(features):
+        found = run(model, packing.from_padded(features), kwargs)
+        features.update(outputs.padded_like(found, features, outputs.kinds_of(model)))
+    else:
+        features.update(_through(model, features, kwargs))
+    return features
 
 
 def read(
@@ -76,16 +113,16 @@ def read(
         prompt: Put before each text.
         task: Route of a routed model.
     """
-    first: Any = modules[0]
-    reader = getattr(first, "read", None) or _tokenizer_of(first)
+    first = _source_of(modules)
+    reader = _reader_of(first)
     extra = {"task": task} if task is not None and _accepts(reader, "task") else {}
-    if hasattr(first, "read"):
+    if reader == getattr(first, "read", None):
         _check_routes(first, texts)
         features = first.read(texts, prompt=prompt, **extra)
     else:
         if prompt:
             texts = [inputs.with_prefix(text, prompt) for text in texts]
-        features = tokenize(modules, texts, **extra)
+        features = reader(texts, **extra)
     if task is not None and any(takes(module, "task") for module in modules):
         features = {"task": task, **features}  # a router further on chooses by it
     return features
@@ -93,10 +130,13 @@ def read(
 
 def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Features:
     """Padded tensors of the texts, by whichever name the first module has for it."""
-    if hasattr(modules[0], "read"):
+    first: Any = modules[0]
+    reader = _reader_of(first)
+    if reader == getattr(first, "read", None):
         inputs.check_items(list(texts))
-        _check_routes(modules[0], texts)
-    return _tokenizer_of(modules[0])(texts, **kwargs)
+        _check_routes(first, texts)
+        reader = getattr(first, "tokenize", reader)
+    return reader(texts, **kwargs)
 
 
 def pad(modules: nn.Sequential, features: Features) -> Features:
@@ -105,22 +145,29 @@ def pad(modules: nn.Sequential, features: Features) -> Features:
     return first.pad(features) if hasattr(first, "pad") else packing.pad(features)
 
 
-def sentence_embedding(modules: nn.Sequential, features: Features) -> torch.Tensor:
-    """The embeddings that the modules gave out, `(b, d)`.
+def output(modules: nn.Sequential, features: Features, name: str) -> torch.Tensor:
+    """What the modules gave out under a name.
 
     Args:
         modules: The modules in order, for the error.
         features: What they gave out.
+        name: Of the output.
 
     Raises:
-        SettingError: If no embeddings are among it.
+        SettingError: If it is not among it.
     """
-    if _SENTENCE not in features:
+    if name not in features:
         raise SettingError(
-            f"the modules {[type(module).__name__ for module in modules]} give no {_SENTENCE!r}; "
+            f"the modules {[type(module).__name__ for module in modules]} give no {name!r}; "
             "add one that does, as models.Pooling(width) behind a Transformer"
         )
-    return features[_SENTENCE]
+    return features[name]
+
+
+def width(modules: nn.Sequential) -> int | None:
+    """Width of the embeddings that the modules give; None if none of them knows."""
+    widths = (_dimension(module) for module in reversed(list(modules)))
+    return next((width for width in widths if width is not None), None)
 
 
 def follow_first(modules: Iterable[nn.Module]) -> None:
@@ -140,12 +187,29 @@ def follow_first(modules: Iterable[nn.Module]) -> None:
             module.to(found)
 
 
+def in_type_of(dtype: torch.dtype | None, features: Features) -> Features:
+    """Features with outputs of full precision where the weights have it; the dict is changed.
+
+    Args:
+        dtype: Type of the weights.
+        features: What the modules gave, perhaps in half precision.
+    """
+    if dtype == torch.float32:
+        features.update({key: _in_full(value) for key, value in features.items()})
+    return features
+
+
 def takes(module: nn.Module, name: str) -> bool:
     """Whether the module's `forward` takes a keyword argument of this name."""
     return name in getattr(module, "forward_kwargs", ())
 
 
-def dimension(module: nn.Module) -> int | None:
+def _is_traced() -> bool:
+    """Whether the calls are written down, so that the lengths of rows would become constants."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def _dimension(module: nn.Module) -> int | None:
     """Width of the embedding that a module gives out, by whichever name it tells it."""
     for name in (
         "get_embedding_dimension",
@@ -156,6 +220,13 @@ def dimension(module: nn.Module) -> int | None:
         if callable(method):
             return method()
     return None
+
+
+def _in_full(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_in_full, value))
+    is_half = isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if is_half else value
 
 
 def _through(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
@@ -173,24 +244,6 @@ def _through(modules: nn.Sequential, features: Features, kwargs: Mapping[str, An
     return {**result, _LAYERS: torch.stack([*earlier, result[_SENTENCE]], dim=1)}
 
 
-def _in_buckets(modules: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
-    """Pad rows of like length together; for models with a module that needs padding."""
-    parts, order = [], []
-    for rows in layouts.length_buckets(features["lengths"]):
-        padded = pad(modules, layouts.select(features, rows))
-        parts.append(_through(modules, padded, kwargs))
-        order += rows
-    if not parts:
-        return _through(modules, pad(modules, features), kwargs)
-    index = torch.tensor(order, device=sentence_embedding(modules, parts[0]).device)
-    joined = {
-        key: packing.to_caller_order(torch.cat([part[key] for part in parts]), index)
-        for key in (_SENTENCE, _LAYERS)
-        if key in parts[0]
-    }
-    return {**features, **joined}
-
-
 def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str, Any]) -> Features:
     """The modules one after the other, each with the keyword arguments that it takes."""
     if "task" in features:
@@ -200,26 +253,25 @@ def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str
     return features
 
 
-def _reads_packed(module: nn.Module) -> bool:
-    """Whether a module reads the packed layout; not one that computes in a way of its own.
+def reads_ragged(modules: nn.Sequential) -> bool:
+    """Whether a model gives tokens in the ragged layout.
 
-    A subclass with a `forward` of its own, or a listener, expects the padded layout unless its
-    class says otherwise.
+    Args:
+        modules: The modules in order.
     """
-    own = module.__dict__
-    if "forward" in own or own["_forward_hooks"] or own["_forward_pre_hooks"]:
-        return False
-    classes = type(module).__mro__
-    place = {
-        name: next((i for i, kind in enumerate(classes) if name in vars(kind)), len(classes))
-        for name in ("forward", "reads_packed")
-    }
-    is_told = place["reads_packed"] <= place["forward"]
-    return is_told and bool(getattr(module, "reads_packed", False))
+    first = _source_of(modules)
+    own = getattr(first, "read", None)
+    return own is not None and reader_of(first) == own
 
 
-def _tokenizer_of(module: Any) -> Callable[..., Features]:
-    found = getattr(module, "tokenize", None) or getattr(module, "preprocess", None)
+def _source_of(modules: nn.Sequential) -> Any:
+    """What reads the texts of a model: its first module, or a subclass of the model itself."""
+    own = reader_of(modules)
+    return modules[0] if own is None or own.__name__ == "read" else modules
+
+
+def _reader_of(module: Any) -> Callable[..., Features]:
+    found = reader_of(module)
     if found is None:
         raise SettingError(
             f"the first module must turn texts into tokens, and {type(module).__name__} does not "

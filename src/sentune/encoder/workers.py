@@ -1,108 +1,114 @@
-"""Encoding over several processes: one copy of the model per device, chunks of rows to each."""
+"""Encoding over several processes: a copy of the model on each device, pieces of rows to each."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import logging
 import math
 import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from sentune.checks import check_positive
-from sentune.encoder import encode
-from sentune.encoder.encode import Options
+from sentune.encoder.runner import Options, TorchRunner
 from sentune.errors import InputError, SettingError
+from sentune.flow import loop
+from sentune.flow.sinks import Whole
 from sentune.machine.device import all_devices
-from sentune.vectors.finish import OutputValue, to_array
+from sentune.vectors import rows as arrays
+
+logger = logging.getLogger(__name__)
 
 # Rows handed to a worker at a time are at most this many.
 _MOST_ROWS = 5_000
-
-_model: Any = None  # in a worker process: its copy of the model
+# How often a piece is tried where workers die of it.
+_TRIES = 2
+_NOT_READY = (
+    "a worker process ended before it was ready ({reason}). A program that starts processes is "
+    "imported by each of them: put what it does under `if __name__ == '__main__':`, and run it "
+    "from a file, not from standard input"
+)
 
 
 class WorkerPool:
     """Processes that each hold a copy of one model.
 
+    A worker that dies is replaced, and what it was given is done again. Settings of the model that
+    change later, as `max_seq_length`, are followed.
+
     Args:
         model: The model; it is sent to each process once.
         devices: One process per entry: "cpu", "cuda:0" ...; None for every accelerator, or four
             processes on the CPU.
+
+    Raises:
+        SettingError: If the processes cannot be started.
     """
 
     def __init__(self, model: Any, devices: Sequence[str | torch.device] | None = None) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SettingError(_NOT_READY.format(reason="it began to start processes of its own"))
         self.devices = [str(device) for device in devices or all_devices()]
-        context = multiprocessing.get_context("spawn")
-        waiting = context.Queue()
-        for device in self.devices:
-            waiting.put(device)
-        threads = max(1, torch.get_num_threads() // len(self.devices))
-        self._executor: ProcessPoolExecutor | None = ProcessPoolExecutor(
-            len(self.devices),
-            mp_context=context,
-            initializer=_start_worker,
-            initargs=(_on_cpu(model), waiting, threads),
-        )
+        # Weights in shared memory, so that workers on the CPU share one copy.
+        self._model = model.to("cpu").share_memory()
+        self._sent = _settings(model)
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._workers: list[_Worker] = []
+        try:
+            self._workers = [self._new_worker(device) for device in self.devices]
+            for worker in self._workers:
+                worker.greet(self._model)
+        except BaseException:
+            self.stop()
+            raise
 
     def encode(
         self,
         items: Sequence[Any],
         options: Options,
-        output_value: OutputValue | None = "sentence_embedding",
         chunk_size: int | None = None,
+        count: Callable[[int], object] = lambda items: None,
     ) -> Any:
-        """Embeddings of the items `(b, d)`, or what else `output_value` names, in the order given.
+        """What `options` asks for, as one array or list in the order of the items.
 
         Args:
-            items: b checked items, at least one.
-            options: How each worker encodes; the progress bar is drawn here, one for all.
-            output_value: As `sentune.encoder.encode.outputs`.
+            items: Checked items, at least one.
+            options: What each worker computes.
             chunk_size: Rows per piece of work; None for about ten pieces per process.
+            count: Called with the number of items of each piece that is done.
 
         Raises:
-            InputError: If a worker died, as it does when memory runs out.
+            InputError: If workers die of a piece, as they do when memory runs out.
             SettingError: If the pool was stopped, or `chunk_size` is out of range.
         """
-        if self._executor is None:
+        if not self._workers:
             raise SettingError("this pool was stopped; start another: start_multi_process_pool()")
         if chunk_size is None:
             chunk_size = math.ceil(len(items) / len(self.devices) / 10)
             chunk_size = max(1, min(chunk_size, _MOST_ROWS))
         check_positive(chunk_size=chunk_size)
         chunks = [items[start : start + chunk_size] for start in range(0, len(items), chunk_size)]
-        work = functools.partial(
-            _encode_chunk,
-            options=dataclasses.replace(options, show_progress_bar=False),
-            output_value=output_value,
-        )
-        parts: list[Any] = []
-        try:
-            with tqdm(total=len(items), desc="Texts", disable=not options.show_progress_bar) as bar:
-                for chunk, part in zip(chunks, self._executor.map(work, chunks), strict=True):
-                    parts.append(_as_tensors(part))
-                    bar.update(len(chunk))
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process died while encoding, most often because memory ran out; "
-                "use fewer devices, a smaller batch_size, or a smaller chunk_size"
-            ) from error
-        if output_value == "sentence_embedding":
-            return torch.cat(parts)
-        return [row for part in parts for row in part]
+        with self._lock:
+            self._follow_settings()
+            found = self._run(chunks, options, count)
+        if isinstance(found[0], list):
+            return [_as_tensors(row) for part in found for row in part]
+        return arrays.cat([_as_tensors(part) for part in found])
 
     def stop(self) -> None:
         """End the processes."""
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
-            self._executor = None
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
 
     def __enter__(self) -> WorkerPool:
         """The pool itself; it is stopped at the end of the block."""
@@ -111,35 +117,205 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _run(
+        self, chunks: Sequence[Any], options: Options, count: Callable[[int], object]
+    ) -> list[Any]:
+        """The pieces of work over the workers, whichever is free; results in order."""
+        self._runs += 1  # a run that ended in an error may have left workers at its pieces
+        found: dict[int, Any] = {}
+        left, tries = deque(range(len(chunks))), [0] * len(chunks)
+        while len(found) < len(chunks):
+            for place, worker in enumerate(self._workers):
+                if worker.piece is None and left:
+                    piece = self._runs, left.popleft()
+                    if not worker.give(piece, chunks[piece[1]], options):
+                        self._replace(place, piece, left, tries)
+            busy = {place: one.piece for place, one in enumerate(self._workers) if one.piece}
+            for place, result in self._answers(list(busy)):
+                piece, self._workers[place].piece = busy[place], None
+                if result is None:
+                    self._replace(place, piece, left, tries)
+                elif piece[0] == self._runs:
+                    if isinstance(result[0], BaseException):
+                        raise result[0]
+                    found[piece[1]] = result[0]
+                    count(len(chunks[piece[1]]))
+        return [found[number] for number in range(len(chunks))]
 
-def _on_cpu(model: Any) -> Any:
-    """The model with its weights in shared memory, so that CPU workers share one copy."""
-    return model.to("cpu").share_memory()
+    def _answers(self, places: Sequence[int]) -> Iterator[tuple[int, tuple[Any] | None]]:
+        """Who has finished its piece, with what came of it; None for who died."""
+        busy = [self._workers[place] for place in places]
+        ready = set(wait([x for worker in busy for x in (worker.pipe, worker.sentinel)]))
+        for place, worker in zip(places, busy, strict=True):
+            if ready & {worker.pipe, worker.sentinel}:
+                yield place, worker.answer()
+
+    def _replace(
+        self, place: int, piece: tuple[int, int], left: deque[int], tries: list[int]
+    ) -> None:
+        """Another worker for one that died, and its piece once more."""
+        reason = self._workers[place].reason()
+        run, number = piece
+        if run != self._runs:
+            self._workers[place] = self._started(place)
+            return
+        tries[number] += 1
+        if tries[number] >= _TRIES:
+            self.stop()
+            raise InputError(
+                f"worker processes died {_TRIES} times on the same texts ({reason}), most often "
+                "because memory ran out; use fewer devices, a smaller batch_size, or a smaller "
+                "chunk_size"
+            )
+        logger.warning("a worker died (%s); its texts are encoded again", reason)
+        left.appendleft(number)
+        self._workers[place] = self._started(place)
+
+    def _started(self, place: int) -> _Worker:
+        """A worker in the place of one that died."""
+        self._workers[place].stop()
+        worker = self._new_worker(self.devices[place])
+        worker.greet(self._model)
+        return worker
+
+    def _follow_settings(self) -> None:
+        """Send the model again where its settings are other ones now."""
+        if self._sent != (now := _settings(self._model)):
+            for worker in self._workers:
+                with suppress(OSError):  # one that died gets it when it is replaced
+                    worker.pipe.send(("model", self._model))
+            self._sent = now
+
+    def _new_worker(self, device: str) -> _Worker:
+        return _Worker(device, max(1, torch.get_num_threads() // len(self.devices)))
 
 
-def _start_worker(model: Any, waiting: Any, threads: int) -> None:
-    global _model
+class _Worker:
+    """A process with a copy of the model, seen from outside.
+
+    Args:
+        device: Where it computes.
+        threads: How many it uses.
+    """
+
+    def __init__(self, device: str, threads: int) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(other, device, threads), daemon=True)
+        self.piece: tuple[int, int] | None = None  # what it works on: run and number
+        self.process.start()
+        other.close()
+
+    @property
+    def sentinel(self) -> Any:
+        """What `wait` sees when the process ends."""
+        return self.process.sentinel
+
+    def greet(self, model: Any) -> None:
+        """Wait until it has started, and send it the model.
+
+        Raises:
+            SettingError: If it ends before that.
+        """
+        wait([self.pipe, self.sentinel])
+        try:
+            if not self.pipe.poll():
+                raise EOFError
+            self.pipe.recv()
+            self.pipe.send(("model", model))
+        except (EOFError, OSError) as error:
+            raise SettingError(_NOT_READY.format(reason=self.reason())) from error
+
+    def give(self, piece: tuple[int, int], items: Any, options: Options) -> bool:
+        """Hand it a piece of work; whether it took it."""
+        try:
+            self.pipe.send(("run", (items, options)))
+        except OSError:
+            return False
+        self.piece = piece
+        return True
+
+    def answer(self) -> tuple[Any] | None:
+        """What came of its piece; None if the process died."""
+        try:
+            return self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, OSError):
+            return None
+
+    def reason(self) -> str:
+        """Why it ended."""
+        self.process.join(5)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def stop(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self.process.join(1)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join(5)
+
+
+def _work(pipe: Any, device: str, threads: int) -> None:
+    """What a worker process does until its pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides what Ctrl-C means
     torch.set_num_threads(threads)
-    _model = model.to(waiting.get())
+    pipe.send("ready")
+    model: Any = None
+    while True:
+        try:
+            kind, content = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if kind == "model":
+            model = content.to(device)
+            continue
+        items, options = content
+        try:
+            sink = Whole(len(items))
+            size = options.batch_size
+            found = loop.run(items, TorchRunner(model, options), sink, batch_size=size)
+            pipe.send((_as_arrays(found),))
+        except Exception as error:
+            pipe.send((_sendable(error),))
 
 
-def _encode_chunk(items: Sequence[Any], options: Options, output_value: OutputValue | None) -> Any:
-    return _as_arrays(encode.outputs(_model, items, options, output_value, to_cpu=True))
+def _sendable(error: Exception) -> Exception:
+    """The error, or one that says the same where it does not survive the way to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _settings(model: Any) -> list[Any]:
+    """What may be set on the modules of a model besides their weights."""
+    names = ("max_seq_length", "do_lower_case", "include_prompt", "pooling_mode", "default_route")
+    return [
+        [type(module).__name__, *(repr(getattr(module, name, None)) for name in names)]
+        for module in model
+    ]
 
 
 def _as_arrays(value: Any) -> Any:
     """Arrays in place of tensors, which would take a file handle each on their way."""
     if isinstance(value, Tensor):
-        return to_array(value)
+        return arrays.to_numpy(value)
     if isinstance(value, dict):
         return {key: _as_arrays(part) for key, part in value.items()}
-    return [_as_arrays(part) for part in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_as_arrays, value))
+    return value
 
 
 def _as_tensors(value: Any) -> Any:
     """Tensors in place of arrays."""
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "__array_interface__"):
         return torch.from_numpy(value)
     if isinstance(value, dict):
         return {key: _as_tensors(part) for key, part in value.items()}
-    return [_as_tensors(part) for part in value] if isinstance(value, list) else value
+    return type(value)(map(_as_tensors, value)) if isinstance(value, (list, tuple)) else value

@@ -49,6 +49,8 @@ class Loss(nn.Module):
         label_kind: What it reads from the labels, in the words of `sentune.data.forms`.
         is_label_optional: Whether it can do without labels.
         is_computed_in_full: Whether autocast is off in `compute`.
+        reads_ragged: Whether `forward` takes ragged features. A class with a `forward` of its own
+            that does not say so gets padded ones.
         option_names: Settings that a model card shows.
 
     Raises:
@@ -62,6 +64,7 @@ class Loss(nn.Module):
     label_kind: Wanted = "none"
     is_label_optional: bool = False
     is_computed_in_full: bool = True
+    reads_ragged: ClassVar[bool] = True
     option_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -24,6 +25,7 @@ _ACCELERATOR_BYTES = 512 << 20
 _PART_OF_MEMORY = 16
 # A block that glibc just does not call too large to learn from.
 _LARGEST_NOTED = (32 << 20) - (8 << 10)
+_chosen = threading.local()
 
 
 def best_device() -> torch.device:
@@ -94,6 +96,25 @@ def multiplied_in(kind: str) -> torch.dtype | None:
         kind: Type of the device, as "cpu".
     """
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+class SetPrecision:
+    """Inside the block models do not choose what they multiply in: the caller has chosen."""
+
+    def __enter__(self) -> None:
+        _chosen.blocks = getattr(_chosen, "blocks", 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        _chosen.blocks -= 1
+
+
+def precision_is_set(kind: str) -> bool:
+    """Whether the caller has chosen what is multiplied in, by such a block or by autocast.
+
+    Args:
+        kind: Type of the device, as "cpu".
+    """
+    return getattr(_chosen, "blocks", 0) > 0 or torch.is_autocast_enabled(kind)
 
 
 def tokens_per_batch(device: torch.device | str, width: int) -> int:

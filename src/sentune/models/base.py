@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from sentune.engine import packing
 from sentune.errors import InputError
-from sentune.types import Features, Text
+from sentune.types import Features, OutputKind, Text
+
+# What most modules give.
+PER_ROW: Mapping[str, OutputKind] = {"sentence_embedding": "row"}
+PER_TOKEN: Mapping[str, OutputKind] = {"token_embeddings": "token"}
 
 
 class Module(nn.Module):
@@ -22,11 +26,13 @@ class Module(nn.Module):
         config_file_name: Name of the file its settings are kept in.
         save_in_root: Whether it is saved in the model's own folder when it comes first.
         forward_kwargs: Names of the keyword arguments that `forward` takes besides the features.
+        outputs: Key -> what kind of output it is, for each that `forward` gives.
     """
 
     config_file_name: ClassVar[str] = "config.json"
     save_in_root: ClassVar[bool] = False
     forward_kwargs: ClassVar[frozenset[str]] = frozenset()
+    outputs: Mapping[str, OutputKind] = {}
 
     @property
     def reads_packed(self) -> bool:
@@ -91,6 +97,12 @@ class InputModule(Module):
         """Tokenised texts in the padded layout, as other libraries expect them."""
         return self.pad(self.read(texts, **kwargs))
 
+    def preprocess(
+        self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
+    ) -> Features:
+        """As `tokenize`, with a prompt before each text."""
+        return self.tokenize(inputs, **({} if prompt is None else {"prompt": prompt}), **kwargs)
+
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, with this module's padding token and side."""
         return packing.pad(features)
@@ -121,3 +133,51 @@ def take(features: Features, name: str, reader: nn.Module, width: int | None = N
             f"build it for {value.shape[-1]}, or bring the modules before it to width {width}"
         )
     return value
+
+
+def reads_packed(module: nn.Module) -> bool:
+    """Whether a module reads the packed layout; not one that computes in a way of its own.
+
+    A subclass with a `forward` of its own, or a module that somebody listens to, expects the padded
+    layout unless its class says otherwise.
+
+    Args:
+        module: Any module of a model.
+    """
+    own = module.__dict__
+    if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+        return False
+    return says(module, "reads_packed")
+
+
+def says(module: nn.Module, name: str) -> bool:
+    """What the flag of this name is, as far as it speaks of the `forward` that the module has.
+
+    A flag of a class says nothing of a `forward` that was defined further down.
+
+    Args:
+        module: Any module.
+        name: Of the flag.
+    """
+    is_replaced = "forward" in module.__dict__ and "_original_forward" not in module.__dict__
+    if is_replaced:  # and not by accelerate, which calls the one before
+        return False
+    return _place(module, name) <= _place(module, "forward") and bool(getattr(module, name, False))
+
+
+def reader_of(module: Any) -> Callable[..., Features] | None:
+    """What reads texts: the most derived of `preprocess`, `tokenize` and `read`; None if nothing.
+
+    Args:
+        module: The first module of a model.
+    """
+    names = [name for name in ("read", "preprocess", "tokenize") if hasattr(module, name)]
+    return getattr(module, min(names, key=lambda name: _place(module, name))) if names else None
+
+
+def _place(module: Any, name: str) -> int:
+    """How far up its classes an attribute of a module is defined; -1 for its own."""
+    if name in module.__dict__:
+        return -1
+    classes = type(module).__mro__
+    return next((i for i, kind in enumerate(classes) if name in vars(kind)), len(classes))

@@ -5,7 +5,7 @@ All work on the last axis, so they take `(b, d)`, `(b, t, d)` and packed `(T, d)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from sentune.checks import check_positive, check_share
 from sentune.errors import SettingError
-from sentune.models.base import Module, take
-from sentune.types import Features
+from sentune.models.base import PER_ROW, PER_TOKEN, Module, take
+from sentune.types import Features, OutputKind
 
 SENTENCE = "sentence_embedding"
+_KINDS: Mapping[str, OutputKind] = {**PER_ROW, **PER_TOKEN}
 TANH = "torch.nn.modules.activation.Tanh"
 
 
@@ -77,6 +78,11 @@ class Dense(Module):
             out = out + (x if self.in_features == self.out_features else self.residual(x))
         return {**features, self.module_output_name: out}
 
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
+        """Of the kind that it reads."""
+        return {self.module_output_name: _KINDS.get(self.module_input_name, "row")}
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments; `module_*_name` and `use_residual` only where not default.
 
@@ -122,6 +128,11 @@ class Normalize(Module):
             return features
         return {**features, self.module_output_name: F.normalize(x, p=2, dim=-1)}
 
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
+        """Of the kind that it reads."""
+        return {self.module_output_name: _KINDS.get(self.module_input_name, "row")}
+
     def settings(self) -> dict[str, Any]:
         """The names read and written, where not default."""
         return _names(self.module_input_name, self.module_output_name)
@@ -135,6 +146,7 @@ class LayerNorm(Module):
     """
 
     reads_packed = True
+    outputs = PER_ROW
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -163,6 +175,7 @@ class Dropout(Module):
     """
 
     reads_packed = True
+    outputs = PER_ROW
 
     def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sentune.engine import packing
 from sentune.errors import InputError, SettingError
-from sentune.models.base import Module
+from sentune.models.base import PER_ROW, Module
 from sentune.text import layouts
 from sentune.types import Features
 
@@ -122,6 +122,7 @@ class Pooling(Module):
     """
 
     reads_packed = True
+    outputs = PER_ROW
     config_file_name: ClassVar[str] = "config.json"
 
     def __init__(
@@ -206,6 +207,7 @@ class Pooling(Module):
         self._check_width(tokens)
         prompts = None if self.include_prompt else features.get("prompt_lengths")
         weights = features.get("token_weights_sum")
+        weights = None if weights is None else weights[order]
         pooled, row = [], 0
         for run in packing.row_views(tokens, features["lengths"]):
             rows = slice(row, row + len(run))

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TypeAlias, cast
 from torch import nn
 
 from sentune.errors import InputError, SettingError, warn
-from sentune.models.base import InputModule
+from sentune.models.base import InputModule, reads_packed
 from sentune.text import inputs
-from sentune.types import Features, Text
+from sentune.types import Features, OutputKind, Text
 
 Modality: TypeAlias = "str | tuple[str, ...] | None"
 RouteKey: TypeAlias = "tuple[str | None, Modality]"
@@ -197,8 +197,15 @@ class Router(InputModule):
     @property
     def reads_packed(self) -> bool:
         """Whether the modules of every route read the packed layout."""
-        modules = chain.from_iterable(self._routes.values())
-        return all(getattr(module, "reads_packed", False) for module in modules)
+        return all(map(reads_packed, chain.from_iterable(self._routes.values())))
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
+        """What the modules of all routes give."""
+        found: dict[str, OutputKind] = {}
+        for module in chain.from_iterable(self._routes.values()):
+            found |= getattr(module, "outputs", {})
+        return found
 
     @property
     def forward_kwargs(self) -> frozenset[str]:  # type: ignore[override]  # and so does this

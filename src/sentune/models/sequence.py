@@ -13,7 +13,7 @@ from sentune.checks import accepts_old_names, check_positive, check_share
 from sentune.engine import packing
 from sentune.errors import InputError, SettingError
 from sentune.models import layouts as rows
-from sentune.models.base import Module, take
+from sentune.models.base import PER_TOKEN, Module, take
 from sentune.types import Features
 
 TOKENS = "token_embeddings"
@@ -58,6 +58,8 @@ class CNN(Module):
             )
             for kernel, stride in zip(self.kernel_sizes, self.stride_sizes, strict=True)
         )
+
+    outputs = PER_TOKEN
 
     @property
     def reads_packed(self) -> bool:
@@ -111,6 +113,7 @@ class LSTM(Module):
     """
 
     reads_packed = True
+    outputs = PER_TOKEN
     config_file_name: ClassVar[str] = "lstm_config.json"
 
     @accepts_old_names(word_embedding_dimension="embedding_dimension")
@@ -189,6 +192,7 @@ class WeightedLayerPooling(Module):
     """
 
     reads_packed = True
+    outputs = PER_TOKEN
 
     @accepts_old_names(word_embedding_dimension="embedding_dimension")
     def __init__(

@@ -21,7 +21,7 @@ from sentune._lazy import need
 from sentune.checks import check_positive
 from sentune.errors import HubError, InputTypeError, ModelFileError, SettingError
 from sentune.models import layouts as rows
-from sentune.models.base import InputModule
+from sentune.models.base import PER_ROW, InputModule
 from sentune.text import inputs, layouts
 from sentune.types import Features, Text
 
@@ -46,6 +46,7 @@ class StaticEmbedding(InputModule):
     """
 
     reads_packed = True
+    outputs = PER_ROW
 
     def __init__(
         self,

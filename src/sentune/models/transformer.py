@@ -19,7 +19,7 @@ from sentune.engine.state import State
 from sentune.engine.tree import inner_of, is_off
 from sentune.errors import SettingError
 from sentune.machine.device import multiplied_in
-from sentune.models.base import InputModule
+from sentune.models.base import PER_TOKEN, InputModule
 from sentune.text import layouts
 from sentune.text.tokens import TokenReader
 from sentune.types import Features, Text
@@ -66,6 +66,7 @@ class Transformer(InputModule):
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
+    outputs = {**PER_TOKEN, "all_layer_embeddings": "token"}
     _max_seq_length: int | None
 
     def __init__(

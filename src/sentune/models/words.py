@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sentune.checks import check_positive
 from sentune.errors import InputTypeError, SettingError
 from sentune.models import layouts as rows
-from sentune.models.base import InputModule, Module, take
+from sentune.models.base import PER_ROW, PER_TOKEN, InputModule, Module, take
 from sentune.models.tokenizer import (
     TransformersTokenizerWrapper,
     WhitespaceTokenizer,
@@ -46,6 +46,7 @@ class WordEmbeddings(InputModule):
     """
 
     reads_packed = True
+    outputs = PER_TOKEN
     config_file_name: ClassVar[str] = "wordembedding_config.json"
     save_in_root: ClassVar[bool] = True
 
@@ -133,6 +134,7 @@ class WordWeights(Module):
     """
 
     reads_packed = True
+    outputs = {**PER_TOKEN, "token_weights_sum": "row"}
 
     def __init__(
         self,
@@ -148,7 +150,7 @@ class WordWeights(Module):
         self.emb_layer = nn.Embedding.from_pretrained(weights[:, None], freeze=False)
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
-        """Weight `token_embeddings`; add `token_weights_sum (b,)`, rows as the layout has them."""
+        """Weight `token_embeddings`; add `token_weights_sum (b,)`."""
         tokens = take(features, "token_embeddings", self)
         weights = self.emb_layer(features["input_ids"])  # (b, t, 1) or (T, 1)
         if rows.is_padded(features):
@@ -157,6 +159,7 @@ class WordWeights(Module):
         else:
             flat, sizes = rows.flat(features, weights[:, 0])
             total = flat.new_zeros(len(sizes)).index_add(0, rows.owners(sizes), flat)
+            total = rows.in_caller_order(features, total)
         return {**features, "token_embeddings": tokens * weights, "token_weights_sum": total}
 
     def settings(self) -> dict[str, Any]:
@@ -186,6 +189,7 @@ class BoW(InputModule):
     """
 
     reads_packed = True
+    outputs = PER_ROW
     save_in_root: ClassVar[bool] = False
     weights: Tensor
 

@@ -51,15 +51,30 @@ def check_items(items: list[Any]) -> None:
         return
     for row, item in enumerate(items):
         if not _is_item(item):
-            raise InputTypeError(
-                f"row {row} is {_show(item)} ({type(item).__name__}); {_ALLOWED}. "
-                "Drop such rows, or fill them with a text"
-            )
+            raise _no_item(item, row)
 
 
-def bad_unicode(items: list[Any]) -> InputError | None:
+def checked(item: Any, row: int) -> Any:
+    """An item of a stream, after the checks of a list of them.
+
+    Args:
+        item: The item.
+        row: Its number, for the error.
+
+    Raises:
+        InputTypeError: If it is none.
+        InputError: If its text is not valid Unicode.
+    """
+    if not isinstance(item, str) and not _is_item(item):
+        raise _no_item(item, row)
+    if (error := bad_unicode([item], row)) is not None:
+        raise error
+    return item
+
+
+def bad_unicode(items: list[Any], start: int = 0) -> InputError | None:
     """The error for the first item that has a lone surrogate; None if none has."""
-    for row, item in enumerate(items):
+    for row, item in enumerate(items, start):
         for text in texts_of(item):
             try:
                 text.encode("utf-8")
@@ -100,6 +115,13 @@ def map_texts(item: Any, change: Any) -> Any:
     if isinstance(item, Mapping):
         return {route: change(text) for route, text in item.items()}
     return tuple(change(text) for text in item)
+
+
+def _no_item(item: Any, row: int) -> InputTypeError:
+    return InputTypeError(
+        f"row {row} is {_show(item)} ({type(item).__name__}); {_ALLOWED}. "
+        "Drop such rows, or fill them with a text"
+    )
 
 
 def _is_item(item: Any) -> bool:

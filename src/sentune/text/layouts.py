@@ -43,6 +43,23 @@ def is_packed(features: Features) -> bool:
     return "cu_seqlens" in features
 
 
+def rows_in(features: Features) -> int:
+    """How many rows a batch has, in any layout."""
+    for key in ("lengths", "offsets", "input_ids", "attention_mask", "inputs_embeds"):
+        if key in features:
+            return len(features[key])
+    # Of a module that reads something else than tokens.
+    return next((len(x) for x in features.values() if getattr(x, "ndim", 0)), 0)
+
+
+def tokens_in(features: Features) -> int:
+    """How many tokens a batch has, padding not counted; 0 if it has none."""
+    if "lengths" in features:
+        return sum(features["lengths"])
+    mask = features.get("attention_mask")
+    return 0 if mask is None else int(mask.sum())
+
+
 def ragged(
     input_ids: Any,
     lengths: list[int],
@@ -112,13 +129,17 @@ def select(features: Features, rows: Sequence[int]) -> Features:
 
 
 def can_be_ragged(features: Features) -> bool:
-    """Whether a padded batch holds nothing but tokens, so that `from_padded` loses nothing."""
-    return (
-        features.keys() <= PADDED_KEYS
-        and "attention_mask" in features
-        and features["attention_mask"].ndim == 2
-        and "input_ids" in features
-    )
+    """Whether a padded batch says the same without its padding.
+
+    It does if it holds nothing but tokens, and those of each row come first: of a mask with gaps,
+    or padded on the left, the positions are those of the slots.
+    """
+    if not features.keys() <= PADDED_KEYS or "input_ids" not in features:
+        return False
+    mask = features.get("attention_mask")
+    if mask is None or mask.ndim != 2 or not mask.shape[1]:
+        return False
+    return bool((mask[:, 0] == 1).all() and (mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def by_length(lengths: Sequence[int], *, longest_first: bool = False) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentune.errors import DatasetError, InputError
+from sentune.errors import DatasetError, InputError, SettingError
 from sentune.text.inputs import check_items
 from sentune.text.store import TokenStore
 from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
@@ -20,6 +20,8 @@ from sentune.types import Features
 
 # {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}
 Batch: TypeAlias = "dict[str, Any]"
+# By what a column is known where a collator gives each of its features under a name of its own.
+_FIRST_OF_COLUMN = ("_input_ids", "_sentence_embedding", "_pixel_values", "_input_features")
 # A value for all columns, per column, per dataset, or per dataset and column.
 PerColumn: TypeAlias = "str | Mapping[str, Any] | None"
 
@@ -32,20 +34,41 @@ class SentenceTransformerDataCollator:
     To change rows first, subclass it and hand the changed rows on to `super().__call__`.
 
     Args:
-        read: Texts -> features, as `SentenceTransformer.read(texts, prompt=..., task=...)`.
+        read: Texts -> features, as `SentenceTransformer.read(texts, prompt=..., task=...)`; None
+            for `preprocess_fn`.
         valid_label_columns: Names that the label column may have; the first found is taken.
         prompts: Text put before each input; see `SentenceTransformerTrainingArguments`.
         router_mapping: Route of each column.
+        preprocess_fn: Texts -> padded features, as `SentenceTransformer.preprocess`; for collators
+            that make their batches themselves.
+
+    Raises:
+        SettingError: If there is neither `read` nor `preprocess_fn`.
     """
 
-    read: Callable[..., Features]
+    read: Callable[..., Features] = None  # type: ignore[assignment]  # until __post_init__
     valid_label_columns: Sequence[str] = LABEL_COLUMNS
     prompts: PerColumn = field(default=None, repr=False)
     router_mapping: PerColumn = field(default=None, repr=False)
+    preprocess_fn: Callable[..., Features] | None = field(default=None, repr=False)
     # The tokens of each dataset and column, where they are kept.
     _stores: dict[Any, TokenStore] | None = field(
         default=None, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        """Check that there is a reader."""
+        if self.read is None:
+            if self.preprocess_fn is None:
+                raise SettingError(
+                    "a collator needs a function that reads texts: preprocess_fn=model.preprocess"
+                )
+            self.read = self.preprocess_fn
+
+    @property
+    def tokenize_fn(self) -> Callable[..., Features] | None:
+        """As `preprocess_fn`."""
+        return self.preprocess_fn
 
     def keeping_tokens(self) -> SentenceTransformerDataCollator:
         """The same collator, which reads each text once and keeps its tokens."""
@@ -105,6 +128,27 @@ class SentenceTransformerDataCollator:
             self.read([text], **options)
         except InputError as error:
             raise DatasetError(f"{place}: {str(error).removeprefix('row 0 ')}") from error
+
+
+def as_batch(inputs: Mapping[str, Any]) -> Batch:
+    """The batch that a collator made, also one of `{column}_input_ids` and the like, as others do.
+
+    Args:
+        inputs: What the collator gave.
+    """
+    if "columns" in inputs:
+        return dict(inputs)
+    ends = [(name, end) for name in inputs for end in _FIRST_OF_COLUMN if name.endswith(end)]
+    columns: dict[str, Features] = {name.removesuffix(end): {} for name, end in ends}
+    for key, value in inputs.items():
+        owners = [column for column in columns if key.startswith(f"{column}_")]
+        if owners:
+            column = max(owners, key=len)
+            columns[column][key.removeprefix(f"{column}_")] = value
+    others = {key: inputs[key] for key in ("labels", "rows", DATASET_NAME) if key in inputs}
+    if "label" in inputs:
+        others["labels"] = inputs["label"]
+    return {"columns": columns, **others}
 
 
 def for_column(setting: PerColumn, column: str, dataset_name: str | None = None) -> str | None:

@@ -35,7 +35,7 @@ from sentune.training.fit_loaders import LoaderBatches, LoaderRows, steps_of
 from sentune.training.trainer import SentenceTransformerTrainer
 
 if TYPE_CHECKING:
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.encoder.sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
 

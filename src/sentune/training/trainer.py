@@ -30,6 +30,7 @@ from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
 from sentune.share.publish import write_card
+from sentune.text import layouts
 from sentune.training import dataloaders as loaders
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.checkpoints import (
@@ -39,7 +40,7 @@ from sentune.training.checkpoints import (
     rotate,
     written_whole,
 )
-from sentune.training.collate import Batch, SentenceTransformerDataCollator
+from sentune.training.collate import Batch, SentenceTransformerDataCollator, as_batch
 from sentune.training.dataset_rows import NumberedRows, as_dataset
 from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with_prefix
 from sentune.training.interrupt import StopOnInterrupt
@@ -50,7 +51,7 @@ from sentune.training.run_recorder import RunTeller, as_names
 from sentune.training.training_step import LossLike, TrainingStep
 
 if TYPE_CHECKING:
-    from sentune.encoder.sentence_transformer import SentenceTransformer
+    from sentune.encoder.sentence_transformers import SentenceTransformer
 
 
 class SentenceTransformerTrainer(Trainer):
@@ -284,10 +285,13 @@ class SentenceTransformerTrainer(Trainer):
             logs = {**logs, **self._parts.take(gather_object)}
         super().log(logs, start_time)
 
+    def _prepare_inputs(self, inputs: Any) -> Batch:
+        return super()._prepare_inputs(as_batch(inputs))
+
     def _track_num_input_tokens(self, inputs: Batch) -> None:
         if self.args.include_num_input_tokens_seen != "no":
-            lengths = (column.get("lengths", ()) for column in inputs["columns"].values())
-            own = torch.tensor(sum(map(sum, lengths)), device=self.args.device)
+            counts = map(layouts.tokens_in, as_batch(inputs)["columns"].values())
+            own = torch.tensor(sum(counts), device=self.args.device)
             self.state.num_input_tokens_seen += int(self.accelerator.gather(own).sum())
 
     # Data -----------------------------------------------------------------------------------------
@@ -295,7 +299,10 @@ class SentenceTransformerTrainer(Trainer):
     def get_data_collator(self, model: SentenceTransformer) -> SentenceTransformerDataCollator:
         """What makes batches of rows, reading texts as the model does."""
         return SentenceTransformerDataCollator(
-            model.read, prompts=self.args.prompts, router_mapping=self.args.router_mapping
+            model.read,
+            prompts=self.args.prompts,
+            router_mapping=self.args.router_mapping,
+            preprocess_fn=model.preprocess,
         )
 
     def get_batch_sampler(self, dataset: Any, **options: Any) -> Any:

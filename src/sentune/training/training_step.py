@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sentune.errors import SettingError, TrainingError
+from sentune.machine.device import SetPrecision
+from sentune.models.base import says
+from sentune.text import layouts
 from sentune.types import Features
 
 # A loss, or what makes one of the model.
@@ -66,7 +69,11 @@ class TrainingStep(nn.Module):
             "loss", a scalar, and "parts": name -> scalar, empty unless the loss has named parts.
         """
         loss = self._loss_for(dataset_name)
-        value = loss(list(columns.values()), labels)
+        features = list(columns.values())
+        if not says(loss, "reads_ragged"):  # a loss of the user's own
+            features = [self._padded(column) for column in features]
+        with SetPrecision():  # by the training arguments, also for models that guide
+            value = loss(features, labels)
         if not isinstance(value, Mapping):
             return {"loss": value, "parts": {}}
         parts = {name: part.detach() for name, part in value.items()}
@@ -127,6 +134,9 @@ class TrainingStep(nn.Module):
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(found[name])
+
+    def _padded(self, features: Features) -> Features:
+        return self.model.pad(features) if layouts.is_ragged(features) else features  # type: ignore[operator]
 
     def _loss_for(self, dataset_name: str | None) -> nn.Module:
         if self._place is None:

@@ -40,13 +40,40 @@ def like(values: np.ndarray, other: Any) -> Any:
 
 
 def take(values: Any, index: np.ndarray) -> Any:
-    """The rows with these numbers, `(len(index), ...)`.
+    """The rows with these numbers, `(len(index), ...)`; of a list, a list.
 
     Args:
-        values: `(n, ...)`.
+        values: `(n, ...)`, or n things.
         index: Numbers of rows.
     """
+    if isinstance(values, list):
+        return [values[place] for place in index.tolist()]
     return values[like(index, values)]
+
+
+def put(rows: Any, numbers: Sequence[int], values: Any, size: int) -> Any:
+    """Rows with some more in their places.
+
+    Args:
+        rows: What there is so far; None for nothing. It is changed.
+        numbers: Where each of the new ones goes.
+        values: An array `(len(numbers), ...)`, or a list.
+        size: How many rows there will be.
+    """
+    if isinstance(values, list):
+        rows = [None] * size if rows is None else rows
+        for number, value in zip(numbers, values, strict=True):
+            rows[number] = value
+        return rows
+    if rows is None:  # the width is known from the first batch
+        rows = empty(size, values)
+    rows[like(np.asarray(numbers), rows)] = values
+    return rows
+
+
+def on_cpu(values: Any) -> Any:
+    """An array in main memory."""
+    return values.cpu() if is_tensor(values) else values
 
 
 def cat(parts: Sequence[Any]) -> Any:

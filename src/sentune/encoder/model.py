@@ -1,0 +1,450 @@
+"""What every kind of model shares: modules, files, prompts, precision, workers, training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from sentune._lazy import upstairs
+from sentune.encoder import adapters, pipeline
+from sentune.encoder.runner import Options, TorchRunner
+from sentune.encoder.workers import WorkerPool
+from sentune.engine.deferred import is_quantized, weights_of
+from sentune.errors import SettingError
+from sentune.files import load as files_load
+from sentune.flow import loop
+from sentune.flow.sinks import Whole
+from sentune.machine.device import (
+    AUTO,
+    as_dtype,
+    auto_dtype,
+    best_device,
+    keep_freed_memory,
+    multiplying_in,
+    precision_is_set,
+)
+from sentune.record.model import SentenceTransformerModelCardData
+from sentune.share import publish
+from sentune.text import layouts
+from sentune.text import prompts as prompting
+from sentune.types import Features, Text
+from sentune.vectors import rows as arrays
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Parts:
+    """What a model is made of.
+
+    Attributes:
+        modules: Name -> module, in order.
+        settings: What its files say of the whole model.
+        module_kwargs: Module name -> arguments of its forward that modules.json names.
+        card: What is known for the model card.
+        dtype: Type of the weights; None for "auto".
+    """
+
+    modules: Mapping[str, nn.Module]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    module_kwargs: dict[str, list[str]] = field(default_factory=dict)
+    card: Any = None
+    dtype: torch.dtype | None = None
+
+
+def opened(
+    source: str | Path | None,
+    modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None,
+    *,
+    card: SentenceTransformerModelCardData | None,
+    dtype: str | torch.dtype | None,
+    backend: str,
+    model_kwargs: Mapping[str, Any] | None,
+    **access: Any,
+) -> Parts:
+    """The parts of a model: read from its files, or made of modules.
+
+    Args:
+        source: A folder, or an id on the Hugging Face Hub.
+        modules: The modules, in place of a source.
+        card: What is known for the model card.
+        dtype: Type of the weights, or "auto".
+        backend: Only "torch".
+        model_kwargs: For the encoder's `from_pretrained`.
+        **access: For `sentune.files.load.load`.
+
+    Raises:
+        SettingError: If the arguments contradict each other.
+    """
+    if (source is None) == (modules is None):
+        raise SettingError("give either model_name_or_path or modules=[...], one of the two")
+    if backend != "torch":
+        raise SettingError(f"backend must be 'torch', got {backend!r}")
+    options = dict(model_kwargs or {})
+    for name in ("dtype", "torch_dtype"):
+        dtype = dtype or options.pop(name, None)
+    weights = None if dtype in (None, AUTO) else as_dtype(dtype)
+    card = card or SentenceTransformerModelCardData()
+    if source is None:
+        made = pipeline.named(modules)
+        if weights is not None:
+            for module in made.values():
+                module.to(weights)
+        return Parts(made, card=card, dtype=weights)
+    if weights is not None:
+        options["dtype"] = weights
+    loaded = files_load.load(str(source), model_kwargs=options, **access)
+    pipeline.follow_first(loaded.modules.values())
+    card.note_source(source, loaded.folder, loaded.card)
+    return Parts(loaded.modules, loaded.settings, loaded.module_kwargs, card, weights)
+
+
+class Model(nn.Sequential):
+    """Modules, executed one after the other, with what every kind of model can do.
+
+    Args:
+        parts: What it is made of.
+        device: "cpu", "cuda", "cuda:1", "mps" ...; None for the best there is.
+        prompts: Name -> text put before each input that is encoded under that name.
+        default_prompt_name: The prompt used when a call names none.
+        trust_remote_code: Whether code that comes with a model may run.
+
+    Raises:
+        SettingError: If the default prompt is none of the prompts.
+    """
+
+    reads_packed = True  # what `sentune.models.base.reads_packed` asks of a subclass
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        device: str | torch.device | None,
+        prompts: Mapping[str, str] | None,
+        default_prompt_name: str | None,
+        trust_remote_code: bool,
+    ) -> None:
+        super().__init__(pipeline.named(parts.modules))
+        self.is_auto_dtype = parts.dtype is None
+        self.prompts: dict[str, str] = {
+            "query": "",
+            "document": "",
+            **(parts.settings.get("prompts") or {}),
+            **prompting.checked(prompts),
+        }
+        self.default_prompt_name = default_prompt_name or parts.settings.get("default_prompt_name")
+        self._check_default_prompt()
+        self.model_card_data = parts.card
+        self.module_kwargs = parts.module_kwargs
+        self.trust_remote_code = trust_remote_code
+        self.to(device or best_device())
+        keep_freed_memory()
+        self.eval()
+
+    # From texts to outputs ----------------------------------------------------------------------
+
+    def __call__(self, input: Features, **kwargs: Any) -> Features:
+        """As `forward`; one of a subclass, or a hook, sees ragged tokens padded."""
+        if layouts.is_ragged(input) and not pipeline.is_packed(self):
+            return pipeline.run(self, input, kwargs)
+        return super().__call__(input, **kwargs)
+
+    def forward(self, input: Features, **kwargs: Any) -> Features:  # the name is torch's
+        """Run the modules.
+
+        Outside of training, without gradients, the products are those of `encode`: in bfloat16
+        where the chip has it, unless the model's dtype or an autocast says otherwise.
+
+        Args:
+            input: Tokens in any layout of `sentune.text.layouts`.
+            **kwargs: Given to the modules that name them in `forward_kwargs`.
+
+        Returns:
+            Padded features: the same dict, filled. Others: new features. Each output per row has
+            its rows in the caller's order. With `output_hidden_states=True` there is also
+            `layer_sentence_embeddings (b, layers + 1, d)`: what the modules after the encoder make
+            of its input embeddings and of each of its layers.
+        """
+        run = pipeline.fill if "attention_mask" in input else pipeline.run
+        device = self.device
+        if torch.is_grad_enabled() or self.training or precision_is_set(device.type):
+            return run(self, input, kwargs)
+        with multiplying_in(self.autocast_dtype, device):
+            return pipeline.in_type_of(self.dtype, run(self, input, kwargs))
+
+    def read(
+        self, texts: Sequence[Text], prompt: str | None = None, task: str | None = None
+    ) -> Features:
+        """Tokens of the texts, ragged where the first module can; what a collator calls.
+
+        Args:
+            texts: b texts.
+            prompt: Put before each text.
+            task: Route of a routed model.
+        """
+        return pipeline.read(self, texts, prompt, task)
+
+    def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
+        """Padded tensors of the texts, as other libraries expect them: `input_ids (b, t)` ..."""
+        return pipeline.tokenize(self, texts, **kwargs)
+
+    def preprocess(
+        self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
+    ) -> Features:
+        """As `tokenize`, with a prompt before each text."""
+        extra = {} if prompt is None else {"prompt": prompt}
+        return self.tokenize(inputs, **extra, **kwargs)
+
+    def pad(self, features: Features) -> Features:
+        """The padded layout of ragged features."""
+        return pipeline.pad(self, features)
+
+    # What the model is --------------------------------------------------------------------------
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether every module reads the packed layout, so that nothing is ever padded."""
+        return pipeline.is_packed(self)
+
+    @property
+    def reads_ragged(self) -> bool:
+        """Whether the first module gives tokens in the ragged layout."""
+        return pipeline.reads_ragged(self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((tensor.device for tensor in weights_of(self)), torch.device("cpu"))
+
+    @property
+    def _target_device(self) -> torch.device:
+        return self.device
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Type of the weights; None if there are none."""
+        return next((x.dtype for x in weights_of(self) if x.is_floating_point()), None)
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What `encode` multiplies in, if not in the type of the weights."""
+        if not self.is_auto_dtype or self.dtype != torch.float32 or is_quantized(self):
+            return None
+        dtype = auto_dtype(self.device)
+        return None if dtype == torch.float32 else dtype
+
+    @property
+    def tokenizer(self) -> Any:
+        """The first module's tokenizer."""
+        return self._first_module().tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, value: Any) -> None:
+        self._first_module().tokenizer = value
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Most tokens of a text that are read; None for no limit."""
+        return getattr(self._first_module(), "max_seq_length", None)
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int | None) -> None:
+        self._first_module().max_seq_length = value
+
+    def get_max_seq_length(self) -> int | None:
+        """As `max_seq_length`."""
+        return self.max_seq_length
+
+    @property
+    def transformers_model(self) -> Any:
+        """The transformers encoder inside; None if there is none."""
+        return next((m.auto_model for m in self.modules() if hasattr(m, "auto_model")), None)
+
+    @property
+    def config(self) -> Any:
+        """The encoder's configuration; None if there is none."""
+        return getattr(self.transformers_model, "config", None)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's table of token embeddings."""
+        return self.transformers_model.get_input_embeddings()
+
+    def activation_checkpointing_enable(self, **options: Any) -> None:
+        """In training, keep no inner results of the encoder: less memory, one more forward pass.
+
+        Args:
+            **options: As for the encoder's method of this name.
+        """
+        self.transformers_model.activation_checkpointing_enable(**options)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """As `activation_checkpointing_enable`.
+
+        Args:
+            gradient_checkpointing_kwargs: For `torch.utils.checkpoint.checkpoint`.
+        """
+        self.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=gradient_checkpointing_kwargs
+        )
+
+    # Adapters (peft), as LoRA ---------------------------------------------------------------------
+
+    add_adapter = adapters.add_adapter
+    load_adapter = adapters.load_adapter
+    set_adapter = adapters.set_adapter
+    enable_adapters = adapters.enable_adapters
+    disable_adapters = adapters.disable_adapters
+    active_adapters = adapters.active_adapters
+    get_adapter_state_dict = adapters.get_adapter_state_dict
+    delete_adapter = adapters.delete_adapter
+
+    # Several processes --------------------------------------------------------------------------
+
+    def start_multi_process_pool(
+        self, target_devices: Sequence[str | torch.device] | None = None
+    ) -> WorkerPool:
+        """Start a process per device, for `encode(..., pool=pool)`.
+
+        Args:
+            target_devices: "cuda:0", "cpu" ...; None for every accelerator, or four CPU processes.
+        """
+        return WorkerPool(self, target_devices)
+
+    @staticmethod
+    def stop_multi_process_pool(pool: WorkerPool) -> None:
+        """End the processes of a pool."""
+        pool.stop()
+
+    # Files, training, evaluation ----------------------------------------------------------------
+
+    save_pretrained = save = publish.save_pretrained
+    push_to_hub = publish.push_to_hub
+    save_to_hub = publish.save_to_hub
+
+    def evaluate(self, evaluator: Callable[..., Any], output_path: str | None = None) -> Any:
+        """The evaluator's result for this model.
+
+        Args:
+            evaluator: Called as `evaluator(model, output_path)`.
+            output_path: Folder for its files.
+        """
+        if output_path is not None:
+            Path(output_path).mkdir(parents=True, exist_ok=True)
+        return evaluator(self, output_path)
+
+    def fit(
+        self, train_objectives: Sequence[tuple[Any, nn.Module]], *args: Any, **kwargs: Any
+    ) -> None:
+        """Train the model.
+
+        Args:
+            train_objectives: Pairs of a `DataLoader` over `InputExample`s and a loss.
+            *args: See `sentune.training.fit.fit`.
+            **kwargs: See `sentune.training.fit.fit`.
+        """
+        upstairs("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def _first_module(self) -> Any:
+        return self[0]
+
+    def _last_module(self) -> Any:
+        return self[-1]
+
+    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str | None:
+        return prompting.resolve(self.prompts, prompt, prompt_name, self.default_prompt_name)
+
+    def _computed(
+        self,
+        items: list[Any],
+        options: Options,
+        *,
+        pool: WorkerPool | None = None,
+        device: str | torch.device | Sequence[str | torch.device] | None = None,
+        chunk_size: int | None = None,
+        on_cpu: bool = True,
+    ) -> Any:
+        """What the options ask for, in the order of the items; None if there are none.
+
+        Args:
+            items: Checked items.
+            options: What is wanted, and how.
+            pool: Processes that compute it.
+            device: Where the model is moved to; a list starts a process for each.
+            chunk_size: Items per piece of work of a pool.
+            on_cpu: Whether an array is gathered in main memory.
+        """
+        if isinstance(device, (list, tuple)):
+            if pool is None and items:
+                with self.start_multi_process_pool(device) as started:
+                    return self._computed(items, options, pool=started, chunk_size=chunk_size)
+        elif isinstance(device, (str, torch.device)):
+            self.to(device)
+        runner = TorchRunner(self, options)
+        own, places = items, None
+        if runner.gives_array:  # a text that is there several times is computed once
+            own, places = loop.distinct(items)
+        with progress(len(items), options) as count:
+            count(len(items) - len(own))
+            if pool is not None and own:
+                found = pool.encode(own, options, chunk_size, count)
+            else:
+                sink = Whole(len(own), on_cpu=on_cpu)
+                size = options.batch_size
+                found = loop.run(own, runner, sink, batch_size=size, count=count)
+        return found if places is None else arrays.take(found, places)
+
+    def _checked_kwargs(self, kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+        """Arguments for the modules that take them, after a check that one does."""
+        unknown = [
+            name for name in kwargs if not any(pipeline.takes(module, name) for module in self)
+        ]
+        if unknown:
+            known = sorted(set().union(*(getattr(m, "forward_kwargs", ()) for m in self)))
+            raise SettingError(
+                f"encode() got unknown arguments {unknown}; "
+                f"the modules of this model take {known or 'no further ones'}"
+            )
+        return tuple(kwargs.items())
+
+    def _check_default_prompt(self) -> None:
+        name = self.default_prompt_name
+        if name is not None and name not in self.prompts:
+            raise SettingError(
+                f"default_prompt_name={name!r} is not among the prompts {sorted(self.prompts)}; "
+                "add it to prompts={...}"
+            )
+
+
+@contextmanager
+def progress(total: int | None, options: Options) -> Iterator[Callable[[int], object]]:
+    """What counts items on a progress bar, if one is wanted.
+
+    Args:
+        total: How many there will be; None where nobody knows.
+        options: Say whether.
+    """
+    with tqdm(total=total, desc="Texts", disable=not options.show_progress_bar) as bar:
+        yield bar.update
+
+
+def wants_bar(asked: bool | None) -> bool:
+    """Whether a progress bar is drawn; by default where logging is at INFO or below.
+
+    Args:
+        asked: What the caller says.
+    """
+    if asked is not None:
+        return asked
+    return logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)

@@ -1,0 +1,201 @@
+"""The runner of the loop that computes with torch: a model over batches of tokens."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentune.encoder import outputs, pipeline
+from sentune.engine import packing
+from sentune.engine.copies import encoding
+from sentune.engine.deferred import made
+from sentune.errors import ModelFileError, SettingError, warn
+from sentune.machine.device import multiplying_in, tokens_per_batch
+from sentune.types import Features
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run items through a model.
+
+    Attributes:
+        value: The output that is wanted: "sentence_embedding", "token_embeddings", "scores" ...;
+            None for all that the modules give.
+        prompt: Put before each item.
+        batch_size: Items per forward pass; None for as many as are fast, counted in tokens.
+        show_progress_bar: Whether to draw one.
+        truncate_dim: Keep this many dimensions of each embedding; None for all.
+        normalize: Whether embeddings are brought to length 1, after truncation.
+        task: Route of a routed model.
+        forward_kwargs: Keyword arguments for the modules that take them.
+    """
+
+    value: str | None = "sentence_embedding"
+    prompt: str | None = None
+    batch_size: int | None = None
+    show_progress_bar: bool = False
+    truncate_dim: int | None = None
+    normalize: bool = False
+    task: str | None = None
+    forward_kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("batch_size", "truncate_dim"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, Integral) or value < 1):
+                raise SettingError(f"{name} must be a positive int or None, got {value!r}")
+
+
+class TorchRunner:
+    """Computes with a model, as `sentune.flow.loop.Runner` says.
+
+    Args:
+        model: The model.
+        options: What is wanted of it, and how.
+    """
+
+    def __init__(self, model: Any, options: Options) -> None:
+        self.model = model
+        self.options = options
+        self.reads_ragged = model.reads_ragged
+        self.device = model.device
+        self.dtype = model.autocast_dtype
+        self._kinds = outputs.kinds_of(model)
+
+    @property
+    def gives_array(self) -> bool:
+        """Whether `compute` gives an array with a row per item; else a list."""
+        return self.options.value is not None and self._kinds.get(self.options.value) != "token"
+
+    def read(self, items: Sequence[Any]) -> Features:
+        """Items as tokens."""
+        return dict(self.model.read(items, prompt=self.options.prompt, task=self.options.task))
+
+    def tokens_per_batch(self) -> int:
+        """As many as this machine is fast with."""
+        widths = (getattr(module, "inner_width", None) for module in self.model)
+        known = max((width or 0 for width in widths), default=0)
+        return tokens_per_batch(self.device, max(pipeline.width(self.model) or 1, known))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The model in evaluation, without gradients."""
+        with evaluation_mode(self.model), encoding():
+            yield
+
+    def compute(self, features: Features) -> Any:
+        """What is wanted of a batch, in its order: `(b, d)`, or a list with an entry per row."""
+        features = packing.to_device(packing.to_tensors(features), self.device)
+        with multiplying_in(self.dtype, self.device):
+            if self.gives_array:
+                found = self.model(features, **dict(self.options.forward_kwargs))
+                found = pipeline.in_type_of(self.model.dtype, found)
+                return self._finished(pipeline.output(self.model, found, str(self.options.value)))
+            return self._per_row(features)
+
+    def done(self, truncated: int, items: int) -> None:
+        """Warn once per model and limit that texts were truncated."""
+        limit = self.model.max_seq_length
+        if not truncated or self.model.__dict__.get("_warned_of_limit") == limit:
+            return
+        self.model.__dict__["_warned_of_limit"] = limit
+        warn(
+            f"{truncated} of {items} texts had more than max_seq_length={limit} tokens and were "
+            "truncated. Raise the limit, as far as the model allows, with model.max_seq_length = "
+            "..., or split the texts. (This warning appears once per model.)"
+        )
+
+    def _per_row(self, features: Features) -> list[Any]:
+        """An entry per row, of outputs that differ in size or are of several kinds."""
+        found: dict[int, Any] = {}
+        kwargs = dict(self.options.forward_kwargs)
+        for rows, result in pipeline.parts(self.model, features, kwargs):
+            entries = self._entries(pipeline.in_type_of(self.model.dtype, result), len(rows))
+            found.update(zip(rows, entries, strict=True))
+        return [found[row] for row in range(len(found))]
+
+    def _entries(self, features: Features, rows: int) -> list[Any]:
+        name = self.options.value
+        if name is not None:
+            value = pipeline.output(self.model, features, name)
+            return outputs.rows_of(value, "token", features, rows)
+        if "sentence_embedding" in features:
+            features["sentence_embedding"] = self._finished(features["sentence_embedding"])
+        return outputs.everything(features, self._kinds, rows)
+
+    def _finished(self, embeddings: Tensor) -> Tensor:
+        """Truncated first, normalised after."""
+        if self.options.truncate_dim is not None:
+            embeddings = embeddings[..., : self.options.truncate_dim]
+        if self.options.normalize:
+            embeddings = nn.functional.normalize(embeddings, p=2, dim=-1)
+        return embeddings
+
+
+_modes_lock = threading.Lock()
+_modes: weakref.WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]]
+_modes = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """The model without dropout and gradients; afterwards as it was.
+
+    Several threads may be inside at once: the first one in switches, the last one out restores.
+    """
+    with _modes_lock:
+        users, in_training = _modes.get(model, (0, []))
+        if not users:
+            in_training = [module for module in made(model) if module.training]
+            for module in in_training:
+                module.training = False
+        _modes[model] = (users + 1, in_training)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        with _modes_lock:
+            users, in_training = _modes.pop(model)
+            if users > 1:
+                _modes[model] = (users - 1, in_training)
+            else:
+                for module in in_training:
+                    module.training = True
+
+
+def check_finite(model: nn.Module, values: Tensor, start: int = 0) -> None:
+    """Look for NaN and infinity in a result, and for their cause in the weights.
+
+    Args:
+        model: Whose result it is.
+        values: `(b, d)`.
+        start: Number of the first row, for the message.
+
+    Raises:
+        ModelFileError: If weights of the model are not finite.
+    """
+    is_bad = ~torch.isfinite(values).all(dim=-1)
+    if not is_bad.any():
+        return
+    broken = [name for name, x in model.named_parameters() if not torch.isfinite(x).all()]
+    if broken:
+        raise ModelFileError(
+            f"weights of this model are NaN or infinite ({len(broken)} tensors, the first is "
+            f"{broken[0]}), and so are its embeddings; load an earlier checkpoint or download the "
+            "model again"
+        )
+    first = next(x.dtype for x in model.parameters() if x.is_floating_point())
+    warn(
+        f"{int(is_bad.sum())} embeddings are not finite, the first in row "
+        f"{start + int(is_bad.int().argmax())}; weights of type {first} may have overflowed: "
+        'try dtype="float32"'
+    )

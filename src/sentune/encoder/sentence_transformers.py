@@ -1,0 +1,390 @@
+"""SentenceTransformer: texts in, one vector each out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentune.encoder import pipeline
+from sentune.encoder.model import Model, opened, progress, wants_bar
+from sentune.encoder.runner import Options, TorchRunner, check_finite
+from sentune.encoder.workers import WorkerPool
+from sentune.errors import InputTypeError, SettingError
+from sentune.flow import loop
+from sentune.models.pooling import Pooling
+from sentune.record.model import SentenceTransformerModelCardData
+from sentune.text import prompts as prompting
+from sentune.text.inputs import as_items
+from sentune.vectors.finish import OutputValue, Precision, check, finish
+from sentune.vectors.similarity import SimilarityFunction
+
+# What quantises each embedding by itself.
+_BY_ROW = ("float32", "binary", "ubinary")
+
+
+class SentenceTransformer(Model):
+    """Maps texts to embeddings: a sequence of modules, executed one after the other.
+
+    Args:
+        model_name_or_path: A folder, or an id on the Hugging Face Hub. A checkpoint of a plain
+            transformers encoder becomes Transformer + mean Pooling.
+        modules: The modules, in order, in place of a name; or a dict of name -> module.
+        device: "cpu", "cuda", "cuda:1", "mps" ...; None for the best there is.
+        prompts: Name -> text put before each input that is encoded under that name.
+        default_prompt_name: The prompt used when a call names none.
+        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None for what the model
+            says, else cosine.
+        cache_folder: Where downloads are kept.
+        trust_remote_code: Whether code that comes with a model may run.
+        revision: Branch, tag or commit on the Hub.
+        local_files_only: Never ask the Hub.
+        token: Access token for the Hub.
+        truncate_dim: Keep this many dimensions of each embedding; None for all.
+        model_kwargs: For the encoder's `from_pretrained`, as `dtype` or `attn_implementation`.
+        processor_kwargs: For the tokenizer's `from_pretrained`.
+        tokenizer_kwargs: Older name of `processor_kwargs`.
+        config_kwargs: For the configuration's `from_pretrained`.
+        model_card_data: What is known for the model card.
+        dtype: "auto" (the default) keeps the weights in float32 and multiplies in bfloat16 where
+            the chip has it natively, in `encode` and in training. "float32" is exact, and what
+            training follows unless its arguments say otherwise; "bfloat16" and "float16" are the
+            type of the weights as well. `model_kwargs={"dtype": ...}` means the same.
+        backend: Only "torch".
+
+    Raises:
+        SettingError: If the arguments contradict each other or are out of range.
+        ModelFileError: If the folder is no model or is damaged.
+        HubError: If the model cannot be had from the Hub.
+
+    Example:
+        >>> model = SentenceTransformer("all-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.encode(["A text.", "Another one."]).shape  # doctest: +SKIP
+        (2, 384)
+    """
+
+    @torch.inference_mode(mode=False)
+    def __init__(
+        self,
+        model_name_or_path: str | Path | None = None,
+        *,
+        modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None = None,
+        device: str | torch.device | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        similarity_fn_name: str | SimilarityFunction | None = None,
+        cache_folder: str | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = None,
+        truncate_dim: int | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        model_card_data: SentenceTransformerModelCardData | None = None,
+        dtype: str | torch.dtype | None = None,
+        backend: str = "torch",
+    ) -> None:
+        parts = opened(
+            model_name_or_path,
+            modules,
+            card=model_card_data,
+            dtype=dtype,
+            backend=backend,
+            token=token,
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
+            model_kwargs=model_kwargs,
+            processor_kwargs={**(tokenizer_kwargs or {}), **(processor_kwargs or {})},
+            config_kwargs=config_kwargs,
+        )
+        super().__init__(
+            parts,
+            device=device,
+            prompts=prompts,
+            default_prompt_name=default_prompt_name,
+            trust_remote_code=trust_remote_code,
+        )
+        stored = parts.settings
+        Options(truncate_dim=truncate_dim)  # raises if it is out of range
+        self.truncate_dim = stored.get("truncate_dim") if truncate_dim is None else truncate_dim
+        self.similarity_fn_name = similarity_fn_name or stored.get("similarity_fn_name")
+
+    # From texts to embeddings -------------------------------------------------------------------
+
+    def encode(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: OutputValue | None = "sentence_embedding",
+        precision: Precision | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | torch.device | Sequence[str | torch.device] | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: WorkerPool | None = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: Any = None,
+        task: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Embeddings of texts.
+
+        Args:
+            inputs: One text, or any iterable of b texts. A pair of texts in a list is read as one
+                input of two segments; `{route: text}` names the route of a routed model.
+            prompt_name: Name of a prompt of the model to put before each text.
+            prompt: A prompt to put before each text; wins over `prompt_name`.
+            batch_size: Texts per forward pass; None for as many as this machine is fast with,
+                counted in tokens. The embeddings do not depend on it.
+            show_progress_bar: Whether to draw one; None: if logging is at INFO or below.
+            output_value: "sentence_embedding"; "token_embeddings" for a list of `(tokens, d)`;
+                None for a list of dicts with all that the modules gave out.
+            precision: "float32", or "int8", "uint8", "binary", "ubinary" for quantised vectors.
+            convert_to_numpy: Whether to give a numpy array.
+            convert_to_tensor: Whether to give a tensor; wins over numpy. Neither: a list of rows.
+            device: Where to compute; the model is moved there. A list starts a process for each.
+            normalize_embeddings: Whether each vector is brought to length 1, after truncation.
+            truncate_dim: Keep this many dimensions; None for the model's `truncate_dim`.
+            pool: Processes started by `start_multi_process_pool`.
+            chunk_size: Rows per piece of work of a pool.
+            sentences: Older name of `inputs`.
+            task: Route of a routed model: "query" or "document".
+            **kwargs: For modules that name them in `forward_kwargs`.
+
+        Returns:
+            `(b, d)` array, tensor or list, rows in the order given; `(d,)` for a single text.
+
+        Raises:
+            InputTypeError: If an input is no text; the message names its row.
+            SettingError: If an option is out of range.
+        """
+        check(output_value, precision)
+        items, is_single = as_items(sentences if inputs is None else inputs)
+        options = self._options(
+            output_value,
+            self._prompt(prompt, prompt_name),
+            batch_size,
+            show_progress_bar,
+            normalize_embeddings,
+            truncate_dim,
+            task,
+            kwargs,
+        )
+        to_cpu = convert_to_numpy and not convert_to_tensor
+        found = self._computed(
+            items, options, pool=pool, device=device, chunk_size=chunk_size, on_cpu=to_cpu
+        )
+        if output_value == "sentence_embedding":
+            found = self._none_of(options, to_cpu) if found is None else found
+            check_finite(self, found)
+            found = finish(found, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
+        elif found is None:
+            found = []
+        return found[0] if is_single else found
+
+    def encode_stream(
+        self,
+        inputs: Iterable[Any],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: Precision | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        *,
+        task: str | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Embeddings of texts as they come, in bounded memory.
+
+        Args:
+            inputs: Any iterable of texts, one that never ends too. If it raises an error, all that
+                came before is given, then its error.
+            prompt_name: As for `encode`, and so are all others.
+            prompt: Put before each text.
+            batch_size: Texts per forward pass.
+            show_progress_bar: Whether to draw one.
+            precision: "float32", "binary" or "ubinary".
+            convert_to_numpy: Whether to give numpy arrays.
+            convert_to_tensor: Whether to give tensors.
+            normalize_embeddings: Whether each vector is brought to length 1.
+            truncate_dim: Keep this many dimensions.
+            task: Route of a routed model.
+            **kwargs: For modules that name them in `forward_kwargs`.
+
+        Yields:
+            `(n, d)`: the embeddings of the next n texts, in their order; the first after at most
+            2,048 texts.
+
+        Raises:
+            InputTypeError: If `inputs` is one text, or an item is none; the message names its row.
+            SettingError: If an option is out of range.
+
+        Example:
+            >>> for rows in model.encode_stream(open("texts.txt")):  # doctest: +SKIP
+            ...     index.add(rows)
+        """
+        if isinstance(inputs, (str, Mapping)) or not isinstance(inputs, Iterable):
+            raise InputTypeError(
+                f"encode_stream takes an iterable of texts, got {type(inputs).__name__}; "
+                "give a list, a generator or an open file, or use encode for one text"
+            )
+        check("sentence_embedding", precision)
+        if precision is not None and precision not in _BY_ROW:
+            raise SettingError(
+                f"precision={precision!r} needs the ranges of all embeddings, which a stream does "
+                f"not have; use one of {_BY_ROW}, or sentune.quantize_embeddings with ranges=..."
+            )
+        options = self._options(
+            "sentence_embedding",
+            self._prompt(prompt, prompt_name),
+            batch_size,
+            show_progress_bar,
+            normalize_embeddings,
+            truncate_dim,
+            task,
+            kwargs,
+        )
+        form = {"to_numpy": convert_to_numpy, "to_tensor": convert_to_tensor}
+
+        def parts() -> Iterator[Any]:
+            with progress(None, options) as count:
+                runner = TorchRunner(self, options)
+                for part in loop.windows(inputs, runner, batch_size=batch_size, count=count):
+                    check_finite(self, part.rows, part.start)
+                    yield finish(part.rows, precision, **form)
+
+        return parts()
+
+    def encode_query(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """As `encode`, with the prompt named "query" and the route for queries."""
+        if prompt_name is None and prompt is None:
+            prompt_name = prompting.first_name(self.prompts, prompting.QUERY_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "query", **kwargs})
+
+    def encode_document(
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """As `encode`, with the first prompt of document, passage, corpus, and that route."""
+        if prompt_name is None and prompt is None:
+            prompt_name = prompting.first_name(self.prompts, prompting.DOCUMENT_NAMES)
+        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "document", **kwargs})
+
+    # Comparing embeddings -----------------------------------------------------------------------
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """How `similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: str | SimilarityFunction | None) -> None:
+        name = value.value if isinstance(value, SimilarityFunction) else value or "cosine"
+        SimilarityFunction.to_similarity_fn(name)  # raises if there is no such function
+        self._similarity_fn_name = name
+
+    @property
+    def similarity(self) -> Callable[[Any, Any], Tensor]:
+        """Function of two sets of vectors `(m, d)`, `(n, d)` to all their similarities `(m, n)`."""
+        return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)
+
+    @property
+    def similarity_pairwise(self) -> Callable[[Any, Any], Tensor]:
+        """Function of two sets of vectors `(n, d)` to the similarities row by row, `(n,)`."""
+        return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)
+
+    # What the model is --------------------------------------------------------------------------
+
+    def get_embedding_dimension(self) -> int | None:
+        """Width of the embeddings that `encode` gives; None if no module knows."""
+        widths = (pipeline.width(self), self.truncate_dim)
+        return min((width for width in widths if width is not None), default=None)
+
+    def get_sentence_embedding_dimension(self) -> int | None:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Inside the block, `encode` keeps this many dimensions.
+
+        Args:
+            truncate_dim: How many; None for all.
+        """
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    def truncate_sentence_embeddings(self, truncate_dim: int | None) -> Any:
+        """As `truncate_embeddings`."""
+        return self.truncate_embeddings(truncate_dim)
+
+    def set_pooling_include_prompt(self, include_prompt: bool) -> None:
+        """Say whether the tokens of a prompt count in pooling.
+
+        Args:
+            include_prompt: Whether they do.
+        """
+        for module in self:
+            if isinstance(module, Pooling):
+                module.include_prompt = include_prompt
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def _options(
+        self,
+        value: str | None,
+        prompt: str | None,
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+        normalize: bool,
+        truncate_dim: int | None,
+        task: str | None,
+        kwargs: Mapping[str, Any],
+    ) -> Options:
+        return Options(
+            value=value,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=wants_bar(show_progress_bar),
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize=normalize,
+            task=task,
+            forward_kwargs=self._checked_kwargs(kwargs),
+        )
+
+    def _none_of(self, options: Options, to_cpu: bool) -> Tensor:
+        """The embeddings of no texts, `(0, d)`."""
+        width = options.truncate_dim or self.get_embedding_dimension() or 0
+        return torch.zeros((0, width), device="cpu" if to_cpu else self.device)

@@ -1,0 +1,1 @@
+"""The loop that computes something for every item: source -> batches -> runner -> sink."""

@@ -1,0 +1,201 @@
+"""Items -> windows -> batches of like length -> rows, in the order of the items.
+
+A window of items is read as tokens, its rows are put in order of length and cut into batches, a
+runner computes each, and what comes out goes back into the caller's order. Only two windows are in
+memory at a time, whatever the source is: a list, or an iterator that never ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sentune.text import inputs, layouts
+from sentune.types import Features
+from sentune.vectors import rows as arrays
+
+# Items that are read and put in order of length at a time. The first are few, since there is
+# nothing to compute meanwhile; and so are those of an iterator, which may be slow or endless.
+WINDOW = 16_384
+FIRST_WINDOW = 2_048
+# Items per batch where it is not known how many tokens they have.
+_ROWS = 32
+
+
+class Runner(Protocol):
+    """What computes; the loop knows nothing of how."""
+
+    reads_ragged: bool
+
+    def read(self, items: Sequence[Any]) -> Features:
+        """Items as tokens, ragged if `reads_ragged`; may run in a thread beside `compute`."""
+
+    def tokens_per_batch(self) -> int:
+        """How many tokens a batch should hold."""
+
+    def working(self) -> AbstractContextManager[object]:
+        """Around what is computed of a window."""
+
+    def compute(self, features: Features) -> Any:
+        """What is wanted of a batch: an array `(b, ...)` or a list of b things."""
+
+    def done(self, truncated: int, items: int) -> None:
+        """All is computed; so many items were longer than the limit."""
+
+
+class Part(NamedTuple):
+    """What was computed of a window.
+
+    Args:
+        start: Number of its first item.
+        rows: An array `(items, ...)` or a list, in the order of the items.
+    """
+
+    start: int
+    rows: Any
+
+
+def windows(
+    source: Iterable[Any],
+    runner: Runner,
+    *,
+    batch_size: int | None = None,
+    count: Callable[[int], object] = lambda items: None,
+) -> Iterator[Part]:
+    """What a runner computes of the items, window by window, in their order.
+
+    A source that fails gives all that came before, then its own error. Closing the iterator leaves
+    no thread behind.
+
+    Args:
+        source: A sequence, or any iterable.
+        runner: Computes.
+        batch_size: Items per batch; None for as many as the runner is fast with, by tokens.
+        count: Called with the number of items that were computed after each batch.
+    """
+    truncated = total = 0
+    with _reading(runner) as read:
+        for items, tokens, places in _read_ahead(source, runner, read):
+            rows: Any = None
+            truncated += tokens.pop("truncated", 0)
+            with runner.working():
+                for numbers, features in _batches(items, tokens, runner, batch_size):
+                    truncated += features.pop("truncated", 0)
+                    rows = arrays.put(rows, numbers, runner.compute(features), len(items))
+                    count(len(numbers))
+            size = len(items) if places is None else len(places)
+            yield Part(total, rows if places is None else arrays.take(rows, places))
+            total += size
+    runner.done(truncated, total)
+
+
+def run(source: Iterable[Any], runner: Runner, sink: Any, **options: Any) -> Any:
+    """What a sink makes of all that a runner computes.
+
+    Args:
+        source: A sequence, or any iterable.
+        runner: Computes.
+        sink: Has `put(part)` and `result()`; see `sentune.flow.sinks`.
+        **options: As for `windows`.
+    """
+    for part in windows(source, runner, **options):
+        sink.put(part)
+    return sink.result()
+
+
+def distinct(items: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
+    """The different items, and for each item its place among them; None if all differ.
+
+    Args:
+        items: Checked items.
+    """
+    places: dict[Hashable, int] = {}
+    numbers = [places.setdefault(_key(item), len(places)) for item in items]
+    if len(places) == len(items):
+        return list(items), None
+    first = dict(zip(reversed(numbers), reversed(items), strict=True))
+    return [first[place] for place in range(len(places))], np.asarray(numbers)
+
+
+def _key(item: Any) -> Hashable:
+    if isinstance(item, str):
+        return item
+    return frozenset(item.items()) if isinstance(item, Mapping) else tuple(item)
+
+
+# A window: its different items, their tokens if they were read at once, and whose they are.
+_Window = tuple[list[Any], Features, "np.ndarray | None"]
+
+
+def _read_ahead(
+    source: Iterable[Any], runner: Runner, read: Callable[[Sequence[Any]], Any]
+) -> Iterator[_Window]:
+    """The windows of a source; of a sequence, the next one is read while one is computed."""
+    if not isinstance(source, Sequence):
+        for items, error in _portions(source):
+            if items:
+                own, places = distinct(items)
+                yield own, runner.read(own) if runner.reads_ragged else {}, places
+            if error is not None:
+                raise error
+        return
+    ends = [*range(FIRST_WINDOW, len(source), WINDOW), len(source)] if source else []
+    parts = [source[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    if not runner.reads_ragged:
+        yield from ((list(part), {}, None) for part in parts)
+        return
+    coming = [read(part) for part in parts[:1]]
+    for place, part in enumerate(parts):
+        tokens = coming.pop().result()
+        if place + 1 < len(parts):
+            coming.append(read(parts[place + 1]))
+        yield list(part), tokens, None
+
+
+@contextmanager
+def _reading(runner: Runner) -> Iterator[Callable[[Sequence[Any]], Any]]:
+    """A function that begins to read items in a thread, which ends with the block."""
+    reader = ThreadPoolExecutor(1, thread_name_prefix="sentune-read")
+    try:
+        yield lambda items: reader.submit(runner.read, items)
+    finally:
+        reader.shutdown(wait=True, cancel_futures=True)
+
+
+def _portions(source: Iterable[Any]) -> Iterator[tuple[list[Any], Exception | None]]:
+    """Items of an iterator, checked; with the error that it ended in, if it did."""
+    iterator, start = iter(source), 0
+    while True:
+        items: list[Any] = []
+        failure: Exception | None = None
+        try:
+            for item in islice(iterator, FIRST_WINDOW):
+                items.append(inputs.checked(item, start + len(items)))
+        except Exception as error:
+            failure = error
+        yield items, failure
+        start += len(items)
+        if len(items) < FIRST_WINDOW:
+            return
+
+
+def _batches(
+    items: Sequence[Any], tokens: Features, runner: Runner, batch_size: int | None
+) -> Iterator[tuple[list[int], Features]]:
+    """The batches of a window: row numbers and features, like lengths together."""
+    if not runner.reads_ragged:
+        lengths = [inputs.character_length(item) for item in items]
+        for rows in layouts.batches_by_length(lengths, batch_size or _ROWS):
+            yield rows, dict(runner.read([items[row] for row in rows]))
+        return
+    if batch_size is None:
+        batches = layouts.batches_by_tokens(tokens["lengths"], runner.tokens_per_batch())
+    else:
+        batches = layouts.batches_by_length(tokens["lengths"], batch_size)
+    for rows in batches:
+        yield rows, layouts.select(tokens, rows)
