@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from sentune import losses
-from sentune.data.forms import FORMS
 from sentune.errors import SettingError
 from sentune.losses import Loss
 from sentune.losses.base import describe
@@ -75,15 +74,15 @@ def test_settings_name_objects_without_a_name_by_their_class():
     assert describe(None) is None
 
 
-def test_the_table_of_forms_agrees_with_what_the_losses_say():
-    for form in FORMS:
-        for name in form.losses:
-            loss = getattr(losses, name)
-            assert form.fewest >= loss.min_columns, name
-            assert loss.max_columns is None or form.most <= loss.max_columns, name
-            kinds = {loss.label_kind} | ({"none"} if loss.is_label_optional else set())
-            kinds |= {"scores"} if "margins" in kinds else set()  # margins are told from scores
-            assert form.wanted in kinds, name
+def test_columns_and_labels_are_those_of_the_forms():
+    angle, spread = losses.AnglELoss(TableModel()), Spread(TableModel())
+    assert (angle.min_columns, angle.max_columns) == (2, None)
+    assert (angle.label_kind, angle.is_label_optional) == ("score", True)
+    assert (spread.min_columns, spread.max_columns) == (1, None)
+    assert (spread.label_kind, spread.is_label_optional) == ("none", False)
+    pair = losses.ContrastiveLoss(TableModel())
+    assert (pair.min_columns, pair.max_columns) == (2, 2)
+    assert (pair.label_kind, pair.is_label_optional) == ("binary", False)
 
 
 @pytest.mark.parametrize("mini_batch_size", [None, 2])

@@ -5,10 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from sentune import losses
-from sentune.data.forms import FORMS, WRAPPERS, wanted_by
+from sentune.data.forms import FORMS
+from sentune.errors import DatasetError
 from sentune.losses.base import Loss
+from sentune.losses.fitting import check
+from tests.losses.tools import TableModel
 
 ROOT = Path(__file__).parents[2]
 LOSSES = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
@@ -38,15 +42,11 @@ def test_a_row_says_columns_label_when_and_why(name):
     assert columns and label and when and why
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if wanted_by(name)])
+@pytest.mark.parametrize("name", [name for name in PUBLIC if getattr(losses, name).forms])
 def test_a_row_and_the_checks_agree_on_whether_there_is_a_label(name):
-    wants_none = {form.wanted == "none" for form in wanted_by(name)}
+    wants_none = {form.wanted in ("none", "any") for form in getattr(losses, name).forms}
     assert ("none" in TABLE[name][1]) == (True in wants_none)
     assert (TABLE[name][1] != "none") == (False in wants_none)
-
-
-def test_a_loss_without_a_form_is_a_wrapper():
-    assert {name for name in PUBLIC if not wanted_by(name)} == set(WRAPPERS)
 
 
 def test_every_other_public_name_is_mentioned():
@@ -56,6 +56,17 @@ def test_every_other_public_name_is_mentioned():
 def test_the_first_table_names_only_losses_there_are():
     named = re.findall(r"`(\w+Loss\w*)`", LOSSES.partition("## One row")[0])
     assert named and set(named) <= set(PUBLIC)
+
+
+def test_the_custom_loss_of_the_guide_is_checked_and_computes():
+    (code,) = re.findall(r"```python\n(from sentune.data.forms .*?)```", LOSSES, re.DOTALL)
+    names = {"losses": losses, "torch": torch}
+    exec(code, names)
+    kind, pairs = names["AbsoluteError"], {"a": ["x", "y"], "b": ["z", "u"]}
+    with pytest.raises(DatasetError, match="wants scores from -1 to 1, 'score' has 0 to 5"):
+        check({**pairs, "score": [0.0, 5.0]}, kind)
+    columns = [torch.eye(2), torch.ones(2, 2)]
+    assert kind(TableModel()).compute(columns, torch.zeros(2)) == pytest.approx(0.5**0.5)
 
 
 def test_every_form_has_a_row_and_its_script_exists():

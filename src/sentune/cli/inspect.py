@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell about the dataset; the status is 1 if the loss cannot learn from it."""
-    from sentune.data.fitting import advice, problems
     from sentune.data.profile import profile
     from sentune.data.read import read
+    from sentune.losses.fitting import advice, problems
     from sentune.machine.screen import quiet_bars, say
 
     with quiet_bars():

@@ -1,8 +1,7 @@
-"""The forms a dataset can take, and the losses that learn from each.
+"""The forms a dataset can take.
 
-A form is a number of text columns and a kind of label. One table, `FORMS`, says which losses read
-which form; what a loss wants, and which losses fit a dataset, are both looked up in it. Losses are
-named, not imported: they live higher up in the house.
+A form is a number of text columns and a kind of label. Which forms a loss learns from, and within
+which limits, it declares itself (`sentune.losses.Loss`); this file knows no loss.
 """
 
 from __future__ import annotations
@@ -14,11 +13,14 @@ from typing import Literal, TypeAlias
 # numbers; lists of lists; anything else.
 LabelKind: TypeAlias = Literal["none", "binary", "class", "score", "list", "matrix", "other"]
 # What a form wants of them. "scores": one per document; "margins": one per negative, the score of
-# the positive less that of the negative.
-Wanted: TypeAlias = Literal["none", "binary", "class", "score", "scores", "margins", "embedding"]
+# the positive less that of the negative; "any": they are not looked at.
+Wanted: TypeAlias = Literal[
+    "none", "any", "binary", "class", "score", "scores", "margins", "embedding"
+]
 
 LABELS: dict[Wanted, str] = {
     "none": "no label",
+    "any": "any label or none",
     "binary": "labels 0 and 1",
     "class": "integer labels",
     "score": "float labels",
@@ -26,26 +28,6 @@ LABELS: dict[Wanted, str] = {
     "margins": "one float for each negative as label",
     "embedding": "a list of floats as label",
 }
-IN_BATCH_LOSSES = (
-    "MultipleNegativesRankingLoss",
-    "CachedMultipleNegativesRankingLoss",
-    "MultipleNegativesSymmetricRankingLoss",
-    "CachedMultipleNegativesSymmetricRankingLoss",
-    "GISTEmbedLoss",
-    "CachedGISTEmbedLoss",
-)
-CLASS_TRIPLET_LOSSES = (
-    "BatchAllTripletLoss",
-    "BatchHardTripletLoss",
-    "BatchHardSoftMarginTripletLoss",
-    "BatchSemiHardTripletLoss",
-)
-WRAPPERS = (
-    "MatryoshkaLoss",
-    "Matryoshka2dLoss",
-    "AdaptiveLayerLoss",
-    "GlobalOrthogonalRegularizationLoss",
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +44,22 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a loss can read from labels; None where it has no limit.
+
+    Args:
+        scores: Smallest and largest score that it can reach; in place of labels 0 and 1, scores
+            between them are read as weights.
+        classes: How many classes it tells apart.
+        width: How many numbers an embedding has.
+    """
+
+    scores: tuple[float, float] | None = None
+    classes: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
 class Form:
     """One form of data.
 
@@ -71,9 +69,8 @@ class Form:
         fewest: Text columns, at least.
         most: Text columns, at most; None for any number.
         wanted: What the label column holds.
-        losses: Names of the losses that learn from it, the first choice first.
-        is_advice: Whether data that happens to look like this should be sent to these losses;
-            not where the columns have a meaning that cannot be seen.
+        is_advice: Whether data that happens to look like this should be sent to the losses that
+            read it; not where the columns have a meaning that cannot be seen.
     """
 
     name: str
@@ -81,7 +78,6 @@ class Form:
     fewest: int
     most: int | None
     wanted: Wanted
-    losses: tuple[str, ...]
     is_advice: bool = True
 
     def takes(self, inputs: int, label: Label) -> bool:
@@ -90,88 +86,68 @@ class Form:
         return is_enough and suits(self.wanted, inputs, label)
 
 
+PAIR_AND_SCORE = Form(
+    "pair and score", "two texts and a float that says how alike they are", 2, 2, "score"
+)
+PAIR_AND_MATCH = Form(
+    "pair and 0 or 1", "two texts and 1 if they mean the same, else 0", 2, 2, "binary"
+)
+PAIR_AND_CLASS = Form(
+    "pair and class", "two texts and an integer, the class of the pair", 2, 2, "class"
+)
+PAIR = Form("pair", "two texts that belong together, without a label", 2, 2, "none")
+TEXT_AND_CLASS = Form("sentence and class", "one text and an integer, its class", 1, 1, "class")
+TRIPLET = Form("triplet", "three texts (anchor, positive, negative) without a label", 3, 3, "none")
+NEGATIVES = Form(
+    "anchor, positive, negatives",
+    "an anchor, a positive and two or more negatives without a label",
+    *(4, None, "none"),
+)
+TEACHER_SCORES = Form(
+    "query, documents, scores",
+    "a query, two or more documents and a list with a teacher's score for each document",
+    *(3, None, "scores"),
+)
+TEACHER_MARGINS = Form(
+    "query, documents, margins",
+    "a query, a positive, negatives and a teacher's margin (positive less negative) for each "
+    "negative",
+    *(3, None, "margins"),
+)
+TEACHER_EMBEDDING = Form(
+    "text and embedding",
+    "texts and a teacher's embedding as a list of floats",
+    *(1, None, "embedding"),
+)
+TEXT = Form("sentence", "single texts without a label", 1, 1, "none")
+DAMAGED_TEXT = Form(
+    "damaged and whole text",
+    "a text with words missing and the whole text, as DenoisingAutoEncoderDataset makes them",
+    *(2, 2, "none", False),
+)
+TENSION_PAIR = Form(
+    "tension pair",
+    "two texts and 1 if they are the same, else 0, as ContrastiveTensionDataLoader makes them",
+    *(2, 2, "binary", False),
+)
+ANY_TEXTS = Form("any texts", "one or more texts, whatever the label", 1, None, "any", False)
+
+# In the order in which advice goes through them.
 FORMS = (
-    Form(
-        "pair and score",
-        "two texts and a float that says how alike they are",
-        *(2, 2, "score"),
-        ("CoSENTLoss", "AnglELoss", "CosineSimilarityLoss"),
-    ),
-    Form(
-        "pair and 0 or 1",
-        "two texts and 1 if they mean the same, else 0",
-        *(2, 2, "binary"),
-        ("OnlineContrastiveLoss", "ContrastiveLoss"),
-    ),
-    Form(
-        "pair and class",
-        "two texts and an integer, the class of the pair",
-        *(2, 2, "class"),
-        ("SoftmaxLoss",),
-    ),
-    Form(
-        "pair",
-        "two texts that belong together, without a label",
-        *(2, 2, "none"),
-        (*IN_BATCH_LOSSES, "MegaBatchMarginLoss"),
-    ),
-    Form(
-        "sentence and class",
-        "one text and an integer, its class",
-        *(1, 1, "class"),
-        CLASS_TRIPLET_LOSSES,
-    ),
-    Form(
-        "triplet",
-        "three texts (anchor, positive, negative) without a label",
-        *(3, 3, "none"),
-        (*IN_BATCH_LOSSES, "TripletLoss", "AnglELoss"),
-    ),
-    Form(
-        "anchor, positive, negatives",
-        "an anchor, a positive and two or more negatives without a label",
-        *(4, None, "none"),
-        (*IN_BATCH_LOSSES, "AnglELoss"),
-    ),
-    Form(
-        "query, documents, scores",
-        "a query, two or more documents and a list with a teacher's score for each document",
-        *(3, None, "scores"),
-        ("MarginMSELoss", "DistillKLDivLoss"),
-    ),
-    Form(
-        "query, documents, margins",
-        "a query, a positive, negatives and a teacher's margin (positive less negative) for each "
-        "negative",
-        *(3, None, "margins"),
-        ("MarginMSELoss",),
-    ),
-    Form(
-        "text and embedding",
-        "texts and a teacher's embedding as a list of floats",
-        *(1, None, "embedding"),
-        ("EmbedDistillLoss", "MSELoss"),
-    ),
-    Form(
-        "sentence",
-        "single texts without a label",
-        *(1, 1, "none"),
-        ("ContrastiveTensionLossInBatchNegatives",),
-    ),
-    Form(
-        "damaged and whole text",
-        "a text with words missing and the whole text, as DenoisingAutoEncoderDataset makes them",
-        *(2, 2, "none"),
-        ("DenoisingAutoEncoderLoss",),
-        is_advice=False,
-    ),
-    Form(
-        "tension pair",
-        "two texts and 1 if they are the same, else 0, as ContrastiveTensionDataLoader makes them",
-        *(2, 2, "binary"),
-        ("ContrastiveTensionLoss",),
-        is_advice=False,
-    ),
+    PAIR_AND_SCORE,
+    PAIR_AND_MATCH,
+    PAIR_AND_CLASS,
+    PAIR,
+    TEXT_AND_CLASS,
+    TRIPLET,
+    NEGATIVES,
+    TEACHER_SCORES,
+    TEACHER_MARGINS,
+    TEACHER_EMBEDDING,
+    TEXT,
+    DAMAGED_TEXT,
+    TENSION_PAIR,
+    ANY_TEXTS,
 )
 
 
@@ -185,6 +161,8 @@ def suits(wanted: Wanted, inputs: int, label: Label) -> bool:
     """
     if wanted in ("none", "binary"):
         return label.kind == wanted
+    if wanted == "any":
+        return True
     if wanted == "class":
         return label.kind in ("class", "binary")
     if wanted == "score":
@@ -197,11 +175,6 @@ def suits(wanted: Wanted, inputs: int, label: Label) -> bool:
     return is_scalar or (label.kind == "list" and label.width == inputs - 2)
 
 
-def wanted_by(loss: str) -> tuple[Form, ...]:
-    """The forms a loss learns from; none for a wrapper or a loss that is not in the table."""
-    return tuple(form for form in FORMS if loss in form.losses)
-
-
 def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
     """The forms a dataset can be seen as.
 
@@ -210,19 +183,3 @@ def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
         label: What its label column holds.
     """
     return tuple(form for form in FORMS if form.takes(inputs, label))
-
-
-def losses_for(inputs: int, label: Label) -> tuple[str, ...]:
-    """The losses that fit a dataset, by name, the first choice first.
-
-    Args:
-        inputs: Number of text columns.
-        label: What its label column holds.
-
-    Example:
-        >>> losses_for(3, Label("none"))[:2]
-        ('MultipleNegativesRankingLoss', 'CachedMultipleNegativesRankingLoss')
-    """
-    fitting = [form for form in forms_of(inputs, label) if form.is_advice]
-    fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
-    return tuple(dict.fromkeys(loss for form in fitting for loss in form.losses))

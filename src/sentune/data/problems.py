@@ -6,8 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from sentune.data import forms
-from sentune.data.forms import LABELS, Wanted
+from sentune.data.forms import LABELS, Limits, Wanted
 from sentune.data.profile import InputColumn, LabelColumn, Profile
 
 _MOST_ALONE = 0.25  # of the rows of a random batch, without another row of their class
@@ -34,21 +33,6 @@ class Problem:
     text: str
     is_fatal: bool = True
     is_of_learning: bool = False
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a loss can read from labels, as it was set up; None where it has no limit.
-
-    Args:
-        scores: Smallest and largest score that it can reach.
-        classes: How many classes it tells apart.
-        width: How many numbers an embedding has.
-    """
-
-    scores: tuple[float, float] | None = None
-    classes: int | None = None
-    width: int | None = None
 
 
 def in_cells(column: InputColumn) -> list[Problem]:
@@ -94,7 +78,9 @@ def in_label_cells(label: LabelColumn) -> list[Problem]:
     return wrong
 
 
-def in_labels(found: Profile, loss: str, wanted: Wanted, limits: Limits) -> list[Problem]:
+def in_labels(
+    found: Profile, loss: str, wanted: Wanted, limits: Limits, instead: str
+) -> list[Problem]:
     """What is wrong with labels, each of which is a number or a list of numbers.
 
     Args:
@@ -102,6 +88,7 @@ def in_labels(found: Profile, loss: str, wanted: Wanted, limits: Limits) -> list
         loss: Class name of the loss.
         wanted: What the loss takes the labels for.
         limits: What the loss can read.
+        instead: What else can be done about scores out of its range, after a comma.
     """
     label = found.label
     if label is None:
@@ -119,13 +106,12 @@ def in_labels(found: Profile, loss: str, wanted: Wanted, limits: Limits) -> list
             f"something else than {LABELS[wanted]}, it is the wrong loss"
         )
         wrong.append(Problem(text, is_fatal=False))
-    wrong += _out_of_limits(label, loss, wanted, limits, len(found.inputs))
-    if loss in forms.CLASS_TRIPLET_LOSSES:
-        wrong += _lone_classes(label, loss)
-    return wrong
+    return wrong + _out_of_limits(label, loss, wanted, limits, len(found.inputs), instead)
 
 
-def in_columns(names: list[str], found: Profile, loss: str, has_order: bool) -> list[Problem]:
+def in_columns(
+    names: list[str], found: Profile, loss: str, *, has_order: bool, may_repeat: bool
+) -> list[Problem]:
     """What is wrong with the input columns, seen together.
 
     Args:
@@ -133,15 +119,14 @@ def in_columns(names: list[str], found: Profile, loss: str, has_order: bool) -> 
         found: The profile of the dataset.
         loss: Class name of the loss.
         has_order: Whether it matters to the loss which column is first.
+        may_repeat: Whether it can learn from two columns with the same texts.
     """
     if len(names) < 2 or found.rows < 2:
         return []
     wrong = []
     for left, right in found.same:
-        # The same text twice is a method of its own (SimCSE): dropout makes the difference.
-        is_method = loss in forms.IN_BATCH_LOSSES and len(names) == 2
         text = f"columns {left!r} and {right!r} are the same in every row"
-        wrong.append(Problem(text, is_fatal=not is_method))
+        wrong.append(Problem(text, is_fatal=not may_repeat))
     for name in filter(_ID.fullmatch, names):
         text = (
             f"column {name!r} is one of the texts that {loss} compares; if it is an id, use "
@@ -155,16 +140,19 @@ def in_columns(names: list[str], found: Profile, loss: str, has_order: bool) -> 
     return wrong + (_wrong_order(names, loss) if has_order else [])
 
 
-def in_batches(found: Profile, loss: str, batch_size: int, is_random: bool) -> list[Problem]:
+def in_batches(
+    found: Profile, loss: str, batch_size: int, *, needs_others: bool, needs_classmates: bool
+) -> list[Problem]:
     """What is wrong with a dataset that comes in batches of this size.
 
     Args:
         found: The profile of the dataset.
         loss: Class name of the loss.
         batch_size: Rows of a batch.
-        is_random: Whether rows come together at random.
+        needs_others: Whether the loss takes its negatives from other rows only.
+        needs_classmates: Whether it needs rows of a class together, and they come at random.
     """
-    if batch_size == 1 and loss in forms.IN_BATCH_LOSSES and len(found.inputs) == 2:
+    if batch_size == 1 and needs_others:
         return [
             Problem(
                 f"{loss} takes its negatives from the other rows of a batch, and with batch size 1 "
@@ -174,10 +162,27 @@ def in_batches(found: Profile, loss: str, batch_size: int, is_random: bool) -> l
     if found.is_whole and found.rows < batch_size:
         text = f"it has {found.rows:,} rows, fewer than one batch of {batch_size:,}"
         return [Problem(text, is_fatal=False)]
-    is_class = found.label is not None and found.kind.kind in ("class", "binary")
-    if is_random and is_class and loss in forms.CLASS_TRIPLET_LOSSES:
-        return _rows_without_partner(found.label, loss, batch_size)  # type: ignore[arg-type]
+    if needs_classmates and found.label and found.kind.kind in ("class", "binary"):
+        return _rows_without_partner(found.label, loss, batch_size)
     return []
+
+
+def in_classes(label: LabelColumn, loss: str) -> list[Problem]:
+    """What is wrong with classes of which a loss needs several rows each.
+
+    Args:
+        label: The column with the classes.
+        loss: Class name of the loss.
+    """
+    lone = sorted(int(value) for value, count in label.counts.items() if count == 1)
+    if not lone:
+        return []
+    shown = ", ".join(map(str, lone[:5])) + (" ..." if len(lone) > 5 else "")
+    text = (
+        f"{len(lone):,} of {len(label.counts):,} classes have a single row ({shown}), and {loss} "
+        "learns from two texts of a class: these rows are never an anchor"
+    )
+    return [Problem(text, is_fatal=len(lone) == len(label.counts), is_of_learning=True)]
 
 
 def _rows_without_partner(label: LabelColumn, loss: str, batch_size: int) -> list[Problem]:
@@ -195,15 +200,14 @@ def _rows_without_partner(label: LabelColumn, loss: str, batch_size: int) -> lis
 
 
 def _out_of_limits(
-    label: LabelColumn, loss: str, wanted: Wanted, limits: Limits, columns: int
+    label: LabelColumn, loss: str, wanted: Wanted, limits: Limits, columns: int, instead: str
 ) -> list[Problem]:
     """Labels that the loss cannot reach or has no place for."""
     has, text = f"{label.name!r} has {label.low:g} to {label.high:g}", ""
     low, high = limits.scores or (-math.inf, math.inf)
-    if label.low < low or label.high > high:
+    if wanted in ("score", "binary") and (label.low < low or label.high > high):
         text = f"{loss} wants scores from {low:g} to {high:g}, {has}; divide by "
-        text += f"{max(-label.low, label.high):g}"
-        text += ", or take CoSENTLoss, which reads only their order" if wanted == "score" else ""
+        text += f"{max(-label.low, label.high):g}{instead}"
     elif wanted == "class" and limits.classes is not None:
         if not 0 <= label.low <= label.high < limits.classes:
             text = f"{loss} with num_labels={limits.classes} wants 0 to {limits.classes - 1}, {has}"
@@ -235,18 +239,6 @@ def _renumber(label: LabelColumn) -> str:
         rows = "row" if negative == 1 else "rows"
         return f"filter out the {negative:,} {rows} below 0, which often stands for unlabelled"
     return f"set num_labels={label.high + 1:g}, or number the classes from 0 without gaps"
-
-
-def _lone_classes(label: LabelColumn, loss: str) -> list[Problem]:
-    lone = sorted(int(value) for value, count in label.counts.items() if count == 1)
-    if not lone:
-        return []
-    shown = ", ".join(map(str, lone[:5])) + (" ..." if len(lone) > 5 else "")
-    text = (
-        f"{len(lone):,} of {len(label.counts):,} classes have a single row ({shown}), and {loss} "
-        "learns from two texts of a class: these rows are never an anchor"
-    )
-    return [Problem(text, is_fatal=len(lone) == len(label.counts), is_of_learning=True)]
 
 
 def _wrong_order(names: list[str], loss: str) -> list[Problem]:

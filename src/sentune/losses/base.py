@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sentune.checks import check_sizes
-from sentune.data.forms import LABELS, Wanted
+from sentune.data.forms import LABELS, Form, Limits, Wanted
 from sentune.errors import InputError, SettingError
 from sentune.losses.embed import Embedder
 from sentune.types import EmbeddingModel, Features
@@ -33,7 +33,9 @@ _HALF = (torch.float16, torch.bfloat16)
 class Loss(nn.Module):
     """A training objective over the embeddings of a model.
 
-    To write one, define `compute(columns, labels)` and list the columns that it wants.
+    To write one, define `compute(columns, labels)`. Data are checked before the first step for a
+    loss that declares its `forms`; a subclass with a `compute` or `forward` of its own inherits
+    none.
 
     Args:
         model: Maps features to features with `sentence_embedding (b, d)`.
@@ -44,10 +46,11 @@ class Loss(nn.Module):
 
     Attributes:
         inputs: The columns it wants, for people.
-        min_columns: Fewest columns.
-        max_columns: Most columns; None for any number.
-        label_kind: What it reads from the labels, in the words of `sentune.data.forms`.
-        is_label_optional: Whether it can do without labels.
+        forms: The forms of data that it learns from, of `sentune.data.forms` or others; a wrapper
+            has those of the inner loss.
+        limits: What it can read from labels, of the class or as this one was set up.
+        has_batch_negatives: Whether the texts of other rows are its negatives.
+        has_batch_classes: Whether it learns from several rows of a class in a batch.
         is_computed_in_full: Whether autocast is off in `compute`.
         reads_ragged: Whether `forward` takes ragged features. A class with a `forward` of its own
             that does not say so gets padded ones.
@@ -59,10 +62,10 @@ class Loss(nn.Module):
     """
 
     inputs: str = "any columns"
-    min_columns: int = 1
-    max_columns: int | None = None
-    label_kind: Wanted = "none"
-    is_label_optional: bool = False
+    forms: tuple[Form, ...] = ()
+    limits: Limits = Limits()
+    has_batch_negatives: ClassVar[bool] = False
+    has_batch_classes: ClassVar[bool] = False
     is_computed_in_full: bool = True
     reads_ragged: ClassVar[bool] = True
     option_names: ClassVar[tuple[str, ...]] = ()
@@ -83,6 +86,32 @@ class Loss(nn.Module):
         self.mini_batch_size = mini_batch_size
         self.mini_batch_num_tokens: int | None = None
         self.show_progress_bar = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if {"compute", "forward"} & vars(cls).keys() and "forms" not in vars(cls):
+            cls.forms = ()  # it may read something else than its parent
+
+    @property
+    def min_columns(self) -> int:
+        """Fewest columns."""
+        return min((form.fewest for form in self.forms), default=1)
+
+    @property
+    def max_columns(self) -> int | None:
+        """Most columns; None for any number."""
+        most = [form.most for form in self.forms if form.most is not None]
+        return max(most) if most and len(most) == len(self.forms) else None
+
+    @property
+    def label_kind(self) -> Wanted:
+        """What it reads from the labels, in the words of `sentune.data.forms`."""
+        return next((form.wanted for form in self.forms if form.wanted != "none"), "none")
+
+    @property
+    def is_label_optional(self) -> bool:
+        """Whether it reads labels and can do without."""
+        return {"none"} < {form.wanted for form in self.forms}
 
     def forward(
         self, sentence_features: Iterable[Features], labels: Tensor | None = None
@@ -211,9 +240,7 @@ class Loss(nn.Module):
             )
         if loss.model is not self.model:
             raise SettingError(f"{type(self).__name__} and its inner loss have different models")
-        self.inputs, self.label_kind = loss.inputs, loss.label_kind
-        self.min_columns, self.max_columns = loss.min_columns, loss.max_columns
-        self.is_label_optional = loss.is_label_optional
+        self.inputs, self.forms, self.limits = loss.inputs, loss.forms, loss.limits
         self.is_computed_in_full = loss.is_computed_in_full
 
     def _has(self, name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sentune.data.forms import PAIR_AND_CLASS, Limits
 from sentune.errors import SettingError
 from sentune.losses.base import Loss, embedding_width
 from sentune.types import EmbeddingModel, Features
@@ -45,8 +46,7 @@ class SoftmaxLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = max_columns = 2
-    label_kind = "class"
+    forms = (PAIR_AND_CLASS,)
     option_names: ClassVar[tuple[str, ...]] = (
         "num_labels",
         "concatenation_sent_rep",
@@ -86,6 +86,8 @@ class SoftmaxLoss(Loss):
         self.num_labels = num_labels
         self.classifier = nn.Linear(vectors * d, num_labels, device=getattr(model, "device", None))
         self.loss_fct = loss_fct or nn.CrossEntropyLoss()
+        if isinstance(self.loss_fct, nn.CrossEntropyLoss) and self.loss_fct.ignore_index < -1:
+            self.limits = Limits(classes=num_labels)  # else a class may be there to be passed over
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None = None) -> Any:
         """The loss of a batch; without labels its embeddings and logits.

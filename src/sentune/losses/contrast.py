@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.checks import a_function, one_of
+from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import SettingError, warn
 from sentune.losses.base import Loss
 from sentune.losses.embed import by_rows
@@ -67,7 +68,8 @@ class MultipleNegativesRankingLoss(Loss):
     """
 
     inputs = "2 or more columns (query, positive, negative_1, ...)"
-    min_columns = 2
+    forms = (PAIR, TRIPLET, NEGATIVES)
+    has_batch_negatives = True
     option_names: ClassVar[tuple[str, ...]] = (
         "scale",
         "similarity_fct",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from sentune.data.forms import DAMAGED_TEXT
 from sentune.engine import packing
 from sentune.errors import InputError, ModelFileError, SettingError, warn
 from sentune.losses.base import Loss, full_precision
@@ -46,7 +47,7 @@ class DenoisingAutoEncoderLoss(Loss):
     """
 
     inputs = "2 columns (damaged sentence, sentence)"
-    min_columns = max_columns = 2
+    forms = (DAMAGED_TEXT,)
     is_computed_in_full = False  # a decoder is a model: autocast is for it as well
     option_names: ClassVar[tuple[str, ...]] = ("decoder_name_or_path", "tie_encoder_decoder")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.checks import one_of
+from sentune.data.forms import TEACHER_EMBEDDING, Limits
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Loss, embedding_width, full_precision
 from sentune.types import EmbeddingModel
@@ -45,7 +46,7 @@ class EmbedDistillLoss(Loss):
     """
 
     inputs = "1 or more columns of sentences"
-    label_kind = "embedding"
+    forms = (TEACHER_EMBEDDING,)
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "projection_dim")
 
     def __init__(
@@ -62,6 +63,7 @@ class EmbedDistillLoss(Loss):
         self.projection: nn.Linear | None = None
         if projection_dim is not None:
             self.projection = self._linear(embedding_width(model), projection_dim)
+        self.limits = Limits(width=projection_dim or embedding_width(model))
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of any number of `(b, d)` with `(b, d)` or `(b, n, d)` teacher embeddings."""
@@ -105,6 +107,7 @@ class EmbedDistillLoss(Loss):
             )
         if self.projection is None:
             self.projection, self.projection_dim = self._linear(in_width, out_width), out_width
+            self.limits = Limits(width=out_width)
         self.projection.load_state_dict(state)
 
     def _linear(self, in_width: int | None, out_width: int) -> nn.Linear:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sentune.checks import a_function
+from sentune.data.forms import TEACHER_MARGINS, TEACHER_SCORES
 from sentune.errors import InputError, SettingError, warn
 from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
@@ -41,8 +42,7 @@ class MarginMSELoss(Loss):
     """
 
     inputs = "3 or more columns (query, positive, negative_1, ...)"
-    min_columns = 3
-    label_kind = "margins"
+    forms = (TEACHER_SCORES, TEACHER_MARGINS)
     option_names: ClassVar[tuple[str, ...]] = ("similarity_fct",)
 
     def __init__(
@@ -105,8 +105,7 @@ class DistillKLDivLoss(Loss):
     """
 
     inputs = "3 or more columns (query, positive, negative_1, ...)"
-    min_columns = 3
-    label_kind = "scores"
+    forms = (TEACHER_SCORES,)
     option_names: ClassVar[tuple[str, ...]] = (
         "similarity_fct",
         "temperature",

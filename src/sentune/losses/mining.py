@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.checks import a_function
+from sentune.data.forms import TEXT_AND_CLASS
 from sentune.losses.base import Loss, full_precision
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import cos_sim
@@ -67,8 +68,8 @@ class BatchAllTripletLoss(Loss):
     """
 
     inputs = "1 column (sentence)"
-    min_columns = max_columns = 1
-    label_kind = "class"
+    forms = (TEXT_AND_CLASS,)
+    has_batch_classes = True
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
 
     def __init__(
@@ -116,8 +117,8 @@ class BatchHardTripletLoss(Loss):
     """
 
     inputs = "1 column (sentence)"
-    min_columns = max_columns = 1
-    label_kind = "class"
+    forms = (TEXT_AND_CLASS,)
+    has_batch_classes = True
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
 
     def __init__(
@@ -159,8 +160,8 @@ class BatchHardSoftMarginTripletLoss(Loss):
     """
 
     inputs = "1 column (sentence)"
-    min_columns = max_columns = 1
-    label_kind = "class"
+    forms = (TEXT_AND_CLASS,)
+    has_batch_classes = True
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric",)
 
     def __init__(
@@ -204,8 +205,8 @@ class BatchSemiHardTripletLoss(Loss):
     """
 
     inputs = "1 column (sentence)"
-    min_columns = max_columns = 1
-    label_kind = "class"
+    forms = (TEXT_AND_CLASS,)
+    has_batch_classes = True
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
 
     def __init__(

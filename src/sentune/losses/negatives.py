@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sentune.checks import one_of
+from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Loss, full_precision
 from sentune.losses.embed import by_rows
@@ -59,7 +60,8 @@ class GISTEmbedLoss(Loss):
     """
 
     inputs = "2 or more columns (anchor, positive, negative_1, ...)"
-    min_columns = 2
+    forms = (PAIR, TRIPLET, NEGATIVES)
+    has_batch_negatives = True
     option_names: ClassVar[tuple[str, ...]] = (
         "guide",
         "temperature",
@@ -234,7 +236,7 @@ class MegaBatchMarginLoss(Loss):
     """
 
     inputs = "2 columns (anchor, positive)"
-    min_columns = max_columns = 2
+    forms = (PAIR,)
     option_names: ClassVar[tuple[str, ...]] = ("positive_margin", "negative_margin")
 
     def __init__(

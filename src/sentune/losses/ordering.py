@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.checks import a_function
+from sentune.data.forms import NEGATIVES, PAIR_AND_SCORE, TRIPLET
 from sentune.errors import InputError
 from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
@@ -57,9 +58,7 @@ class CoSENTLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = 2
-    max_columns: int | None = 2
-    label_kind = "score"
+    forms = (PAIR_AND_SCORE,)
     option_names: ClassVar[tuple[str, ...]] = ("scale", "similarity_fct")
 
     def __init__(
@@ -102,9 +101,7 @@ class AnglELoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2), or more (anchor, positive, negative_1, ...)"
-    min_columns = 2
-    label_kind = "score"
-    is_label_optional = True
+    forms = (PAIR_AND_SCORE, TRIPLET, NEGATIVES)
     option_names: ClassVar[tuple[str, ...]] = ("scale",)
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.checks import a_function
+from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, Limits
 from sentune.errors import warn
 from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
@@ -38,8 +39,8 @@ class CosineSimilarityLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = max_columns = 2
-    label_kind = "score"
+    forms = (PAIR_AND_SCORE,)
+    limits = Limits(scores=(-1.0, 1.0))
     option_names: ClassVar[tuple[str, ...]] = ("loss_fct", "cos_score_transformation")
 
     def __init__(
@@ -53,6 +54,8 @@ class CosineSimilarityLoss(Loss):
         super().__init__(model, mini_batch_size=mini_batch_size)
         self.loss_fct = loss_fct or nn.MSELoss()
         self.cos_score_transformation = cos_score_transformation or nn.Identity()
+        if not isinstance(self.cos_score_transformation, nn.Identity):
+            self.limits = Limits()  # it is no cosine any more
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of two `(b, d)` with `(b,)` scores."""
@@ -103,8 +106,8 @@ class ContrastiveLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = max_columns = 2
-    label_kind = "binary"
+    forms = (PAIR_AND_MATCH,)
+    limits = Limits(scores=(0.0, 1.0))
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin", "size_average")
 
     def __init__(
@@ -168,8 +171,7 @@ class OnlineContrastiveLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = max_columns = 2
-    label_kind = "binary"
+    forms = (PAIR_AND_MATCH,)
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
 
     def __init__(

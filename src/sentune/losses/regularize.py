@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sentune.checks import a_function, one_of
+from sentune.data.forms import ANY_TEXTS
 from sentune.errors import SettingError
 from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
@@ -47,6 +48,7 @@ class GlobalOrthogonalRegularizationLoss(Loss):
     """
 
     inputs = "1 or more columns of sentences"
+    forms = (ANY_TEXTS,)
     option_names: ClassVar[tuple[str, ...]] = (
         "similarity_fct",
         "mean_weight",

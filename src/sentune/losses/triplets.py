@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from sentune.checks import a_function
+from sentune.data.forms import TRIPLET
 from sentune.losses.base import Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import (
@@ -61,7 +62,7 @@ class TripletLoss(Loss):
     """
 
     inputs = "3 columns (anchor, positive, negative)"
-    min_columns = max_columns = 3
+    forms = (TRIPLET,)
     option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "triplet_margin")
 
     def __init__(

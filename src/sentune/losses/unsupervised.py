@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sentune.checks import a_function
 from sentune.data.example import InputExample
+from sentune.data.forms import TENSION_PAIR, TEXT
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Loss, describe, full_precision
 from sentune.losses.embed import Embedder, as_ragged
@@ -46,9 +47,7 @@ class ContrastiveTensionLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    min_columns = max_columns = 2
-    label_kind = "binary"
-    is_label_optional = True
+    forms = (TENSION_PAIR,)
 
     def __init__(self, model: EmbeddingModel, *, mini_batch_size: int | None = None) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
@@ -111,7 +110,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
     """
 
     inputs = "1 column (sentence)"
-    min_columns = max_columns = 1
+    forms = (TEXT,)
 
     def __init__(
         self,

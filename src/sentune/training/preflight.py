@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -11,16 +10,13 @@ from typing import Any
 from torch import nn
 from torch.utils.data import RandomSampler
 
-from sentune.data.fitting import check
-from sentune.data.problems import Limits
 from sentune.errors import SettingError, warn
-from sentune.losses.base import Loss, embedding_width
+from sentune.losses.fitting import check
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.dataset_rows import column_names, row_of_example
 from sentune.training.fit_loaders import LoaderRows
 
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
-_ANY_SCORE = (-math.inf, math.inf)
 
 
 def check_data(
@@ -57,8 +53,7 @@ def check_data(
             batches |= {"batch_size": args.train_batch_size, "is_random": is_random}
         # Other iterables may give their rows only once.
         if hasattr(one, "column_names") or isinstance(one, (list, tuple)):
-            inner = _innermost(loss)
-            check(one, type(inner).__name__, name=name, limits=_limits(inner), **batches)
+            check(one, loss, name=name, **batches)
 
 
 def _batches_of(loader: Any) -> dict[str, Any]:
@@ -71,27 +66,6 @@ def _examples_of(rows: LoaderRows) -> Any:
     if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
         return [row_of_example(example, with_label=False) for example in rows.examples]
     return rows.examples
-
-
-def _innermost(loss: Any) -> nn.Module:
-    """A loss, or the one inside a wrapper around it."""
-    while isinstance(loss, Loss) and loss.loss is not None:
-        loss = loss.loss
-    return loss
-
-
-def _limits(loss: Any) -> Limits:
-    """What a loss can read from labels, as it was set up."""
-    kind = loss.label_kind if isinstance(loss, Loss) else None
-    if kind == "embedding":
-        width = getattr(loss, "projection_dim", None) or embedding_width(loss.model)
-        return Limits(width=width)
-    if kind == "class" and isinstance(getattr(loss, "loss_fct", None), nn.CrossEntropyLoss):
-        has_gaps = loss.loss_fct.ignore_index >= -1  # a class that is there to be passed over
-        return Limits(classes=None if has_gaps else loss.num_labels)
-    if not isinstance(getattr(loss, "cos_score_transformation", None), (nn.Identity, type(None))):
-        return Limits(scores=_ANY_SCORE)  # it is no cosine any more
-    return Limits()
 
 
 @contextmanager

@@ -6,10 +6,10 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from sentune.data.example import InputExample
-from sentune.data.fitting import advice, check, problems
-from sentune.data.problems import Limits
+from sentune.data.forms import Limits
 from sentune.data.profile import profile
 from sentune.errors import DatasetError, SentuneWarning
+from sentune.losses.fitting import advice, check, problems
 
 MNRL = "MultipleNegativesRankingLoss"
 Q = [f"question {n}" for n in range(4)]
