@@ -1,12 +1,20 @@
 """Rows become a batch of ragged columns and labels."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset, Features, IterableDataset, Value
+from torch.utils.data import DataLoader
 
+from sentune.data.example import InputExample
 from sentune.errors import DatasetError
+from sentune.text.store import Budget
 from sentune.training.collate import SentenceTransformerDataCollator, for_column, where
 from sentune.training.dataset_rows import DATASET_NAME, ROW_NUMBER
+from sentune.training.fit_loaders import LoaderBatches, LoaderRows
+from tests.training.tools import trainer
 
 
 def read(texts, prompt=None, task=None):
@@ -154,3 +162,58 @@ def test_a_collator_that_keeps_tokens_reads_each_row_of_each_dataset_once():
             assert features["input_ids"].tolist() == expected
     assert len(asked) == 8
     assert plain._stores is None
+
+
+def kept(run, epochs):
+    """Tokens that the loader of a training keeps after so many epochs."""
+    loader = run.get_train_dataloader()
+    for _ in range(epochs):
+        for _batch in loader:
+            pass
+    stores = (loader.collate_fn._stores or {}).values()
+    return sum(sum(map(len, store._pieces[:-1])) + store._used for store in stores)
+
+
+def test_of_a_stream_no_tokens_are_kept(tiny_model, tmp_path):
+    features = Features({"a": Value("string"), "b": Value("string")})
+    rows = [{"a": f"the cat {n}", "b": f"a dog {n}"} for n in range(40)]
+    stream = IterableDataset.from_generator(lambda: iter(rows), features=features)
+    assert kept(trainer(tiny_model, tmp_path, stream, max_steps=10), 1) == 0
+    assert kept(trainer(tiny_model, tmp_path, Dataset.from_list(rows)), 1) > 400
+
+
+def test_of_a_loader_without_a_length_no_tokens_are_kept(tiny_model, tmp_path):
+    rows = [InputExample(texts=[f"the cat {n}", f"a dog {n}"]) for n in range(40)]
+    batches = DataLoader(rows, batch_size=4, collate_fn=list)
+    stream = LoaderRows(iter(batches))
+    known = LoaderRows(batches)
+    assert stream.is_stream and not known.is_stream
+    options = {"batch_sampler": lambda dataset, **_: LoaderBatches(dataset, 10, 0)}
+    assert kept(trainer(tiny_model, tmp_path, stream, **options), 1) == 0
+    assert kept(trainer(tiny_model, tmp_path, known, **options), 1) > 400
+
+
+def test_texts_drawn_anew_in_each_epoch_take_the_room_of_one_version(tiny_model, tmp_path):
+    drawn = random.Random(0)
+    words = "the cat dog sat ran bird fish red blue".split()
+    rows = Dataset.from_dict({"a": ["x"] * 60, "b": [f"a dog {n}" for n in range(60)]})
+
+    def draw(batch):
+        return {**batch, "a": [" ".join(drawn.sample(words, 6)) for _ in batch["a"]]}
+
+    rows.set_transform(draw)
+    run = trainer(tiny_model, tmp_path, rows)
+    assert kept(run, 12) < 1.75 * kept(run, 1)
+
+
+def test_all_columns_share_one_budget():
+    budget = Budget(1 << 20, 0)
+    keeping = SentenceTransformerDataCollator(
+        lambda texts, **_: {"input_ids": np.arange(len(texts)), "lengths": [1] * len(texts)}
+    ).keeping_tokens(budget)
+    for name in ("one", "two"):
+        keeping([{"a": "x", "b": "y", DATASET_NAME: name}])
+    stores = list(keeping._stores.values())
+    assert len(stores) == 4 and all(store.budget is budget for store in stores)
+    used = sum(piece.nbytes for store in stores for piece in [*store._pieces, store._known])
+    assert budget.memory_bytes == (1 << 20) - used

@@ -83,82 +83,75 @@ class Form:
     def takes(self, inputs: int, label: Label) -> bool:
         """Whether a dataset with this many text columns and this label has the form."""
         is_enough = self.fewest <= inputs and (self.most is None or inputs <= self.most)
-        return is_enough and suits(self.wanted, inputs, label)
+        return is_enough and _suits(self.wanted, inputs, label)
 
 
-PAIR_AND_SCORE = Form(
-    "pair and score", "two texts and a float that says how alike they are", 2, 2, "score"
-)
-PAIR_AND_MATCH = Form(
-    "pair and 0 or 1", "two texts and 1 if they mean the same, else 0", 2, 2, "binary"
-)
-PAIR_AND_CLASS = Form(
-    "pair and class", "two texts and an integer, the class of the pair", 2, 2, "class"
-)
-PAIR = Form("pair", "two texts that belong together, without a label", 2, 2, "none")
-TEXT_AND_CLASS = Form("sentence and class", "one text and an integer, its class", 1, 1, "class")
-TRIPLET = Form("triplet", "three texts (anchor, positive, negative) without a label", 3, 3, "none")
-NEGATIVES = Form(
-    "anchor, positive, negatives",
-    "an anchor, a positive and two or more negatives without a label",
-    *(4, None, "none"),
-)
-TEACHER_SCORES = Form(
-    "query, documents, scores",
-    "a query, two or more documents and a list with a teacher's score for each document",
-    *(3, None, "scores"),
-)
-TEACHER_MARGINS = Form(
-    "query, documents, margins",
-    "a query, a positive, negatives and a teacher's margin (positive less negative) for each "
-    "negative",
-    *(3, None, "margins"),
-)
-TEACHER_EMBEDDING = Form(
-    "text and embedding",
-    "texts and a teacher's embedding as a list of floats",
-    *(1, None, "embedding"),
-)
-TEXT = Form("sentence", "single texts without a label", 1, 1, "none")
-DAMAGED_TEXT = Form(
-    "damaged and whole text",
-    "a text with words missing and the whole text, as DenoisingAutoEncoderDataset makes them",
-    *(2, 2, "none", False),
-)
-TENSION_PAIR = Form(
-    "tension pair",
-    "two texts and 1 if they are the same, else 0, as ContrastiveTensionDataLoader makes them",
-    *(2, 2, "binary", False),
-)
-ANY_TEXTS = Form("any texts", "one or more texts, whatever the label", 1, None, "any", False)
-
-# In the order in which advice goes through them.
+# In the order of advice.
 FORMS = (
-    PAIR_AND_SCORE,
-    PAIR_AND_MATCH,
-    PAIR_AND_CLASS,
-    PAIR,
-    TEXT_AND_CLASS,
-    TRIPLET,
-    NEGATIVES,
-    TEACHER_SCORES,
-    TEACHER_MARGINS,
-    TEACHER_EMBEDDING,
-    TEXT,
-    DAMAGED_TEXT,
-    TENSION_PAIR,
-    ANY_TEXTS,
+    PAIR_AND_SCORE := Form(
+        "pair and score", "two texts and a float that says how alike they are", 2, 2, "score"
+    ),
+    PAIR_AND_MATCH := Form(
+        "pair and 0 or 1", "two texts and 1 if they mean the same, else 0", 2, 2, "binary"
+    ),
+    PAIR_AND_CLASS := Form(
+        "pair and class", "two texts and an integer, the class of the pair", 2, 2, "class"
+    ),
+    PAIR := Form("pair", "two texts that belong together, without a label", 2, 2, "none"),
+    TEXT_AND_CLASS := Form(
+        "sentence and class", "one text and an integer, its class", 1, 1, "class"
+    ),
+    TRIPLET := Form(
+        "triplet", "three texts (anchor, positive, negative) without a label", 3, 3, "none"
+    ),
+    NEGATIVES := Form(
+        "anchor, positive, negatives",
+        "an anchor, a positive and two or more negatives without a label",
+        *(4, None, "none"),
+    ),
+    TEACHER_SCORES := Form(
+        "query, documents, scores",
+        "a query, two or more documents and a list with a teacher's score for each document",
+        *(3, None, "scores"),
+    ),
+    TEACHER_MARGINS := Form(
+        "query, documents, margins",
+        "a query, a positive, negatives and a teacher's margin (positive less negative) for each "
+        "negative",
+        *(3, None, "margins"),
+    ),
+    TEACHER_EMBEDDING := Form(
+        "text and embedding",
+        "texts and a teacher's embedding as a list of floats",
+        *(1, None, "embedding"),
+    ),
+    TEXT := Form("sentence", "single texts without a label", 1, 1, "none"),
+    DAMAGED_TEXT := Form(
+        "damaged and whole text",
+        "a text with words missing and the whole text, as DenoisingAutoEncoderDataset makes them",
+        *(2, 2, "none", False),
+    ),
+    TENSION_PAIR := Form(
+        "tension pair",
+        "two texts and 1 if they are the same, else 0, as ContrastiveTensionDataLoader makes them",
+        *(2, 2, "binary", False),
+    ),
+    ANY_TEXTS := Form("any texts", "one or more texts, whatever the label", 1, None, "any", False),
 )
 
 
-def suits(wanted: Wanted, inputs: int, label: Label) -> bool:
-    """Whether a label column holds what is wanted.
+def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
+    """The forms a dataset can be seen as.
 
     Args:
-        wanted: What a form wants.
         inputs: Number of text columns.
-        label: What the column holds.
+        label: What its label column holds.
     """
+    return tuple(form for form in FORMS if form.takes(inputs, label))
+
+
+def _suits(wanted: Wanted, inputs: int, label: Label) -> bool:
+    """Whether a label column holds what is wanted, beside so many text columns."""
     if wanted in ("none", "binary"):
         return label.kind == wanted
     if wanted == "any":
@@ -173,13 +166,3 @@ def suits(wanted: Wanted, inputs: int, label: Label) -> bool:
         return label.kind == "list" and label.width == inputs - 1
     is_scalar = label.kind == "score" and inputs == 3
     return is_scalar or (label.kind == "list" and label.width == inputs - 2)
-
-
-def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
-    """The forms a dataset can be seen as.
-
-    Args:
-        inputs: Number of text columns.
-        label: What its label column holds.
-    """
-    return tuple(form for form in FORMS if form.takes(inputs, label))

@@ -132,7 +132,7 @@ def can_be_ragged(features: Features) -> bool:
     """Whether a padded batch says the same without its padding.
 
     It does if it holds nothing but tokens, and those of each row come first: of a mask with gaps,
-    or padded on the left, the positions are those of the slots.
+    padded on the left, or without a token, the positions are those of the slots.
     """
     if not features.keys() <= PADDED_KEYS or "input_ids" not in features:
         return False

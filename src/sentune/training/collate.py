@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sentune.errors import DatasetError, InputError, SettingError
 from sentune.text.inputs import check_items
-from sentune.text.store import TokenStore
+from sentune.text.store import Budget, TokenStore
 from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
 from sentune.types import Features
 
@@ -51,10 +51,11 @@ class SentenceTransformerDataCollator:
     prompts: PerColumn = field(default=None, repr=False)
     router_mapping: PerColumn = field(default=None, repr=False)
     preprocess_fn: Callable[..., Features] | None = field(default=None, repr=False)
-    # The tokens of each dataset and column, where they are kept.
+    # The tokens of each dataset and column, where they are kept, and the memory for all of them.
     _stores: dict[Any, TokenStore] | None = field(
         default=None, init=False, repr=False, compare=False
     )
+    _budget: Budget | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check that there is a reader."""
@@ -70,10 +71,14 @@ class SentenceTransformerDataCollator:
         """As `preprocess_fn`."""
         return self.preprocess_fn
 
-    def keeping_tokens(self) -> SentenceTransformerDataCollator:
-        """The same collator, which reads each text once and keeps its tokens."""
+    def keeping_tokens(self, budget: Budget | None = None) -> SentenceTransformerDataCollator:
+        """The same collator, which reads each text once and keeps its tokens.
+
+        Args:
+            budget: Memory for the tokens of all columns; None for one of the default size.
+        """
         keeping = copy.copy(self)
-        keeping._stores = {}
+        keeping._stores, keeping._budget = {}, budget or Budget()
         return keeping
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
@@ -115,7 +120,8 @@ class SentenceTransformerDataCollator:
                 return self.read(texts, **options)
             store = self._stores.get((name, column))
             if store is None:
-                store = self._stores[name, column] = TokenStore(partial(self.read, **options))
+                store = TokenStore(partial(self.read, **options), self._budget)
+                self._stores[name, column] = store
             return store.take(numbers, texts)
         except (InputError, TypeError):
             for text, number in zip(texts, numbers, strict=True):

@@ -96,11 +96,8 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         DatasetError: If there is not one batch to train on.
     """
     args: SentenceTransformerTrainingArguments = trainer.args
-    collate = trainer.data_collator
-    if is_training and not args.dataloader_num_workers and hasattr(collate, "keeping_tokens"):
-        collate = collate.keeping_tokens()  # workers would each keep their own
     options: dict[str, Any] = {
-        "collate_fn": collate,
+        "collate_fn": _collator(trainer, dataset, is_training),
         "num_workers": args.dataloader_num_workers,
         "pin_memory": args.dataloader_pin_memory,
         "persistent_workers": args.dataloader_persistent_workers and is_training,
@@ -126,6 +123,16 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
     if is_training and len(sampler) < args.world_size:
         raise DatasetError(_no_batch(rows, batch_size, args))
     return DataLoader(rows, batch_sampler=sampler, **options)
+
+
+def _collator(trainer: Any, dataset: Any, is_training: bool) -> Any:
+    """The collator, which keeps tokens where rows come again."""
+    collate, workers = trainer.data_collator, trainer.args.dataloader_num_workers
+    datasets = dataset.values() if isinstance(dataset, Mapping) else [dataset]
+    is_stream = any(getattr(one, "is_stream", not hasattr(one, "__len__")) for one in datasets)
+    if not is_training or is_stream or workers or not hasattr(collate, "keeping_tokens"):
+        return collate  # workers would each keep their own
+    return collate.keeping_tokens()
 
 
 def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:

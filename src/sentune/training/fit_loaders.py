@@ -55,6 +55,11 @@ class LoaderRows(Dataset):
         self.with_label = not isinstance(self.examples, (list, tuple)) or has_labels(self.examples)
         self._last_read: dict[int, Any] = {}
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is not known how many there are, and a number is not always the same one's."""
+        return len(self) == _MANY
+
     def __len__(self) -> int:
         if self.is_indexed:
             return len(self.examples)  # type: ignore[arg-type]
