@@ -108,6 +108,21 @@ def test_the_recipe_is_the_one_of_the_readme(tiny_model, monkeypatch):
     assert type(loss) is MultipleNegativesRankingLoss
 
 
+def test_what_is_shown_of_the_training_is_what_its_record_says(tiny_model):
+    corpus, shown = _demo_steps.prepare(60), []
+    run = _demo_steps.train(
+        tiny_model, corpus, epochs=2, batch_size=8, seed=1, report=lambda *now: shown.append(now)
+    )
+    assert run is tiny_model.model_card_data.runs[-1]
+    losses = run.logged("loss")
+    assert run.steps == len(losses) == len(shown) >= 12
+    assert [step for step, _, _ in shown] == list(range(1, run.steps + 1))
+    assert shown[-1][1:] == (run.steps, pytest.approx(sum(losses[-10:]) / 10))
+    found = _demo._training(run, 96)
+    assert found["first_loss"] == pytest.approx(sum(losses[:10]) / 10, abs=1e-4)
+    assert found["pairs_per_second"] == pytest.approx(96 / run.seconds, rel=0.01)
+
+
 def test_it_trains_and_measures_on_64_tokens(tiny_bert_folder, tmp_path, monkeypatch):
     def train(model, *args, **kwargs):
         limits.append(model.max_seq_length)

@@ -127,7 +127,7 @@ def main(pythons: list[str]) -> int:
 
 def snippet_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """What the card's code gave, and what sentune gives for its sentences."""
-    from sentune.share.usage import SENTENCES
+    from sentune.share.kinds import SENTENCES
 
     return np.load(folder / "snippet.npy"), SentenceTransformer(str(folder)).encode(list(SENTENCES))
 

@@ -1,9 +1,11 @@
 """The card: what it says, that the Hub reads it, and that no text in it can break it."""
 
+import ast
 import json
 import logging
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +22,7 @@ from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 from sentune.models import Dense, Normalize, Pooling, Router, Transformer
 from sentune.record.model import SentenceTransformerModelCardData
-from sentune.share import card
+from sentune.share import card, kinds
 from sentune.share import markdown as card_text
 from sentune.share.citations import citations, cited_losses
 from tests.card_rules import BLOCK, card_faults
@@ -414,6 +416,46 @@ def test_a_citation_of_a_loss_of_ones_own_is_told(tiny_model, tmp_path):
     assert "````bibtex\n@misc{mine," in saved(tiny_model, tmp_path)
 
 
+# Other kinds of models ----------------------------------------------------------------------------
+
+
+def test_a_row_is_all_that_another_kind_of_model_needs(tiny_model, tmp_path, monkeypatch):
+    row = kinds.CardKind(
+        "Scorer",
+        tags=("sentence-transformers", "reranker"),
+        pipeline_tag="text-ranking",
+        maps=lambda model: "gives a pair of texts a score",
+        means="Texts that answer a query get a high one",
+        serves="sorting what a search found",
+        facts=lambda model: [("Scores of a pair", 1)],
+        code=lambda model: 'scores = model.score("a")\nprint(scores)',
+    )
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, row))
+    scorer = type("Scorer", (torch.nn.Module,), {"score": lambda self, text: [f"of {text}"]})()
+    scorer.model_card_data, scorer.prompts = SentenceTransformerModelCardData(), {}
+    scorer.max_seq_length, scorer.read = 5, tiny_model.read
+    text = card.text(scorer)
+    assert card_faults(text) == []
+    assert front(text)["tags"] == ["sentence-transformers", "reranker"]
+    assert front(text)["pipeline_tag"] == "text-ranking" and "widget" not in front(text)
+    intro = "This model gives a pair of texts a score. Texts that answer a query get a high one, "
+    assert f"{intro}which serves sorting what a search found.\n" in text
+    assert "- **Reads at most:** 5 tokens\n- **Scores of a pair:** 1\n- **Weights:** 0\n" in text
+    assert "With transformers alone" not in text
+    assert code_block(text, "Scorer").splitlines()[2:] == [
+        'model = Scorer("path/to/this/model")',
+        'scores = model.score("a")',
+        "print(scores)",
+        "# ['of a']",
+    ]
+
+
+def test_a_kind_is_that_of_the_class_or_of_one_above_it(tiny_model):
+    assert kinds.kind_of(tiny_model).name == "SentenceTransformer"
+    assert kinds.kind_of(type("Mine", (SentenceTransformer,), {})).name == "SentenceTransformer"
+    assert kinds.kind_of(object()).name == "SentenceTransformer"
+
+
 # Where a model is from ----------------------------------------------------------------------------
 
 
@@ -570,6 +612,7 @@ def test_a_trained_model_has_a_card_data_object_of_the_peers_name():
 
 
 def hostile_model(model, text):
+    """With the text wherever somebody else's text may come from."""
     data = SentenceTransformerModelCardData(
         language=text,
         license=text,
@@ -580,7 +623,8 @@ def hostile_model(model, text):
     )
     model.model_card_data = data
     model.prompts = {text: text, "query": text}
-    loss = losses.CoSENTLoss(model)
+    kind = "".join(sign for sign in text if sign.isprintable())  # all that a class can be named
+    loss = type(f"L{kind}", (losses.CoSENTLoss,), {"citation": text})(model)
     loss.settings = lambda: {text: text}
     cells = {f"a{text}": [text, text], "label": [0, 1]}
     rows_ = [dict(zip(cells, row)) for row in zip(*cells.values())]
@@ -589,7 +633,11 @@ def hostile_model(model, text):
     evaluator = type("E", (), {"name": text, "description": text, "primary_metric": f"{text}_m"})()
     data.set_evaluation_metrics(evaluator, {f"{text}_m|{text}": 0.5}, 1, 1)
     data.emissions = {"emissions": 1.0, text or "none": text}
+    data.base_model = text
     data.end_run(1.0, 1)
+    run.hardware = {"processor": text, "cores": text, "accelerators": {text: text}}
+    columns = [replace(column, kind=text) for column in run.train[0].columns]
+    run.train = [replace(run.train[0], columns=columns)]
     return model
 
 
@@ -631,13 +679,40 @@ def test_no_text_breaks_the_card(text, tiny_model, tmp_path, caplog):
     json.dumps(front(read(tmp_path)))
 
 
+def test_a_value_that_no_filter_was_named_for_is_escaped_too():
+    environment = card.template().environment
+    text = "{{ a }} {% set b %}{{ a }}{% endset %}{{ b }} {{ a | upper }} {{ [a] }}"
+    found = environment.from_string(text).render(a="<b>|`")
+    plain = "&#60;b&#62;&#124;&#96;"
+    assert found == f"{plain} {plain} {plain.replace('b', 'B')} &#91;'{plain}'&#93;"
+
+
+def test_the_template_goes_round_no_filter():
+    """`~` and `+` between Markdown and a text would escape the text for HTML alone."""
+    source = Path(card.__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    used = re.findall(r"\{[{%].*?[%}]\}", source)
+    assert len(used) > 100
+    for part in used:
+        assert not re.search(r"~|\bsafe\b|\bautoescape\b|\bformat\b|\.join", part), part
+    sums = [part for part in used if "+" in part.strip("{%+}")]
+    assert sums == ["{{ (alone.prompt + sentence) | quoted }}"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=60))
+def test_a_text_in_the_code_of_a_card_is_the_text_and_can_be_seen(text):
+    found = card_text.quoted(text)
+    assert found.isprintable()
+    assert ast.literal_eval(found) == text
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_in_a_cell_is_one_cell(text):
     cell = card_text.plain(text)
     assert "\n" not in cell and "|" not in cell and "<" not in cell and "`" not in cell
     assert cell.isprintable()
-    assert card_text.table(["a"], [[cell]]).count("\n") == 2
+    assert card_text.table([[text], [cell]], ["a"]).splitlines()[2:] == [f"| {cell} |"] * 2
     fenced = card_text.fenced(text)
     fence = re.match("`{3,}", fenced)[0]
     assert fence not in fenced[len(fence) : -len(fence)]

@@ -85,8 +85,8 @@ def unbroken(new_model, tmp_path):
 def test_a_checkpoint_is_a_model_and_what_is_needed_to_go_on(new_model, tmp_path):
     run = run_of(new_model(), tmp_path, max_steps=1)
     run.train()
-    (folder,) = tmp_path.glob("*")
-    assert folder.name == "checkpoint-1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "run.json"]
+    folder = tmp_path / "checkpoint-1"
     names = {path.name for path in folder.iterdir()}
     assert names >= {"modules.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", LOSS_FILE}
     saved = weights(SentenceTransformer(str(folder), device="cpu"))
@@ -109,7 +109,8 @@ def test_a_loss_without_weights_has_no_file(new_model, tmp_path):
 
 def test_only_so_many_are_kept(new_model, tmp_path):
     run_of(new_model(), tmp_path, save_total_limit=2).train()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-7", "checkpoint-8"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-7", "checkpoint-8", "run.json"]
 
 
 # Going on ---------------------------------------------------------------------------------------
@@ -472,7 +473,7 @@ def test_a_disk_that_is_full_is_told_and_the_last_checkpoint_is_whole(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert f"The last whole one is {tmp_path / 'checkpoint-3'}" in str(caught.value)
     names = sorted(path.name for path in tmp_path.iterdir() if path.name != "unbroken")
-    assert names == ["checkpoint-1", "checkpoint-2", "checkpoint-3"]
+    assert names == ["checkpoint-1", "checkpoint-2", "checkpoint-3", "run.json"]
     resumed = run_of(new_model(), tmp_path)
     resumed.train(resume_from_checkpoint=True)
     assert_equal_weights(all_weights(resumed), unbroken)

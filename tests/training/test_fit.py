@@ -332,8 +332,9 @@ def test_without_a_folder_nothing_is_written(tiny_model, tmp_path, monkeypatch):
 def test_as_many_checkpoints_are_kept_as_asked_for(tiny_model, tmp_path, limit, kept):
     options = {"checkpoint_save_steps": 1, "checkpoint_save_total_limit": limit}
     fit_with(tiny_model, None, steps_per_epoch=4, checkpoint_path=str(tmp_path), **options)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{n}" for n in kept]
-    for path in tmp_path.iterdir():
+    checkpoints = [f"checkpoint-{n}" for n in kept]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*checkpoints, "run.json"]
+    for path in tmp_path.glob("checkpoint-*"):
         assert SentenceTransformer(path).encode("a dog").shape == (32,)
 
 

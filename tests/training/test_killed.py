@@ -73,4 +73,5 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(model, tmp_path):
     found = [torch.load(folder / "weights.pt") for folder in (broken, whole)]
     assert_equal_weights(*found)
     names = sorted(path.name for path in broken.iterdir())
-    assert names == sorted([*(f"checkpoint-{n}" for n in range(5, 41, 5)), "weights.pt"])
+    checkpoints = [f"checkpoint-{n}" for n in range(5, 41, 5)]
+    assert names == sorted([*checkpoints, "run.json", "weights.pt"])

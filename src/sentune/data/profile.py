@@ -12,6 +12,7 @@ from typing import Any
 
 from sentune.data.columns import input_columns, label_column, portions
 from sentune.data.forms import Label
+from sentune.data.statistics import Column, Summary, size_of
 
 _SHOWN = 5  # row numbers named in a message
 _COUNTED = 1000  # different floats that are counted; integers are all counted, as classes
@@ -43,25 +44,36 @@ class InputColumn:
     """What is in the cells of one input column.
 
     Args:
-        name: Its name.
+        column: Its statistics.
         missing: Rows with None.
         blank: Rows with an empty string, or one of white space only.
         numbers: Rows with a number or bytes.
         lists: Rows with a list or a dict of lists, which have to be spread out.
-        characters: Of all texts together.
-        longest: Characters of the longest text.
         is_constant: Whether every row has the same text.
     """
 
-    name: str
+    column: Column
     missing: Rows = field(default_factory=Rows)
     blank: Rows = field(default_factory=Rows)
     numbers: Rows = field(default_factory=Rows)
     lists: Rows = field(default_factory=Rows)
-    characters: int = 0
-    longest: int = 0
     is_constant: bool = True
     _first: Any = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.column.name
+
+    @property
+    def characters(self) -> int:
+        """Characters of all texts together."""
+        return int(self.column.sizes.total) if self.column.kind == "text" else 0
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest text."""
+        return int(self.column.sizes.high) if self.column.kind == "text" else 0
 
     def read(self, cells: Sequence[Any], start: int) -> None:
         """Look at a portion of the column.
@@ -74,8 +86,6 @@ class InputColumn:
             self._first = cells[0]
         for row, cell in enumerate(cells, start):
             if isinstance(cell, str):
-                self.characters += len(cell)
-                self.longest = max(self.longest, len(cell))
                 if not cell or cell.isspace():
                     self.blank.add(row)
             elif cell is None or (isinstance(cell, float) and math.isnan(cell)):
@@ -249,23 +259,23 @@ def profile(data: Any, limit: int | None = None) -> Profile:
     inputs: list[InputColumn] = []
     label: LabelColumn | None = None
     same: list[tuple[str, str]] = []
-    rows = 0
+    found = Summary()
     for portion in portions(data, limit):
-        names = list(portion)
-        if not rows:
-            inputs = [InputColumn(name) for name in input_columns(names)]
-            texts = [name for name in input_columns(names) if isinstance(portion[name][0], str)]
-            same = list(combinations(texts, 2))
-            name = label_column(names)
+        start = found.rows
+        found.read(portion)
+        if not start:
+            names = input_columns(list(portion))
+            inputs = [InputColumn(found.columns[name]) for name in names]
+            same = list(combinations([n for n in names if isinstance(portion[n][0], str)], 2))
+            name = label_column(list(portion))
             label = LabelColumn(name) if name else None
         for column in inputs:
-            column.read(portion[column.name], rows)
+            column.read(portion[column.name], start)
         if label:
-            label.read(portion[label.name], rows)
+            label.read(portion[label.name], start)
         same = [pair for pair in same if portion[pair[0]] == portion[pair[1]]]
-        rows += len(portion[names[0]]) if names else 0
-    is_whole = limit is None or rows < limit or (hasattr(data, "__len__") and len(data) == rows)
-    return Profile(rows, is_whole, inputs, label, same)
+    is_whole = limit is None or found.rows < limit or size_of(data) == found.rows
+    return Profile(found.rows, is_whole, inputs, label, same)
 
 
 def _has_lists(cell: Any) -> bool:

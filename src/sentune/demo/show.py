@@ -7,18 +7,17 @@ import os
 import platform
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from sentune._version import __version__
 from sentune.demo import steps
 from sentune.demo.pydocs import Entry
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
+from sentune.record.run import Run
 
 SEARCHES = (
     "run a function after some seconds",
@@ -140,7 +139,7 @@ def _look(label: str, model: SentenceTransformer, corpus: steps.Corpus) -> Look:
     return Look(figures, hits, embeddings)
 
 
-def _train(plan: Plan, model: SentenceTransformer, corpus: steps.Corpus) -> steps.Run:
+def _train(plan: Plan, model: SentenceTransformer, corpus: steps.Corpus) -> Run:
     total = len(corpus.train) * plan.epochs
     progress = Progress("Training", total, "pairs")
     try:
@@ -154,12 +153,26 @@ def _train(plan: Plan, model: SentenceTransformer, corpus: steps.Corpus) -> step
         )
     finally:
         progress.close()
+    found = _training(run, total)
     say(
-        f"{fit('Training', 11)}{run.pairs:,} pairs in {duration(run.seconds)}, "
-        f"{run.pairs / run.seconds:,.0f} pairs/s, "
-        f"loss {_mean(run.losses[:10]):.3f} -> {_mean(run.losses[-10:]):.3f}"
+        f"{fit('Training', 11)}{total:,} pairs in {duration(found['seconds'])}, "
+        f"{found['pairs_per_second']:,.0f} pairs/s, "
+        f"loss {found['first_loss']:.3f} -> {found['last_loss']:.3f}"
     )
     return run
+
+
+def _training(run: Run, pairs: int) -> dict[str, float]:
+    """The figures of the training, from its record."""
+    losses, seconds = run.logged("loss"), run.seconds or float("nan")
+    return {
+        "steps": run.steps or 0,
+        "pairs": pairs,
+        "seconds": round(seconds, 3),
+        "pairs_per_second": round(pairs / seconds, 1),
+        "first_loss": round(_mean(losses[:10]), 4),
+        "last_loss": round(_mean(losses[-10:]), 4),
+    }
 
 
 def _mean(values: list[float]) -> float:
@@ -232,11 +245,11 @@ def _report(
     corpus: steps.Corpus,
     before: Look,
     after: Look,
-    run: steps.Run,
+    run: Run,
     seconds: float,
 ) -> dict[str, Any]:
     """All figures, for `--json`."""
-    libraries = ("torch", "transformers", "datasets", "accelerate")
+    packages = ("sentune", "torch", "transformers", "datasets", "accelerate")
     return {
         "model": name,
         "corpus": {
@@ -252,12 +265,7 @@ def _report(
             "epochs": plan.epochs,
             "batch_size": plan.batch_size,
             "seed": plan.seed,
-            "steps": run.steps,
-            "pairs": run.pairs,
-            "seconds": round(run.seconds, 3),
-            "pairs_per_second": round(run.pairs / run.seconds, 1),
-            "first_loss": round(_mean(run.losses[:10]), 4),
-            "last_loss": round(_mean(run.losses[-10:]), 4),
+            **_training(run, len(corpus.train) * plan.epochs),
         },
         "searches": [
             {
@@ -268,5 +276,5 @@ def _report(
             for query, left, right in zip(SEARCHES, before.hits, after.hits, strict=True)
         ],
         "seconds": round(seconds, 1),
-        "versions": {"sentune": __version__, **{name: version(name) for name in libraries}},
+        "versions": {name: run.versions.get(name) for name in packages},
     }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +19,7 @@ from sentune.demo.pydocs import Entry
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
 from sentune.losses.contrast import MultipleNegativesRankingLoss
+from sentune.record.run import Run
 from sentune.search.semantic import semantic_search
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
@@ -43,16 +43,6 @@ class Corpus:
     entries: list[Entry]
     train: list[Entry]
     held_out: list[Entry]
-
-
-@dataclass
-class Run:
-    """How a training went."""
-
-    steps: int = 0
-    pairs: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
 
 
 def prepare(limit: int | None = None) -> Corpus:
@@ -153,7 +143,10 @@ def train(
         epochs: Passes over the pairs.
         batch_size: Pairs in a step.
         seed: For the order of the pairs and for dropout.
-        report: Is told step, number of steps and smoothed loss after each step.
+        report: Called with step, number of steps and smoothed loss after each step.
+
+    Returns:
+        The record of the run.
     """
     datasets = need("datasets", extra="train")
     pairs = datasets.Dataset.from_dict(
@@ -162,7 +155,6 @@ def train(
             "document": [entry.document for entry in corpus.train],
         }
     )
-    watch = _Watch(len(pairs) * epochs, report)
     with TemporaryDirectory() as folder:  # for a trainer that is interrupted and saves
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder,
@@ -182,33 +174,23 @@ def train(
             args=arguments,
             train_dataset=pairs,
             loss=MultipleNegativesRankingLoss(model),
-            callbacks=[watch],
+            callbacks=[_Watch(report)],
         )
         trainer.remove_callback(PrinterCallback)
         try:
             trainer.train()
         except KeyboardInterrupt:
             raise KeyboardInterrupt from None  # what the trainer saved goes with the folder
-    return watch.run
+    return trainer.run_record or Run()
 
 
 class _Watch(TrainerCallback):
-    """Follows a training: its losses, its time, and whoever wants to be told."""
+    """Reports how far a training is."""
 
-    def __init__(self, pairs: int, report: Callable[[int, int, float], None]) -> None:
-        self.run = Run(pairs=pairs)
+    def __init__(self, report: Callable[[int, int, float], None]) -> None:
         self.report = report
-        self.start = 0.0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.start = time.perf_counter()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if "loss" in kwargs["logs"]:
-            self.run.losses.append(kwargs["logs"]["loss"])
-            recent = self.run.losses[-10:]
+            recent = [entry["loss"] for entry in state.log_history[-10:] if "loss" in entry]
             self.report(state.global_step, state.max_steps, sum(recent) / len(recent))
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.run.steps = state.global_step
-        self.run.seconds = time.perf_counter() - self.start

@@ -8,36 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentune.data.statistics import CountTokens
 from sentune.hub import fetch
-from sentune.record import run as run_record
-from sentune.record.run import CountTokens, LossFacts, Run, facts_of_data, facts_of_loss
+from sentune.record import facts
+from sentune.record.run import LossFacts, Result, Run
 
-_TASK = "search by meaning, comparing and grouping texts, finding paraphrases, and classification"
 BLOCK = re.compile(r"\A(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
 _BASE = re.compile(r"^base_model: *['\"]?([\w./-]+)['\"]? *$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluator found.
-
-    Args:
-        kind: The kind of evaluation, in words.
-        name: Of the data.
-        metrics: Metric -> value, without the name in front.
-        primary: The metric that counts.
-        settings: Of the evaluator.
-        epoch: When it was; -1 outside of training.
-        step: After how many steps; -1 outside of training.
-    """
-
-    kind: str
-    name: str
-    metrics: Mapping[str, float]
-    primary: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    epoch: float = -1
-    step: int = -1
 
 
 @dataclass
@@ -85,11 +62,6 @@ class SentenceTransformerModelCardData:
     is_running: bool = field(default=False, init=False, repr=False)
 
     @property
-    def task(self) -> str:
-        """What the model is good for."""
-        return self.task_name or _TASK
-
-    @property
     def loss_names(self) -> list[str]:
         """Names of the losses, those inside others too."""
         return list(dict.fromkeys(loss.name for loss in self.all_losses))
@@ -112,7 +84,7 @@ class SentenceTransformerModelCardData:
                 final[key] = result
         return list(final.values())
 
-    # What others tell ---------------------------------------------------------------------------
+    # What is noted ------------------------------------------------------------------------------
 
     def set_evaluation_metrics(
         self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
@@ -136,16 +108,15 @@ class SentenceTransformerModelCardData:
             if isinstance(value, (int, float))
         }
         primary = primary.removeprefix(start) if isinstance(primary, str) else None
-        result = Result(str(kind), name, values, primary, dict(tell() or {}), epoch, step)
+        settings = facts.plain_values(dict(tell() or {}))
+        result = Result(str(kind), name, values, primary, settings, epoch, step)
         self.results.append(result)
+        if self.is_running and self.runs:
+            self.runs[-1].results.append(result)
 
     def set_losses(self, losses: Iterable[Any]) -> None:
-        """Note what a model was trained with, where no run tells it.
-
-        Args:
-            losses: The losses.
-        """
-        self.losses = [facts_of_loss(loss) for loss in losses]
+        """Note the losses that a model was trained with, where no run says so."""
+        self.losses = [facts.facts_of_loss(loss) for loss in losses]
 
     def begin_run(
         self,
@@ -169,12 +140,13 @@ class SentenceTransformerModelCardData:
             defaults: The same where nothing is set.
             count_tokens: Texts -> tokens of each, for the statistics.
         """
-        shown = run_record.settings_shown(settings or {})
+        shown, changed = facts.facts_of_settings(settings or {}, defaults or {})
         run = Run(
-            train=facts_of_data(train, losses, count_tokens),
-            eval=facts_of_data(eval, losses, count_tokens),
+            train=facts.facts_of_data(train, losses, count_tokens),
+            eval=facts.facts_of_data(eval, losses, count_tokens),
             settings=shown,
-            changed=run_record.changed(shown, defaults or {}),
+            changed=changed,
+            versions=facts.versions(),
         )
         self.results = []
         self.runs.append(run)
@@ -195,16 +167,14 @@ class SentenceTransformerModelCardData:
         self.note_energy(energy)
         if self.runs:
             self.runs[-1].seconds, self.runs[-1].saved_step = seconds, saved_step
-            self.runs[-1].hardware = run_record.hardware()
+            self.runs[-1].hardware = facts.hardware()
 
     def note_energy(self, energy: Any) -> None:
-        """Note what a run took of energy.
-
-        Args:
-            energy: What codecarbon measured, its `EmissionsData`; None if it did not.
-        """
+        """Note what codecarbon measured of a run, its `EmissionsData`; None if it did not."""
         if energy is not None:
-            self.emissions = run_record.emissions(energy)
+            self.emissions = facts.emissions(energy)
+            if self.runs:
+                self.runs[-1].emissions = self.emissions
 
     def note_source(self, source: str | Path, folder: Path | None, card: str | None) -> None:
         """Note where a model was loaded from, and the card it came with.
@@ -221,11 +191,7 @@ class SentenceTransformerModelCardData:
 
 
 def base_in(text: str) -> str | None:
-    """The model that a card says its own was made from; None if it says nothing of the kind.
-
-    Args:
-        text: The card.
-    """
+    """The model that a card says its own was made from; None if it says nothing of the kind."""
     # Not parsed: the results of a benchmark in it can take seconds.
     found = BLOCK.match(text)
     named = _BASE.search(found[2]) if found else None

@@ -14,11 +14,7 @@ _EVERYBODY = "SentenceTransformer"
 
 
 def citations(losses: Iterable[str]) -> list[str]:
-    """BibTeX entries of the papers behind sentence embeddings and behind some losses.
-
-    Args:
-        losses: Names of the losses' classes.
-    """
+    """BibTeX entries of the papers behind sentence embeddings and behind some losses' classes."""
     wanted = {_EVERYBODY, *losses}
     return [text for names, text in _entries() if names & wanted]
 

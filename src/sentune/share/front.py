@@ -13,16 +13,12 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from sentune.hub import fetch as hub
 from sentune.record.model import BLOCK, SentenceTransformerModelCardData
-from sentune.record.run import DatasetFacts
 from sentune.record.words import clean
-from sentune.share.usage import SENTENCES
+from sentune.share.kinds import LIBRARY, CardKind
 
 logger = logging.getLogger(__name__)
 
-LIBRARY = "sentence-transformers"  # what the Hub's widgets and other libraries look for
 _INDEX = "model-index"
-PIPELINE = "sentence-similarity"
-TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "sentune")
 _WIDGETS = 5
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 # The licenses that the Hub knows by name; it refuses a card with another one.
@@ -41,67 +37,50 @@ _LICENSES = frozenset(
 )
 
 
-def front_matter(card: SentenceTransformerModelCardData, name: str, base: str | None) -> str:
+def front_matter(
+    card: SentenceTransformerModelCardData, kind: CardKind, name: str, base: str | None
+) -> str:
     """The YAML at the front of a new card, with the lines around it.
 
     Args:
         card: What is known.
+        kind: The kind of the model.
         name: The model's name.
         base: Hub id of the model that this one was made from.
     """
-    results = list(_results(card))
     facts = ModelCardData(
-        **named_facts(card),
+        **facts_of(card, name),
         library_name=LIBRARY,
-        tags=_tags(card),
+        tags=_tags(card, kind),
         base_model=base,
-        pipeline_tag=PIPELINE,
-        widget=_widgets(card) if card.generate_widget_examples else None,
-        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
-        eval_results=results or None,
-        model_name=name if results else None,
+        pipeline_tag=kind.pipeline_tag,
+        widget=_widgets(card, kind) if card.generate_widget_examples else None,
         co2_eq_emissions=card.emissions,
     )
-    order = ("language", "license", "license_name", "library_name", "tags", "pipeline_tag")
-    return f"---\n{facts.to_yaml(original_order=list(order))}\n---\n"
+    order = ["language", "license", "license_name", "library_name", "tags", "pipeline_tag"]
+    return f"---\n{facts.to_yaml(original_order=order)}\n---\n"
 
 
-def named_facts(card: SentenceTransformerModelCardData) -> dict[str, Any]:
-    """What the author says of the model: language, license, datasets.
+def facts_of(card: SentenceTransformerModelCardData, name: str) -> dict[str, Any]:
+    """What the author says of a model, and what evaluators found, under the names of the Hub.
 
     Args:
         card: What is known.
+        name: The model's name.
     """
-    return {
+    facts: dict[str, Any] = {
         "language": _languages(card.language),
         **_license(card.license),
         "datasets": dataset_ids(card) or None,
     }
-
-
-def said_of(card: SentenceTransformerModelCardData) -> dict[str, Any]:
-    """What is to be added to a card that is there: what the author says, and the results.
-
-    Args:
-        card: What is known.
-    """
-    results = list(_results(card))
-    if not results:
-        return named_facts(card)
-    name = clean(card.model_name or card.model_id or "Sentence embeddings", 96)
-    return {
-        **named_facts(card),
-        "metrics": list(dict.fromkeys(result.metric_type for result in results)),
-        _INDEX: eval_results_to_model_index(name, results),
-    }
+    if results := list(_results(card)):
+        facts["metrics"] = list(dict.fromkeys(result.metric_type for result in results))
+        facts[_INDEX] = eval_results_to_model_index(name, results)
+    return facts
 
 
 def dataset_ids(card: SentenceTransformerModelCardData) -> list[str]:
-    """Hub ids of the datasets that a model was trained on, each once.
-
-    Args:
-        card: What is known.
-    """
+    """Hub ids of the datasets that a model was trained on, each once."""
     given = [d.get("id") if isinstance(d, Mapping) else d for d in card.train_datasets or ()]
     seen = [data.hub_id for run in card.runs for data in run.train]
     return list(dict.fromkeys(name for name in [*given, *seen] if name and hub.is_id(name)))
@@ -176,8 +155,8 @@ def _license(given: Any) -> dict[str, str]:
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.-]+", "-", name).strip("-")}
 
 
-def _tags(card: SentenceTransformerModelCardData) -> list[str]:
-    found = [*TAGS, *(clean(tag, 96) for tag in card.tags or ())]
+def _tags(card: SentenceTransformerModelCardData, kind: CardKind) -> list[str]:
+    found = [*kind.tags, *(clean(tag, 96) for tag in card.tags or ())]
     if card.runs:
         found.append("generated_from_trainer")
     if size := sum(run.size for run in card.runs):
@@ -186,22 +165,21 @@ def _tags(card: SentenceTransformerModelCardData) -> list[str]:
     return list(dict.fromkeys(tag for tag in found if tag))
 
 
-def _widgets(card: SentenceTransformerModelCardData) -> list[dict[str, Any]]:
+def _widgets(card: SentenceTransformerModelCardData, kind: CardKind) -> list[dict[str, Any]] | None:
     """Examples to try on the model's page, from the first rows of the training data."""
+    if not kind.examples:
+        return None
     data = next((data for run in reversed(card.runs) for data in run.train if data.rows), None)
-    texts = [] if data is None else _texts(data)
+    rows = [[c for c in row if isinstance(c, str) and c] for row in (data.rows if data else ())]
+    texts = [row for row in rows if row]
     found = []
     for place, (source, *others) in enumerate(texts[:_WIDGETS]):
         others += [row[-1] for row in (texts[place + 1 :] + texts[:place])]
         sentences = [text for text in dict.fromkeys(others) if text != source][:3]
         if sentences:
             found.append({"source_sentence": source, "sentences": sentences})
-    return found or [{"source_sentence": SENTENCES[0], "sentences": list(SENTENCES[1:])}]
-
-
-def _texts(data: DatasetFacts) -> list[list[str]]:
-    rows = ([cell for cell in row.values() if isinstance(cell, str) and cell] for row in data.rows)
-    return [row for row in rows if row]
+    source, *others = kind.examples
+    return found or [{"source_sentence": source, "sentences": others}]
 
 
 def _results(card: SentenceTransformerModelCardData) -> Iterable[EvalResult]:

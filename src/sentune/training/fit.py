@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,57 +12,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from transformers import (
-    PrinterCallback,
-    TrainerCallback,
-    get_constant_schedule,
-    get_constant_schedule_with_warmup,
-    get_cosine_schedule_with_warmup,
-    get_cosine_with_hard_restarts_schedule_with_warmup,
-    get_linear_schedule_with_warmup,
-)
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from sentune.errors import SettingError
 from sentune.share.publish import write_card
-from sentune.training.arguments import (
-    MultiDatasetBatchSamplers,
-    SentenceTransformerTrainingArguments,
-)
+from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.evaluating import Evaluator, main_metric
-from sentune.training.fit_loaders import LoaderBatches, LoaderRows, steps_of
+from sentune.training.fit_loaders import LoaderRows, steps_of
+from sentune.training.fit_settings import FitSettings, arguments_of, optimizer_of, schedule_of
+from sentune.training.run_recorder import write_run
 from sentune.training.trainer import SentenceTransformerTrainer
 
 if TYPE_CHECKING:
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
-
-_SCHEDULES: dict[str, Callable[..., Any]] = {
-    "constantlr": lambda optimizer, warmup, total: get_constant_schedule(optimizer),
-    "warmupconstant": lambda optimizer, warmup, total: get_constant_schedule_with_warmup(
-        optimizer, warmup
-    ),
-    "warmuplinear": get_linear_schedule_with_warmup,
-    "warmupcosine": get_cosine_schedule_with_warmup,
-    "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
-}
-# What the card tells of a run.
-_TOLD = (
-    "epochs",
-    "steps_per_epoch",
-    "scheduler",
-    "warmup_steps",
-    "optimizer_class",
-    "optimizer_params",
-    "weight_decay",
-    "evaluation_steps",
-    "save_best_model",
-    "max_grad_norm",
-    "use_amp",
-)
-_OPTIMIZER_PARAMS = {"lr": 2e-5}
-_NO_DECAY = ("bias", "LayerNorm.weight")
 
 
 def fit(
@@ -128,64 +92,43 @@ def fit(
         DatasetError: If a loader gives something else than `InputExample`s.
         TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
     """
-    told = _settings_told(locals())
-    for name, number in (("epochs", epochs), ("steps_per_epoch", steps_per_epoch or 0)):
-        if not number >= 0:
-            raise SettingError(f"{name} must be at least 0, got {number}")
-    loaders, losses = _checked(train_objectives)
-    steps = steps_per_epoch or steps_of(loaders)
-    rows = [LoaderRows(loader) for loader in loaders]
-    names = [f"objective {place}" for place in range(len(rows))]
-    optimizer = _optimizer(
-        nn.ModuleList([model, *losses]), optimizer_class, optimizer_params, weight_decay
+    objectives = _checked(train_objectives)
+    loaders = [loader for loader, _ in objectives]
+    sizes = [getattr(loader, "batch_size", None) for loader in loaders]
+    settings = FitSettings(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        scheduler=scheduler,
+        warmup_steps=warmup_steps,
+        optimizer_class=optimizer_class,
+        optimizer_params=optimizer_params,
+        weight_decay=weight_decay,
+        evaluation_steps=evaluation_steps,
+        save_best_model=save_best_model,
+        max_grad_norm=max_grad_norm,
+        use_amp=use_amp,
+        batch_size=sizes[0] if len(sizes) == 1 else sizes,
     )
-    schedule = _schedule(optimizer, scheduler, warmup_steps, steps * epochs * len(rows))
-    # What was set with torch.manual_seed decides the order, else the same one every time.
-    seed = torch.initial_seed() % 2**31
-    on_cuda = model.device.type == "cuda"
+    steps = steps_per_epoch or steps_of(loaders)
+    keeper = _Keeper(evaluator, output_path, save_best_model, callback)
     saves = checkpoint_path is not None and (checkpoint_save_steps or 0) > 0
     with ExitStack() as stack:
-        args = SentenceTransformerTrainingArguments(
+        args = arguments_of(
+            settings,
+            model,
+            steps,
             # A folder is asked for, also where nothing is written to it.
             output_dir=checkpoint_path or stack.enter_context(TemporaryDirectory()),
-            batch_sampler=lambda dataset, **_: LoaderBatches(dataset, steps, seed),
-            multi_dataset_batch_sampler=MultiDatasetBatchSamplers.ROUND_ROBIN,
-            num_train_epochs=epochs,
             eval_strategy="steps" if evaluator is not None and evaluation_steps > 0 else "no",
-            eval_steps=evaluation_steps or None,
-            max_grad_norm=max_grad_norm,
-            use_cpu=model.device.type == "cpu",  # the model is trained where it is
-            fp16=bool(use_amp) and on_cuda,
-            bf16=None if use_amp is None else use_amp and not on_cuda,
             disable_tqdm=not show_progress_bar,
             save_strategy="steps" if saves else "no",
             save_steps=checkpoint_save_steps if saves else 500,
             save_total_limit=checkpoint_save_total_limit or None,
-            seed=seed,
         )
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=args,
-            train_dataset=rows[0] if len(rows) == 1 else dict(zip(names, rows, strict=True)),
-            loss=losses[0] if len(rows) == 1 else dict(zip(names, losses, strict=True)),
-            evaluator=evaluator,
-            callbacks=[_Keeper(evaluator, output_path, save_best_model, callback)],
-            optimizers=(optimizer, schedule),
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.evaluation_folder = None if output_path is None else Path(output_path) / "eval"
-        sizes = [getattr(loader, "batch_size", None) for loader in loaders]
-        batches = sizes[0] if len(sizes) == 1 else sizes
-        trainer.settings_told = (
-            {**told, "batch_size": batches},
-            {**_settings_told(_DEFAULTS), "batch_size": None},
-        )
+        trainer = _trainer(settings, model, args, objectives, keeper, steps)
         trainer.saves_on_interrupt = checkpoint_path is not None
         trainer.train(_checkpoint(resume_from_checkpoint, checkpoint_path))
     model.eval()
-
-
-_DEFAULTS = {name: one.default for name, one in inspect.signature(fit).parameters.items()}
 
 
 class _Keeper(TrainerCallback):
@@ -224,27 +167,55 @@ class _Keeper(TrainerCallback):
                 self._save(state, kwargs["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Keep the last model; or tell the card of the best one how the run went on."""
+        """Keep the last model; or note in card and record of the best one how the run went on."""
+        model = kwargs["model"]
         if not self.keeps_best:
-            self._save(state, kwargs["model"])
+            self._save(state, model)
         elif self.folder is not None and self.best is not None and state.is_world_process_zero:
-            write_card(kwargs["model"], self.folder, step=self.kept_step)
+            write_card(model, self.folder, step=self.kept_step)
+            self._record(model, self.kept_step)
 
     def _save(self, state: Any, model: Any) -> None:
         if self.folder is not None and state.is_world_process_zero:
             model.save_pretrained(self.folder)
+            self._record(model)
+
+    def _record(self, model: Any, step: int | None = None) -> None:
+        if self.folder is not None and model.model_card_data.runs:
+            write_run(model.model_card_data.runs[-1], self.folder, step)
 
 
-def _settings_told(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the arguments of `fit`, what the card tells."""
-    told = {name: arguments[name] for name in _TOLD}
-    told["optimizer_class"] = told["optimizer_class"].__name__
-    told["optimizer_params"] = told["optimizer_params"] or dict(_OPTIMIZER_PARAMS)
-    return told
+def _trainer(
+    settings: FitSettings,
+    model: SentenceTransformer,
+    args: SentenceTransformerTrainingArguments,
+    objectives: list[tuple[Any, nn.Module]],
+    keeper: _Keeper,
+    steps: int,
+) -> SentenceTransformerTrainer:
+    """The trainer of a run of `fit`."""
+    rows = [LoaderRows(loader) for loader, _ in objectives]
+    losses = [loss for _, loss in objectives]
+    names = [f"objective {place}" for place in range(len(rows))]
+    optimizer = optimizer_of(settings, nn.ModuleList([model, *losses]))
+    schedule = schedule_of(settings, optimizer, steps * settings.epochs * len(rows))
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows[0] if len(rows) == 1 else dict(zip(names, rows, strict=True)),
+        loss=losses[0] if len(rows) == 1 else dict(zip(names, losses, strict=True)),
+        evaluator=keeper.evaluator,
+        callbacks=[keeper],
+        optimizers=(optimizer, schedule),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.evaluation_folder = None if keeper.folder is None else Path(keeper.folder) / "eval"
+    trainer.settings_shown = (settings.to_dict(), FitSettings().to_dict())
+    return trainer
 
 
-def _checked(objectives: Iterable[tuple[Any, nn.Module]]) -> tuple[list[Any], list[nn.Module]]:
-    """The loaders and the losses."""
+def _checked(objectives: Iterable[tuple[Any, nn.Module]]) -> list[tuple[Any, nn.Module]]:
+    """The pairs of a loader and a loss."""
     pairs = list(objectives)
     if not pairs or not all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs):
         raise SettingError(
@@ -257,44 +228,7 @@ def _checked(objectives: Iterable[tuple[Any, nn.Module]]) -> tuple[list[Any], li
                 f"the second of each pair in train_objectives must be a loss, got {loss!r}; "
                 "make it with the model, as losses.TripletLoss(model)"
             )
-    return [loader for loader, _ in pairs], [loss for _, loss in pairs]
-
-
-def _optimizer(
-    module: nn.Module,
-    kind: type[Optimizer],
-    settings: Mapping[str, Any] | None,
-    weight_decay: float,
-) -> Optimizer:
-    """The optimizer over all parameters of a module that are trained."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            (plain if any(part in name for part in _NO_DECAY) else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    chosen = dict(_OPTIMIZER_PARAMS if settings is None else settings)
-    if kind is torch.optim.AdamW and not {"fused", "foreach"} & chosen.keys():
-        chosen["fused"] = True  # one pass over the weights in place of a dozen
-    return kind(groups, **chosen)
-
-
-def _schedule(optimizer: Optimizer, name: str, warmup: int, total: int) -> Any:
-    """How the learning rate goes over the steps."""
-    if name.lower() not in _SCHEDULES:
-        raise SettingError(f"scheduler must be one of {list(_SCHEDULES)} in any case, got {name!r}")
-    if "warmup" in name.lower() and 0 < total <= warmup:
-        logger.warning(
-            "warmup_steps=%d is not reached in the %d steps of this run: the learning rate stays "
-            "below the one asked for; a tenth of the steps is usual, warmup_steps=%d",
-            warmup,
-            total,
-            total // 10,
-        )
-    return _SCHEDULES[name.lower()](optimizer, warmup, total)
+    return pairs
 
 
 def _checkpoint(wanted: bool | str, folder: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What the card of a model is told of a run: data, losses, settings, log, time and energy."""
+"""The record of a run: data, losses, settings, log, results, time and energy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,32 @@ from transformers import TrainerCallback
 from transformers.integrations.integration_utils import CodeCarbonCallback
 
 from sentune.machine.randomness import seeded
+from sentune.record.run import Run
 from sentune.share.publish import write_card
 
 logger = logging.getLogger(__name__)
 
 
-class RunTeller(TrainerCallback):
-    """Tells the card of the model in training when a run begins and when it ends.
+class RunRecorder(TrainerCallback):
+    """Fills the record of each run of a trainer, which is in the card's data of its model.
 
-    Nothing is encoded for the card in between: checkpoints get what is known by then.
+    Nothing is encoded for the card while a run goes on: checkpoints get what is known by then.
 
     Args:
         trainer: Whose runs they are.
+
+    Attributes:
+        run: The record of the last run; None if there is none.
     """
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
         self.card: Any = None
+        self.run: Run | None = None
         self._began = 0.0
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
+    def recording(self) -> Iterator[None]:
         """Inside the block a run goes on; however it ends, the card knows that it has ended."""
         try:
             yield
@@ -43,15 +48,15 @@ class RunTeller(TrainerCallback):
                 self.card.is_running = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell what is trained on, with which losses and settings."""
+        """Record what is trained on, with which losses and settings."""
         trainer, model = self.trainer, kwargs["model"]
-        self.card, self._began = getattr(model, "model_card_data", None), time.monotonic()
+        self.card, self.run = getattr(model, "model_card_data", None), None
         if self.card is None:
             return
-        given, defaults = trainer.settings_told or settings_of(args)
+        given, defaults = trainer.settings_shown or settings_of(args)
         try:
             with seeded(0):  # datasets may draw numbers when their rows are read
-                run = self.card.begin_run(
+                self.run = self.card.begin_run(
                     trainer.train_dataset,
                     trainer.eval_dataset,
                     trainer.loss,
@@ -63,31 +68,50 @@ class RunTeller(TrainerCallback):
             logger.warning("the card will not tell of this run", exc_info=True)
             self.card = None
             return
-        run.log = state.log_history  # which grows, and in a resumed run has begun already
+        self.run.log = state.log_history  # which grows, and in a resumed run has begun already
+        self._began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the step."""
+        if self.run is not None:
+            self.run.steps = state.global_step
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell how long it took, which step is kept, and what was measured."""
-        if self.card is None:
+        """Record how long it took, which step is kept, and what was measured."""
+        if self.run is None:
             return
-        run = self.card.runs[-1]
-        run.log = list(state.log_history)
+        self.run.log = list(state.log_history)
         if args.include_num_input_tokens_seen != "no":
-            run.tokens = int(state.num_input_tokens_seen)
+            self.run.tokens = int(state.num_input_tokens_seen)
         is_best = args.load_best_model_at_end and state.best_model_checkpoint is not None
         kept = state.best_global_step if is_best else None
         self.card.end_run(time.monotonic() - self._began, kept, self._energy())
 
-    def finish(self, checkpoint: Path) -> None:
-        """Write the card of the model that is kept once more, with all that is known at the end.
+    def write(self, folder: str | Path) -> None:
+        """Write `run.json` beside a model, with what is known by now.
 
         Args:
-            checkpoint: That model, if it was saved.
+            folder: The model's folder.
         """
-        if self.card is None:
+        if self.run is not None:
+            write_run(self.run, folder)
+
+    def finish(self, checkpoint: Path, folder: Path) -> None:
+        """Write the record, with all that is known, and the card of the model that is kept.
+
+        Args:
+            checkpoint: That model, where it was saved: its card and record are written once more.
+            folder: The output folder of the run, which gets the record.
+        """
+        if self.run is None:
             return
         self.card.note_energy(self._energy())  # of a callback that came after this one
-        if self.trainer.args.should_save and checkpoint.is_dir():
+        if not self.trainer.args.should_save:
+            return
+        if checkpoint.is_dir():
             write_card(self.trainer.model, checkpoint)
+            self.write(checkpoint)
+        self.write(folder)
 
     def _energy(self) -> Any:
         """What codecarbon measured; None if it did not."""
@@ -95,6 +119,21 @@ class RunTeller(TrainerCallback):
             if isinstance(callback, CodeCarbonCallback):
                 return getattr(callback.tracker, "final_emissions_data", None)
         return None
+
+
+def write_run(run: Run, folder: str | Path, saved_step: int | None = None) -> None:
+    """Write `run.json` into a folder; a disk that is full does not stop a run.
+
+    Args:
+        run: The record.
+        folder: Where to; made if it is not there.
+        saved_step: The step of the model in the folder, where the one in memory went on.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (run if saved_step is None else replace(run, saved_step=saved_step)).write(folder)
+    except OSError as error:
+        logger.warning("the record of the run was not written to %s: %s", folder, error)
 
 
 def settings_of(args: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -29,6 +29,7 @@ from transformers.trainer_utils import (
 from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
+from sentune.record.run import Run
 from sentune.share.publish import write_card
 from sentune.text import layouts
 from sentune.training import dataloaders as loaders
@@ -47,7 +48,7 @@ from sentune.training.interrupt import StopOnInterrupt
 from sentune.training.nan_guard import LossWatch, PartMeans
 from sentune.training.optimizer import clip_gradients, set_learning_rates
 from sentune.training.preflight import check_arguments, check_data, kept_configuration
-from sentune.training.run_recorder import RunTeller, as_names
+from sentune.training.run_recorder import RunRecorder, as_names
 from sentune.training.training_step import LossLike, TrainingStep
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ class SentenceTransformerTrainer(Trainer):
         step: Model and loss as one module; see `TrainingStep`.
         evaluation_folder: Where evaluators write their tables; None for nowhere.
         saves_on_interrupt: Whether Ctrl-C waits for the end of the step and saves.
-        settings_told: The settings that the model's card tells, and what they are by default;
-            None for those of `args`.
+        settings_shown: The settings to show in the model card and in the record of the run, and
+            what they are by default; None for those of `args`.
 
     Raises:
         SettingError: If arguments are missing or contradict each other.
@@ -99,7 +100,8 @@ class SentenceTransformerTrainer(Trainer):
     _evaluators_due: str | None = (
         None  # what their metrics' names begin with, when it is their turn
     )
-    settings_told: tuple[dict[str, Any], dict[str, Any]] | None = None
+    saves_on_interrupt = True
+    settings_shown: tuple[dict[str, Any], dict[str, Any]] | None = None
     _staging: Path | None = None  # where a checkpoint is being written
 
     def __init__(
@@ -127,13 +129,12 @@ class SentenceTransformerTrainer(Trainer):
         self.evaluators = as_list(evaluator)
         train_dataset = as_dataset(train_dataset, "train_dataset")
         eval_dataset = as_dataset(eval_dataset, "eval_dataset")
-        check_arguments(
-            args, model, model_init, loss, {"train": train_dataset, "eval": eval_dataset}
-        )
+        rows = {"train": train_dataset, "eval": eval_dataset}
+        check_arguments(args, model, model_init, loss, rows)
         if model is not None and not getattr(model, "is_auto_dtype", True):
             args = args.exact()
         # Before the user's own, which may save the model when a run ends.
-        self._teller = RunTeller(self)
+        self._recorder = RunRecorder(self)
         with kept_configuration(model):
             super().__init__(
                 model=model,
@@ -143,7 +144,7 @@ class SentenceTransformerTrainer(Trainer):
                 eval_dataset=[] if eval_dataset is None and self.evaluators else eval_dataset,
                 processing_class=processing_class if tokenizer is None else tokenizer,
                 model_init=model_init,  # type: ignore[arg-type]
-                callbacks=[self._teller, *(callbacks or ())],
+                callbacks=[self._recorder, *(callbacks or ())],
                 optimizers=optimizers,
                 optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
             )
@@ -158,7 +159,6 @@ class SentenceTransformerTrainer(Trainer):
                 check_data(dataset, self.loss, batches)
         self._watch, self._parts = LossWatch(), PartMeans()
         self.evaluation_folder: Path | None = Path(str(args.output_dir)) / "eval"
-        self.saves_on_interrupt = True
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(loaders.TellEpoch)
@@ -173,6 +173,11 @@ class SentenceTransformerTrainer(Trainer):
     def loss(self) -> nn.Module | dict[str, nn.Module]:
         """The loss, or dataset name -> loss."""
         return self.step.losses
+
+    @property
+    def run_record(self) -> Run | None:
+        """What is recorded of the last run; None before the first."""
+        return self._recorder.run
 
     def get_default_loss(self, model: SentenceTransformer) -> nn.Module:
         """The loss of a run that names none."""
@@ -263,15 +268,16 @@ class SentenceTransformerTrainer(Trainer):
             TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
         """
         listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
-        with listening, self._teller.telling(), keeping_gradients(self.step):
+        with listening, self._recorder.recording(), keeping_gradients(self.step):
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
-        folder = Path(self._get_output_dir(trial)) / self._checkpoint_name
+        runs = Path(self._get_output_dir(trial))
+        folder = runs / self._checkpoint_name
         if self.saves_on_interrupt:
             self._interrupt.settle(self.args.device)
         if self._interrupt.is_pressed and not folder.exists():  # it came after the last step
             self._save_checkpoint(self.model_wrapped, trial)
         best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
-        self._teller.finish(folder if best is None else Path(best))
+        self._recorder.finish(folder if best is None else Path(best), runs)
         if self._interrupt.is_pressed:
             raise KeyboardInterrupt(
                 f"stopped by Ctrl-C and saved; go on with trainer.train({str(folder)!r})"
@@ -491,6 +497,7 @@ class SentenceTransformerTrainer(Trainer):
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save_pretrained(str(folder))
+        self._recorder.write(folder)
         # As text: what transformers writes here is a pickle, which may run code when it is read.
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
 

@@ -1,0 +1,146 @@
+"""What the card says of one kind of model and of no other: a row for each kind."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sentune.share.about import with_transformers
+
+logger = logging.getLogger(__name__)
+
+LIBRARY = "sentence-transformers"  # what the widgets of the Hub and other libraries look for
+SENTENCES = (
+    "The weather is lovely today.",
+    "It is so sunny outside!",
+    "He drove to the stadium.",
+)
+QUERY = "Which planet is known as the Red Planet?"
+DOCUMENTS = (
+    "Mars owes the colour that gave it its nickname to the iron in its soil.",
+    "Venus is as large as the Earth and much hotter.",
+)
+
+
+@dataclass(frozen=True)
+class CardKind:
+    """A kind of model, as its cards describe it.
+
+    Args:
+        name: The class that loads such a model, here and in sentence-transformers.
+        tags: On the Hub, of every such model.
+        pipeline_tag: What the Hub calls its task.
+        maps: Model -> what it does, to follow "This model".
+        means: What can be said of its output, to be followed by "which serves".
+        serves: What it is good for, where the author does not say it.
+        facts: Model -> names and values of what there is to know of its output.
+        code: Model -> Python that uses `model` and prints something; it is run as it is shown.
+        alone: Model -> what the code without this library does, see `with_transformers`.
+        examples: Texts to try on its page, where there are none of the training; () for no widget.
+    """
+
+    name: str
+    tags: tuple[str, ...]
+    pipeline_tag: str
+    maps: Callable[[Any], str]
+    means: str
+    serves: str
+    facts: Callable[[Any], list[tuple[str, Any]]]
+    code: Callable[[Any], str]
+    alone: Callable[[Any], dict[str, Any] | None] = lambda model: None
+    examples: tuple[str, ...] = ()
+
+
+def kind_of(model: Any) -> CardKind:
+    """The kind of a model: by its class, or by the class that it is a subclass of."""
+    names = {one.__name__ for one in type(model).__mro__}
+    return next((kind for kind in KINDS if kind.name in names), KINDS[0])
+
+
+def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
+    """The code of a kind, with what it prints as comments below the lines that print.
+
+    Args:
+        kind: The kind.
+        model: The model.
+        is_run: Whether to run it; else, and for a model that takes no plain texts, it is shown
+            without what it prints.
+    """
+    code, printed = kind.code(model), []
+    try:
+        if is_run and not _truncates(model):
+            shown: list[str] = []
+            names = {"model": model, "print": lambda *x: shown.append(" ".join(map(str, x)))}
+            exec(code, names)  # of a row below: nothing of the model's own is in it
+            printed = shown
+    except Exception as error:
+        logger.debug("the card's code was not run: %s", error)
+    lines = []
+    for line in code.strip().splitlines():
+        output = printed.pop(0) if line.startswith("print(") and printed else ""
+        lines += [line, *(f"# {text}" for text in output.splitlines())]
+    return "\n".join(lines)
+
+
+def _truncates(model: Any) -> bool:
+    """Whether the texts are too long: the model would warn once, and the user's come after."""
+    prompt = max(filter(None, model.prompts.values()), key=len, default=None)
+    return bool(model.read([*SENTENCES, QUERY, *DOCUMENTS], prompt).get("truncated"))
+
+
+def _texts(texts: Sequence[str]) -> str:
+    return "[\n" + "".join(f"    {json.dumps(text)},\n" for text in texts) + "]"
+
+
+_COMPARE = f"""
+embeddings = model.encode({_texts(SENTENCES)})
+print(embeddings.shape)
+print(model.similarity(embeddings, embeddings))
+"""
+_SEARCH = f"""
+queries = model.encode_query([{json.dumps(QUERY)}])
+documents = model.encode_document({_texts(DOCUMENTS)})
+print(queries.shape, documents.shape)
+print(model.similarity(queries, documents))
+"""
+
+
+def _vectors(model: Any) -> str:
+    width = model.get_embedding_dimension()
+    vectors = "vectors" if width is None else f"vectors of {width:,} numbers"
+    return f"maps sentences and paragraphs to {vectors}"
+
+
+def _vector_facts(model: Any) -> list[tuple[str, Any]]:
+    width = model.get_embedding_dimension()
+    return [
+        ("Numbers in a vector", "" if width is None else f"{width:,}"),
+        ("Compared by", model.similarity_fn_name),
+    ]
+
+
+def _vector_code(model: Any) -> str:
+    prompts = {name for name, text in model.prompts.items() if text}
+    has_routes = any(type(module).__name__ == "Router" for module in model)
+    is_for_search = has_routes or prompts & {"query", "document", "passage", "corpus"}
+    return _SEARCH if is_for_search else _COMPARE
+
+
+KINDS = (
+    CardKind(
+        "SentenceTransformer",
+        tags=(LIBRARY, "sentence-similarity", "feature-extraction", "dense", "sentune"),
+        pipeline_tag="sentence-similarity",
+        maps=_vectors,
+        means="Texts that mean the same get vectors that lie close to each other",
+        serves="search by meaning, comparing and grouping texts, finding paraphrases, "
+        "and classification",
+        facts=_vector_facts,
+        code=_vector_code,
+        alone=with_transformers,
+        examples=SENTENCES,
+    ),
+)

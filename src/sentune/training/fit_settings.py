@@ -1,0 +1,156 @@
+"""What `fit` is asked to do, and the optimizer, schedule and arguments of the trainer for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from transformers import (
+    get_constant_schedule,
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_cosine_with_hard_restarts_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
+
+from sentune.errors import SettingError
+from sentune.training.arguments import (
+    MultiDatasetBatchSamplers,
+    SentenceTransformerTrainingArguments,
+)
+from sentune.training.fit_loaders import LoaderBatches
+
+if TYPE_CHECKING:
+    from sentune.encoder.sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+_SCHEDULES: dict[str, Callable[..., Any]] = {
+    "constantlr": lambda optimizer, warmup, total: get_constant_schedule(optimizer),
+    "warmupconstant": lambda optimizer, warmup, total: get_constant_schedule_with_warmup(
+        optimizer, warmup
+    ),
+    "warmuplinear": get_linear_schedule_with_warmup,
+    "warmupcosine": get_cosine_schedule_with_warmup,
+    "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
+}
+_OPTIMIZER_PARAMS = {"lr": 2e-5}
+_NO_DECAY = ("bias", "LayerNorm.weight")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The arguments of `fit` that decide what is learned, see there, and the loaders' batch sizes.
+
+    They are what the record of the run and the model card show.
+    """
+
+    epochs: int = 1
+    steps_per_epoch: int | None = None
+    scheduler: str = "WarmupLinear"
+    warmup_steps: int = 10000
+    optimizer_class: type[Optimizer] = torch.optim.AdamW
+    optimizer_params: Mapping[str, Any] | None = None
+    weight_decay: float = 0.01
+    evaluation_steps: int = 0
+    save_best_model: bool = True
+    max_grad_norm: float = 1
+    use_amp: bool | None = None
+    batch_size: int | list[int | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers of steps."""
+        for name in ("epochs", "steps_per_epoch"):
+            if not (getattr(self, name) or 0) >= 0:
+                raise SettingError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings by name, as they are shown."""
+        return {
+            **{one.name: getattr(self, one.name) for one in fields(self)},
+            "optimizer_class": self.optimizer_class.__name__,
+            "optimizer_params": dict(self.optimizer_params or _OPTIMIZER_PARAMS),
+        }
+
+
+def arguments_of(
+    settings: FitSettings, model: SentenceTransformer, steps: int, **options: Any
+) -> SentenceTransformerTrainingArguments:
+    """The arguments of the trainer for a run of `fit`.
+
+    Args:
+        settings: Those of `fit`.
+        model: The model.
+        steps: Batches of each objective in an epoch.
+        **options: Further arguments.
+    """
+    # What was set with torch.manual_seed decides the order, else the same one every time.
+    seed = torch.initial_seed() % 2**31
+    on_cuda, use_amp = model.device.type == "cuda", settings.use_amp
+    return SentenceTransformerTrainingArguments(
+        batch_sampler=lambda dataset, **_: LoaderBatches(dataset, steps, seed),
+        multi_dataset_batch_sampler=MultiDatasetBatchSamplers.ROUND_ROBIN,
+        num_train_epochs=settings.epochs,
+        eval_steps=settings.evaluation_steps or None,
+        max_grad_norm=settings.max_grad_norm,
+        use_cpu=model.device.type == "cpu",  # the model is trained where it is
+        fp16=bool(use_amp) and on_cuda,
+        bf16=None if use_amp is None else use_amp and not on_cuda,
+        seed=seed,
+        **options,
+    )
+
+
+def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
+    """The optimizer over all parameters of a module that are trained.
+
+    Args:
+        settings: Say which, and how it is set.
+        module: The module.
+    """
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (plain if any(part in name for part in _NO_DECAY) else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    given = settings.optimizer_params
+    chosen = dict(_OPTIMIZER_PARAMS if given is None else given)
+    if settings.optimizer_class is torch.optim.AdamW and not {"fused", "foreach"} & chosen.keys():
+        chosen["fused"] = True  # one pass over the weights in place of a dozen
+    return settings.optimizer_class(groups, **chosen)
+
+
+def schedule_of(settings: FitSettings, optimizer: Optimizer, total: int) -> Any:
+    """How the learning rate goes over the steps.
+
+    Args:
+        settings: Say which way, and how many steps warm up.
+        optimizer: The optimizer.
+        total: Steps of the run.
+
+    Raises:
+        SettingError: If there is no such way.
+    """
+    name, warmup = settings.scheduler.lower(), settings.warmup_steps
+    if name not in _SCHEDULES:
+        raise SettingError(
+            f"scheduler must be one of {list(_SCHEDULES)} in any case, got {settings.scheduler!r}"
+        )
+    if "warmup" in name and 0 < total <= warmup:
+        logger.warning(
+            "warmup_steps=%d is not reached in the %d steps of this run: the learning rate stays "
+            "below the one asked for; a tenth of the steps is usual, warmup_steps=%d",
+            warmup,
+            total,
+            total // 10,
+        )
+    return _SCHEDULES[name](optimizer, warmup, total)
