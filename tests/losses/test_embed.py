@@ -26,10 +26,12 @@ def test_columns_may_have_different_numbers_of_rows():
 def test_padded_features_made_by_hand_mean_the_same():
     model = TableModel()
     ragged = [column(5, 0), column(5, 1)]
-    padded = [packing.pad(ragged[0]), packing.pad(ragged[1], side="left")]
-    for a, b in zip(embed(model, ragged), embed(model, padded), strict=True):
-        torch.testing.assert_close(a, b)
-    assert model.rows_seen == [10, 10]
+    right = [packing.pad(features) for features in ragged]
+    left = [right[0], packing.pad(ragged[1], side="left")]  # whose positions are those of its slots
+    for padded in (right, left):
+        for a, b in zip(embed(model, ragged), embed(model, padded), strict=True):
+            torch.testing.assert_close(a, b)
+    assert model.rows_seen == [10, 10, 10, 5, 5]
 
 
 def test_columns_of_different_routes_are_not_mixed():

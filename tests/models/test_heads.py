@@ -65,7 +65,7 @@ def test_any_callable_is_an_activation():
     "name", ["os.system", "torch.load", "torch.nn.Linear", "torch.nn.Nonsense", "Tanh", "", 3]
 )
 def test_what_is_no_activation_of_torch_is_refused(name):
-    with pytest.raises(SettingError, match="activation_function must be"):
+    with pytest.raises(SettingError, match="an activation must be"):
         Dense(2, 2, activation_function=name)
 
 

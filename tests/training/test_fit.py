@@ -86,7 +86,7 @@ class SeesRows(MultipleNegativesRankingLoss):
     def forward(self, sentence_features, labels=None):
         features = list(sentence_features)
         label = None if labels is None else labels.tolist()
-        self.seen.append((len(features), len(features[0]["lengths"]), label))
+        self.seen.append((len(features), len(features[0]["input_ids"]), label))
         return super().forward(features, None)
 
 

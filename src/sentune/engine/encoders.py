@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from sentune.engine import attention
-from sentune.errors import HubError, ModelFileError
+from sentune.engine import attention, heads
+from sentune.errors import HubError, ModelFileError, warn
 
 attention.register()
 
@@ -61,13 +62,16 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
 
 
 @torch.inference_mode(mode=False)
-def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.Module:
+def load_encoder(
+    source: str, config_options: dict, model_options: dict, *, task: str = heads.FEATURES
+) -> nn.Module:
     """The encoder, in evaluation mode, with packed attention where it can have it.
 
     Args:
         source: A folder or Hub id.
         config_options: For `AutoConfig.from_pretrained`.
         model_options: For `AutoModel.from_pretrained`.
+        task: What it is for, one of `sentune.engine.heads.TASKS`.
 
     Raises:
         HubError: If it is neither a folder nor to be had from the Hub.
@@ -79,26 +83,46 @@ def load_encoder(source: str, config_options: dict, model_options: dict) -> nn.M
         config = model_options.pop("config", None) or AutoConfig.from_pretrained(
             source, **config_options
         )
-        # Of an encoder-decoder (T5 ...) only the encoder is wanted.
-        is_whole = not getattr(config, "is_encoder_decoder", False)
-        loader = AutoModel if is_whole else AutoModelForTextEncoding
+        loader = getattr(transformers, heads.TASKS[task].loader)
+        if task == heads.FEATURES and getattr(config, "is_encoder_decoder", False):
+            loader = AutoModelForTextEncoding  # (T5 ...)
+        if task == heads.CLASSES and "num_labels" not in config_options:
+            _one_label(config)
         with no_bar() if Path(source).is_dir() else nullcontext():
             encoder, report = loader.from_pretrained(
                 source, config=config, dtype=dtype, output_loading_info=True, **model_options
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _loading_error(source, "encoder", error) from error
-    # The pooler is missing in many checkpoints; what it gives is not used.
-    if missing := sorted(name for name in report["missing_keys"] if "pooler." not in name):
+    _check_missing(source, encoder, report["missing_keys"], task)
+    is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
+    if is_encoder and "attn_implementation" not in model_options:
+        encoder.set_attn_implementation(attention.NAME)
+    return encoder
+
+
+def _one_label(config: Any) -> None:
+    """A head that is not there yet gives one score."""
+    names = getattr(config, "architectures", None) or ()
+    if not any(name.endswith("ForSequenceClassification") for name in names):
+        config.num_labels = 1
+
+
+def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -> None:
+    """Raise if weights of the encoder are missing; warn if those of its head are."""
+    # The pooler is missing in many checkpoints; without a head, what it gives is not used.
+    missing = sorted(name for name in names if "pooler." not in name)
+    if task == heads.CLASSES:
+        below = f"{encoder.base_model_prefix}."
+        missing = [name for name in missing if name.startswith(below)]
+        if new := sorted(set(names) - set(missing)):
+            warn(f"{source} has no weights for {', '.join(new)}; they are random until trained")
+    if missing:
         few = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         raise ModelFileError(
             f"the weights in {source} lack {len(missing)} tensors that its config.json asks for "
             f"({few}); they would be random"
         )
-    is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
-    if is_encoder and "attn_implementation" not in model_options:
-        encoder.set_attn_implementation(attention.NAME)
-    return encoder
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class State:
         self.copies = Copies()
         self.rooms: Rooms | None = None
         self.watch = Watch()
+        # Of the whole model where it has a head: its modules are run as they are, hooks and all.
+        self.head_watch = Watch(harmless="in_float32")
 
     def way_of(self, encoder: nn.Module) -> Way:
         """How the encoder may be run now.

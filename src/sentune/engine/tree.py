@@ -67,10 +67,15 @@ def is_off() -> bool:
 
 
 class Watch:
-    """Decides how an encoder may be run; remembers what it saw, since most calls see the same."""
+    """Decides how an encoder may be run; remembers what it saw, since most calls see the same.
 
-    def __init__(self) -> None:
+    Args:
+        harmless: Name of a hook that changes nothing of that.
+    """
+
+    def __init__(self, harmless: str = _HARMLESS) -> None:
         self._seen: tuple[_Snapshot, Way] | None = None
+        self._harmless = (harmless, _HARMLESS)
 
     def way_of(self, encoder: nn.Module) -> Way:
         """How the encoder may be run now.
@@ -81,8 +86,8 @@ class Watch:
         if is_off() or any(_GLOBAL_HOOKS):
             return "padded"
         seen = self._seen
-        if seen is None or not seen[0].is_of(encoder):
-            seen = self._seen = (_Snapshot(encoder), _judged(encoder))
+        if seen is None or not seen[0].is_of(encoder, self._harmless):
+            seen = self._seen = (_Snapshot(encoder), _judged(encoder, self._harmless))
         way = seen[1]
         if way != "padded" and _attention_of(encoder) != NAME:
             return "padded"
@@ -99,7 +104,7 @@ class _Snapshot:
             for module in encoder.modules()
         ]
 
-    def is_of(self, encoder: nn.Module) -> bool:
+    def is_of(self, encoder: nn.Module, harmless: tuple[str, ...]) -> bool:
         """Whether it is the same one, nothing hangs on its modules, and each computes as then."""
         if encoder is not self.encoder:
             return False
@@ -108,7 +113,7 @@ class _Snapshot:
             if (
                 type(module) is not kind
                 or kind.forward is not forward
-                or not _is_bare(own)
+                or not _is_bare(own, harmless)
                 or len(own["_modules"]) != len(children)
             ):
                 return False
@@ -122,17 +127,17 @@ class _Snapshot:
 _FORWARDS = {kind: kind.forward for kind in (nn.Linear, nn.LayerNorm, nn.Embedding, nn.Dropout)}
 
 
-def _judged(encoder: nn.Module) -> Way:
-    modules = list(encoder.modules())
-    if not all(map(_is_as_made, modules)) or not _is_of_library(inner_of(encoder)):
+def _judged(encoder: nn.Module, harmless: tuple[str, ...]) -> Way:
+    are_as_made = all(_is_as_made(module, harmless) for module in encoder.modules())
+    if not are_as_made or not _is_of_library(inner_of(encoder)):
         return "padded"
     return "function" if _is_like_bert(encoder) else "packed"
 
 
-def _is_as_made(module: nn.Module) -> bool:
+def _is_as_made(module: nn.Module, harmless: tuple[str, ...]) -> bool:
     """Whether a module is one of the libraries', works by token or is attention, and is bare."""
     kind = type(module)
-    if not _is_bare(module.__dict__):
+    if not _is_bare(module.__dict__, harmless):
         return False
     if kind in _FORWARDS:
         return kind.forward is _FORWARDS[kind]
@@ -141,12 +146,12 @@ def _is_as_made(module: nn.Module) -> bool:
     return home in _BY_TOKEN or is_activation or home.startswith(_LIBRARIES)
 
 
-def _is_bare(own: dict[str, Any]) -> bool:
+def _is_bare(own: dict[str, Any], harmless: tuple[str, ...]) -> bool:
     """Whether nothing hangs on a module, by what is in its `__dict__`."""
     if "forward" in own:
         return False
     hooks = [hook for name in _HOOKS if own[name] for hook in own[name].values()]
-    return all(getattr(hook, "__qualname__", "").endswith(_HARMLESS) for hook in hooks)
+    return all(getattr(hook, "__qualname__", "").endswith(harmless) for hook in hooks)
 
 
 def inner_of(encoder: Any) -> Any:

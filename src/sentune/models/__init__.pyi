@@ -4,6 +4,7 @@ from .base import Module as Module
 from .heads import Dense as Dense
 from .heads import Dropout as Dropout
 from .heads import LayerNorm as LayerNorm
+from .heads import LogitScore as LogitScore
 from .heads import Normalize as Normalize
 from .pooling import Pooling as Pooling
 from .router import Asym as Asym

@@ -5,7 +5,7 @@ All work on the last axis, so they take `(b, d)`, `(b, t, d)` and packed `(T, d)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from sentune.checks import check_positive, check_share
 from sentune.errors import SettingError
+from sentune.models import activations
+from sentune.models.activations import TANH, Activation
 from sentune.models.base import PER_ROW, PER_TOKEN, Module, take
 from sentune.types import Features, OutputKind
 
 SENTENCE = "sentence_embedding"
 _KINDS: Mapping[str, OutputKind] = {**PER_ROW, **PER_TOKEN}
-TANH = "torch.nn.modules.activation.Tanh"
 
 
 class Dense(Module):
@@ -30,13 +31,15 @@ class Dense(Module):
         out_features: Width given.
         bias: Whether to add a bias.
         activation_function: A callable, the dotted name of a class in `torch.nn`, or None for
-            none. Only a class of `torch.nn` built without arguments survives saving.
+            none. A class of `torch.nn`, or a function of torch that there is a class for, can be
+            saved.
         init_weight: `(out_features, in_features)` to start from.
         init_bias: `(out_features,)` to start from.
         module_input_name: Key of the features to read.
         module_output_name: Key to write; None to replace what was read.
         use_residual: Whether to add the input to the result, through a second matrix where
             the two widths differ.
+        activation_kwargs: Arguments for an activation that is given by its name.
     """
 
     reads_packed = True
@@ -46,19 +49,22 @@ class Dense(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
-        activation_function: Callable[[Tensor], Tensor] | str | None = TANH,
+        activation_function: Activation | str | None = TANH,
         init_weight: Tensor | None = None,
         init_bias: Tensor | None = None,
         module_input_name: str = SENTENCE,
         module_output_name: str | None = None,
         use_residual: bool = False,
+        activation_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_positive(in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.bias = bias
-        self.activation_function = _activation(activation_function)
+        self.activation_function = activations.made(
+            activation_function, **(activation_kwargs or {})
+        )
         self.module_input_name = module_input_name
         self.module_output_name = module_output_name or module_input_name
         self.use_residual = use_residual
@@ -92,7 +98,7 @@ class Dense(Module):
             "in_features": self.in_features,
             "out_features": self.out_features,
             "bias": self.bias,
-            "activation_function": _full_name(self.activation_function),
+            **activations.shown(self.activation_function),
         }
         settings |= _names(self.module_input_name, self.module_output_name)
         if self.use_residual:
@@ -102,6 +108,44 @@ class Dense(Module):
     def get_embedding_dimension(self) -> int:
         """Width given."""
         return self.out_features
+
+
+class LogitScore(Module):
+    """A score from what a causal language model would say next: yes or no.
+
+    score = logit(true token) - logit(false token), the log-odds of the two.
+
+    Args:
+        true_token_id: Of the token that means yes.
+        false_token_id: Of the token that means no; None for the logit of yes alone.
+        module_input_name: Key of the logits `(b, t, v)`; those of the last position are read.
+    """
+
+    outputs: Mapping[str, OutputKind] = {"scores": "row"}
+
+    def __init__(
+        self,
+        true_token_id: int,
+        false_token_id: int | None = None,
+        module_input_name: str = "causal_logits",
+    ) -> None:
+        super().__init__()
+        self.true_token_id = true_token_id
+        self.false_token_id = false_token_id
+        self.module_input_name = module_input_name
+
+    def forward(self, features: Features, **kwargs: Any) -> Features:
+        """The features with `scores (b, 1)`."""
+        logits = take(features, self.module_input_name, self)[:, -1]
+        scores = logits[:, self.true_token_id]
+        if self.false_token_id is not None:
+            scores = scores - logits[:, self.false_token_id]
+        return {**features, "scores": scores[:, None]}
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("true_token_id", "false_token_id", "module_input_name")
+        return {name: getattr(self, name) for name in names}
 
 
 class Normalize(Module):
@@ -190,31 +234,6 @@ class Dropout(Module):
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {"dropout": self.dropout}
-
-
-def _activation(given: Callable[[Tensor], Tensor] | str | None) -> Callable[[Tensor], Tensor]:
-    """The activation itself, of a callable, a dotted name in `torch.nn`, or None."""
-    if given is None:
-        return nn.Identity()
-    if callable(given) and not isinstance(given, type):
-        return given
-    # A name comes from a file as often as not: nothing but torch.nn is looked at, nothing imported.
-    name = given if isinstance(given, str) else _full_name(given)
-    found = getattr(nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
-    if isinstance(found, type) and issubclass(found, nn.Module):
-        try:
-            return found()
-        except TypeError:
-            pass  # a layer that needs arguments is no activation
-    raise SettingError(
-        f"activation_function must be a callable, None, or the name of an activation in torch.nn "
-        f"that needs no arguments, such as {TANH!r}; got {given!r}"
-    )
-
-
-def _full_name(thing: object) -> str:
-    kind = thing if isinstance(thing, type) else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from sentune.engine import bert, packing
+from sentune.engine import bert, heads, packing
 from sentune.engine.deferred import Deferred, Unopened
 from sentune.engine.state import State
 from sentune.engine.tree import inner_of, is_off
 from sentune.errors import SettingError
 from sentune.machine.device import multiplied_in
-from sentune.models.base import PER_TOKEN, InputModule
+from sentune.models.base import InputModule
 from sentune.text import layouts
+from sentune.text.chat import ChatReader
 from sentune.text.tokens import TokenReader
-from sentune.types import Features, Text
+from sentune.types import Features, OutputKind, Text
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +31,18 @@ logger = logging.getLogger(__name__)
 _NO_LIMIT = 10**9
 # What an encoder takes of a padded batch, those that every one takes first; and how it answers.
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds", "position_ids")
-_OPTIONS = ("return_dict", "output_hidden_states")
+_OPTIONS = ("return_dict", "output_hidden_states", "use_cache", "logits_to_keep")
 
 _making = threading.RLock()
 
 
 class Transformer(InputModule):
     """Tokens -> contextual token embeddings, by any encoder of the transformers library.
+
+    With another task than "feature-extraction" the library's model has a head, and its logits come
+    out: `scores (b, labels)` of a classifier, or `causal_logits (b, 1, v)` for the token that a
+    causal language model would put behind each text. Its inputs are padded on the left, and pairs
+    go through the tokenizer's chat template where it has one.
 
     Encoders in `sentune.engine.attention.PACKABLE` run on packed sentences, the others on padded
     ones, and so does one that was changed in a way that the engine cannot follow
@@ -57,16 +63,17 @@ class Transformer(InputModule):
         model_args: Older name of `model_kwargs`.
         tokenizer_args: Older name of `processor_kwargs`.
         config_args: Older name of `config_kwargs`.
+        transformer_task: "feature-extraction", "sequence-classification" or "text-generation".
 
     Raises:
         HubError: If the model is neither a folder nor to be had from the Hub.
         ModelFileError: If its files are damaged.
-        SettingError: If `max_seq_length` is not a positive number.
+        SettingError: If `max_seq_length` is not a positive number, or there is no such task.
     """
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
-    outputs = {**PER_TOKEN, "all_layer_embeddings": "token"}
+    transformer_task: str = heads.FEATURES
     _max_seq_length: int | None
 
     def __init__(
@@ -83,8 +90,14 @@ class Transformer(InputModule):
         model_kwargs: Mapping[str, Any] | None = None,
         processor_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
+        transformer_task: str = heads.FEATURES,
     ) -> None:
         super().__init__()
+        if transformer_task not in heads.TASKS:
+            raise SettingError(
+                f"transformer_task must be one of {list(heads.TASKS)}, got {transformer_task!r}"
+            )
+        self.transformer_task = transformer_task
         self.__dict__["_engine"] = State()
         source = str(model_name_or_path)
         common = {} if cache_dir is None else {"cache_dir": cache_dir}
@@ -93,9 +106,12 @@ class Transformer(InputModule):
         tokenizer_options = {**common, **(tokenizer_args or {}), **(processor_kwargs or {})}
         from sentune.engine import encoders as loading
 
-        self.auto_model = loading.load_encoder(source, config_options, model_options)
+        options = (config_options, model_options)
+        self.auto_model = loading.load_encoder(source, *options, task=transformer_task)
         words = str(tokenizer_name_or_path or source)
         self.tokenizer = loading.load_tokenizer(words, tokenizer_options)
+        if transformer_task == heads.GENERATION:  # the last slot of each row holds a token
+            self.tokenizer.padding_side = "left"
         self._set_limits(max_seq_length, do_lower_case)
 
     @classmethod
@@ -120,7 +136,7 @@ class Transformer(InputModule):
     def forward(
         self, features: Features, *, output_hidden_states: bool = False, **kwargs: Any
     ) -> Features:
-        """Add `token_embeddings`: `(b, t, d)`, or `(T, d)` for packed features.
+        """Add `token_embeddings`: `(b, t, d)`, or `(T, d)` for packed features; or logits.
 
         Args:
             features: Padded or packed tokens.
@@ -129,13 +145,13 @@ class Transformer(InputModule):
             **kwargs: Not read.
         """
         first, *layers = self._run(features, output_hidden_states)
-        result = {**features, "token_embeddings": first}
+        result = {**features, self.module_output_name: first}
         if layers:
             result["all_layer_embeddings"] = tuple(layers)
         return result
 
     def _run(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
-        """The token embeddings, and behind them those of each layer where they are wanted."""
+        """What the task gives, and behind it the embeddings of each layer where wanted."""
         if not layouts.is_packed(features):
             return self._run_padded(features, wants_layers)
         total = len(features["input_ids"])
@@ -147,15 +163,24 @@ class Transformer(InputModule):
             return [bert.run(deferred.bert, features, self._engine.copies)[:total]]
         _check_adapter(self.auto_model)
         layers = wants_layers or self.config.output_hidden_states
-        found = self._engine.run_packed(self.auto_model, features, layers=layers)
-        return [x[:total] for x in found]
+        found = self._engine.run_packed(self._encoder, features, layers=layers)
+        first, *others = (x[:total] for x in found)
+        if self.transformer_task == heads.CLASSES:
+            first = heads.classify(self.auto_model, first, features)
+        return [first, *others]
 
     def _run_padded(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
         wants_layers = wants_layers or bool(getattr(self.config, "output_hidden_states", False))
         _check_adapter(self.auto_model)
-        options = {"return_dict": True, "output_hidden_states": wants_layers}
+        options: dict[str, Any] = {
+            "return_dict": True,
+            "output_hidden_states": wants_layers,
+            "use_cache": False,
+        }
+        if self.transformer_task == heads.GENERATION:
+            options["logits_to_keep"] = 1
         output = self.auto_model(**self._padded_arguments({**features, **options}))
-        first = getattr(output, "last_hidden_state", None)
+        first = getattr(output, heads.TASKS[self.transformer_task].field, None)
         layers = getattr(output, "hidden_states", None) if wants_layers else None
         # A module in the encoder's place may give a tuple, as models of the library once did.
         return [output[0] if first is None else first, *(layers or ())]
@@ -166,7 +191,8 @@ class Transformer(InputModule):
         known = [*_TOKENS, *_OPTIONS]
         if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
             # Types of tokens and the like only where the encoder names them.
-            known = [name for name in known if name in takes or name in (*_TOKENS[:2], *_OPTIONS)]
+            always = (*_TOKENS[:2], *_OPTIONS[:2])
+            known = [name for name in known if name in takes or name in always]
         else:
             known = [name for name in known if name in takes]
         return {name: features[name] for name in known if name in features}
@@ -186,7 +212,22 @@ class Transformer(InputModule):
         """Whether the encoder runs on packed sentences, as it is now."""
         if self._deferred is not None:
             return not is_off()
-        return self._engine.way_of(self.auto_model) != "padded"
+        if self.transformer_task == heads.GENERATION:
+            return False
+        if self.transformer_task == heads.CLASSES and not self._head_reads_packed:
+            return False
+        return self._engine.way_of(self._encoder) != "padded"
+
+    @property
+    def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
+        """What the task gives."""
+        kind = heads.TASKS[self.transformer_task].kind
+        return {self.module_output_name: kind, "all_layer_embeddings": "token"}
+
+    @property
+    def module_output_name(self) -> str:
+        """Key of the features that `forward` adds."""
+        return heads.TASKS[self.transformer_task].given
 
     @property
     def is_deferred(self) -> bool:
@@ -313,6 +354,17 @@ class Transformer(InputModule):
         return self.config if deferred is None else deferred.shape
 
     @property
+    def _encoder(self) -> Any:
+        """What makes token embeddings: `auto_model`, or the part of it below its head."""
+        is_whole = self.transformer_task == heads.FEATURES
+        return self.auto_model if is_whole else heads.encoder_of(self.auto_model)
+
+    @property
+    def _head_reads_packed(self) -> bool:
+        is_as_made = self._engine.head_watch.way_of(self.auto_model) != "padded"
+        return is_as_made and heads.rows_needed(self.auto_model) is not None
+
+    @property
     def _words(self) -> Any:
         """The tokenizer, or what is known of it so far."""
         return self.__dict__["tokenizer"] if "tokenizer" in self.__dict__ else self._parts.words
@@ -328,11 +380,14 @@ class Transformer(InputModule):
             self.max_seq_length,
             self.do_lower_case,
             getattr(words, "truncation_side", None),
+            getattr(words, "chat_template", None),
         )
         known = self.__dict__.get("_reader_state")
         if known is None or known[0] != state:
             # One assignment, so that another thread sees the old pair or the new one.
-            reader = TokenReader(words, self.max_seq_length, self.do_lower_case)
+            is_chat = self.transformer_task == heads.GENERATION and words.chat_template
+            kind = ChatReader if is_chat else TokenReader
+            reader = kind(words, self.max_seq_length, self.do_lower_case)
             known = self.__dict__["_reader_state"] = (state, reader)
         return known[1]
 
@@ -376,7 +431,7 @@ class Transformer(InputModule):
     def _position_embeddings(self) -> nn.Embedding | None:
         if self._deferred is not None:
             return None
-        embeddings = getattr(inner_of(self.auto_model), "embeddings", None)
+        embeddings = getattr(inner_of(self._encoder), "embeddings", None)
         table = getattr(embeddings, "position_embeddings", None)
         return table if isinstance(table, nn.Embedding) else None
 

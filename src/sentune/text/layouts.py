@@ -132,14 +132,14 @@ def can_be_ragged(features: Features) -> bool:
     """Whether a padded batch says the same without its padding.
 
     It does if it holds nothing but tokens, and those of each row come first: of a mask with gaps,
-    padded on the left, or without a token, the positions are those of the slots.
+    or padded on the left, the positions are those of the slots.
     """
     if not features.keys() <= PADDED_KEYS or "input_ids" not in features:
         return False
     mask = features.get("attention_mask")
     if mask is None or mask.ndim != 2 or not mask.shape[1]:
         return False
-    return bool((mask[:, 0] == 1).all() and (mask[:, 1:] <= mask[:, :-1]).all())
+    return bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 def by_length(lengths: Sequence[int], *, longest_first: bool = False) -> list[int]:

@@ -28,12 +28,14 @@ class TokenReader:
         lower_case: Whether texts are lower-cased first.
     """
 
+    adds_special_tokens = True
+
     def __init__(self, tokenizer: Any, max_length: int | None, lower_case: bool = False) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.lower_case = lower_case
         self._lock = threading.Lock()
-        self._core = _own_core(tokenizer, max_length)
+        self._core = own_core(tokenizer, max_length)
         self._prompt_lengths: dict[str, int] = {}
         self._uses_types = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
         self._types_matter = self._uses_types and any(self._encode(["a"])[1][0])
@@ -52,12 +54,21 @@ class TokenReader:
             items = [inputs.with_prefix(item, prompt) for item in items]
         has_pairs = not set(map(type, items)) <= {str}
         ids, types, truncated = self._encode(items)
-        lengths = list(map(len, ids))
         wants_types = self._types_matter or (has_pairs and self._uses_types)
+        return self._ragged(ids, types if wants_types else None, prompt, truncated)
+
+    def _ragged(
+        self,
+        ids: Sequence[Sequence[int]],
+        types: Sequence[Sequence[int]] | None = None,
+        prompt: str | None = None,
+        truncated: int = 0,
+    ) -> Features:
+        lengths = list(map(len, ids))
         return layouts.ragged(
             _flat(ids, lengths),
             lengths,
-            _flat(types, lengths) if wants_types else None,
+            None if types is None else _flat(types, lengths),
             [min(self.prompt_length(prompt), n) for n in lengths] if prompt else None,
             truncated,
         )
@@ -88,7 +99,9 @@ class TokenReader:
         if self._core is None:
             return self._encode_slowly(items)
         try:
-            encodings = self._core.encode_batch_fast(items, add_special_tokens=True)
+            encodings = self._core.encode_batch_fast(
+                items, add_special_tokens=self.adds_special_tokens
+            )
         except TypeError as error:
             raise inputs.bad_unicode(items) or error from None
         return (
@@ -106,7 +119,12 @@ class TokenReader:
         with self._lock:
             first = [item if isinstance(item, str) else item[0] for item in items]
             second = None if all(isinstance(i, str) for i in items) else [i[1] for i in items]
-            options = {"padding": False, "verbose": False, "return_token_type_ids": True}
+            options = {
+                "padding": False,
+                "verbose": False,
+                "return_token_type_ids": True,
+                "add_special_tokens": self.adds_special_tokens,
+            }
             whole = self.tokenizer(first, second, truncation=False, **options)
             limit = self.max_length or max(map(len, whole["input_ids"]), default=0)
             is_long = [len(ids) > limit for ids in whole["input_ids"]]
@@ -117,8 +135,13 @@ class TokenReader:
         return whole["input_ids"], whole["token_type_ids"], sum(is_long)
 
 
-def _own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
-    """A copy of the tokenizer's Rust core with truncation set and padding off."""
+def own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
+    """A copy of the tokenizer's Rust core with truncation set and padding off; None if it has none.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        max_length: Most tokens of an item; None for no limit.
+    """
     shared = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(shared, Tokenizer):
         return None
