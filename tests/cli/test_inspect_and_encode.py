@@ -70,6 +70,36 @@ def test_a_file_that_is_not_there_is_one_line(capsys):
     assert capsys.readouterr().err.startswith("sentune inspect: there is no file nowhere.csv")
 
 
+@pytest.mark.parametrize("output", ["folder.npy", "folder", "dangling.npy"])
+def test_encode_finds_out_before_the_work_that_it_cannot_write(
+    output, source, tiny_bert_folder, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "dangling.npy").symlink_to(tmp_path / "nowhere" / "file.npy")
+    monkeypatch.setattr(SentenceTransformer, "encode", lambda *_, **__: pytest.fail("encoded"))
+    assert main(["encode", source, str(tmp_path / output), "--model", str(tiny_bert_folder)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_encode_leaves_the_old_file_when_it_fails(source, tiny_bert_folder, tmp_path, monkeypatch):
+    (tmp_path / "far.npy").write_bytes(b"old")
+    (tmp_path / "out.npy").symlink_to("far.npy")
+    command = ["encode", source, str(tmp_path / "out"), "--model", str(tiny_bert_folder)]
+
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SentenceTransformer, "encode", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            main(command)
+    assert (tmp_path / "far.npy").read_bytes() == b"old"
+    assert main(command) == 0
+    assert (tmp_path / "out.npy").is_symlink()
+    assert np.load(tmp_path / "far.npy").shape == (2, 32)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_encode_names_a_folder_that_is_not_there_before_any_work(source, tmp_path, capsys):
     output = tmp_path / "nowhere" / "out.npy"
     assert main(["encode", source, str(output), "--model", "no/model"]) == 2

@@ -138,18 +138,50 @@ def test_paths_in_a_router_that_leave_the_folder_are_refused(folder):
     refused(folder, ["router_config.json", "leads out"])
 
 
-def test_links_that_leave_the_folder_are_refused(folder, tmp_path):
-    for name in ("2_Dense/config.json", "config.json", "tokenizer.json", "modules.json"):
-        outside = tmp_path / "outside.json"
-        path = folder / name
-        path.rename(outside)
-        path.symlink_to(outside)
-        refused(folder, [name, "link leads out"])
-        path.unlink()
-        outside.rename(path)
-    (folder / "2_Dense").rename(tmp_path / "outside")
-    (folder / "2_Dense").symlink_to(tmp_path / "outside")
-    refused(folder, ["modules.json", "leads out"])
+@pytest.fixture
+def download(folder, tmp_path):
+    """The same model as the Hub's cache has it: files of strangers."""
+    path = tmp_path / "cache/models--owner--model/snapshots" / ("0" * 40)
+    path.parent.mkdir(parents=True)
+    return folder.rename(path)
+
+
+LINKED = ("2_Dense/config.json", "config.json", "tokenizer.json", "modules.json", "2_Dense")
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_that_leave_a_download_are_refused(name, download, tmp_path):
+    """Who uploads a model has no business with other files of this machine."""
+    (download / name).rename(tmp_path / "outside")
+    (download / name).symlink_to(tmp_path / "outside")
+    link = tmp_path / "another name"
+    link.symlink_to(download)
+    for path in (download, link):
+        refused(path, ["modules.json", "leads out"] if name == "2_Dense" else [name, "leads out"])
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_of_the_users_own_lead_anywhere(name, folder, tmp_path):
+    """Who makes a folder can read the files themselves: DVC, git-annex and caches link them."""
+    (folder / name).rename(tmp_path / "outside")
+    (folder / name).symlink_to(tmp_path / "outside")
+    assert load(folder).modules["2"].out_features == 8
+
+
+def test_a_link_that_leads_nowhere_is_named_where_its_file_is_needed(folder):
+    """git-annex links files that were not fetched; those that nobody reads do not matter."""
+    (folder / "picture.png").symlink_to("/no/such/file")
+    assert load(folder).modules
+    (folder / "2_Dense/config.json").unlink()
+    (folder / "2_Dense/config.json").symlink_to("/no/such/file")
+    refused(folder, ["2_Dense/config.json", "link to /no/such/file, which is not there"])
+
+
+def test_a_link_to_what_is_no_file_is_refused(folder, tmp_path):
+    (folder / "modules.json").unlink()
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "modules.json").symlink_to(tmp_path / "pipe")
+    refused(folder, ["modules.json", "not a file"])
 
 
 def test_links_inside_the_folder_are_followed(folder):
@@ -465,15 +497,15 @@ def test_a_vocabulary_outside_the_folder_is_not_opened(key, folder, tmp_path):
 
 
 @pytest.mark.parametrize("link", ["the folder", "a file in it"])
-def test_chat_templates_outside_the_folder_are_not_read(link, folder, tmp_path):
-    outside, own = tmp_path / "outside", folder / "additional_chat_templates"
+def test_chat_templates_outside_of_a_download_are_not_read(link, download, tmp_path):
+    outside, own = tmp_path / "outside", download / "additional_chat_templates"
     write(outside / "a.jinja", "secret")
     if link == "the folder":
         own.symlink_to(outside)
     else:
         own.mkdir()
         (own / "a.jinja").symlink_to(outside / "a.jinja")
-    refused(folder, ["additional_chat_templates", "leads out"])
+    refused(download, ["additional_chat_templates", "leads out"])
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])

@@ -140,13 +140,60 @@ def test_a_plain_name_is_looked_for_where_the_known_models_are(cache):
     assert load("model", cache_folder=cache.folder).folder == owned
 
 
-def test_links_out_of_the_repository_are_refused_in_the_cache_too(cache, tmp_path):
+@pytest.mark.parametrize("to", ["outside.json", "cache/models--owner--other/blobs/0"])
+def test_links_out_of_the_repository_are_refused(cache, tmp_path, to):
     snapshot = cache("owner/model")
-    outside = folders.write(tmp_path / "outside.json", {})
+    folders.write(tmp_path / to, {})
     (snapshot / "sentence_bert_config.json").unlink()
-    (snapshot / "sentence_bert_config.json").symlink_to(outside)
+    (snapshot / "sentence_bert_config.json").symlink_to(tmp_path / to)
+    for options in ({"local_files_only": True}, {"revision": COMMIT}):
+        with pytest.raises(ValueError, match="sentence_bert_config.json: the link leads out"):
+            load("owner/model", cache_folder=cache.folder, **options)
     with pytest.raises(ValueError, match="sentence_bert_config.json: the link leads out"):
-        load("owner/model", cache_folder=cache.folder)
+        load(snapshot)
+
+
+def test_the_cache_may_keep_its_content_on_another_disk(cache, tmp_path):
+    """People move `blobs`, or a whole repository, to where there is room, and leave a link."""
+    blobs = cache("owner/model").parents[1] / "blobs"
+    blobs.rename(tmp_path / "other disk")
+    blobs.symlink_to(tmp_path / "other disk")
+    assert load("owner/model", cache_folder=cache.folder).modules
+    repository = blobs.parent
+    repository.rename(tmp_path / "a third one")
+    repository.symlink_to(tmp_path / "a third one")
+    assert load("owner/model", cache_folder=cache.folder).modules
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_repositories_of_the_cache_may_share_content_as_the_client_does(cache, is_marked):
+    """A blob can be a link into a folder that the Hub's client has marked as its own."""
+    snapshot = cache("owner/model")
+    shared = Path(cache.folder) / "blobs" / "00"
+    shared.mkdir(parents=True)
+    if is_marked:
+        folders.write(shared.parent / ".huggingface-shared-blobs", "1")
+    for blob in (snapshot.parents[1] / "blobs").iterdir():
+        blob.rename(shared / blob.name)
+        blob.symlink_to(f"../../blobs/00/{blob.name}")
+    if is_marked:
+        assert load("owner/model", cache_folder=cache.folder).modules
+    else:
+        with pytest.raises(ValueError, match="the link leads out"):
+            load("owner/model", cache_folder=cache.folder)
+
+
+def test_a_snapshot_says_what_it_is(cache, tmp_path):
+    snapshot = cache("owner/model")
+    found = hub.snapshot_of(snapshot)
+    assert found == hub.fetch("owner/model", Access(cache_folder=cache.folder))
+    assert (found.path, found.repo_id, found.commit) == (snapshot, "owner/model", COMMIT)
+    assert found.roots == (snapshot, snapshot.parents[1] / "blobs")
+    assert hub.snapshot_of(snapshot / "1_Pooling") == found
+    (tmp_path / "link").symlink_to(snapshot)
+    assert hub.snapshot_of(tmp_path / "link") == found
+    for path in (tmp_path, snapshot.parent, snapshot.parents[1], Path("owner/model")):
+        assert hub.snapshot_of(path) is None
 
 
 def test_models_that_were_trained_without_their_prompts_pooled_are_known(cache):
@@ -186,7 +233,7 @@ def answer(kind, status):
 
 
 def fetch(name, **options):
-    return hub.fetch(name, Access(**options))
+    return hub.fetch(name, Access(**options)).path
 
 
 def test_the_callers_access_reaches_the_hub(monkeypatch, tmp_path):

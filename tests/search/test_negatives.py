@@ -75,6 +75,20 @@ def test_embeddings_are_kept_for_the_next_run(tmp_path):
     assert [len(texts) for texts, _ in other.calls] == [1, 5, 1, 2]
 
 
+def test_embeddings_that_were_not_all_written_are_not_kept(tmp_path, monkeypatch):
+    def save(file, array):
+        file.write(b"half")
+        raise OSError("the disk is full")
+
+    expected = mine(Numbers()).to_dict()
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", save)
+        with pytest.raises(OSError, match="full"):
+            mine(Numbers(), cache_folder=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    assert mine(Numbers(), cache_folder=str(tmp_path)).to_dict() == expected
+
+
 def test_several_processes_are_started_and_stopped():
     class Pooled(Numbers):
         log = []

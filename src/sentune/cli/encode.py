@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.data.read import column, read
+    from sentune.disk import files
     from sentune.encoder.sentence_transformers import SentenceTransformer
     from sentune.errors import SettingError
     from sentune.machine.screen import quiet_bars, say
@@ -47,13 +48,18 @@ def run(args: argparse.Namespace) -> None:
         raise SettingError(f"there is no folder {args.output.parent} to write {args.output} into")
     with quiet_bars():
         texts = column(read(args.source, split=args.split), args.column)
-    embeddings = SentenceTransformer(args.model).encode(
-        texts,
-        prompt_name=args.prompt_name,
-        batch_size=args.batch_size,
-        normalize_embeddings=args.normalize,
-        show_progress_bar=None,
-    )
-    np.save(args.output, embeddings)
-    path = args.output if args.output.suffix == ".npy" else f"{args.output}.npy"
+    model = SentenceTransformer(args.model)
+    path = args.output if args.output.suffix == ".npy" else Path(f"{args.output}.npy")
+    try:
+        with files.opened(path, through_links=True) as file:  # fails before the work, not after it
+            embeddings = model.encode(
+                texts,
+                prompt_name=args.prompt_name,
+                batch_size=args.batch_size,
+                normalize_embeddings=args.normalize,
+                show_progress_bar=None,
+            )
+            np.save(file, embeddings)
+    except OSError as error:
+        raise SettingError(f"{path} cannot be written: {error.strerror or error}") from error
     say(f"{embeddings.shape[0]:,} embeddings of width {embeddings.shape[1]} in {path}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sentune.demo import steps
 from sentune.demo.pydocs import Entry
+from sentune.disk import files
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
@@ -89,7 +90,8 @@ def _show(plan: Plan, start: float) -> None:
     say("\n" + _farewell(plan.output, seconds))
     if plan.json:
         report = _report(plan, name, corpus, before, after, run, seconds)
-        plan.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        with files.opened(plan.json, through_links=True) as file:
+            file.write(f"{json.dumps(report, indent=2)}\n".encode())
     if plan.ask:
         _ask(model, corpus, after)
 

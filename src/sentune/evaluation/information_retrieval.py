@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from sentune.checks import check_sizes
+from sentune.disk import files
 from sentune.errors import InputError, InputTypeError
 from sentune.evaluation.at_k import AtK
 from sentune.evaluation.base import SentenceEvaluator, names_for
@@ -191,7 +192,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         folder.mkdir(parents=True, exist_ok=True)
         for name, best in found.items():
             path = folder / self.predictions_file.replace(".jsonl", f"_{name}.jsonl")
-            with path.open("w", encoding="utf-8") as file:
+            with files.opened(path) as file:
                 for query_id, query, columns, scores in zip(
                     self.queries_ids,
                     self.queries,
@@ -204,7 +205,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
                         for column, score in zip(columns, scores, strict=True)
                     ]
                     line = {"query_id": query_id, "query": query, "results": results}
-                    file.write(json.dumps(line) + "\n")
+                    file.write(f"{json.dumps(line)}\n".encode())
 
     def get_config_dict(self) -> dict[str, Any]:
         """As the base's."""

@@ -1,4 +1,4 @@
-"""Reading inside one folder: nothing outside it is opened, whatever its files say."""
+"""Reading inside one folder, whatever its files say."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ _TEMPLATES = "additional_chat_templates"
 class ModelFolder:
     """The folder of a model, or of one of its modules.
 
-    Links may point inside the model's folder; in the Hub's cache also at the blobs of the same
-    repository, where the cache keeps the files.
+    Paths that are written in its files lead to what is below it. Links are the work of whoever made
+    the folder: the user's own may lead anywhere, those of a download may not.
 
     Args:
         path: The folder; it need not exist.
-        inside: Folders that its files may lie in; None for the folder itself.
+        roots: The real folders that files of a download have to lie in; None for a folder of the
+            user's own.
     """
 
-    def __init__(self, path: Path, inside: tuple[Path, ...] | None = None) -> None:
+    def __init__(self, path: Path, roots: tuple[Path, ...] | None = None) -> None:
         self.path = path
-        self.inside = _home_of(path) if inside is None else inside
+        self.roots = roots
 
     def __str__(self) -> str:
         return str(self.path)
 
     @property
     def is_download(self) -> bool:
-        """Whether it is in the Hub's cache."""
-        return len(self.inside) > 1
+        """Whether strangers have filled it."""
+        return self.roots is not None
 
     def exists(self) -> bool:
         """Whether the folder is there."""
@@ -55,8 +56,8 @@ class ModelFolder:
         Raises:
             ModelFileError: If the path leads out of the model's folder.
         """
-        if _points_down(relative) and _lies_in(self.path / relative, self.inside):
-            return ModelFolder(self.path / relative, self.inside)
+        if _points_down(relative) and self._may_hold(self.path / relative):
+            return ModelFolder(self.path / relative, self.roots)
         raise ModelFileError(
             f"{named_in}: the path {shown(relative)} leads out of the model's folder; "
             "modules must lie in folders inside it"
@@ -69,19 +70,24 @@ class ModelFolder:
             name: Its name.
 
         Raises:
-            ModelFileError: If it is a link that leads out of the model's folder, or no plain file.
+            ModelFileError: If it is a link that leads nowhere, or out of a download, or no plain
+                file.
         """
         path = self.path / name
         if not os.path.lexists(path):
             return None
-        if not _lies_in(path, self.inside):
-            raise ModelFileError(f"{path}: the link leads out of the model's folder; copy the file")
+        if not self._may_hold(path):
+            raise ModelFileError(f"{path}: the link leads out of what was downloaded")
+        if not path.exists():
+            raise ModelFileError(f"{path} is a link to {os.readlink(path)}, which is not there")
         if not path.is_file():
             raise ModelFileError(f"{path} is not a file")
         return path
 
     def check_files(self) -> None:
-        """Raise if a file of this folder leads out of it, for readers that open files themselves.
+        """Raise if a file may not be opened, for readers that open files themselves.
+
+        A link of the user's own that leads nowhere does not matter, until its file is asked for.
 
         Raises:
             ModelFileError: Naming the file.
@@ -89,7 +95,8 @@ class ModelFolder:
         with os.scandir(self.path) as entries:
             names = [entry.name for entry in entries if entry.is_symlink() or not entry.is_dir()]
         for name in names:
-            if not (self.path / name).is_dir():
+            path = self.path / name
+            if not path.is_dir() and (path.exists() or self.is_download):
                 self.file(name)
         if (self.path / _TEMPLATES).is_dir():
             self.sub(_TEMPLATES, self.path).check_files()
@@ -135,6 +142,16 @@ class ModelFolder:
         if found is None:
             raise ModelFileError(f"{self.path / name} is missing; the model needs it")
         return found
+
+    def _may_hold(self, path: Path) -> bool:
+        """Whether a path below leads to where files of this folder may lie."""
+        if self.roots is None:
+            return True
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop, a name the system refuses
+            return False
+        return any(map(real.is_relative_to, self.roots))
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -184,14 +201,6 @@ def _check_size(path: Path) -> None:
         raise ModelFileError(f"{path} is larger than the {_MOST_BYTES} bytes that are read of it")
 
 
-def _home_of(path: Path) -> tuple[Path, ...]:
-    """The real folders that files of the folder may lie in."""
-    home = path.resolve()
-    blobs = home.parent.parent / "blobs"
-    is_snapshot = home.parent.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink()
-    return (home, blobs) if is_snapshot else (home,)
-
-
 def _points_down(relative: Any) -> bool:
     """Whether a path from a file is relative and never goes up, on any system."""
     return (
@@ -201,11 +210,3 @@ def _points_down(relative: Any) -> bool:
         and not PurePosixPath(relative).is_absolute()
         and not PureWindowsPath(relative).anchor
     )
-
-
-def _lies_in(path: Path, folders: tuple[Path, ...]) -> bool:
-    try:
-        real = path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a name the system refuses
-        return False
-    return any(real.is_relative_to(folder) for folder in folders)

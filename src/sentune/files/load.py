@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sentune.files.folder import ModelFolder
 from sentune.files.modules.adapter_base import CONFIG_FILE
 from sentune.files.modules.custom import Code
 from sentune.files.modules.one import Reader
-from sentune.hub import fetch as hub
+from sentune.files.source import source_folder
 from sentune.hub.fetch import Access
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -98,7 +97,7 @@ def load(
     if revision is not None and not (isinstance(revision, str) and revision):
         raise SettingError(f"revision must be a branch, a tag or a commit; got {revision!r}")
     access = Access(token, revision, cache_folder, local_files_only)
-    root = ModelFolder(_folder_of(source, access, with_code=trust_remote_code))
+    root = source_folder(source, access, with_code=trust_remote_code)
     code = Code(root.path, trust_remote_code, access)
     reader = Reader(code, model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
     config = root.read_json(layout.MODEL_FILE, dict) or {}
@@ -123,24 +122,6 @@ def load(
     for module in loaded.modules.values():
         module.to(device)
     return loaded
-
-
-def _folder_of(source: str | Path, access: Access, *, with_code: bool) -> Path:
-    """The folder itself, or that of a download."""
-    name = os.fspath(source)
-    if not name or "\0" in name:
-        raise SettingError("the model must be a folder or an id on the Hugging Face Hub, got ''")
-    if name.startswith(("http://", "https://")):
-        wanted = "/".join(name.rstrip("/").split("/")[3:5])
-        raise SettingError(f"{name} is an address; a model is named as {wanted!r}")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise ModelFileError(f"{path} is a file; a model is a folder with {layout.MODULES_FILE}")
-    if name.startswith(("/", ".", "~", "\\")) or name.count("/") > 1 or "\\" in name:
-        raise ModelFileError(f"there is no folder {path}")
-    return hub.fetch(name, access, with_code=with_code)
 
 
 def _listed_modules(

@@ -15,6 +15,7 @@ from sentune.files.folder import ModelFolder
 from sentune.files.modules import adapters
 from sentune.files.modules.custom import Code
 from sentune.files.modules.one import Reader
+from sentune.files.source import local_folder
 
 
 def restore(
@@ -33,7 +34,7 @@ def restore(
     Raises:
         ModelFileError: If the folder holds another model, or is damaged.
     """
-    root = ModelFolder(folder)
+    root = local_folder(folder)
     path = folder / layout.MODULES_FILE
     entries = root.need_json(layout.MODULES_FILE, list)
     if [entry.get("name") for entry in entries] != list(modules):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +12,14 @@ import torch
 from torch import nn
 
 from sentune._version import __version__
+from sentune.disk import files, folders
 from sentune.errors import SettingError
-from sentune.files import layout, place
+from sentune.files import layout
 from sentune.files.folder import write_json
 from sentune.files.layout import README
 from sentune.files.modules import adapters
 from sentune.files.modules import one as modules
+from sentune.files.own import own
 
 
 def save(
@@ -32,8 +33,8 @@ def save(
 ) -> None:
     """Write a model into a folder.
 
-    It is written beside the folder first and then moved in file by file, so that a save that fails
-    leaves what was there. Files of a model that was in the folder go, other files stay.
+    At any error or kill the folder holds the model that was there, or the new one (see
+    `sentune.disk.folders`). Files of a model that was in the folder go, other files stay.
 
     Args:
         modules_: Name -> module, in order.
@@ -44,41 +45,34 @@ def save(
         card: What README.md is to hold; None to leave what is there.
 
     Raises:
-        SettingError: If the folder is a file, or a module cannot be saved.
+        SettingError: If no folder is named, or a file, or a module cannot be saved.
     """
-    target = Path(folder).expanduser().resolve()
+    target = _named(folder)
     if target.exists() and not target.is_dir():
         raise SettingError(f"a model is saved into a folder, but {target} is a file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    draft.mkdir()
-    try:
+    with folders.replaced(target, own) as draft:
         _write(modules_, settings, draft, safe_serialization, module_kwargs or {})
         _keep_bases(modules_, draft, target, safe_serialization)
         if card is not None:
             (draft / README).write_text(card, encoding="utf-8", newline="")
-        place.move_into(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def save_card(card: str | None, folder: str | Path) -> None:
-    """Write README.md into a folder, whole or not at all.
+    """Write README.md into a folder, atomically.
 
     Args:
         card: What it is to hold; None to leave what is there.
         folder: Where to; made if it is not there.
     """
-    if card is None:
-        return
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    draft = target / f".{README}.{secrets.token_hex(4)}"
-    try:
-        draft.write_text(card, encoding="utf-8", newline="")
-        draft.replace(target / README)
-    finally:
-        draft.unlink(missing_ok=True)
+    if card is not None:
+        files.write(_named(folder) / README, card.encode())
+
+
+def _named(folder: str | Path) -> Path:
+    """The folder of that name, with links resolved."""
+    if not os.fspath(folder):
+        raise SettingError("a model is saved into a folder, got ''; name one, or '.' for this one")
+    return Path(folder).expanduser().resolve()
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_OWNER = "sentence-transformers"
 
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
-_SNAPSHOT = re.compile(r"models--(.+)/snapshots/([0-9a-f]{40})")
+_SNAPSHOT = re.compile(r"(?:.*/)?models--([^/]+)/snapshots/([0-9a-f]{40})(?=/|$)")
+# The Hub's client marks so the folder where its cache keeps what several repositories share.
+_SHARED = "blobs/.huggingface-shared-blobs"
 
 _SETTINGS = {".json", ".txt", ".jinja"}
 _VOCABULARIES = {".model", ".spm", ".vocab", ".bpe", ".codes", ".tiktoken", ".tokenizer"}
@@ -57,8 +60,44 @@ class Access:
     local_files_only: bool = False
 
 
-def fetch(name: str, access: Access, *, with_code: bool = False) -> Path:
-    """The folder with the files of a model on the Hub.
+@dataclass(frozen=True)
+class Snapshot:
+    """What was downloaded of a repository: strangers' files, which have to stay among themselves.
+
+    Args:
+        path: The folder with its files.
+        repo_id: The repository, `owner/name`.
+        commit: The commit they are of; None if the folder does not say it.
+        roots: The real folders that its files may lie in: its own, and where the cache keeps the
+            content of files, on whatever disk that is.
+    """
+
+    path: Path
+    repo_id: str
+    commit: str | None
+    roots: tuple[Path, ...]
+
+
+def snapshot_of(path: Path) -> Snapshot | None:
+    """The snapshot in the Hub's cache that a folder is, or lies in; None for any other folder.
+
+    Args:
+        path: The folder; for a link it counts where it is and where it leads.
+    """
+    for place in (os.path.abspath(path), os.path.realpath(path)):
+        if found := _SNAPSHOT.match(Path(place).as_posix()):
+            folder = Path(found[0])
+            cache = folder.parents[2]
+            stores = [folder.parents[1] / "blobs"]
+            stores += [cache / "blobs"] if (cache / _SHARED).is_file() else []
+            roots = (folder, *(store for store in stores if store.is_dir()))
+            resolved = tuple(root.resolve() for root in roots)
+            return Snapshot(folder, found[1].replace("--", "/"), found[2], resolved)
+    return None
+
+
+def fetch(name: str, access: Access, *, with_code: bool = False) -> Snapshot:
+    """The files of a model on the Hub, downloaded where they are not in the cache.
 
     Args:
         name: `owner/name`; or a plain name, which is looked for under "sentence-transformers/"
@@ -118,7 +157,7 @@ def origin(source: Any) -> tuple[str, str | None] | None:
     """
     if not source:
         return None
-    found = _SNAPSHOT.search(Path(source).as_posix())
+    found = _SNAPSHOT.match(Path(source).as_posix())
     if found:
         return found[1].replace("--", "/"), found[2]
     return (str(source), None) if is_id(str(source)) and not Path(source).exists() else None
@@ -140,11 +179,13 @@ def commit(repo_id: str, access: Access) -> str | None:
         return HfApi(token=access.token).model_info(repo_id).sha
 
 
-def _fetch(repo_id: str, access: Access, with_code: bool) -> Path:
-    """The snapshot's folder. Without a network, the one in the cache if there is one."""
-    cached = _cached(repo_id, access, with_code)
-    if cached is not None:
-        return cached
+def _fetch(repo_id: str, access: Access, with_code: bool) -> Snapshot:
+    """The snapshot. Without a network, the one in the cache if there is one."""
+    folder = _cached(repo_id, access, with_code) or _download(repo_id, access, with_code)
+    return snapshot_of(folder) or Snapshot(folder, repo_id, None, (folder.resolve(),))
+
+
+def _download(repo_id: str, access: Access, with_code: bool) -> Path:
     files = None
     if not (access.local_files_only or constants.HF_HUB_OFFLINE):
         files = _list(repo_id, access)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sentune._lazy import need
 from sentune.checks import check_sizes
+from sentune.disk import files
 from sentune.errors import DatasetError, SettingError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
@@ -204,7 +205,8 @@ def _embed(
     path = Path(folder) / f"{side}_embeddings_{name}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, encode(texts, **options))
+        with files.opened(path) as file:
+            np.save(file, encode(texts, **options))
     return to_tensor(np.load(path))
 
 

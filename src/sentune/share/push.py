@@ -11,10 +11,12 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors
 
+from sentune.disk.drafts import is_draft
+from sentune.disk.folders import finish
 from sentune.errors import HubError, SettingError
 from sentune.files import layout
 from sentune.files.layout import README
-from sentune.files.place import is_model_file
+from sentune.files.own import is_model_file
 from sentune.hub.fetch import LOGIN, NETWORK, TOO_MANY
 
 _MODULE_FOLDER = re.compile(r"\d+_\w+")
@@ -178,11 +180,12 @@ def files_in(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise SettingError(f"there is no folder {folder} to upload")
+    finish(folder)
     relative = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     found = {
         name.as_posix(): path
         for name, path in sorted(relative.items())
-        if not any(part.startswith(".") for part in name.parts[:-1])
+        if not (any(part.startswith(".") for part in name.parts[:-1]) or is_draft(path))
     }
     if not found:
         raise SettingError(f"the folder {folder} holds nothing to upload")

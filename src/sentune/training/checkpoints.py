@@ -1,12 +1,12 @@
-"""A checkpoint is written whole or not at all: beside its place first, then moved there."""
+"""Checkpoints: written atomically, read back, removed when there are enough of them."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
+from sentune.disk import folders
 from sentune.errors import ModelFileError, SentuneError, TrainingError
+from sentune.files.own import own
 from sentune.files.restore import restore
 
 _TRAINING_FILES = (
@@ -27,14 +29,16 @@ _TRAINING_FILES = (
     "loss.safetensors",
 )
 
+discard = partial(shutil.rmtree, ignore_errors=True)
+
 
 @contextmanager
 def written_whole(
     place: Path, *, is_writer: bool = True, wait: Callable[[], None] = lambda: None
 ) -> Iterator[Path]:
-    """Inside the block, a folder is written beside its place; then it is moved there.
+    """Inside the block, all processes write to a folder beside its place; then it is put there.
 
-    It lies on the same disk, in a folder whose name does not look like that of a checkpoint.
+    It is in a folder whose name does not look like that of a checkpoint.
 
     Args:
         place: Where it is to be.
@@ -46,14 +50,14 @@ def written_whole(
     """
     staging = place.parent / f".{place.name}.unfinished"
     if is_writer:
-        for left_by_a_kill in (staging, *place.parent.glob(f".{PREFIX_CHECKPOINT_DIR}-*")):
+        for left_by_a_kill in place.parent.glob(f".{PREFIX_CHECKPOINT_DIR}-*"):
             discard(left_by_a_kill)
     wait()
     try:
         yield staging / place.name
         wait()
         if is_writer:
-            publish(staging / place.name, place)
+            folders.put(staging / place.name, place)
     except SentuneError:
         raise
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -88,27 +92,11 @@ def copy_model(checkpoint: Path, folder: Path) -> None:
 
     Args:
         checkpoint: The checkpoint.
-        folder: Where to; files of the same name are replaced.
+        folder: Where to; the model that is there is replaced, other files stay.
     """
     ignored = shutil.ignore_patterns(*_TRAINING_FILES)
-    shutil.copytree(checkpoint, folder, ignore=ignored, dirs_exist_ok=True)
-
-
-def publish(staged: Path, folder: Path) -> None:
-    """Move a finished folder to its place.
-
-    A folder that is there already is put aside first, so that one of the two is whole at any time.
-
-    Args:
-        staged: The finished folder.
-        folder: Its place.
-    """
-    for file in staged.rglob("*"):
-        _to_disk(file)
-    aside = _out_of_sight(folder)
-    os.replace(staged, folder)
-    _to_disk(folder.parent)
-    discard(aside)
+    with folders.replaced(folder, own) as draft:
+        shutil.copytree(checkpoint, draft, ignore=ignored, dirs_exist_ok=True)
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
@@ -125,7 +113,8 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
     kept = {paths[-1], *([] if best is None else [Path(best)])} if paths else set()
     spare = len(paths) - max(limit, len(kept))
     for path in [path for path in paths if path not in kept][: max(spare, 0)]:
-        discard(_out_of_sight(path))
+        # Removing takes time, and half of a checkpoint must not look like one.
+        discard(path.rename(path.with_name(f".{path.name}.old")))
 
 
 def place_in_stream(checkpoint: Path, accumulated: int) -> tuple[int, int]:
@@ -141,27 +130,6 @@ def place_in_stream(checkpoint: Path, accumulated: int) -> tuple[int, int]:
     return passes, round((state["epoch"] - passes) * state["max_steps"]) * accumulated
 
 
-def discard(folder: Path) -> None:
-    """Remove a folder, if it is there.
-
-    Args:
-        folder: The folder.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _out_of_sight(folder: Path) -> Path:
-    """Where a folder was put aside, under a name that is not a checkpoint's.
-
-    Removing a folder takes time, and half of a checkpoint must not look like one.
-    """
-    aside = folder.parent / f".{folder.name}.old"
-    discard(aside)
-    if folder.exists():
-        os.replace(folder, aside)
-    return aside
-
-
 def _failure(folder: Path, error: BaseException) -> str:
     """What to say when a folder could not be written."""
     others = [path for path in folder.parent.glob("checkpoint-*") if path != folder]
@@ -172,14 +140,3 @@ def _failure(folder: Path, error: BaseException) -> str:
         f"the checkpoint {folder} could not be written: {error}. {kept} {room} MiB are free on the "
         "disk; once there is room, go on with trainer.train(resume_from_checkpoint=True)"
     )
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk and not only on their way."""
-    if os.name == "nt":
-        return  # a file that is open for reading cannot be waited for there
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

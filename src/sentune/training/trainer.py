@@ -26,6 +26,7 @@ from transformers.trainer_utils import (
     TrainOutput,
 )
 
+from sentune.disk import files
 from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.losses import CoSENTLoss
@@ -494,12 +495,11 @@ class SentenceTransformerTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if not self.args.should_save:
             return
-        folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(output_dir or str(self.args.output_dir)).expanduser()
         self.model.save_pretrained(str(folder))
         self._recorder.write(folder)
         # As text: what transformers writes here is a pickle, which may run code when it is read.
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        files.write(folder / "training_args.json", self.args.to_json_string().encode())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self.model, Path(resume_from_checkpoint))

@@ -17,6 +17,7 @@ from sentune.errors import HubError, ModelFileError
 from sentune.files import keys, weights
 from sentune.files.folder import ModelFolder
 from sentune.files.modules.custom import Code
+from sentune.files.source import local_folder
 from sentune.hub import fetch as hub
 from sentune.hub.fetch import Access
 
@@ -24,7 +25,6 @@ CONFIG_FILE = "adapter_config.json"
 _ENCODER_FILE = "config.json"
 _BASE = "base_model_name_or_path"
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-_SNAPSHOT = re.compile(r".*[/\\]models--([\w.-]+)[/\\]snapshots[/\\][0-9a-f]{40}")
 
 
 def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
@@ -80,7 +80,7 @@ def folder_of(encoder: Any) -> Path | None:
     if not name or Path(name).is_dir():
         return Path(name) if name else None
     try:
-        return hub.fetch(name, Access(local_files_only=True)) if _ID.fullmatch(name) else None
+        return hub.fetch(name, Access(local_files_only=True)).path if _ID.fullmatch(name) else None
     except HubError:
         return None
 
@@ -95,7 +95,7 @@ def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
     path = folder_of(encoder)
     if path is None or (path / CONFIG_FILE).exists() or not (path / _ENCODER_FILE).exists():
         return False
-    if _SNAPSHOT.match(os.path.abspath(path)) and _id_of(path) is None:
+    if hub.snapshot_of(path) and _id_of(path) is None:
         return False  # a folder in a repository, for which an adapter has no name
     own = {name: x for name, x in tensors.items() if "pooler." not in name}
     seen = set()
@@ -113,10 +113,11 @@ def _fetched(name: str, revision: str | None, folder: ModelFolder, access: Acces
     path = Path(name).expanduser()
     # What comes from the Hub has no say over which folders of this machine are read.
     if not folder.is_download and path.is_dir():
-        return ModelFolder(path)
+        return local_folder(path)
     if _ID.fullmatch(name):
         options = Access(access.token, revision, access.cache_folder, access.local_files_only)
-        return ModelFolder(hub.fetch(name, options))
+        snapshot = hub.fetch(name, options)
+        return ModelFolder(snapshot.path, snapshot.roots)
     raise ModelFileError(
         f"{folder.path / CONFIG_FILE}: the adapter is for the encoder {keys.shown(name)}, which is "
         f"neither a folder here nor on the Hub; put it there, or correct {_BASE!r}"
@@ -125,8 +126,8 @@ def _fetched(name: str, revision: str | None, folder: ModelFolder, access: Acces
 
 def _id_of(folder: Path) -> str | None:
     """The id on the Hub of a snapshot in its cache; None for another folder, and one inside it."""
-    found = _SNAPSHOT.fullmatch(os.path.abspath(folder))
-    return None if found is None else found[1].replace("--", "/")
+    found = hub.snapshot_of(folder)
+    return found.repo_id if found and found.path.samefile(folder) else None
 
 
 def _tensors_below(folder: Path) -> Iterator[tuple[str, Tensor]]:
@@ -137,5 +138,5 @@ def _tensors_below(folder: Path) -> Iterator[tuple[str, Tensor]]:
             for name in file.keys():
                 yield name, file.get_tensor(name)
     if not files:
-        found: Mapping[str, Tensor] = (weights.read(ModelFolder(folder)) or ({}, folder))[0]
+        found: Mapping[str, Tensor] = (weights.read(local_folder(folder)) or ({}, folder))[0]
         yield from found.items()

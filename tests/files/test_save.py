@@ -1,16 +1,25 @@
 """A save into a folder that is in use: all of it or nothing, and other people's files stay."""
 
 import os
+import subprocess
+import sys
+from functools import partial
+from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
 
 from sentune import models
 from sentune.errors import SettingError
-from sentune.files import place
 from sentune.files.load import load
-from sentune.files.save import save
-from tests.files.folders import same_tensors, write
+from sentune.files.restore import restore
+from sentune.files.save import save, save_card
+from sentune.files.source import local_folder
+from sentune.share.push import files_in as files_in_upload
+from tests.files.folders import read, same_tensors, write
+
+STEPS = ("rename", "replace", "link", "fsync")
 
 
 def dense(seed=0):
@@ -117,25 +126,116 @@ def test_a_first_save_that_fails_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("at", range(1, 7))
-def test_a_move_that_fails_is_taken_back(at, tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_linux", [True, False])
+def test_a_step_that_fails_leaves_the_old_model_or_the_new(is_linux, tmp_path, monkeypatch):
+    """One step after the other; after some of them the save goes on in another way."""
     target = tmp_path / "model"
     save(dense(), {}, target)
     write(target / "notes.txt", "mine")
     before = contents(target)
-    rename, calls = os.rename, []
+    for at in count(1):
+        steps, error = failing_save(target, at, is_linux, monkeypatch)
+        if contents(target) != before:
+            loaded = load(target)  # which finishes what was decided
+            assert loaded.settings["prompts"] == {"query": "new"}
+            assert same_tensors(loaded.modules["0"], dense(1)["0"])
+            assert not (target / "0_Dense/model.safetensors").exists()
+        assert (target / "notes.txt").read_text() == "mine"
+        save(dense(), {}, target)
+        assert contents(target) == before
+        assert list(tmp_path.iterdir()) == [target]
+        if steps < at:
+            break
+    assert at > 10 and error is None
 
-    def failing(start, end):
-        calls.append(start)
+
+def failing_save(target, at, is_linux, monkeypatch):
+    """A save of which a step fails; how many there were, and the error if it was not got over."""
+    calls, real = [], {name: getattr(os, name) for name in STEPS}
+
+    def step(name, *arguments, **options):
+        calls.append(name)
         if len(calls) == at:
             raise OSError("the disk is gone")
-        rename(start, end)
+        return real[name](*arguments, **options)
 
-    monkeypatch.setattr(place.os, "rename", failing)
-    with pytest.raises(OSError, match="the disk is gone"):
-        save(dense(1), {"prompts": {"query": "new"}}, target, safe_serialization=False)
-    assert contents(target) == before
-    assert list(tmp_path.iterdir()) == [target]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "linux" if is_linux else "other")
+        for name in STEPS:
+            patch.setattr(os, name, partial(step, name))
+        try:
+            save(dense(1), {"prompts": {"query": "new"}}, target, safe_serialization=False)
+        except OSError as error:
+            assert str(error) == "the disk is gone"
+            return len(calls), error
+    return len(calls), None
+
+
+@pytest.mark.parametrize("reader", ["load", "restore", "an adapter's reader", "upload"])
+def test_every_reader_finishes_a_save_that_was_interrupted(reader, tmp_path, monkeypatch):
+    """Where folders cannot change places, a kill can leave files of both models."""
+    target, replace = tmp_path / "model", os.replace
+    save(dense(), {}, target)
+
+    def killed(start, end):
+        if end.name == "modules.json":
+            raise KeyboardInterrupt
+        replace(start, end)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "other")
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save({**dense(1), "1": models.Normalize()}, {}, target, safe_serialization=False)
+    assert (target / ".sentune-save" / "modules.json").exists()
+    if reader == "load":
+        assert len(load(target).modules) == 2
+    elif reader == "restore":
+        modules = {**dense(2), "1": models.Normalize()}
+        restore(modules, target)
+        assert same_tensors(modules["0"], dense(1)["0"])
+    elif reader == "upload":
+        write(target / ".README.md.0123abcd.unfinished", "left by a kill")
+        assert set(files_in_upload(target)) == {
+            "0_Dense/config.json",
+            "0_Dense/pytorch_model.bin",
+            "config_sentence_transformers.json",
+            "modules.json",
+        }
+    else:
+        assert local_folder(target).path == target
+    assert len(read(target / "modules.json")) == 2
+    assert not (target / "0_Dense/model.safetensors").exists()
+    assert not (target / ".sentune-save").exists()
+
+
+@pytest.mark.parametrize("name", ["", Path()])
+def test_no_name_is_no_folder(name, tmp_path, monkeypatch):
+    """A forgotten name must not write over the files of the working folder; "." names it."""
+    monkeypatch.chdir(tmp_path)
+    readme = write(tmp_path / "README.md", "mine")
+    if name == "":
+        for write_it in (lambda: save(dense(), {}, name), lambda: save_card("card", name)):
+            with pytest.raises(SettingError, match="saved into a folder, got ''; name one"):
+                write_it()
+        assert readme.read_text() == "mine" and files_in(tmp_path) == ["README.md"]
+    else:
+        save(dense(), {}, name, card="card")
+        assert readme.read_text() == "card" and load(tmp_path).modules
+
+
+@pytest.mark.slow
+def test_a_real_save_that_is_killed_leaves_a_model_that_can_be_loaded(tiny_bert_folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.files.kills", str(tiny_bert_folder), str(tmp_path), "12"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("12 kills, ")
 
 
 def test_a_listing_that_leads_elsewhere_deletes_nothing_there(tmp_path):

@@ -1,11 +1,8 @@
-"""Moving a finished folder into place, all of it or nothing."""
+"""Which files of a folder are a model's own: they go when another model is saved there."""
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,57 +32,17 @@ def is_model_file(name: str) -> bool:
     return _MODEL_FILES.fullmatch(name) is not None
 
 
-def move_into(draft: Path, target: Path) -> None:
-    """Move the files of a folder into another; what they replace goes when all are there.
-
-    Files of an earlier model go, other files stay.
+def own(folder: Path) -> Iterator[Path]:
+    """The files of the model in a folder and the folders of its modules, relative to the folder.
 
     Args:
-        draft: The finished folder, on the same disk; what is left of it is empty.
-        target: Where its files go; made if it is not there.
+        folder: The folder; if no model is in it, nothing is a model's.
     """
-    if not target.exists():
-        os.rename(draft, target)
-        return
-    fresh = sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file())
-    folders = [path.relative_to(draft) for path in draft.rglob("*") if path.is_dir()]
-    old_folders = [path.relative_to(target) for path in _module_folders(target)]
-    stale = sorted(set(_model_files(target)) - set(fresh))
-    aside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    leaving = [path for path in (*fresh, *stale) if os.path.lexists(target / path)]
-    moves = [(target / path, aside / path) for path in leaving]
-    _move_all([*moves, *((draft / path, target / path) for path in fresh)])
-    shutil.rmtree(aside, ignore_errors=True)
-    for folder in folders:  # a module without files has an empty one
-        (target / folder).mkdir(parents=True, exist_ok=True)
-    for folder in reversed(old_folders):  # those inside come after those around them
-        if folder not in folders and not any((target / folder).iterdir()):
-            (target / folder).rmdir()
-
-
-def _move_all(moves: list[tuple[Path, Path]]) -> None:
-    """Rename each to its new place; if one fails, all go back."""
-    done: list[tuple[Path, Path]] = []
-    made: list[Path] = []
-    try:
-        for start, end in moves:
-            made += [path for path in end.parents if not path.exists()]
-            end.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(start, end)
-            done.append((start, end))
-    except OSError:
-        for start, end in reversed(done):
-            os.rename(end, start)
-        for folder in sorted(set(made), reverse=True):
-            folder.rmdir()
-        raise
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    """Paths, below a folder, of the files of the model that is in it."""
     if not any((folder / name).exists() for name in (layout.MODULES_FILE, "config.json")):
         return
     for home in (folder, *_module_folders(folder)):
+        if home != folder:
+            yield home.relative_to(folder)
         for path in home.iterdir():
             if is_model_file(path.name) and not path.is_dir():
                 yield path.relative_to(folder)
