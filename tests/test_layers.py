@@ -9,8 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
 LAYERS = (
     {"__init__", "_lazy", "_version", "checks", "errors", "types"},
-    {"disk", "hub", "machine", "vectors"},
-    {"text"},
+    {"disk", "machine", "vectors"},
+    {"hub", "text"},
     {"data", "flow", "search"},
     {"engine", "evaluation", "record"},
     {"losses", "models"},
@@ -66,6 +66,15 @@ def test_a_file_imports_only_from_lower_layers_or_its_own_package(path):
             other == package or LAYER[other] < LAYER[package] or LAYER[other] == LAYER[package] == 0
         )
         assert allowed, f"{path.relative_to(SOURCE)} ({LAYER[package]}) imports {name}"
+
+
+def test_downloads_and_the_file_format_do_not_know_each_other():
+    """Either can be replaced: files are read from any folder, and any file can be downloaded."""
+    for package, other in (("files", "hub"), ("hub", "files")):
+        paths = list((SOURCE / package).rglob("*.py"))
+        assert paths
+        for path in paths:
+            assert other not in map(package_of, imports_of(path)), f"{path} imports {other}"
 
 
 def dotted(path: Path) -> str:

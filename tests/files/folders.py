@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from sentune.files import load as files_load
+from sentune.hub.fetch import Access
 
 WIDTH = 32
 MODELS = "sentence_transformers.models."
 BASE = "sentence_transformers.base.modules."
 FRONT = "sentence_transformers.sentence_transformer.modules."
 FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
+
+
+def load(source, **options):
+    """As `sentune.files.load.load`; what is for the Hub's `Access` goes there."""
+    access = {
+        field.name: options.pop(field.name) for field in fields(Access) if field.name in options
+    }
+    return files_load.load(source, Access(**access), **options)
 
 
 def write(path: Path, content) -> Path:

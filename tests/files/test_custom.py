@@ -12,11 +12,10 @@ from sentune.errors import (
     SettingError,
     UntrustedCodeError,
 )
-from sentune.files.load import load
 from sentune.files.save import save
 from sentune.models.base import Module
 from tests.files import folders
-from tests.files.folders import MODELS, listed, read, same_tensors, write
+from tests.files.folders import MODELS, listed, load, read, same_tensors, write
 
 
 class Scale(Module):

@@ -5,10 +5,9 @@ import torch
 
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import MissingDependencyError, ModelFileError, SettingError
-from sentune.files.load import load
 from sentune.models import Dense, Normalize, Pooling, Router, StaticEmbedding, Transformer
 from tests.files import folders
-from tests.files.folders import MODELS, WIDTH, change, write
+from tests.files.folders import MODELS, WIDTH, change, load, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*max_seq_length=20")
 

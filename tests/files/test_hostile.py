@@ -10,11 +10,10 @@ import torch
 
 from sentune import models
 from sentune.errors import ModelFileError, SentuneError, UntrustedCodeError
-from sentune.files.load import load
 from sentune.files.save import save
 from tests import tiny
 from tests.files import folders
-from tests.files.folders import MODELS, change, listed, read, without, write
+from tests.files.folders import MODELS, change, listed, load, read, without, write
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ def test_a_pickle_of_other_things_than_named_tensors_is_refused(content, folder)
         "subprocess.Popen",
         "builtins.eval",
         "torch.nn.modules.linear.Linear",
-        "sentune.hub.fetch.fetch",
+        "sentune.hub.fetch.Access",
         "sentence_transformers.util.http_get",
         "modeling.Evil",
         "owner/repository--modeling.Evil",

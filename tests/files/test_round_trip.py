@@ -9,7 +9,6 @@ from safetensors import safe_open
 from sentune import models
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import ModelFileError, SettingError
-from sentune.files.load import load
 from sentune.files.save import save
 from sentune.models.tokenizer import (
     TransformersTokenizerWrapper,
@@ -18,7 +17,7 @@ from sentune.models.tokenizer import (
 )
 from sentune.vectors.similarity import SimilarityFunction
 from tests import tiny
-from tests.files.folders import json_bytes, read, same_tensors
+from tests.files.folders import json_bytes, load, read, same_tensors
 
 WORDS = ["PADDING", "cat", "dog", "New York", "the"]
 SETTINGS = {

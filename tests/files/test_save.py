@@ -12,12 +12,12 @@ import torch
 
 from sentune import models
 from sentune.errors import SettingError
-from sentune.files.load import load
 from sentune.files.restore import restore
 from sentune.files.save import save, save_card
 from sentune.files.source import local_folder
+from sentune.hub.fetch import Access
 from sentune.share.push import files_in as files_in_upload
-from tests.files.folders import read, same_tensors, write
+from tests.files.folders import load, read, same_tensors, write
 
 STEPS = ("rename", "replace", "link", "fsync")
 
@@ -192,7 +192,7 @@ def test_every_reader_finishes_a_save_that_was_interrupted(reader, tmp_path, mon
         assert len(load(target).modules) == 2
     elif reader == "restore":
         modules = {**dense(2), "1": models.Normalize()}
-        restore(modules, target)
+        restore(modules, target, Access())
         assert same_tensors(modules["0"], dense(1)["0"])
     elif reader == "upload":
         write(target / ".README.md.0123abcd.unfinished", "left by a kill")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import errors
 
+from sentune.disk.downloads import snapshot_of
 from sentune.errors import HubError, UntrustedCodeError
-from sentune.files.load import load
 from sentune.hub import fetch as hub
 from sentune.hub.fetch import Access
 from tests.files import folders
+from tests.files.folders import load
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -185,15 +186,15 @@ def test_repositories_of_the_cache_may_share_content_as_the_client_does(cache, i
 
 def test_a_snapshot_says_what_it_is(cache, tmp_path):
     snapshot = cache("owner/model")
-    found = hub.snapshot_of(snapshot)
-    assert found == hub.fetch("owner/model", Access(cache_folder=cache.folder))
+    found = snapshot_of(snapshot)
+    assert found == Access(cache_folder=cache.folder).fetch("owner/model")
     assert (found.path, found.repo_id, found.commit) == (snapshot, "owner/model", COMMIT)
     assert found.roots == (snapshot, snapshot.parents[1] / "blobs")
-    assert hub.snapshot_of(snapshot / "1_Pooling") == found
+    assert snapshot_of(snapshot / "1_Pooling") == found
     (tmp_path / "link").symlink_to(snapshot)
-    assert hub.snapshot_of(tmp_path / "link") == found
+    assert snapshot_of(tmp_path / "link") == found
     for path in (tmp_path, snapshot.parent, snapshot.parents[1], Path("owner/model")):
-        assert hub.snapshot_of(path) is None
+        assert snapshot_of(path) is None
 
 
 def test_models_that_were_trained_without_their_prompts_pooled_are_known(cache):
@@ -233,7 +234,7 @@ def answer(kind, status):
 
 
 def fetch(name, **options):
-    return hub.fetch(name, Access(**options)).path
+    return Access(**options).fetch(name).path
 
 
 def test_the_callers_access_reaches_the_hub(monkeypatch, tmp_path):

@@ -5,11 +5,10 @@ import torch
 
 from sentune import models
 from sentune.encoder.sentence_transformers import SentenceTransformer
-from sentune.files.load import load
 from sentune.files.save import save
 from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
-from tests.files.folders import same_tensors
+from tests.files.folders import load, same_tensors
 
 peer = pytest.importorskip("sentence_transformers")
 theirs = pytest.importorskip("sentence_transformers.models")

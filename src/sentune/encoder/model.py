@@ -68,7 +68,7 @@ def opened(
     dtype: str | torch.dtype | None,
     backend: str,
     model_kwargs: Mapping[str, Any] | None,
-    **access: Any,
+    **reading: Any,
 ) -> Parts:
     """The parts of a model: read from its files, or made of modules.
 
@@ -79,7 +79,7 @@ def opened(
         dtype: Type of the weights, or "auto".
         backend: Only "torch".
         model_kwargs: For the encoder's `from_pretrained`.
-        **access: For `sentune.files.load.load`.
+        **reading: For `sentune.files.load.load`: the Hub, which code may run, and so on.
 
     Raises:
         SettingError: If the arguments contradict each other.
@@ -101,7 +101,7 @@ def opened(
         return Parts(made, card=card, dtype=weights)
     if weights is not None:
         options["dtype"] = weights
-    loaded = files_load.load(str(source), model_kwargs=options, **access)
+    loaded = files_load.load(str(source), model_kwargs=options, **reading)
     pipeline.follow_first(loaded.modules.values())
     card.note_source(source, loaded.folder, loaded.card)
     return Parts(loaded.modules, loaded.settings, loaded.module_kwargs, card, weights)

@@ -16,6 +16,7 @@ from sentune.encoder.runner import Options, TorchRunner, check_finite
 from sentune.encoder.workers import WorkerPool
 from sentune.errors import InputTypeError, SettingError
 from sentune.flow import loop
+from sentune.hub.fetch import Access
 from sentune.models.pooling import Pooling
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.text import prompts as prompting
@@ -97,10 +98,7 @@ class SentenceTransformer(Model):
             card=model_card_data,
             dtype=dtype,
             backend=backend,
-            token=token,
-            revision=revision,
-            cache_folder=cache_folder,
-            local_files_only=local_files_only,
+            hub=Access(token, revision, cache_folder, local_files_only),
             trust_remote_code=trust_remote_code,
             model_kwargs=model_kwargs,
             processor_kwargs={**(tokenizer_kwargs or {}), **(processor_kwargs or {})},

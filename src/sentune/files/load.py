@@ -17,8 +17,7 @@ from sentune.files.folder import ModelFolder
 from sentune.files.modules.adapter_base import CONFIG_FILE
 from sentune.files.modules.custom import Code
 from sentune.files.modules.one import Reader
-from sentune.files.source import source_folder
-from sentune.hub.fetch import Access
+from sentune.files.source import Hub, source_folder
 from sentune.vectors.similarity import SimilarityFunction
 
 logger = logging.getLogger(__name__)
@@ -60,11 +59,8 @@ class LoadedModel:
 @torch.inference_mode(mode=False)  # weights that are made inside of it cannot be trained
 def load(
     source: str | Path,
+    hub: Hub,
     *,
-    token: bool | str | None = None,
-    revision: str | None = None,
-    cache_folder: str | None = None,
-    local_files_only: bool = False,
     trust_remote_code: bool = False,
     model_kwargs: Mapping[str, Any] | None = None,
     processor_kwargs: Mapping[str, Any] | None = None,
@@ -78,10 +74,7 @@ def load(
 
     Args:
         source: A folder, or an id on the Hugging Face Hub.
-        token: Access token for the Hub; None for the one that is logged in.
-        revision: Branch, tag or commit on the Hub.
-        cache_folder: Where downloads are kept.
-        local_files_only: Whether to use only what has been downloaded before.
+        hub: Where ids are looked for, and at which revision.
         trust_remote_code: Whether code that comes with the model may run.
         model_kwargs: For the encoder's `from_pretrained`.
         processor_kwargs: For the tokenizer's `from_pretrained`.
@@ -94,11 +87,10 @@ def load(
         HubError: If the model cannot be had from the Hub.
         MissingDependencyError: If the model asks for packages that are not there.
     """
-    if revision is not None and not (isinstance(revision, str) and revision):
-        raise SettingError(f"revision must be a branch, a tag or a commit; got {revision!r}")
-    access = Access(token, revision, cache_folder, local_files_only)
-    root = source_folder(source, access, with_code=trust_remote_code)
-    code = Code(root.path, trust_remote_code, access)
+    if hub.revision is not None and not (isinstance(hub.revision, str) and hub.revision):
+        raise SettingError(f"revision must be a branch, a tag or a commit; got {hub.revision!r}")
+    root = source_folder(source, hub, with_code=trust_remote_code)
+    code = Code(root.path, hub, trust_remote_code)
     reader = Reader(code, model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
     config = root.read_json(layout.MODEL_FILE, dict) or {}
     path = root.path / layout.MODEL_FILE

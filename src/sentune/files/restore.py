@@ -15,11 +15,11 @@ from sentune.files.folder import ModelFolder
 from sentune.files.modules import adapters
 from sentune.files.modules.custom import Code
 from sentune.files.modules.one import Reader
-from sentune.files.source import local_folder
+from sentune.files.source import Hub, local_folder
 
 
 def restore(
-    modules: Mapping[str, nn.Module], folder: Path, *, trust_remote_code: bool = False
+    modules: Mapping[str, nn.Module], folder: Path, hub: Hub, *, trust_remote_code: bool = False
 ) -> None:
     """Give modules the weights that a folder holds, in place: parameters stay the same objects.
 
@@ -29,6 +29,7 @@ def restore(
     Args:
         modules: Name -> module, in order.
         folder: Of a model with the same modules.
+        hub: Where code and encoders are that the folder names and does not hold.
         trust_remote_code: Whether code that comes with the folder may run.
 
     Raises:
@@ -42,7 +43,7 @@ def restore(
             f"{path} lists the modules {[entry.get('name') for entry in entries]}, but the model "
             f"has {list(modules)}"
         )
-    reader = Reader(Code(folder, trust_remote_code))
+    reader = Reader(Code(folder, hub, trust_remote_code))
     for entry, module in zip(entries, modules.values(), strict=True):
         if module.state_dict():
             _restore(module, root.sub(entry["path"], path), entry["type"], reader, path)

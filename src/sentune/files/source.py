@@ -1,28 +1,61 @@
 """Where the files of a model are, and where they may lie.
 
-The user's own folder may hold links to anywhere. What was downloaded may not: `sentune.hub` says
-what that is, and in which folders its files have to stay.
+The user's own folder may hold links to anywhere. What was downloaded may not:
+`sentune.disk.downloads` says what that is, and in which folders its files have to stay. Who
+downloads is the caller's choice, an object that gives folders for names.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
+from sentune.disk.downloads import Snapshot, snapshot_of
 from sentune.disk.folders import finish
 from sentune.errors import ModelFileError, SettingError
 from sentune.files.folder import ModelFolder
 from sentune.files.layout import MODULES_FILE
-from sentune.hub import fetch as hub
-from sentune.hub.fetch import Access
 
 
-def source_folder(source: str | Path, access: Access, *, with_code: bool = False) -> ModelFolder:
+class Hub(Protocol):
+    """Gives models by name, of one revision: what reading one needs of whoever downloads.
+
+    The properties are handed to transformers where it runs code that comes with a model.
+    """
+
+    @property
+    def token(self) -> bool | str | None:
+        """Access token; None for the one that is logged in."""
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag or commit; None for the main branch."""
+
+    @property
+    def cache_folder(self) -> str | None:
+        """Where downloads are kept; None for the usual place."""
+
+    @property
+    def local_files_only(self) -> bool:
+        """Whether to use only what has been downloaded before."""
+
+    def fetch(self, name: str, *, with_code: bool = False) -> Snapshot:
+        """The files of a model, and of its code if that is needed; or a HubError."""
+
+    def commit(self, repo_id: str) -> str | None:
+        """The commit that a repository is at now; None if nobody is to be asked."""
+
+    def at(self, revision: str | None) -> Hub:
+        """The same for another revision."""
+
+
+def source_folder(source: str | Path, hub: Hub, *, with_code: bool = False) -> ModelFolder:
     """The folder that the user names, or that of a download.
 
     Args:
         source: A folder, or an id on the Hub.
-        access: How to reach the Hub.
+        hub: Where names that are no folder are looked for.
         with_code: Whether Python files are needed too.
 
     Raises:
@@ -43,7 +76,7 @@ def source_folder(source: str | Path, access: Access, *, with_code: bool = False
         raise ModelFileError(f"{path} is a file; a model is a folder with {MODULES_FILE}")
     if name.startswith(("/", ".", "~", "\\")) or name.count("/") > 1 or "\\" in name:
         raise ModelFileError(f"there is no folder {path}")
-    snapshot = hub.fetch(name, access, with_code=with_code)
+    snapshot = hub.fetch(name, with_code=with_code)
     return ModelFolder(snapshot.path, snapshot.roots)
 
 
@@ -56,7 +89,7 @@ def local_folder(path: Path) -> ModelFolder:
     Raises:
         ModelFileError: If that cannot be finished.
     """
-    snapshot = hub.snapshot_of(path)
+    snapshot = snapshot_of(path)
     if snapshot is not None:
         return ModelFolder(path, snapshot.roots)
     finish(path)

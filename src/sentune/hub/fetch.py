@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
+from sentune.disk.downloads import Snapshot, named, snapshot_of
 from sentune.errors import HubError
 
 logger = logging.getLogger(__name__)
@@ -22,9 +22,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_OWNER = "sentence-transformers"
 
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
-_SNAPSHOT = re.compile(r"(?:.*/)?models--([^/]+)/snapshots/([0-9a-f]{40})(?=/|$)")
-# The Hub's client marks so the folder where its cache keeps what several repositories share.
-_SHARED = "blobs/.huggingface-shared-blobs"
 
 _SETTINGS = {".json", ".txt", ".jinja"}
 _VOCABULARIES = {".model", ".spm", ".vocab", ".bpe", ".codes", ".tiktoken", ".tokenizer"}
@@ -59,65 +56,49 @@ class Access:
     cache_folder: str | None = None
     local_files_only: bool = False
 
+    def fetch(self, name: str, *, with_code: bool = False) -> Snapshot:
+        """The files of a model on the Hub, downloaded where they are not in the cache.
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What was downloaded of a repository: strangers' files, which have to stay among themselves.
+        Args:
+            name: `owner/name`; or a plain name, which is looked for under "sentence-transformers/"
+                and then as it is.
+            with_code: Whether Python files are needed too.
 
-    Args:
-        path: The folder with its files.
-        repo_id: The repository, `owner/name`.
-        commit: The commit they are of; None if the folder does not say it.
-        roots: The real folders that its files may lie in: its own, and where the cache keeps the
-            content of files, on whatever disk that is.
-    """
+        Raises:
+            HubError: If there is no such model, or it cannot be had.
+        """
+        if "/" not in name:
+            owned = f"{DEFAULT_OWNER}/{name}"
+            try:
+                with _explained(owned, self):
+                    return _fetch(owned, self, with_code)
+            except HubError as error:
+                if not isinstance(error.__cause__, _NOT_THERE):
+                    raise
+        with _explained(name, self):
+            return _fetch(name, self, with_code)
 
-    path: Path
-    repo_id: str
-    commit: str | None
-    roots: tuple[Path, ...]
+    def commit(self, repo_id: str) -> str | None:
+        """The commit that a repository is at now; None if the Hub is not to be asked.
 
+        Args:
+            repo_id: The repository; the revision here is that of another one and not read.
 
-def snapshot_of(path: Path) -> Snapshot | None:
-    """The snapshot in the Hub's cache that a folder is, or lies in; None for any other folder.
+        Raises:
+            HubError: If there is no such repository, or it cannot be reached.
+        """
+        if self.local_files_only or constants.HF_HUB_OFFLINE:
+            return None
+        with _explained(repo_id, replace(self, revision=None)):
+            return HfApi(token=self.token).model_info(repo_id).sha
 
-    Args:
-        path: The folder; for a link it counts where it is and where it leads.
-    """
-    for place in (os.path.abspath(path), os.path.realpath(path)):
-        if found := _SNAPSHOT.match(Path(place).as_posix()):
-            folder = Path(found[0])
-            cache = folder.parents[2]
-            stores = [folder.parents[1] / "blobs"]
-            stores += [cache / "blobs"] if (cache / _SHARED).is_file() else []
-            roots = (folder, *(store for store in stores if store.is_dir()))
-            resolved = tuple(root.resolve() for root in roots)
-            return Snapshot(folder, found[1].replace("--", "/"), found[2], resolved)
-    return None
+    def at(self, revision: str | None) -> Access:
+        """The same for another revision.
 
-
-def fetch(name: str, access: Access, *, with_code: bool = False) -> Snapshot:
-    """The files of a model on the Hub, downloaded where they are not in the cache.
-
-    Args:
-        name: `owner/name`; or a plain name, which is looked for under "sentence-transformers/"
-            and then as it is.
-        access: How to reach the Hub.
-        with_code: Whether Python files are needed too.
-
-    Raises:
-        HubError: If there is no such model, or it cannot be had.
-    """
-    if "/" not in name:
-        owned = f"{DEFAULT_OWNER}/{name}"
-        try:
-            with _explained(owned, access):
-                return _fetch(owned, access, with_code)
-        except HubError as error:
-            if not isinstance(error.__cause__, _NOT_THERE):
-                raise
-    with _explained(name, access):
-        return _fetch(name, access, with_code)
+        Args:
+            revision: Branch, tag or commit; None for the main branch.
+        """
+        return replace(self, revision=revision)
 
 
 def needed(files: Iterable[str], *, with_code: bool = False) -> list[str]:
@@ -157,26 +138,9 @@ def origin(source: Any) -> tuple[str, str | None] | None:
     """
     if not source:
         return None
-    found = _SNAPSHOT.match(Path(source).as_posix())
-    if found:
-        return found[1].replace("--", "/"), found[2]
+    if found := named(source):
+        return found
     return (str(source), None) if is_id(str(source)) and not Path(source).exists() else None
-
-
-def commit(repo_id: str, access: Access) -> str | None:
-    """The commit that a repository is at now; None if the Hub is not to be asked.
-
-    Args:
-        repo_id: The repository.
-        access: How to reach the Hub; its revision is that of another repository and not read.
-
-    Raises:
-        HubError: If there is no such repository, or it cannot be reached.
-    """
-    if access.local_files_only or constants.HF_HUB_OFFLINE:
-        return None
-    with _explained(repo_id, replace(access, revision=None)):
-        return HfApi(token=access.token).model_info(repo_id).sha
 
 
 def _fetch(repo_id: str, access: Access, with_code: bool) -> Snapshot:

@@ -18,6 +18,7 @@ from sentune.disk import folders
 from sentune.errors import ModelFileError, SentuneError, TrainingError
 from sentune.files.own import own
 from sentune.files.restore import restore
+from sentune.hub.fetch import Access
 
 _TRAINING_FILES = (
     "optimizer.*",
@@ -82,7 +83,7 @@ def load_weights(model: Any, folder: Path) -> None:
         raise TrainingError(f"there is no checkpoint {folder}")
     try:
         modules = dict(model.named_children())
-        restore(modules, folder, trust_remote_code=model.trust_remote_code)
+        restore(modules, folder, Access(), trust_remote_code=model.trust_remote_code)
     except ModelFileError as error:
         raise TrainingError(f"{folder} is no checkpoint of this model: {error}") from error
 
@@ -114,7 +115,9 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
     spare = len(paths) - max(limit, len(kept))
     for path in [path for path in paths if path not in kept][: max(spare, 0)]:
         # Removing takes time, and half of a checkpoint must not look like one.
-        discard(path.rename(path.with_name(f".{path.name}.old")))
+        aside = path.with_name(f".{path.name}.old")
+        discard(aside)
+        discard(path.rename(aside))
 
 
 def place_in_stream(checkpoint: Path, accumulated: int) -> tuple[int, int]:

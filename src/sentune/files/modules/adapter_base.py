@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import safe_open
 from torch import Tensor
 
 from sentune._lazy import need
-from sentune.errors import HubError, ModelFileError
+from sentune.disk.downloads import snapshot_of
+from sentune.errors import ModelFileError
 from sentune.files import keys, weights
 from sentune.files.folder import ModelFolder
 from sentune.files.modules.custom import Code
-from sentune.files.source import local_folder
-from sentune.hub import fetch as hub
-from sentune.hub.fetch import Access
+from sentune.files.source import Hub, local_folder
 
 CONFIG_FILE = "adapter_config.json"
 _ENCODER_FILE = "config.json"
@@ -32,7 +32,7 @@ def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
 
     Args:
         folder: Of a Transformer.
-        code: How to reach the Hub.
+        code: Where the encoder is if the adapter names a model on the Hub.
 
     Raises:
         MissingDependencyError: If there is an adapter, and no peft.
@@ -48,7 +48,7 @@ def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
     path = folder.path / CONFIG_FILE
     keys.need(config, (_BASE,), path)
     keys.check(config, {_BASE: keys.TEXT, "revision": keys.TEXT.or_null()}, path)
-    base = _fetched(config[_BASE], config.get("revision"), folder, code.access)
+    base = _fetched(config[_BASE], config.get("revision"), folder, code.hub)
     if base.file(CONFIG_FILE) is not None or base.file(_ENCODER_FILE) is None:
         raise ModelFileError(
             f"{path}: {_BASE!r} names {base}, which is no plain encoder; it must hold "
@@ -79,10 +79,13 @@ def folder_of(encoder: Any) -> Path | None:
     name = str(getattr(encoder, "name_or_path", None) or "")
     if not name or Path(name).is_dir():
         return Path(name) if name else None
-    try:
-        return hub.fetch(name, Access(local_files_only=True)).path if _ID.fullmatch(name) else None
-    except HubError:
+    if not _ID.fullmatch(name):
         return None
+    try:
+        found = try_to_load_from_cache(name, _ENCODER_FILE)
+    except ValueError:  # no name that a repository can have
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
@@ -95,7 +98,7 @@ def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
     path = folder_of(encoder)
     if path is None or (path / CONFIG_FILE).exists() or not (path / _ENCODER_FILE).exists():
         return False
-    if hub.snapshot_of(path) and _id_of(path) is None:
+    if snapshot_of(path) and _id_of(path) is None:
         return False  # a folder in a repository, for which an adapter has no name
     own = {name: x for name, x in tensors.items() if "pooler." not in name}
     seen = set()
@@ -108,15 +111,14 @@ def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
     return seen == own.keys()
 
 
-def _fetched(name: str, revision: str | None, folder: ModelFolder, access: Access) -> ModelFolder:
+def _fetched(name: str, revision: str | None, folder: ModelFolder, hub: Hub) -> ModelFolder:
     """The folder that an adapter names, or that of the repository on the Hub that it names."""
     path = Path(name).expanduser()
     # What comes from the Hub has no say over which folders of this machine are read.
     if not folder.is_download and path.is_dir():
         return local_folder(path)
     if _ID.fullmatch(name):
-        options = Access(access.token, revision, access.cache_folder, access.local_files_only)
-        snapshot = hub.fetch(name, options)
+        snapshot = hub.at(revision).fetch(name)
         return ModelFolder(snapshot.path, snapshot.roots)
     raise ModelFileError(
         f"{folder.path / CONFIG_FILE}: the adapter is for the encoder {keys.shown(name)}, which is "
@@ -126,7 +128,7 @@ def _fetched(name: str, revision: str | None, folder: ModelFolder, access: Acces
 
 def _id_of(folder: Path) -> str | None:
     """The id on the Hub of a snapshot in its cache; None for another folder, and one inside it."""
-    found = hub.snapshot_of(folder)
+    found = snapshot_of(folder)
     return found.repo_id if found and found.path.samefile(folder) else None
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from sentune.disk.downloads import snapshot_of
 from sentune.errors import MissingDependencyError, ModelFileError, UntrustedCodeError, warn
 from sentune.files import weights
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.layout import MODULES
-from sentune.hub import fetch as hub
-from sentune.hub.fetch import Access
+from sentune.files.source import Hub
 
 # Where transformers puts the code of models.
 _DYNAMIC = "transformers_modules."
@@ -29,13 +29,13 @@ class Code:
 
     Args:
         root: The model's folder.
+        hub: Where code is that lies in another repository.
         is_trusted: Whether its code may run.
-        access: How to reach the Hub for code that lies in another repository.
     """
 
     root: Path
+    hub: Hub
     is_trusted: bool = False
-    access: Access = field(default_factory=Access)
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for transformers' `from_pretrained`; said in full, or it would ask."""
@@ -43,9 +43,9 @@ class Code:
             return {"trust_remote_code": False}
         return {
             "trust_remote_code": True,
-            "token": self.access.token,
-            "cache_dir": self.access.cache_folder,
-            "local_files_only": self.access.local_files_only,
+            "token": self.hub.token,
+            "cache_dir": self.hub.cache_folder,
+            "local_files_only": self.hub.local_files_only,
         }
 
 
@@ -75,7 +75,7 @@ def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
             "'code_revision' each"
         )
     repository = repositories[0] if repositories else ""
-    commit = hub.commit(repository, code.access) if repository else None
+    commit = code.hub.commit(repository) if repository else None
     who = _where(repository, commit, replace(code, root=folder.path))
     warn(f"running the code of {who}, as allowed by trust_remote_code=True")
     return {**code.options(), **({"code_revision": commit} if commit else {})}
@@ -157,7 +157,7 @@ def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
     module, _, name = reference.rpartition(".")
     try:
         if repository or ("." not in module and (code.root / f"{module}.py").exists()):
-            commit = hub.commit(repository, code.access) if repository else None
+            commit = code.hub.commit(repository) if repository else None
             warn(
                 f"running the code of {_where(repository, commit, code)}, file {module}.py, as "
                 "allowed by trust_remote_code=True"
@@ -167,9 +167,9 @@ def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
             return get_class_from_dynamic_module(
                 type_name,
                 str(code.root),
-                cache_dir=code.access.cache_folder,
-                token=code.access.token,
-                local_files_only=code.access.local_files_only,
+                cache_dir=code.hub.cache_folder,
+                token=code.hub.token,
+                local_files_only=code.hub.local_files_only,
                 code_revision=commit,
             )
         return getattr(import_module(module), name)
@@ -185,10 +185,12 @@ def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
 
 def _where(repository: str, commit: str | None, code: Code) -> str:
     """Whose code it is, and of which commit."""
-    name, commit = (repository, commit) if repository else hub.origin(code.root) or ("", None)
+    name = repository
+    if not repository and (snapshot := snapshot_of(code.root)):
+        name, commit = snapshot.repo_id, snapshot.commit
     if not commit:
         return repository or str(code.root)
-    if repository or code.access.revision == commit:
+    if repository or code.hub.revision == commit:
         return f"{name} at commit {commit}"
     return f"{name} at commit {commit} (pass revision={commit!r}, and it stays that code)"
 
@@ -208,10 +210,10 @@ def _load(kind: type[nn.Module], folder: ModelFolder, code: Code) -> nn.Module:
     return load(
         str(code.root),
         subfolder="" if subfolder == "." else subfolder,
-        token=code.access.token,
-        cache_folder=code.access.cache_folder,
-        revision=code.access.revision,
-        local_files_only=code.access.local_files_only,
+        token=code.hub.token,
+        cache_folder=code.hub.cache_folder,
+        revision=code.hub.revision,
+        local_files_only=code.hub.local_files_only,
         trust_remote_code=True,
         model_kwargs=None,
         processor_kwargs=None,
