@@ -6,8 +6,9 @@
 
 WAY is how the folder is replaced: `exchange`, `inside` (it holds the working folder), `elsewhere`
 (a system that cannot exchange folders), `checkpoint` (nothing of the old folder stays), `first`
-(there is no folder yet); or `file`, a single file. Prints the number of kills, and that of kills
-after which other programs than sentune would have seen files of both. Needs no torch, and forks.
+(there is no folder yet); `file`, a single file; or `append`, a file that grows. Prints the number
+of kills, and that of kills after which other programs than sentune would have seen files of both.
+Needs no torch, and forks.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def contents(generation: int) -> dict[str, str]:
 def save(target: Path, way: str, generation: int) -> None:
     if way == "file":
         files.write(target, f"{generation} ".encode() * 500)
+    elif way == "append":
+        files.append(target, row(generation), start=b"head\n")
     elif way == "checkpoint":
         home = target.parent / f".{target.name}.unfinished"
         folders.shutil.rmtree(home, ignore_errors=True)
@@ -61,6 +64,10 @@ def save(target: Path, way: str, generation: int) -> None:
         with folders.replaced(target, own) as draft:
             fill(draft, contents(generation))
             (draft / "empty").mkdir()
+
+
+def row(generation: int) -> bytes:
+    return f"{generation} ".encode() * 20 + b"\n"
 
 
 def fill(folder: Path, files: dict[str, str]) -> None:
@@ -78,6 +85,10 @@ def files_in(folder: Path) -> dict[str, str]:
 
 def generation_in(target: Path, others: dict[str, str]) -> int:
     """Which save the folder holds, whole, beside the files of others; -1 for a mixture."""
+    if target.is_file() and target.read_bytes().startswith(b"head"):
+        lines = target.read_bytes().splitlines(keepends=True)
+        whole = [b"head\n", *map(row, range(len(lines) - 1))]
+        return len(lines) - 2 if lines == whole else -1
     if target.is_file():
         number = target.read_text().split(" ")[0]
         return int(number) if target.read_text() == f"{number} " * 500 else -1
@@ -184,7 +195,7 @@ def at_random(check: Check, kills: int) -> None:
 def main(folder: str, way: str, when: str, kills: str = "0") -> None:
     target = Path(folder) / "model"
     check = Check(target, way)
-    if way == "file":
+    if way in ("file", "append"):
         save(target, way, 0)
     elif way != "first":
         fill(target, {**contents(0), **check.others})

@@ -67,6 +67,55 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
     assert seen == [b"text"] and path.is_fifo()
 
 
+@pytest.mark.parametrize("act", [files.write, files.append])
+def test_where_no_other_file_can_be_made_it_is_written_to_directly(tmp_path, act, monkeypatch):
+    path, synced = tmp_path / "file", []
+    path.write_bytes(b"old")
+    number, may, sync = path.stat().st_ino, os.access, os.fsync
+    monkeypatch.setattr(os, "access", lambda p, how: p != tmp_path and may(p, how))
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(handle), sync(handle)))
+    act(path, b"new")
+    assert path.read_bytes() == (b"oldnew" if act is files.append else b"new")
+    assert path.stat().st_ino == number
+    assert synced
+
+
+def test_what_is_appended_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "file"
+    files.append(path, b"1\n", start=b"head\n")
+    files.append(path, b"2\n", start=b"head\n")
+    assert path.read_bytes() == b"head\n1\n2\n"
+
+    def fail(one, other):
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="gone"):
+            files.append(path, b"3\n")
+    assert path.read_bytes() == b"head\n1\n2\n"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_link_is_appended_through(tmp_path):
+    (tmp_path / "far").mkdir()
+    link, far = tmp_path / "link", tmp_path / "far" / "file"
+    link.symlink_to(far)
+    files.append(link, b"1", start=b"head ")
+    files.append(link, b"2", start=b"head ")
+    assert link.is_symlink() and far.read_bytes() == b"head 12"
+
+
+def test_nothing_is_lost_of_what_several_append_at_the_same_time(tmp_path):
+    path, rows = tmp_path / "file", [f"{number}\n".encode() for number in range(40)]
+    threads = [threading.Thread(target=files.append, args=(path, row)) for row in rows]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.read_bytes().splitlines(keepends=True)) == sorted(rows)
+
+
 def test_a_folder_in_the_way_is_an_error_before_anything_is_written(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(IsADirectoryError), files.opened(tmp_path / "file"):

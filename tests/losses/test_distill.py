@@ -44,6 +44,7 @@ def test_a_projection_is_learnt_saved_and_read(tmp_path):
     torch.testing.assert_close(value, expected.detach())
 
     loss.save_projection(tmp_path / "p.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.safetensors"]
     for other in (
         losses.EmbedDistillLoss(TableModel(), "mse"),
         losses.EmbedDistillLoss(TableModel(), "mse", projection_dim=3),

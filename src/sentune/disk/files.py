@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,31 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append(path: Path, content: bytes, *, start: bytes = b"") -> None:
+    """Add to the end of a file; folders around it are made.
+
+    The file is written anew, so that at a kill all of what is added is there, or nothing. That is
+    for small files; processes that add to files of one folder take turns.
+
+    Args:
+        path: The file. A link is written through.
+        content: What is added.
+        start: What a file that is not there yet gets before it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() and path.is_file():
+        path = path.resolve()
+    with drafts.held(path.parent):
+        if _is_direct(path):
+            with path.open("ab") as file:
+                file.write(content)
+                _sync(file)
+            return
+        before = path.read_bytes() if path.exists() else start
+        with opened(path, through_links=True) as file:
+            file.write(before + content)
+
+
 @contextmanager
 def opened(path: Path, *, through_links: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to, which is put in its place when the block ends without an error.
@@ -37,20 +63,33 @@ def opened(path: Path, *, through_links: bool = False) -> Iterator[IO[bytes]]:
         path: The file; its folder must be there.
         through_links: Whether to write to where a link leads; else the file replaces the link.
     """
-    if path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK)):
+    if through_links and (path.is_file() or not path.exists()):  # a pipe may have no other name
+        path = path.resolve()
+    if _is_direct(path):
         with path.open("wb") as file:
             yield file
+            _sync(file)
         return
-    path = path.resolve() if through_links else path
     with drafts.new(path, path.parent, Path.touch) as draft:
         try:
             with draft.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
+                _sync(file)
             if path.is_file() and not path.is_symlink():
                 shutil.copymode(path, draft)
             os.replace(draft, path)
             drafts.sync(path.parent)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _is_direct(path: Path) -> bool:
+    """Whether something is there that no other file can be put in the place of."""
+    return path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK))
+
+
+def _sync(file: IO[bytes]) -> None:
+    """Wait until what was written to a file is on the disk, if it is one that is on a disk."""
+    file.flush()
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        os.fsync(file.fileno())

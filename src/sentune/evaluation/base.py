@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sentune.disk import files
 from sentune.errors import InputError
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
@@ -148,19 +150,19 @@ def moment(epoch: int, steps: int) -> str:
 
 
 def add_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a csv file; a new one gets the names of the columns first.
+    """Add a row to a csv file, atomically; a new one gets the names of the columns first.
 
     Args:
         path: The file; missing folders are made.
         row: Column -> value, in the order of the columns.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
-            writer.writerow(row)
-        writer.writerow(row.values())
+    files.append(path, _csv_line(row.values()), start=_csv_line(row))
+
+
+def _csv_line(cells: Iterable[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
 
 
 def check_columns(**columns: Sequence[Any]) -> None:

@@ -192,7 +192,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         folder.mkdir(parents=True, exist_ok=True)
         for name, best in found.items():
             path = folder / self.predictions_file.replace(".jsonl", f"_{name}.jsonl")
-            with files.opened(path) as file:
+            with files.opened(path, through_links=True) as file:
                 for query_id, query, columns, scores in zip(
                     self.queries_ids,
                     self.queries,

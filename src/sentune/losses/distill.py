@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save_model
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.checks import one_of
 from sentune.data.forms import TEACHER_EMBEDDING, Limits
+from sentune.disk import files
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Loss, embedding_width, full_precision
 from sentune.types import EmbeddingModel
@@ -76,7 +78,7 @@ class EmbedDistillLoss(Loss):
         return (1 - F.cosine_similarity(rows, teacher, dim=-1)).mean()
 
     def save_projection(self, path: str | Path) -> None:
-        """Write the weights of the projection to a safetensors file.
+        """Write the weights of the projection to a safetensors file, atomically.
 
         Args:
             path: The file.
@@ -86,7 +88,9 @@ class EmbedDistillLoss(Loss):
         """
         if self.projection is None:
             raise SettingError("there is no projection to save; it comes with projection_dim=...")
-        save_model(self.projection, str(path))
+        weights = {name: value.contiguous() for name, value in self.projection.state_dict().items()}
+        with files.opened(Path(path), through_links=True) as file:
+            file.write(as_bytes(weights, metadata={"format": "pt"}))
 
     def load_projection(self, path: str | Path) -> None:
         """Read the weights of the projection from a safetensors file.

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from sentune.data.statistics import Column
+from sentune.disk import files
 from sentune.errors import InputError
 
 FILE = "run.json"
@@ -166,12 +165,7 @@ class Run:
 
     def write(self, folder: str | Path) -> None:
         """Write `run.json` into a folder, atomically."""
-        draft = Path(folder, f".{FILE}.{secrets.token_hex(4)}")
-        try:
-            draft.write_text(self.to_json(), encoding="utf-8")
-            os.replace(draft, Path(folder, FILE))
-        finally:
-            draft.unlink(missing_ok=True)
+        files.write(Path(folder, FILE), self.to_json().encode())
 
 
 def _encoded(value: Any) -> Any:
