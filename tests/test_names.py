@@ -12,6 +12,8 @@ from sentune.evaluation import EmbeddingSimilarityEvaluator, InformationRetrieva
 from sentune.models import Transformer, Pooling, Dense, Normalize, StaticEmbedding, Router, Asym
 from sentune.training_args import BatchSamplers, MultiDatasetBatchSamplers
 from sentune.trainer import SentenceTransformerTrainer
+from sentune import CrossEncoder
+from sentune.cross_encoder import CrossEncoder
 from sentune.similarity_functions import SimilarityFunction
 from sentune.model_card import SentenceTransformerModelCardData
 from sentune import SentenceTransformerModelCardData

@@ -13,6 +13,7 @@ from . import util as util
 from .data.example import InputExample as InputExample
 from .datasets import ParallelSentencesDataset as ParallelSentencesDataset
 from .datasets import SentencesDataset as SentencesDataset
+from .encoder.cross_encoder import CrossEncoder as CrossEncoder
 from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
 from .record.model import SentenceTransformerModelCardData as SentenceTransformerModelCardData

@@ -117,18 +117,20 @@ def test_a_causal_language_model_is_pooled_by_its_last_token(
     assert load(folder).modules["1"].pooling_mode == mode
 
 
-def test_another_kind_of_model_gives_its_encoder(tiny_bert_folder, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("CrossEncoder", "load it with sentune.CrossEncoder"),
+        ("SparseEncoder", ".*sentence_transformers has a class"),
+        ("MultiVectorEncoder", ".*sentence_transformers has a class"),
+        ("Oracle", "sentune knows SentenceTransformer, CrossEncoder"),
+    ],
+)
+def test_another_kind_of_model_is_refused(tiny_bert_folder, tmp_path, kind, advice):
     folder = folders.v6(tiny_bert_folder, tmp_path / "model")
-    change(
-        folder / "config_sentence_transformers.json",
-        model_type="CrossEncoder",
-        prompts={"query": "judge this: "},
-        default_prompt_name="query",
-    )
-    loaded = load(folder)
-    assert [type(module) for module in loaded.modules.values()] == [Transformer, Pooling]
-    assert loaded.settings["prompts"] == {}
-    assert "CrossEncoder" in caplog.text
+    change(folder / "config_sentence_transformers.json", model_type=kind)
+    with pytest.raises(ModelFileError, match=f"is a {kind} and no SentenceTransformer; {advice}"):
+        load(folder)
 
 
 def test_old_flags_are_ignored_where_the_new_key_is_there(tiny_bert_folder, tmp_path):

@@ -525,7 +525,7 @@ def test_a_huge_tokenizer_of_a_static_model_is_not_read(tmp_path, monkeypatch):
         tmp_path,
     )
     asked = SimpleNamespace(from_file=lambda _path: pytest.fail("asked"))
-    monkeypatch.setattr("sentune.files.modules.words.Tokenizer", asked)
+    monkeypatch.setattr("sentune.files.modules.static_embedding.Tokenizer", asked)
     with (tmp_path / "tokenizer.json").open("wb") as file:
         file.truncate(2**33)
     refused(tmp_path, ["tokenizer.json", "larger than"])

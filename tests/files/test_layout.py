@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sentune import models
-from sentune.files import layout
+from sentune.files import layout, settings
 from sentune.files.folder import ModelFolder
-from sentune.files.modules.one import settings_of
+from sentune.files.settings import of as settings_of
 from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
 from tests.files.folders import write
@@ -32,6 +32,7 @@ MADE = {
         WhitespaceTokenizer(["a", "b"]), torch.randn(2, 3)
     ),
     "StaticEmbedding": lambda: models.StaticEmbedding(tiny.tokenizer(), embedding_dim=4),
+    "LogitScore": lambda: models.LogitScore(3, 4),
     "Router": lambda: models.Router({"query": [models.Dense(4, 2)]}),
 }
 
@@ -86,7 +87,8 @@ def test_other_names_are_not(written):
 @pytest.mark.parametrize("name", layout.MODULES)
 def test_the_written_name_is_the_one_that_all_readers_know(name):
     row = layout.MODULES[name]
-    assert row.written_name == f"sentence_transformers.models.{name}"
+    home = "cross_encoder.modules.logit_score" if name == "LogitScore" else "models"
+    assert row.written_name == f"sentence_transformers.{home}.{name}"
     assert layout.type_named(row.written_name) is row
 
 
@@ -118,7 +120,7 @@ def test_a_class_derived_from_one_of_ours_is_not_taken_for_it():
 @pytest.mark.parametrize(
     "mode",
     [
-        *layout.POOLING_FLAGS.values(),
+        *settings.POOLING_FLAGS.values(),
         ("cls", "mean"),
         ("max", "lasttoken"),
         ("mean", "cls"),
@@ -129,7 +131,7 @@ def test_a_class_derived_from_one_of_ours_is_not_taken_for_it():
 def test_pooling_modes_survive_the_old_flags(mode, tmp_path):
     pooling = models.Pooling(4, mode)
     row = layout.MODULES["Pooling"]
-    config = layout.config_of(row, pooling.settings())
+    config = row.config_of(pooling.settings())
     write(tmp_path / "config.json", config)
     settings, _ = settings_of(row, ModelFolder(tmp_path))
     assert models.Pooling(**settings).settings() == pooling.settings()
@@ -138,7 +140,7 @@ def test_pooling_modes_survive_the_old_flags(mode, tmp_path):
 def test_only_an_order_that_the_flags_cannot_say_is_written_as_a_list():
     row = layout.MODULES["Pooling"]
     for mode, has_list in ((("cls", "mean"), False), (("mean", "cls"), True), ("max", False)):
-        config = layout.config_of(row, models.Pooling(4, mode).settings())
+        config = row.config_of(models.Pooling(4, mode).settings())
         assert ("pooling_mode" in config) is has_list
         assert "embedding_dimension" not in config  # readers up to 5.3 refuse it
-        assert {*layout.POOLING_FLAGS, "word_embedding_dimension", "include_prompt"} <= {*config}
+        assert {*settings.POOLING_FLAGS, "word_embedding_dimension", "include_prompt"} <= {*config}

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from sentune import models
 from sentune.encoder.sentence_transformers import SentenceTransformer
-from sentune.errors import ModelFileError, SettingError
+from sentune.errors import SettingError, UntrustedCodeError
 from sentune.files.save import save
 from sentune.models.tokenizer import (
     TransformersTokenizerWrapper,
@@ -283,11 +283,62 @@ def test_a_tokenizer_that_no_file_can_name_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_activation_that_is_not_torchs_is_refused_when_loaded(tmp_path):
-    dense = models.Dense(2, 2, activation_function=torch.sin)
+class Halved(torch.nn.Module):
+    """An activation of somebody's own."""
+
+    def __init__(self, by: float = 2.0) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x / self.by
+
+
+class Forgetful(torch.nn.Module):
+    def __init__(self, by: float = 2.0) -> None:
+        super().__init__()
+        self.divisor = by
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        torch.nn.LeakyReLU(0.3),
+        torch.nn.GELU(approximate="tanh"),
+        torch.nn.Softmax(dim=-1),
+        torch.nn.PReLU(),
+        torch.tanh,
+        torch.nn.functional.relu,
+        None,
+    ],
+    ids=["leaky", "gelu", "softmax", "prelu", "tanh", "relu", "none"],
+)
+def test_activations_come_back_with_their_arguments(tmp_path, activation):
+    dense = models.Dense(2, 3, activation_function=activation)
     save({"0": dense}, {}, tmp_path / "model")
-    with pytest.raises(ModelFileError, match="config.json.*activation_function"):
+    x = {"sentence_embedding": torch.tensor([[-1.0, 2.0], [0.3, -4.0]])}
+    again = load(tmp_path / "model").modules["0"]
+    assert torch.equal(again(x)["sentence_embedding"], dense(x)["sentence_embedding"])
+
+
+def test_an_activation_of_another_package_needs_trust(tmp_path):
+    dense = models.Dense(2, 2, activation_function=Halved(3.0))
+    save({"0": dense}, {}, tmp_path / "model")
+    with pytest.raises(UntrustedCodeError, match="config.json.*activation_function.*Halved"):
         load(tmp_path / "model")
+    again = load(tmp_path / "model", trust_remote_code=True).modules["0"]
+    assert again.activation_function.by == 3.0
+
+
+@pytest.mark.parametrize(
+    "activation", [torch.sin, lambda x: x, Forgetful(3.0)], ids=["sin", "lambda", "forgetful"]
+)
+def test_an_activation_that_could_not_be_made_again_is_not_saved(tmp_path, activation):
+    dense = models.Dense(2, 2, activation_function=activation)
+    with pytest.raises(SettingError, match="activation .* cannot be saved"):
+        save({"0": dense}, {}, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    assert "Dense" in repr(dense)
 
 
 @pytest.mark.slow

@@ -422,6 +422,8 @@ def test_a_citation_of_a_loss_of_ones_own_is_told(tiny_model, tmp_path):
 def test_a_row_is_all_that_another_kind_of_model_needs(tiny_model, tmp_path, monkeypatch):
     row = kinds.CardKind(
         "Scorer",
+        title="Scores",
+        noun="Scores",
         tags=("sentence-transformers", "reranker"),
         pipeline_tag="text-ranking",
         maps=lambda model: "gives a pair of texts a score",

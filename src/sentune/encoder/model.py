@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from sentune.encoder.workers import WorkerPool
 from sentune.engine.deferred import is_quantized, weights_of
 from sentune.errors import SettingError
 from sentune.files import load as files_load
+from sentune.files.kinds import ModelKind
 from sentune.flow import loop
 from sentune.flow.sinks import Whole
 from sentune.machine.device import (
@@ -61,6 +62,7 @@ class Parts:
 
 
 def opened(
+    kind: ModelKind,
     source: str | Path | None,
     modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None,
     *,
@@ -73,6 +75,7 @@ def opened(
     """The parts of a model: read from its files, or made of modules.
 
     Args:
+        kind: What kind of model it is to be.
         source: A folder, or an id on the Hugging Face Hub.
         modules: The modules, in place of a source.
         card: What is known for the model card.
@@ -101,7 +104,7 @@ def opened(
         return Parts(made, card=card, dtype=weights)
     if weights is not None:
         options["dtype"] = weights
-    loaded = files_load.load(str(source), model_kwargs=options, **reading)
+    loaded = files_load.load(str(source), kind=kind, model_kwargs=options, **reading)
     pipeline.follow_first(loaded.modules.values())
     card.note_source(source, loaded.folder, loaded.card)
     return Parts(loaded.modules, loaded.settings, loaded.module_kwargs, card, weights)
@@ -122,6 +125,7 @@ class Model(nn.Sequential):
     """
 
     reads_packed = True  # what `sentune.models.base.reads_packed` asks of a subclass
+    kind: ClassVar[ModelKind]
 
     def __init__(
         self,
@@ -355,6 +359,10 @@ class Model(nn.Sequential):
         upstairs("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
 
     # Inside -------------------------------------------------------------------------------------
+
+    def _file_settings(self) -> dict[str, Any]:
+        """What the files say of the whole model."""
+        return {"prompts": self.prompts, "default_prompt_name": self.default_prompt_name}
 
     def _first_module(self) -> Any:
         return self[0]

@@ -15,6 +15,7 @@ from sentune.encoder.model import Model, opened, progress, wants_bar
 from sentune.encoder.runner import Options, TorchRunner, check_finite
 from sentune.encoder.workers import WorkerPool
 from sentune.errors import InputTypeError, SettingError
+from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.flow import loop
 from sentune.hub.fetch import Access
 from sentune.models.pooling import Pooling
@@ -68,6 +69,8 @@ class SentenceTransformer(Model):
         (2, 384)
     """
 
+    kind = SENTENCE_TRANSFORMER
+
     @torch.inference_mode(mode=False)
     def __init__(
         self,
@@ -93,12 +96,13 @@ class SentenceTransformer(Model):
         backend: str = "torch",
     ) -> None:
         parts = opened(
+            self.kind,
             model_name_or_path,
             modules,
             card=model_card_data,
             dtype=dtype,
             backend=backend,
-            hub=Access(token, revision, cache_folder, local_files_only),
+            hub=Access(token, revision, cache_folder, local_files_only, self.kind.owner),
             trust_remote_code=trust_remote_code,
             model_kwargs=model_kwargs,
             processor_kwargs={**(tokenizer_kwargs or {}), **(processor_kwargs or {})},
@@ -296,6 +300,13 @@ class SentenceTransformer(Model):
         if prompt_name is None and prompt is None:
             prompt_name = prompting.first_name(self.prompts, prompting.DOCUMENT_NAMES)
         return self.encode(inputs, prompt_name, prompt, *args, **{"task": "document", **kwargs})
+
+    def _file_settings(self) -> dict[str, Any]:
+        return {
+            **super()._file_settings(),
+            "similarity_fn_name": self.similarity_fn_name,
+            "truncate_dim": self.truncate_dim,
+        }
 
     # Comparing embeddings -----------------------------------------------------------------------
 

@@ -1,28 +1,25 @@
 """The file format: file names, type names both ways, the keys of each module's file.
 
-One row of `MODULES` describes a module. What is written is what the most readers understand: the
-type names and keys of the format's long middle age (2.x to 5.3); what is read is every generation.
+One row of `MODULES` describes a module, and names what reads and writes it. What is written is what
+the most readers understand: the type names and keys of the format's long middle age (2.x to 5.3);
+what is read is every generation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from torch import nn
-
-from sentune.files import keys
+from sentune.errors import ModelFileError
+from sentune.files import checkpoint, keys, settings, weight_files
+from sentune.files.folder import ModelFolder
 from sentune.files.keys import Kind
+from sentune.files.names import ADAPTER_FILE, ENCODER_FILE, TOKENIZER
 
-MODULES_FILE = "modules.json"
-MODEL_FILE = "config_sentence_transformers.json"
-SAFETENSORS = "model.safetensors"
-PICKLE = "pytorch_model.bin"
-TOKENIZER = "tokenizer.json"
-README = "README.md"
+if TYPE_CHECKING:
+    from torch import nn
 
 # Names under which the settings of a Transformer have been kept, the one that is written first.
 TRANSFORMER_FILES = tuple(
@@ -34,14 +31,41 @@ TRANSFORMER_FILES = tuple(
 # came with 2.4, the similarity with 3.0). Readers warn when the files name a newer one than theirs.
 WRITTEN_AS = "3.0.0"
 
-_WRITTEN_PREFIX = "sentence_transformers.models."
 # Packages that the classes have lived in; below them, any submodule.
 _READ_PREFIXES = (
-    _WRITTEN_PREFIX,
+    "sentence_transformers.models.",
     "sentence_transformers.base.modules.",
     "sentence_transformers.sentence_transformer.modules.",
+    "sentence_transformers.cross_encoder.modules.",
     "sentune.models.",
 )
+
+
+def _check_weights(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+    """Raise if a module needs weights and its folder has none, or damaged ones."""
+    if row.weights == "yes":
+        weight_files.need(folder)
+        weight_files.count(folder)
+
+
+def _check_encoder(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+    """Raise if there is something wrong with an encoder's folder; an adapter's is checked later."""
+    if folder.file(ENCODER_FILE) is not None or folder.file(ADAPTER_FILE) is None:
+        checkpoint.check(folder, is_trusted=is_trusted)
+
+
+def _check_vectors(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+    """Raise if a StaticEmbedding has no tokenizer or no weights."""
+    if folder.text_file(TOKENIZER) is None:
+        raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
+    _check_weights(row, folder, is_trusted=is_trusted)
+
+
+class Check(Protocol):
+    """Raises if there is something wrong with the files of a module."""
+
+    def __call__(self, row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+        """Look at the files in a folder."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,13 @@ class ModuleType:
         weights: Whether its folder holds weights: "yes", "no", or "maybe" where older writers
             left them out because they follow from the settings.
         is_lenient: Whether its file may be missing, or hold things that are not for it.
+        home: The package that has the class.
+        written_home: The package that files say has it.
+        format: The file in `sentune.files.modules` with `read` and `write` for it.
+        understood: Makes settings of today of what a file of any generation holds.
+        said: Makes of settings what a file is to hold.
+        parts: Key of an object that names the types of modules in folders of its own.
+        check: Looks at the other files in its folder.
     """
 
     name: str
@@ -68,27 +99,38 @@ class ModuleType:
     renamed: Mapping[str, str] = field(default_factory=dict)
     weights: Literal["yes", "no", "maybe"] = "no"
     is_lenient: bool = False
+    home: str = "sentune.models"
+    written_home: str = "sentence_transformers.models"
+    format: str = "plain"
+    understood: settings.Understood = settings.plain
+    said: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    parts: str | None = None
+    check: Check = _check_weights
 
     @property
     def written_name(self) -> str:
         """The type name that is written."""
-        return _WRITTEN_PREFIX + self.name
+        return f"{self.written_home}.{self.name}"
 
     def load_class(self) -> type[nn.Module]:
         """The class."""
-        return getattr(import_module("sentune.models"), self.name)
+        return getattr(import_module(self.home), self.name)
+
+    def load_format(self) -> Any:
+        """What reads and writes it."""
+        return import_module(f"sentune.files.modules.{self.format}")
+
+    def config_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What its file is to hold, under the older names of its keys.
+
+        Args:
+            settings: The module's settings.
+        """
+        older = {key: name for name, key in self.renamed.items()}
+        return {older.get(key, key): value for key, value in self.said(settings).items()}
 
 
-# The old flags of Pooling, in the order in which their results were joined.
-POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-_MODE = keys.one_of(*POOLING_FLAGS.values())
+_MODE = keys.one_of(*settings.POOLING_FLAGS.values())
 _KEYS_IN_AND_OUT = {"module_input_name": keys.TEXT, "module_output_name": keys.TEXT.or_null()}
 
 MODULES = {
@@ -106,6 +148,9 @@ MODULES = {
             },
             weights="yes",
             is_lenient=True,
+            format="transformer",
+            understood=settings.of_transformer,
+            check=_check_encoder,
         ),
         ModuleType(
             "Pooling",
@@ -116,6 +161,8 @@ MODULES = {
             },
             needs=("embedding_dimension",),
             renamed={"word_embedding_dimension": "embedding_dimension"},
+            understood=settings.of_pooling,
+            said=settings.flags_of_modes,
         ),
         # Up to 5.3 it had no file, and the Hub keeps no empty folder.
         ModuleType("Normalize", _KEYS_IN_AND_OUT, is_lenient=True),
@@ -126,11 +173,23 @@ MODULES = {
                 "out_features": keys.SIZE,
                 "bias": keys.FLAG,
                 "activation_function": keys.TEXT.or_null(),
+                "activation_kwargs": keys.OBJECT.or_null(),
                 "use_residual": keys.FLAG,
                 **_KEYS_IN_AND_OUT,
             },
             needs=("in_features", "out_features"),
             weights="yes",
+            format="dense",
+        ),
+        ModuleType(
+            "LogitScore",
+            {
+                "true_token_id": keys.COUNT,
+                "false_token_id": keys.COUNT.or_null(),
+                "module_input_name": keys.TEXT,
+            },
+            needs=("true_token_id",),
+            written_home="sentence_transformers.cross_encoder.modules.logit_score",
         ),
         ModuleType("LayerNorm", {"dimension": keys.SIZE}, needs=("dimension",), weights="yes"),
         ModuleType("Dropout", {"dropout": keys.SHARE}),
@@ -202,8 +261,15 @@ MODULES = {
             needs=("tokenizer_class",),
             file="wordembedding_config.json",
             weights="yes",
+            format="word_embeddings",
         ),
-        ModuleType("StaticEmbedding", file=None, weights="yes"),
+        ModuleType(
+            "StaticEmbedding",
+            file=None,
+            weights="yes",
+            format="static_embedding",
+            check=_check_vectors,
+        ),
         ModuleType(
             "Router",
             {
@@ -213,6 +279,9 @@ MODULES = {
             },
             file="router_config.json",
             older_files=("config.json",),
+            format="router",
+            understood=settings.of_router,
+            parts="types",
         ),
     )
 }
@@ -234,81 +303,31 @@ def type_named(type_name: str) -> ModuleType | None:
         type_name: As in a file: `sentence_transformers.models.Pooling`, or
             `sentence_transformers.sentence_transformer.modules.pooling.Pooling`, and so on.
     """
-    if not type_name.startswith(_READ_PREFIXES):
-        return None
     name = type_name.rpartition(".")[2]
-    return MODULES.get(_OLD_NAMES.get(name, name))
+    row = MODULES.get(_OLD_NAMES.get(name, name))
+    is_ours = type_name.startswith(_READ_PREFIXES)
+    return row if row and (is_ours or type_name == row.written_name) else None
 
 
 def type_of(module: nn.Module) -> ModuleType | None:
-    """The row of the table for a module; None if its class is not one of `sentune.models`."""
-    kind = type(module)
-    if not kind.__module__.startswith("sentune.models."):
-        return None
-    return MODULES.get(_OLD_NAMES.get(kind.__name__, kind.__name__))
-
-
-def settings_in(row: ModuleType, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings in a module's file, checked, under the names of today.
-
-    Where a file has a key under its old and its new name, the new one counts.
+    """The row of the table for a module; None if its class is in no row.
 
     Args:
-        row: What kind of module it is.
-        config: What the file holds.
-        path: The file, for the error.
-
-    Raises:
-        ModelFileError: Naming the file and the key that is missing or wrong.
+        module: The module; one of a subclass has no row, see `base_type_of`.
     """
-    named = {row.renamed.get(key, key): value for key, value in config.items()}
-    settings = {**named, **{key: config[key] for key in config if key not in row.renamed}}
-    if row.name == "Pooling":
-        keys.check(settings, dict.fromkeys(POOLING_FLAGS, keys.FLAG), path)
-        settings = _modes_of_flags(settings)
-    keys.need(settings, row.needs, path)
-    # Before they are renamed, so that an error names the key that stands in the file.
-    older = {
-        old: row.keys[new]
-        for old, new in row.renamed.items()
-        if new in row.keys and new not in config
-    }
-    keys.check(config, {**row.keys, **older}, path)
-    return settings
+    return _row_of(type(module))
 
 
-def config_of(row: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a module's file is to hold, under the older names of its keys.
+def base_type_of(kind: type) -> ModuleType | None:
+    """The row of the next class above that has one, or of the class itself; None if none has.
 
     Args:
-        row: What kind of module it is.
-        settings: The module's settings.
+        kind: A class.
     """
-    if row.name == "Pooling":
-        return _flags_of_modes(settings)
-    older = {key: name for name, key in row.renamed.items()}
-    return {older.get(key, key): value for key, value in settings.items()}
+    return next((row for one in kind.__mro__ if (row := _row_of(one)) is not None), None)
 
 
-def _modes_of_flags(settings: Mapping[str, Any]) -> dict[str, Any]:
-    modes = [mode for flag, mode in POOLING_FLAGS.items() if settings.get(flag)]
-    rest = {key: value for key, value in settings.items() if key not in POOLING_FLAGS}
-    if "pooling_mode" not in rest:
-        rest["pooling_mode"] = modes[0] if len(modes) == 1 else modes or "mean"
-    return rest
-
-
-def _flags_of_modes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    given = settings["pooling_mode"]
-    modes = [given] if isinstance(given, str) else list(given)
-    flags = {flag: mode in modes for flag, mode in POOLING_FLAGS.items()}
-    config = {
-        "word_embedding_dimension": settings["embedding_dimension"],
-        **flags,
-        "include_prompt": settings["include_prompt"],
-    }
-    if modes != [mode for mode in POOLING_FLAGS.values() if mode in modes]:
-        # The flags cannot say this order. Old readers refuse the key, which is better than a
-        # vector whose parts have changed places.
-        config["pooling_mode"] = modes
-    return config
+def _row_of(kind: type) -> ModuleType | None:
+    row = MODULES.get(_OLD_NAMES.get(kind.__name__, kind.__name__))
+    is_it = row is not None and f"{kind.__module__}.".startswith(f"{row.home}.")
+    return row if is_it else None

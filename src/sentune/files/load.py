@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,27 +10,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from sentune.engine.heads import GENERATION
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import keys, layout, requirements
-from sentune.files.folder import ModelFolder
-from sentune.files.modules.adapter_base import CONFIG_FILE
-from sentune.files.modules.custom import Code
-from sentune.files.modules.one import Reader
+from sentune.files import layout
+from sentune.files.code import Code
+from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER, ModelKind
+from sentune.files.modules.build import build
+from sentune.files.modules.how import Reading
+from sentune.files.plan import Plan, plan
 from sentune.files.source import Hub, source_folder
-from sentune.vectors.similarity import SimilarityFunction
+from sentune.models.heads import LogitScore
+from sentune.models.pooling import Pooling
 
-logger = logging.getLogger(__name__)
-
-_MOST_CARD_BYTES = 4 * 2**20
-_MODEL_TYPE = "SentenceTransformer"
-_MODEL_KEYS = {
-    "model_type": keys.TEXT.or_null(),
-    "prompts": keys.TEXT.or_null().dict().or_null(),
-    "default_prompt_name": keys.TEXT.or_null(),
-    "similarity_fn_name": keys.TEXT.or_null(),
-    "truncate_dim": keys.SIZE.or_null(),
-}
-_ENTRY_KEYS = {"type": keys.TEXT, "path": keys.TEXT, "name": keys.TEXT, "kwargs": keys.TEXT.list()}
 # Models of an earlier library that were trained without their prompts in the pooling, which their
 # files do not say.
 _PROMPT_NOT_POOLED = {f"hkunlp/instructor-{size}" for size in ("base", "large", "xl")}
@@ -43,7 +33,7 @@ class LoadedModel:
 
     Args:
         modules: Name -> module, in order.
-        settings: `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`.
+        settings: What they say of the whole model, see `sentune.files.kinds`.
         module_kwargs: Module name -> arguments of its forward that a caller may give.
         folder: Where the files are.
         card: What README.md holds.
@@ -61,6 +51,7 @@ def load(
     source: str | Path,
     hub: Hub,
     *,
+    kind: ModelKind = SENTENCE_TRANSFORMER,
     trust_remote_code: bool = False,
     model_kwargs: Mapping[str, Any] | None = None,
     processor_kwargs: Mapping[str, Any] | None = None,
@@ -69,12 +60,14 @@ def load(
 ) -> LoadedModel:
     """The modules and settings of a model of any generation of the format.
 
-    A folder without modules.json is read as a checkpoint of a plain encoder, which becomes
-    Transformer and mean Pooling (the last token's embedding for a causal language model).
+    A folder without modules.json is read as a checkpoint of the transformers library. For
+    embeddings an encoder gets mean Pooling (the last token's embedding for a causal language
+    model); for scores, a classification head.
 
     Args:
         source: A folder, or an id on the Hugging Face Hub.
         hub: Where ids are looked for, and at which revision.
+        kind: What kind of model it is to be.
         trust_remote_code: Whether code that comes with the model may run.
         model_kwargs: For the encoder's `from_pretrained`.
         processor_kwargs: For the tokenizer's `from_pretrained`.
@@ -90,74 +83,38 @@ def load(
     if hub.revision is not None and not (isinstance(hub.revision, str) and hub.revision):
         raise SettingError(f"revision must be a branch, a tag or a commit; got {hub.revision!r}")
     root = source_folder(source, hub, with_code=trust_remote_code)
+    found = plan(root, kind, is_trusted=trust_remote_code)
     code = Code(root.path, hub, trust_remote_code)
-    reader = Reader(code, model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
-    config = root.read_json(layout.MODEL_FILE, dict) or {}
-    path = root.path / layout.MODEL_FILE
-    requirements.check(config.get("requirements"), path)
-    keys.check(config, _MODEL_KEYS, path)
-    is_other = config.get("model_type") not in (None, _MODEL_TYPE)
-    if is_other or root.file(layout.MODULES_FILE) is None:
-        if is_other:
-            logger.warning("%s is a %s; only its encoder is used", source, config["model_type"])
-            config = {}
-        modules, kwargs = _plain_encoder(root, reader), dict[str, list[str]]()
-        settings = _settings({}, path)
-    else:
-        modules, kwargs = _listed_modules(root, reader)
-        settings = _settings(config, path)
-    loaded = LoadedModel(modules, settings, kwargs, root.path, _card(root))
+    options = (model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
+    how = Reading(code, build, *options)
+    modules = {name: build(module, how) for name, module in found.modules.items()}
+    if found.is_plain:
+        modules |= _BEHIND[kind.name](modules["0"])
+    kwargs = _forward_kwargs(found, modules)
     if str(source) in _PROMPT_NOT_POOLED:
-        for module in loaded.modules.values():
+        for module in modules.values():
             if hasattr(module, "include_prompt"):
                 module.include_prompt = False  # type: ignore[assignment]
-    for module in loaded.modules.values():
+    for module in modules.values():
         module.to(device)
-    return loaded
+    return LoadedModel(modules, dict(found.settings), kwargs, root.path, found.card)
 
 
-def _listed_modules(
-    root: ModelFolder, reader: Reader
-) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
-    """The modules that modules.json lists, and the forward arguments it names."""
-    entries = root.need_json(layout.MODULES_FILE, list)
-    path = root.path / layout.MODULES_FILE
-    if not entries:
-        raise ModelFileError(f"{path} lists no modules")
-    modules: dict[str, nn.Module] = {}
-    kwargs: dict[str, list[str]] = {}
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ModelFileError(
-                f"{path}: entry {position} must be an object, got {keys.shown(entry)}"
-            )
-        keys.need(entry, ("type", "path"), path)
-        keys.check(entry, _ENTRY_KEYS, path)
-        name = entry.get("name", str(position))
-        if name in modules or not name or "." in name:
-            raise ModelFileError(
-                f"{path}: 'name' of entry {position} is {name!r}, taken or no name"
-            )
-        modules[name] = reader.read(entry["type"], root.sub(entry["path"], path), path)
-        if entry.get("kwargs"):
-            kwargs[name] = entry["kwargs"]
-            if layout.type_of(modules[name]) is None:  # sentune's own know what they take
-                modules[name].forward_kwargs = frozenset(kwargs[name])  # type: ignore[assignment]
-    return modules, kwargs
+def _forward_kwargs(found: Plan, modules: Mapping[str, nn.Module]) -> dict[str, list[str]]:
+    """The forward arguments that modules.json names."""
+    kwargs = {
+        name: list(one.forward_kwargs) for name, one in found.modules.items() if one.forward_kwargs
+    }
+    for name, given in kwargs.items():
+        if layout.type_of(modules[name]) is None:  # sentune's own know what they take
+            modules[name].forward_kwargs = frozenset(given)  # type: ignore[assignment]
+    return kwargs
 
 
-def _plain_encoder(root: ModelFolder, reader: Reader) -> dict[str, nn.Module]:
-    """Modules for a checkpoint of the transformers library."""
-    encoder_file = root.path / "config.json"
-    if root.file(encoder_file.name) is None and root.file(CONFIG_FILE) is None:
-        raise ModelFileError(
-            f"{root} is no model: it has neither {layout.MODULES_FILE} nor {encoder_file.name}"
-        )
-    transformer: Any = reader.read(layout.MODULES["Transformer"].written_name, root, encoder_file)
-    pooling = layout.MODULES["Pooling"].load_class()(
-        transformer.get_embedding_dimension(), "lasttoken" if _is_causal(transformer) else "mean"
-    )
-    return {"0": transformer, "1": pooling}
+def _pooling(transformer: Any) -> dict[str, nn.Module]:
+    """What makes one vector of what a plain encoder gives."""
+    mode = "lasttoken" if _is_causal(transformer) else "mean"
+    return {"1": Pooling(transformer.get_embedding_dimension(), mode)}
 
 
 def _is_causal(transformer: Any) -> bool:
@@ -169,35 +126,20 @@ def _is_causal(transformer: Any) -> bool:
     return str(name).endswith("ForCausalLM") and getattr(transformer.config, "is_causal", True)
 
 
-def _settings(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The model's settings, checked against each other."""
-    prompts = {
-        name: text for name, text in (config.get("prompts") or {}).items() if text is not None
-    }
-    default = config.get("default_prompt_name")
-    if default is not None and default not in prompts:
+def _score(transformer: Any) -> dict[str, nn.Module]:
+    """What makes a score of what a language model says next; a classifier gives one itself."""
+    if transformer.transformer_task != GENERATION:
+        return {}
+    words = ("yes", "no")
+    ids = [transformer.tokenizer.convert_tokens_to_ids(word) for word in words]
+    if None in ids or transformer.tokenizer.unk_token_id in ids:
         raise ModelFileError(
-            f"{path}: 'default_prompt_name' is {default!r}, but 'prompts' has {sorted(prompts)}"
+            f"{transformer.config.name_or_path}: the tokenizer has no tokens {words}, by which a "
+            "language model is asked for a score; build the model of modules=[...] with a "
+            "models.LogitScore of the tokens that it was trained on"
         )
-    similarity = config.get("similarity_fn_name")
-    if similarity is not None and similarity not in SimilarityFunction.possible_values():
-        logger.warning("%s: similarity %r is for other kinds of models; not used", path, similarity)
-        similarity = None
-    return {
-        "prompts": prompts,
-        "default_prompt_name": default,
-        "similarity_fn_name": similarity,
-        "truncate_dim": config.get("truncate_dim"),
-    }
+    return {"1": LogitScore(*ids)}
 
 
-def _card(folder: ModelFolder) -> str | None:
-    try:
-        path = folder.file(layout.README)
-        if path is None or path.stat().st_size > _MOST_CARD_BYTES:
-            return None
-        content = path.read_text(encoding="utf-8")
-        return content if content.strip() else None
-    except (ModelFileError, OSError, ValueError) as error:
-        logger.debug("the card in %s cannot be read: %s", folder, error)
-        return None
+# Of each kind, the modules behind the encoder of a plain checkpoint.
+_BEHIND = {SENTENCE_TRANSFORMER.name: _pooling, CROSS_ENCODER.name: _score}

@@ -10,6 +10,7 @@ from typing import Any
 from sentune.errors import ModelFileError
 from sentune.files import layout
 from sentune.files.folder import read_json
+from sentune.files.names import MODULES_FILE
 
 # What a model leaves in its folder and in those of its modules.
 _MODEL_FILES = re.compile(
@@ -38,7 +39,7 @@ def own(folder: Path) -> Iterator[Path]:
     Args:
         folder: The folder; if no model is in it, nothing is a model's.
     """
-    if not any((folder / name).exists() for name in (layout.MODULES_FILE, "config.json")):
+    if not any((folder / name).exists() for name in (MODULES_FILE, "config.json")):
         return
     for home in (folder, *_module_folders(folder)):
         if home != folder:
@@ -50,10 +51,12 @@ def own(folder: Path) -> Iterator[Path]:
 
 def _module_folders(folder: Path) -> Iterator[Path]:
     """The folders that the lists in a folder name, and those that lists in them name."""
-    listed: Any = _read(folder / layout.MODULES_FILE, list)
+    listed: Any = _read(folder / MODULES_FILE, list)
     names = [entry.get("path") for entry in listed if isinstance(entry, dict)]
-    types: Any = _read(folder / str(layout.MODULES["Router"].file), dict).get("types", {})
-    names += types if isinstance(types, dict) else []
+    for row in layout.MODULES.values():
+        if row.parts:
+            types: Any = _read(folder / str(row.file), dict).get(row.parts, {})
+            names += types if isinstance(types, dict) else []
     for name in names:
         # One plain name: a path that leads elsewhere is not ours to tidy.
         if isinstance(name, str) and name and name == Path(name).name and (folder / name).is_dir():

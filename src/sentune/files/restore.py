@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
-from sentune.files import layout, weights
-from sentune.files.folder import ModelFolder
-from sentune.files.modules import adapters
-from sentune.files.modules.custom import Code
-from sentune.files.modules.one import Reader
+from sentune.files import layout, plan, weights
+from sentune.files.code import Code
+from sentune.files.modules.build import build
+from sentune.files.modules.how import Reading
+from sentune.files.names import MODULES_FILE
+from sentune.files.plan import ModulePlan
 from sentune.files.source import Hub, local_folder
 
 
@@ -36,41 +37,35 @@ def restore(
         ModelFileError: If the folder holds another model, or is damaged.
     """
     root = local_folder(folder)
-    path = folder / layout.MODULES_FILE
-    entries = root.need_json(layout.MODULES_FILE, list)
+    path = folder / MODULES_FILE
+    entries = root.need_json(MODULES_FILE, list)
     if [entry.get("name") for entry in entries] != list(modules):
         raise ModelFileError(
             f"{path} lists the modules {[entry.get('name') for entry in entries]}, but the model "
             f"has {list(modules)}"
         )
-    reader = Reader(Code(folder, hub, trust_remote_code))
-    for entry, module in zip(entries, modules.values(), strict=True):
+    how = Reading(Code(folder, hub, trust_remote_code), build)
+    planned = plan.listed_modules(root, is_trusted=trust_remote_code)
+    for name, module in modules.items():
         if module.state_dict():
-            _restore(module, root.sub(entry["path"], path), entry["type"], reader, path)
+            _restore(module, planned[name], how)
 
 
-def _restore(
-    module: nn.Module, folder: ModelFolder, type_name: str, reader: Reader, path: Path
-) -> None:
+def _restore(module: nn.Module, planned: ModulePlan, how: Reading) -> None:
     row = layout.type_of(module)
-    inner: Any = module.auto_model if row and row.name == "Transformer" else module
-    if row and row.name == "Transformer" and adapters.has_adapter(inner):
-        return _restore_adapter(inner, folder)
-    found = weights.read(folder)
+    files: Any = row.load_format() if row else None
+    if hasattr(files, "restore"):
+        pairs = files.restore(module, planned.folder)
+        for stored, own, path in pairs or ():
+            _copy(stored, own, path)
+        if pairs is not None:
+            return
+    inner = files.stored(module) if hasattr(files, "stored") else module
+    found = weights.read(planned.folder)
     if found is None or found[0].keys() != inner.state_dict().keys():
         inner = module
-        found = reader.read(type_name, folder, path).state_dict(), folder.path
+        found = build(planned, how).state_dict(), planned.folder.path
     _copy(found[0], inner.state_dict(), found[1])
-
-
-def _restore_adapter(encoder: nn.Module, folder: ModelFolder) -> None:
-    """The adapter; and what is below it, if that is in the folder too."""
-    found = adapters.read(folder)
-    if found is None:
-        raise ModelFileError(f"{folder} holds no adapter, but the encoder in memory has one")
-    _copy(found, adapters.tensors(encoder), folder.path)
-    if (base := weights.read(folder)) is not None:
-        _copy(base[0], adapters.base_tensors(encoder), base[1])
 
 
 def _copy(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:

@@ -15,10 +15,18 @@ from sentune._version import __version__
 from sentune.disk import files, folders
 from sentune.errors import SettingError
 from sentune.files import layout
-from sentune.files.folder import write_json
-from sentune.files.layout import README
+from sentune.files.folder import read_json, write_json
+from sentune.files.kinds import (
+    CROSS_ENCODER,
+    OLDER_SETTINGS,
+    OLDEST_ACTIVATION,
+    SENTENCE_TRANSFORMER,
+    ModelKind,
+)
 from sentune.files.modules import adapters
-from sentune.files.modules import one as modules
+from sentune.files.modules import build as modules
+from sentune.files.modules.how import Writing
+from sentune.files.names import ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
 from sentune.files.own import own
 
 
@@ -27,6 +35,7 @@ def save(
     settings: Mapping[str, Any],
     folder: str | Path,
     *,
+    kind: ModelKind = SENTENCE_TRANSFORMER,
     safe_serialization: bool = True,
     module_kwargs: Mapping[str, list[str]] | None = None,
     card: str | None = None,
@@ -38,8 +47,9 @@ def save(
 
     Args:
         modules_: Name -> module, in order.
-        settings: `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`.
+        settings: What the files say of the whole model, see `sentune.files.kinds`.
         folder: Where to; made if it is not there.
+        kind: What kind of model it is.
         safe_serialization: Whether weights go to safetensors; else to pytorch_model.bin.
         module_kwargs: Module name -> arguments of its forward that a caller may give.
         card: What README.md is to hold; None to leave what is there.
@@ -51,7 +61,8 @@ def save(
     if target.exists() and not target.is_dir():
         raise SettingError(f"a model is saved into a folder, but {target} is a file")
     with folders.replaced(target, own) as draft:
-        _write(modules_, settings, draft, safe_serialization, module_kwargs or {})
+        _write(modules_, draft, safe_serialization, module_kwargs or {})
+        _write_settings(kind, settings, draft)
         _keep_bases(modules_, draft, target, safe_serialization)
         if card is not None:
             (draft / README).write_text(card, encoding="utf-8", newline="")
@@ -77,22 +88,21 @@ def _named(folder: str | Path) -> Path:
 
 def _write(
     modules_: Mapping[str, nn.Module],
-    settings: Mapping[str, Any],
     root: Path,
     safe: bool,
     module_kwargs: Mapping[str, list[str]],
 ) -> None:
+    how = Writing(root, modules.write, safe)
     entries = []
     for position, (name, module) in enumerate(modules_.items()):
         path = _path_of(modules_, name)
         (root / path).mkdir(exist_ok=True)
-        written = modules.write(module, root / path, root, safe=safe)
+        written = modules.write(module, root / path, how)
         entry: dict[str, Any] = {"idx": position, "name": name, "path": path, "type": written}
         if module_kwargs.get(name):
             entry["kwargs"] = list(module_kwargs[name])
         entries.append(entry)
-    write_json(root / layout.MODEL_FILE, _model_config(settings), sort_keys=True)
-    write_json(root / layout.MODULES_FILE, entries)
+    write_json(root / MODULES_FILE, entries)
 
 
 def _path_of(modules_: Mapping[str, nn.Module], name: str) -> str:
@@ -117,20 +127,30 @@ def _keep_bases(modules_: Mapping[str, nn.Module], draft: Path, target: Path, sa
             adapters.write_base(part.auto_model, folder, safe=safe)
 
 
-def _model_config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    similarity = settings.get("similarity_fn_name")
-    config = {
-        "__version__": {
-            "pytorch": torch.__version__,
-            "sentence_transformers": layout.WRITTEN_AS,
-            "sentune": __version__,
-            "transformers": version("transformers"),
-        },
-        "default_prompt_name": settings.get("default_prompt_name"),
-        "model_type": "SentenceTransformer",
-        "prompts": dict(settings.get("prompts") or {}),
-        "similarity_fn_name": None if similarity is None else str(similarity),
+def _write_settings(kind: ModelKind, settings: Mapping[str, Any], root: Path) -> None:
+    """Write what the files say of the whole model."""
+    versions = {
+        "pytorch": torch.__version__,
+        "sentence_transformers": layout.WRITTEN_AS,
+        "sentune": __version__,
+        "transformers": version("transformers"),
     }
-    if settings.get("truncate_dim") is not None:
-        config["truncate_dim"] = settings["truncate_dim"]
-    return config
+    config = {"__version__": versions, "model_type": kind.name, **_said(kind, settings)}
+    write_json(root / MODEL_FILE, config, sort_keys=True)
+    if kind is CROSS_ENCODER and (root / ENCODER_FILE).exists():
+        # Releases before 5.4 look for the activation here, and know no other file of the model.
+        encoder = read_json(root / ENCODER_FILE, dict)
+        encoder.pop(OLDEST_ACTIVATION, None)
+        marks = {"activation_fn": config["activation_fn"], "version": layout.WRITTEN_AS}
+        write_json(root / ENCODER_FILE, {**encoder, OLDER_SETTINGS: marks}, sort_keys=True)
+
+
+def _said(kind: ModelKind, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are written: some always, the others where they are set."""
+    prompts = dict(settings.get("prompts") or {})
+    said = {"default_prompt_name": settings.get("default_prompt_name"), "prompts": prompts}
+    for key in kind.settings:
+        value = settings.get(key)
+        if value is not None or key in kind.always:
+            said[key] = str(value) if key == "similarity_fn_name" and value else value
+    return said

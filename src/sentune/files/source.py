@@ -15,7 +15,7 @@ from sentune.disk.downloads import Snapshot, snapshot_of
 from sentune.disk.folders import finish
 from sentune.errors import ModelFileError, SettingError
 from sentune.files.folder import ModelFolder
-from sentune.files.layout import MODULES_FILE
+from sentune.files.names import MODULES_FILE
 
 
 class Hub(Protocol):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
+from sentune.files import weight_files
 from sentune.files.folder import ModelFolder
-from sentune.files.layout import PICKLE, SAFETENSORS
+from sentune.files.names import PICKLE, SAFETENSORS
+from sentune.files.weight_files import damage_named, refuse_packed
 
 
 def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
@@ -28,10 +27,8 @@ def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
     Raises:
         ModelFileError: If the file is damaged, or holds more than tensors.
     """
-    for name in (SAFETENSORS, PICKLE):
-        if (path := folder.file(name)) is not None:
-            return read_file(path), path
-    return None
+    path = weight_files.found(folder)
+    return None if path is None else (read_file(path), path)
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
@@ -55,26 +52,8 @@ def need(folder: ModelFolder) -> tuple[dict[str, Tensor], Path]:
     Raises:
         ModelFileError: Also if there is no file of weights.
     """
-    found = read(folder)
-    if found is None:
-        raise ModelFileError(f"{folder.path / SAFETENSORS} is missing, and there is no {PICKLE}")
-    return found
-
-
-def count(folder: ModelFolder) -> int:
-    """How many tensors the safetensors files of a folder hold, of which only the heads are read.
-
-    Args:
-        folder: A module's folder.
-
-    Raises:
-        ModelFileError: If a file is damaged.
-    """
-    number = 0
-    for path in sorted(folder.path.glob("*.safetensors")):
-        with _damage_named(path), safe_open(path, "pt") as file:
-            number += len(file.keys())
-    return number
+    path = weight_files.need(folder)
+    return read_file(path), path
 
 
 def check_pickles(folder: ModelFolder) -> None:
@@ -88,19 +67,6 @@ def check_pickles(folder: ModelFolder) -> None:
     """
     for path in sorted(folder.path.glob("pytorch_model*.bin")):
         _read_pickle(path)
-
-
-def check_packing(folder: ModelFolder) -> None:
-    """Raise if a pickle of weights is packed, so that it may take far more memory than its size.
-
-    Args:
-        folder: A module's folder.
-
-    Raises:
-        ModelFileError: Naming the first such file.
-    """
-    for path in sorted(folder.path.glob("*.bin")):
-        _refuse_packed(path)
 
 
 def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -152,24 +118,12 @@ def write(tensors: Mapping[str, Tensor], folder: Path, *, safe: bool) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with _damage_named(path):
+    with damage_named(path):
         return load_file(path)
 
 
-def _refuse_packed(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as file:
-            kinds = {info.compress_type for info in file.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return  # an older kind of pickle, or a damaged one: its reader says so
-    if kinds - {zipfile.ZIP_STORED}:
-        raise ModelFileError(
-            f"{path} is a packed zip, which torch does not write; save it again with torch.save"
-        )
-
-
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    _refuse_packed(path)
+    refuse_packed(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
@@ -193,13 +147,3 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
                 "the file; save a contiguous tensor"
             )
     return dict(content)
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} is damaged ({error}); download or save the model again"
-        ) from error

@@ -68,7 +68,7 @@ def text(
             card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
             card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
-            name = clean(card.model_name or card.model_id or "Sentence embeddings", 96)
+            name = clean(card.model_name or card.model_id or kind_of(model).title, 96)
             return with_facts(card.loaded_card, facts_of(card, name), card.tags or ())
         return _new_card(card, model)
     except Exception:  # a card is not worth a save
@@ -100,7 +100,8 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
     encoder = hub.origin(getattr(getattr(model, "config", None), "_name_or_path", None)) or (None,)
     base = next(filter(hub.is_id, (card.base_model, encoder[0])), None)
     own = (card.model_id or "").rpartition("/")[2]
-    name = card.model_name or own or (f"Embeddings from {base}" if base else "Sentence embeddings")
+    title = f"{kind.noun} from {base}" if base else kind.title
+    name = card.model_name or own or title
     named = card.model_name if hub.is_id(card.model_name) else None
     body = template().render(
         card=card,

@@ -31,6 +31,8 @@ class CardKind:
 
     Args:
         name: The class that loads such a model, here and in sentence-transformers.
+        title: What the card of a model without a name is called.
+        noun: ... and with "from" and a name behind it, where its encoder has one.
         tags: On the Hub, of every such model.
         pipeline_tag: What the Hub calls its task.
         maps: Model -> what it does, to follow "This model".
@@ -43,6 +45,8 @@ class CardKind:
     """
 
     name: str
+    title: str
+    noun: str
     tags: tuple[str, ...]
     pipeline_tag: str
     maps: Callable[[Any], str]
@@ -129,9 +133,32 @@ def _vector_code(model: Any) -> str:
     return _SEARCH if is_for_search else _COMPARE
 
 
+_RANK = f"""
+query = {json.dumps(QUERY)}
+documents = {_texts(DOCUMENTS)}
+print(model.predict([(query, document) for document in documents]))
+print(model.rank(query, documents))
+"""
+_CLASSIFY = f"""
+pairs = [({json.dumps(SENTENCES[0])}, {json.dumps(SENTENCES[1])})]
+print(model.predict(pairs))
+"""
+
+
+def _scores(model: Any) -> str:
+    labels = model.num_labels
+    return f"gives pairs of texts {'one score' if labels == 1 else f'{labels} scores'} each"
+
+
+def _score_facts(model: Any) -> list[tuple[str, Any]]:
+    return [("Scores per pair", model.num_labels), ("Activation", repr(model.activation_fn))]
+
+
 KINDS = (
     CardKind(
         "SentenceTransformer",
+        "Sentence embeddings",
+        "Embeddings",
         tags=(LIBRARY, "sentence-similarity", "feature-extraction", "dense", "sentune"),
         pipeline_tag="sentence-similarity",
         maps=_vectors,
@@ -142,5 +169,17 @@ KINDS = (
         code=_vector_code,
         alone=with_transformers,
         examples=SENTENCES,
+    ),
+    CardKind(
+        "CrossEncoder",
+        "Scores of pairs of texts",
+        "Scores",
+        tags=(LIBRARY, "cross-encoder", "reranker", "sentune"),
+        pipeline_tag="text-ranking",
+        maps=_scores,
+        means="It reads both texts together",
+        serves="putting what a search has found in order, and classifying pairs",
+        facts=_score_facts,
+        code=lambda model: _RANK if model.num_labels == 1 else _CLASSIFY,
     ),
 )

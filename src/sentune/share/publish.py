@@ -127,13 +127,9 @@ def _save(model: Any, folder: str | Path, names: dict[str, Any] | None, safe: bo
     """Write the model; `names` is what the card says besides what is known, None for no card."""
     files_save.save(
         dict(model.named_children()),
-        {
-            "prompts": model.prompts,
-            "default_prompt_name": model.default_prompt_name,
-            "similarity_fn_name": model.similarity_fn_name,
-            "truncate_dim": model.truncate_dim,
-        },
+        model._file_settings(),
         folder,
+        kind=model.kind,
         safe_serialization=safe,
         module_kwargs=model.module_kwargs,
         card=None if names is None else card.text(model, **names),

@@ -14,8 +14,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from sentune.disk.drafts import is_draft
 from sentune.disk.folders import finish
 from sentune.errors import HubError, SettingError
-from sentune.files import layout
-from sentune.files.layout import README
+from sentune.files import names
+from sentune.files.names import README
 from sentune.files.own import is_model_file
 from sentune.hub.fetch import LOGIN, NETWORK, TOO_MANY
 
@@ -58,7 +58,7 @@ class Repository:
             there = set(self.api.list_repo_files(self.repo_id, revision=self.revision))
             if README in there and not replace_card:
                 files.pop(README, None)
-            stale = _stale(there, set(files)) if layout.MODULES_FILE in files else []
+            stale = _stale(there, set(files)) if names.MODULES_FILE in files else []
             additions = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
             # Not upload_folder, which sends a large folder in several commits.
             commit = self.api.create_commit(

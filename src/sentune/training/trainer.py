@@ -29,6 +29,7 @@ from transformers.trainer_utils import (
 from sentune.disk import files
 from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
+from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.losses import CoSENTLoss
 from sentune.record.run import Run
 from sentune.share.publish import write_card
@@ -167,6 +168,11 @@ class SentenceTransformerTrainer(Trainer):
     # The step: model and loss as one --------------------------------------------------------------
 
     def _set_up(self, model: SentenceTransformer) -> None:
+        kind = getattr(model, "kind", SENTENCE_TRANSFORMER)
+        if kind is not SENTENCE_TRANSFORMER:
+            raise SettingError(
+                f"sentune trains SentenceTransformers; got a {kind.name}, which it can only run"
+            )
         self.step = TrainingStep(model, self._loss_given).to(self.args.device)
         self.data_collator = self._collator_given or self.get_data_collator(model)
 

@@ -17,12 +17,11 @@ from sentune._lazy import need
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import ModelFileError
 from sentune.files import keys, weights
+from sentune.files.code import Code
 from sentune.files.folder import ModelFolder
-from sentune.files.modules.custom import Code
+from sentune.files.names import ADAPTER_FILE, ENCODER_FILE
 from sentune.files.source import Hub, local_folder
 
-CONFIG_FILE = "adapter_config.json"
-_ENCODER_FILE = "config.json"
 _BASE = "base_model_name_or_path"
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
@@ -39,20 +38,20 @@ def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
         ModelFileError: If the encoder of the adapter is not there.
         HubError: If it cannot be had from the Hub.
     """
-    config = folder.read_json(CONFIG_FILE, dict)
+    config = folder.read_json(ADAPTER_FILE, dict)
     if config is None:
         return folder
     need("peft", "peft")
-    if folder.file(_ENCODER_FILE) is not None:
+    if folder.file(ENCODER_FILE) is not None:
         return folder  # whatever the adapter names: the encoder is here
-    path = folder.path / CONFIG_FILE
+    path = folder.path / ADAPTER_FILE
     keys.need(config, (_BASE,), path)
     keys.check(config, {_BASE: keys.TEXT, "revision": keys.TEXT.or_null()}, path)
     base = _fetched(config[_BASE], config.get("revision"), folder, code.hub)
-    if base.file(CONFIG_FILE) is not None or base.file(_ENCODER_FILE) is None:
+    if base.file(ADAPTER_FILE) is not None or base.file(ENCODER_FILE) is None:
         raise ModelFileError(
             f"{path}: {_BASE!r} names {base}, which is no plain encoder; it must hold "
-            f"{_ENCODER_FILE} and no {CONFIG_FILE}"
+            f"{ENCODER_FILE} and no {ADAPTER_FILE}"
         )
     return base
 
@@ -82,7 +81,7 @@ def folder_of(encoder: Any) -> Path | None:
     if not _ID.fullmatch(name):
         return None
     try:
-        found = try_to_load_from_cache(name, _ENCODER_FILE)
+        found = try_to_load_from_cache(name, ENCODER_FILE)
     except ValueError:  # no name that a repository can have
         return None
     return Path(found).parent if isinstance(found, str) else None
@@ -96,7 +95,7 @@ def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
         tensors: Its weights; those of its pooler, which is not used, do not count.
     """
     path = folder_of(encoder)
-    if path is None or (path / CONFIG_FILE).exists() or not (path / _ENCODER_FILE).exists():
+    if path is None or (path / ADAPTER_FILE).exists() or not (path / ENCODER_FILE).exists():
         return False
     if snapshot_of(path) and _id_of(path) is None:
         return False  # a folder in a repository, for which an adapter has no name
@@ -121,8 +120,8 @@ def _fetched(name: str, revision: str | None, folder: ModelFolder, hub: Hub) -> 
         snapshot = hub.at(revision).fetch(name)
         return ModelFolder(snapshot.path, snapshot.roots)
     raise ModelFileError(
-        f"{folder.path / CONFIG_FILE}: the adapter is for the encoder {keys.shown(name)}, which is "
-        f"neither a folder here nor on the Hub; put it there, or correct {_BASE!r}"
+        f"{folder.path / ADAPTER_FILE}: the adapter is for the encoder {keys.shown(name)}, which "
+        f"is neither a folder here nor on the Hub; put it there, or correct {_BASE!r}"
     )
 
 

@@ -18,9 +18,8 @@ from sentune._lazy import need
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import weights
 from sentune.files.folder import ModelFolder, read_json, write_json
-from sentune.files.layout import SAFETENSORS
 from sentune.files.modules import adapter_base
-from sentune.files.modules.adapter_base import CONFIG_FILE
+from sentune.files.names import ADAPTER_FILE, SAFETENSORS
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def write(encoder: Any, folder: Path, *, safe: bool) -> None:
     config = copy.copy(encoder.peft_config[name])
     config.base_model_name_or_path = adapter_base.name_of(plain(encoder))
     config.save_pretrained(str(folder))
-    path = folder / CONFIG_FILE
+    path = folder / ADAPTER_FILE
     content = read_json(path, dict)
     for key, value in vars(config).items():
         if isinstance(value, set):  # in any order, and another one each time

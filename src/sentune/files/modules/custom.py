@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,40 +13,22 @@ from typing import Any
 from torch import nn
 
 from sentune.disk.downloads import snapshot_of
-from sentune.errors import MissingDependencyError, ModelFileError, UntrustedCodeError, warn
+from sentune.errors import (
+    MissingDependencyError,
+    ModelFileError,
+    SettingError,
+    UntrustedCodeError,
+    warn,
+)
 from sentune.files import weights
+from sentune.files.code import Code
 from sentune.files.folder import ModelFolder, write_json
-from sentune.files.layout import MODULES
-from sentune.files.source import Hub
+from sentune.files.layout import ModuleType
+from sentune.files.modules.how import Writing
+from sentune.files.plan import ModulePlan
 
 # Where transformers puts the code of models.
 _DYNAMIC = "transformers_modules."
-
-
-@dataclass(frozen=True)
-class Code:
-    """Which code of a model's own may run, and where it is from.
-
-    Args:
-        root: The model's folder.
-        hub: Where code is that lies in another repository.
-        is_trusted: Whether its code may run.
-    """
-
-    root: Path
-    hub: Hub
-    is_trusted: bool = False
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments for transformers' `from_pretrained`; said in full, or it would ask."""
-        if not self.is_trusted:
-            return {"trust_remote_code": False}
-        return {
-            "trust_remote_code": True,
-            "token": self.hub.token,
-            "cache_dir": self.hub.cache_folder,
-            "local_files_only": self.hub.local_files_only,
-        }
 
 
 def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
@@ -81,78 +63,18 @@ def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
     return {**code.options(), **({"code_revision": commit} if commit else {})}
 
 
-def read(type_name: str, folder: ModelFolder, code: Code, named_in: Path) -> nn.Module:
-    """A module of a class that the model brings with it, or that another package has.
+def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
+    """The class, from a file of the model, of another repository, or of an installed package.
 
     Args:
         type_name: The class, `file.Class` in the model's folder or a dotted name.
-        folder: The module's folder.
-        code: Which code may run.
+        code: Where its code is; it may run.
         named_in: The file that names the type, for the error.
 
     Raises:
-        UntrustedCodeError: If the model's code is not trusted.
-        ModelFileError: If there is no such class, or it cannot be loaded.
+        ModelFileError: If there is no such class.
+        MissingDependencyError: If it needs a package that is not there.
     """
-    if not code.is_trusted:
-        raise UntrustedCodeError(
-            f"{named_in}: the module type {type_name!r} is none of sentune's "
-            f"({', '.join(MODULES)}), so it would run code that comes with the model or from "
-            f"another package. Look at the code in {code.root}; if you trust it, pass "
-            "trust_remote_code=True"
-        )
-    kind = _class_of(type_name, code, named_in)
-    try:
-        return _load(kind, folder, code)
-    except (ModelFileError, ImportError):
-        raise
-    except Exception as error:  # foreign code
-        raise ModelFileError(f"{folder}: {type_name} could not be loaded: {error}") from error
-
-
-def write(module: nn.Module, folder: Path, root: Path, *, safe: bool) -> str:
-    """Write a module of a class outside the table, with its code where it came with a model.
-
-    Args:
-        module: The module; its own `save` is used if it has one.
-        folder: Where to.
-        root: The model's folder, where the code goes.
-        safe: Whether weights go to safetensors; else to a pickle.
-
-    Returns:
-        The type name.
-    """
-    save = getattr(module, "save", None)
-    if save is None:
-        settings: Any = getattr(module, "settings", dict)()
-        write_json(folder / getattr(module, "config_file_name", "config.json"), settings)
-        if module.state_dict():
-            weights.write(module.state_dict(), folder, safe=safe)
-    elif "safe_serialization" in inspect.signature(save).parameters:
-        save(str(folder), safe_serialization=safe)
-    else:
-        save(str(folder))
-    kind = type(module)
-    if not kind.__module__.startswith(_DYNAMIC):
-        return f"{kind.__module__}.{kind.__qualname__}"
-    source = str(sys.modules[kind.__module__].__file__)
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    for file in (source, *get_relative_import_files(source)):
-        shutil.copy(file, root / Path(file).name)
-    return f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}"
-
-
-def _texts_in(value: Any) -> list[str]:
-    """The strings in a value of an `auto_map`: a string, a list, or an object with such."""
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for one in inner for text in _texts_in(one)]
-
-
-def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
-    """The class, from a file of the model, of another repository, or of an installed package."""
     repository, _, reference = type_name.rpartition("--")
     module, _, name = reference.rpartition(".")
     try:
@@ -181,6 +103,141 @@ def _class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
         raise ModelFileError(
             f"{named_in}: there is no module type {type_name!r}: {error}"
         ) from error
+
+
+def read(kind: type[nn.Module], plan: ModulePlan, code: Code) -> nn.Module:
+    """A module of a class that the model brings with it, or that another package has.
+
+    Args:
+        kind: The class.
+        plan: What its folder says.
+        code: Which code may run.
+
+    Raises:
+        ModelFileError: If it cannot be loaded.
+    """
+    try:
+        return _load(kind, plan.folder, code)
+    except (ModelFileError, ImportError):
+        raise
+    except Exception as error:  # foreign code
+        raise ModelFileError(
+            f"{plan.folder}: {plan.type_name} could not be loaded: {error}"
+        ) from error
+
+
+def loads_itself(kind: type) -> bool:
+    """Whether a class has a `load` of its own.
+
+    Args:
+        kind: The class.
+    """
+    return hasattr(kind, "load")
+
+
+def saves_itself(kind: type) -> bool:
+    """Whether a class has a `save` of its own.
+
+    Args:
+        kind: The class.
+    """
+    return hasattr(kind, "save")
+
+
+def write(module: nn.Module, folder: Path, how: Writing) -> None:
+    """Write a module of a class outside the table.
+
+    Args:
+        module: The module; its own `save` is used if it has one.
+        folder: Where to.
+        how: How.
+
+    Raises:
+        SettingError: If it could not be loaded again.
+    """
+    save = getattr(module, "save", None)
+    if save is None:
+        check_rebuilt(module)
+        settings: Any = getattr(module, "settings", dict)()
+        write_json(folder / getattr(module, "config_file_name", "config.json"), settings)
+        if module.state_dict():
+            weights.write(module.state_dict(), folder, safe=how.safe)
+    elif "safe_serialization" in inspect.signature(save).parameters:
+        save(str(folder), safe_serialization=how.safe)
+    else:
+        save(str(folder))
+
+
+def check_rebuilt(module: nn.Module, base: ModuleType | None = None) -> None:
+    """Raise if a module of a class outside the table could not be made again of its settings.
+
+    Args:
+        module: The module.
+        base: The row of the class that it is derived from, if that is in the table.
+
+    Raises:
+        SettingError: If its constructor takes other arguments.
+    """
+    kind = type(module)
+    if loads_itself(kind):
+        return
+    if base is None:
+        settings: Any = getattr(module, "settings", dict)
+        first, names = 0, list(settings())
+    else:
+        taken = inspect.signature(base.load_class()).parameters.values()
+        first = sum(one.default is one.empty for one in taken)
+        names = [one.name for one in taken if one.default is not one.empty]
+    try:
+        inspect.signature(kind).bind(*[None] * first, **dict.fromkeys(names))
+    except TypeError as error:
+        of_what = f"models.{base.name}" if base else "its settings()"
+        raise SettingError(
+            f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
+            f"arguments of {of_what} ({error}); let it take them, or give the class a `save` and a "
+            "`load` of its own"
+        ) from error
+
+
+def type_name_of(module: nn.Module, root: Path) -> str:
+    """The type name for the file that lists a module; code that came with a model is copied.
+
+    Args:
+        module: The module, of a class outside the table.
+        root: The model's folder, where the code goes.
+
+    Raises:
+        SettingError: If no file could name its class.
+    """
+    kind = type(module)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if "<locals>" in kind.__qualname__:
+        raise SettingError(
+            f"the class {name} of a module is defined inside of a function, so that no reader of "
+            "the file could find it; define it at the top of a Python file"
+        )
+    if kind.__module__ == "__main__":
+        warn(
+            f"the module class {kind.__qualname__} is defined in the program itself: only a "
+            "program that defines it, too, can load this model. Define it in a file of its own and "
+            "import it from there"
+        )
+    if not kind.__module__.startswith(_DYNAMIC):
+        return name
+    source = str(sys.modules[kind.__module__].__file__)
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    for file in (source, *get_relative_import_files(source)):
+        shutil.copy(file, root / Path(file).name)
+    return f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}"
+
+
+def _texts_in(value: Any) -> list[str]:
+    """The strings in a value of an `auto_map`: a string, a list, or an object with such."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts_in(one)]
 
 
 def _where(repository: str, commit: str | None, code: Code) -> str:

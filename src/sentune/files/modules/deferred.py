@@ -12,9 +12,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sentune.engine.deferred import Deferred, Shape, WordPieces
+from sentune.engine.heads import FEATURES
 from sentune.files import weights
 from sentune.files.folder import ModelFolder
-from sentune.files.layout import SAFETENSORS, TOKENIZER
+from sentune.files.names import SAFETENSORS, TOKENIZER
 from sentune.models.transformer import Transformer
 
 _CONFIG, _WORDS = "config.json", "tokenizer_config.json"
@@ -52,9 +53,9 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
 
     Args:
         folder: Its folder.
-        settings: `max_seq_length` and `do_lower_case`.
+        settings: `max_seq_length`, `do_lower_case` and `transformer_task`.
     """
-    if folder.file(SAFETENSORS) is None:
+    if settings["transformer_task"] != FEATURES or folder.file(SAFETENSORS) is None:
         return None
     config = folder.read_json(_CONFIG, dict)
     words = folder.read_json(_WORDS, dict)

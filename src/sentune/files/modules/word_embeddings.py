@@ -1,21 +1,21 @@
-"""Folders of StaticEmbedding and WordEmbeddings: weights and a tokenizer."""
+"""A folder of WordEmbeddings: a table of vectors and a tokenizer of words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import keys, weights
+from sentune.files.checkpoint import check_tokenizer
 from sentune.files.folder import ModelFolder, write_json
-from sentune.files.layout import TOKENIZER, ModuleType
-from sentune.files.modules.checkpoint import check_tokenizer, write_tokenizer
+from sentune.files.layout import ModuleType
+from sentune.files.modules.checkpoint import write_tokenizer
+from sentune.files.modules.how import Reading, Writing
+from sentune.files.plan import ModulePlan
 from sentune.models import tokenizer as tokenizers
-from sentune.models.static import fold
 
 _VECTORS = "emb_layer.weight"
 _TOKENIZER_KEYS = {
@@ -38,70 +38,33 @@ _WRITTEN: dict[type, str] = {
 }
 
 
-def read_static(row: ModuleType, folder: ModelFolder) -> nn.Module:
-    """A StaticEmbedding; also of the files that model2vec writes.
-
-    Args:
-        row: Its row of the table.
-        folder: Its folder.
-
-    Raises:
-        ModelFileError: If a file is missing or damaged.
-    """
-    path = folder.text_file(TOKENIZER)
-    if path is None:
-        raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # its readers raise plain Exception
-        raise ModelFileError(f"{path} is no tokenizer: {error}") from error
-    tensors, file = weights.need(folder)
-    return row.load_class()(tokenizer, _static_vectors(tensors, file))
-
-
-def write_static(module: nn.Module, folder: Path, *, safe: bool) -> None:
-    """Write a StaticEmbedding.
-
-    Args:
-        module: The module.
-        folder: Where to.
-        safe: Whether weights go to safetensors; else to a pickle.
-    """
-    weights.write(module.state_dict(), folder, safe=safe)
-    tokenizer: Any = module.tokenizer
-    tokenizer.save(str(folder / TOKENIZER))
-
-
-def read_embeddings(
-    row: ModuleType, settings: Mapping[str, Any], folder: ModelFolder, path: Path
-) -> nn.Module:
+def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
     """WordEmbeddings.
 
     Args:
-        row: Their row of the table.
-        settings: What their file holds.
-        folder: Their folder.
-        path: Their file.
+        plan: What their folder says.
+        how: Not needed.
+        kind: Their class.
 
     Raises:
         ModelFileError: If a file is missing or damaged.
     """
-    tokenizer = _read_tokenizer(settings["tokenizer_class"], folder, path)
-    tensors, file = weights.need(folder)
+    tokenizer = _read_tokenizer(plan.settings["tokenizer_class"], plan.folder, plan.path)
+    tensors, file = weights.need(plan.folder)
     if _VECTORS not in tensors:
         raise ModelFileError(f"{file} holds {sorted(tensors)}; the vectors must be in {_VECTORS!r}")
-    options = {key: value for key, value in settings.items() if key != "tokenizer_class"}
-    return row.load_class()(tokenizer, tensors[_VECTORS], **options)
+    options = {key: value for key, value in plan.settings.items() if key != "tokenizer_class"}
+    return kind(tokenizer, tensors[_VECTORS], **options)
 
 
-def write_embeddings(row: ModuleType, module: nn.Module, folder: Path, *, safe: bool) -> None:
+def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
     """Write WordEmbeddings.
 
     Args:
         row: Their row of the table.
         module: The module.
         folder: Where to.
-        safe: Whether weights go to safetensors; else to a pickle.
+        how: How.
 
     Raises:
         SettingError: If the tokenizer is of a class that no file can name.
@@ -115,26 +78,11 @@ def write_embeddings(row: ModuleType, module: nn.Module, folder: Path, *, safe: 
     written = f"sentence_transformers.models.tokenizer.{_WRITTEN[type(tokenizer)]}"
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     write_json(folder / str(row.file), {"tokenizer_class": written, **settings})
-    weights.write(module.state_dict(), folder, safe=safe)
+    weights.write(module.state_dict(), folder, safe=how.safe)
     if isinstance(tokenizer, _WRAPPER):
         write_tokenizer(tokenizer.tokenizer, folder)
     else:
         write_json(folder / tokenizer.config_file_name, tokenizer.settings())
-
-
-def _static_vectors(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
-    """`(v, d)`, a vector for each token id."""
-    if "embedding.weight" in tensors:
-        return tensors["embedding.weight"]
-    if "embeddings" not in tensors:
-        raise ModelFileError(
-            f"{path} holds {sorted(tensors)}; the vectors must be in 'embedding.weight', or in "
-            "'embeddings' as model2vec has them"
-        )
-    try:
-        return fold(tensors["embeddings"], tensors.get("mapping"), tensors.get("weights"))
-    except (IndexError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: 'mapping' or 'weights' does not fit: {error}") from error
 
 
 def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:

@@ -1,0 +1,54 @@
+"""A Dense's folder: settings and tensors, and an activation that is made of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sentune.errors import ModelFileError, SettingError, UntrustedCodeError
+from sentune.files.layout import ModuleType
+from sentune.files.modules import plain
+from sentune.files.modules.how import Reading, Writing
+from sentune.files.plan import ModulePlan
+from sentune.models import activations
+
+
+def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
+    """A Dense.
+
+    Args:
+        plan: What its folder says.
+        how: Which code may run.
+        kind: Its class.
+
+    Raises:
+        UntrustedCodeError: If its activation is code of another package that may not run.
+    """
+    if "activation_function" not in plan.settings:  # the default
+        return plain.read(plan, how, kind)
+    name, arguments = plan.settings["activation_function"], plan.settings.get("activation_kwargs")
+    try:
+        found = activations.read(name, arguments or {}, is_trusted=how.code.is_trusted)
+    except (SettingError, UntrustedCodeError) as error:
+        kind_of_error = ModelFileError if isinstance(error, SettingError) else UntrustedCodeError
+        raise kind_of_error(f"{plan.path}: 'activation_function': {error}") from error
+    return plain.read(plan, how, kind, activation_function=found, activation_kwargs=None)
+
+
+def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
+    """Write a Dense.
+
+    Args:
+        row: Its row of the table.
+        module: The module.
+        folder: Where to.
+        how: How.
+
+    Raises:
+        SettingError: If its activation could not be made again.
+    """
+    activation: Any = module.activation_function
+    activations.described(activation)
+    plain.write(row, module, folder, how)

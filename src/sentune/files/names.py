@@ -1,0 +1,11 @@
+"""Names of files in a model's folder."""
+
+MODULES_FILE = "modules.json"
+MODEL_FILE = "config_sentence_transformers.json"
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+TOKENIZER = "tokenizer.json"
+ENCODER_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer_config.json"
+ADAPTER_FILE = "adapter_config.json"
+README = "README.md"

@@ -1,0 +1,301 @@
+"""A folder -> what it says of a model, checked, without torch.
+
+The loader builds the modules from it (`sentune.files.load`), and so can whatever runs a model in
+another way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sentune.errors import ModelFileError, UntrustedCodeError
+from sentune.files import keys, layout, requirements, settings, weight_files
+from sentune.files.folder import ModelFolder
+from sentune.files.kinds import (
+    CROSS_ENCODER,
+    KINDS,
+    OLDER_SETTINGS,
+    OLDEST_ACTIVATION,
+    SENTENCE_TRANSFORMER,
+    ModelKind,
+)
+from sentune.files.layout import ModuleType
+from sentune.files.names import ADAPTER_FILE, ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
+
+logger = logging.getLogger(__name__)
+
+_MOST_CARD_BYTES = 4 * 2**20
+_ENTRY_KEYS = {"type": keys.TEXT, "path": keys.TEXT, "name": keys.TEXT, "kwargs": keys.TEXT.list()}
+
+
+@dataclass(frozen=True)
+class ModulePlan:
+    """What a folder says of a module.
+
+    Args:
+        type_name: Its type, as the file says that lists it.
+        row: The row of the table for it; None for code that comes with the model.
+        folder: Where it is.
+        listed_in: The file that lists it.
+        path: The file with its settings.
+        settings: The settings, checked.
+        weights: The file with its weights; None if there is none, or several.
+        parts: Name -> the modules inside of it.
+        forward_kwargs: Arguments of its forward that a caller may give.
+    """
+
+    type_name: str
+    row: ModuleType | None
+    folder: ModelFolder
+    listed_in: Path
+    path: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    parts: Mapping[str, ModulePlan] = field(default_factory=dict)
+    forward_kwargs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder says of a model.
+
+    Args:
+        kind: What kind of model it is.
+        folder: Where it is.
+        modules: Name -> module, in order.
+        settings: What it says of the whole model, see `sentune.files.kinds`.
+        is_plain: Whether it is a checkpoint of the transformers library alone; modules that the
+            kind has behind an encoder are not planned.
+        card: What README.md holds; None if there is none.
+    """
+
+    kind: ModelKind
+    folder: ModelFolder
+    modules: Mapping[str, ModulePlan]
+    settings: Mapping[str, Any]
+    is_plain: bool
+    card: str | None
+
+
+def plan(
+    root: ModelFolder, kind: ModelKind = SENTENCE_TRANSFORMER, *, is_trusted: bool = False
+) -> Plan:
+    """What a folder of any generation of the format says.
+
+    Args:
+        root: The folder.
+        kind: What kind of model is expected.
+        is_trusted: Whether code that comes with the model may run.
+
+    Raises:
+        ModelFileError: If a file is missing or damaged, naming it and the key; or if the folder is
+            of another kind.
+        UntrustedCodeError: If the model would run code and may not.
+        MissingDependencyError: If the model asks for packages that are not there.
+    """
+    config = root.read_json(MODEL_FILE, dict) or {}
+    path = root.path / MODEL_FILE
+    requirements.check(config.get("requirements"), path)
+    is_plain = root.file(MODULES_FILE) is None
+    encoder = _encoder_config(root) if is_plain else {}
+    keys.check(config, {"model_type": keys.TEXT.or_null()}, path)
+    marked = _marked(config, encoder)
+    _check_kind(root, kind, marked)
+    if is_plain:
+        modules = _plain_modules(root, encoder, kind)
+    else:
+        modules = listed_modules(root, is_trusted=is_trusted)
+        _check_kind(root, kind, marked or _kind_of(modules))
+    keys.check(config, kind.keys, path)
+    if kind is CROSS_ENCODER and not is_plain:
+        encoder = root.read_json(ENCODER_FILE, dict) or {}
+    found = _settings(kind, {} if is_plain else config, encoder, path)
+    return Plan(kind, root, modules, found, is_plain, _card(root))
+
+
+def of_module(
+    type_name: str, folder: ModelFolder, listed_in: Path, *, is_trusted: bool
+) -> ModulePlan:
+    """What a folder says of a module.
+
+    Args:
+        type_name: Its type, as a file names it.
+        folder: Its folder.
+        listed_in: That file.
+        is_trusted: Whether code that comes with the model may run.
+
+    Raises:
+        ModelFileError: If its files are missing or damaged.
+        UntrustedCodeError: If it would run code and may not.
+    """
+    row = layout.type_named(type_name)
+    planned = ModulePlan(type_name, row, folder, listed_in, folder.path)
+    if row is None:
+        if not is_trusted:
+            raise UntrustedCodeError(
+                f"{listed_in}: the module type {type_name!r} is none of sentune's "
+                f"({', '.join(layout.MODULES)}), so it would run code that comes with the model or "
+                "from another package. Look at that code; if you trust it, pass "
+                "trust_remote_code=True"
+            )
+        return planned
+    return as_row(planned, row, is_trusted=is_trusted)
+
+
+def as_row(planned: ModulePlan, row: ModuleType, *, is_trusted: bool) -> ModulePlan:
+    """The plan of a module with what a row of the table says of its files.
+
+    Args:
+        planned: The plan so far.
+        row: The row.
+        is_trusted: Whether code that comes with the model may run.
+
+    Raises:
+        ModelFileError: If its files are missing or damaged.
+        UntrustedCodeError: If it would run code and may not.
+    """
+    folder = planned.folder
+    found, path = settings.of(row, folder)
+    row.check(row, folder, is_trusted=is_trusted)
+    parts = {
+        name: of_module(kind, folder.sub(name, path), path, is_trusted=is_trusted)
+        for name, kind in (found.pop(row.parts) if row.parts else {}).items()
+    }
+    weights = weight_files.found(folder)
+    return replace(planned, row=row, path=path, settings=found, weights=weights, parts=parts)
+
+
+def listed_modules(root: ModelFolder, *, is_trusted: bool) -> dict[str, ModulePlan]:
+    """The modules that modules.json lists.
+
+    Args:
+        root: The model's folder.
+        is_trusted: Whether code that comes with the model may run.
+
+    Raises:
+        ModelFileError: If a file is missing or damaged.
+        UntrustedCodeError: If a module would run code and may not.
+    """
+    entries = root.need_json(MODULES_FILE, list)
+    path = root.path / MODULES_FILE
+    if not entries:
+        raise ModelFileError(f"{path} lists no modules")
+    modules: dict[str, ModulePlan] = {}
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ModelFileError(
+                f"{path}: entry {position} must be an object, got {keys.shown(entry)}"
+            )
+        keys.need(entry, ("type", "path"), path)
+        keys.check(entry, _ENTRY_KEYS, path)
+        name = entry.get("name", str(position))
+        if name in modules or not name or "." in name:
+            raise ModelFileError(
+                f"{path}: 'name' of entry {position} is {name!r}, taken or no name"
+            )
+        folder = root.sub(entry["path"], path)
+        planned = of_module(entry["type"], folder, path, is_trusted=is_trusted)
+        modules[name] = replace(planned, forward_kwargs=tuple(entry.get("kwargs") or ()))
+    return modules
+
+
+def _encoder_config(root: ModelFolder) -> dict[str, Any]:
+    """The config.json of a checkpoint of the transformers library."""
+    config = root.read_json(ENCODER_FILE, dict)
+    if config is None and root.file(ADAPTER_FILE) is None:
+        raise ModelFileError(
+            f"{root} is no model: it has neither {MODULES_FILE} nor {ENCODER_FILE}"
+        )
+    return config or {}
+
+
+def _plain_modules(
+    root: ModelFolder, encoder: Mapping[str, Any], kind: ModelKind
+) -> dict[str, ModulePlan]:
+    """The encoder of a checkpoint of the transformers library, for the task of the kind."""
+    names = encoder.get("architectures")
+    is_causal = isinstance(names, list) and str((names or [""])[0]).endswith("ForCausalLM")
+    row = layout.MODULES["Transformer"]
+    path = root.path / ENCODER_FILE
+    planned = as_row(ModulePlan(row.written_name, row, root, path, path), row, is_trusted=True)
+    if kind is CROSS_ENCODER:
+        task = "text-generation" if is_causal else "sequence-classification"
+        planned = replace(planned, settings={**planned.settings, "transformer_task": task})
+    return {"0": planned}
+
+
+def _marked(config: Mapping[str, Any], encoder: Mapping[str, Any]) -> str | None:
+    """The kind of model that files are marked as; None if they do not say."""
+    if config.get("model_type") is not None:
+        return config["model_type"]
+    older = encoder.get(OLDER_SETTINGS)
+    has_activation = isinstance(older, dict) and "activation_fn" in older
+    if has_activation or encoder.get(OLDEST_ACTIVATION) is not None:
+        return CROSS_ENCODER.name
+    return None
+
+
+def _kind_of(modules: Mapping[str, ModulePlan]) -> str:
+    """The kind of model that modules make, where files of earlier releases do not say it."""
+    tasks = [module.settings.get("transformer_task") for module in modules.values()]
+    gives = [module.settings.get("module_output_name") for module in modules.values()]
+    types = [module.type_name.rpartition(".")[2] for module in modules.values()]
+    is_scorer = (
+        CROSS_ENCODER.output in gives or "LogitScore" in types or "sequence-classification" in tasks
+    )
+    return CROSS_ENCODER.name if is_scorer else SENTENCE_TRANSFORMER.name
+
+
+def _check_kind(root: ModelFolder, kind: ModelKind, marked: str | None) -> None:
+    """Raise if the folder is marked as another kind of model than the one that is expected."""
+    if marked in (None, kind.name):
+        return
+    known = KINDS.get(str(marked))
+    if known is None:
+        advice = f"sentune knows {', '.join(name for name, one in KINDS.items() if one.is_here)}"
+    elif known.is_here:
+        advice = f"load it with sentune.{marked}"
+    else:
+        advice = "sentune does not have that kind; sentence_transformers has a class of that name"
+    raise ModelFileError(f"{root} is a {marked} and no {kind.name}; {advice}")
+
+
+def _settings(
+    kind: ModelKind, config: Mapping[str, Any], encoder: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
+    """What the files say of the whole model, checked against each other."""
+    prompts = {
+        name: text for name, text in (config.get("prompts") or {}).items() if text is not None
+    }
+    default = config.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ModelFileError(
+            f"{path}: 'default_prompt_name' is {default!r}, but 'prompts' has {sorted(prompts)}"
+        )
+    found = {key: config.get(key) for key in kind.settings}
+    if kind is CROSS_ENCODER and found["activation_fn"] is None:
+        older = encoder.get(OLDER_SETTINGS)
+        older = older if isinstance(older, dict) else {}
+        found["activation_fn"] = older.get("activation_fn") or encoder.get(OLDEST_ACTIVATION)
+        keys.check(found, kind.settings, path.with_name(ENCODER_FILE))
+    similarity = found.get("similarity_fn_name")
+    if similarity is not None and similarity not in kind.similarities:
+        logger.warning("%s: similarity %r is for other kinds of models; not used", path, similarity)
+        found["similarity_fn_name"] = None
+    return {"prompts": prompts, "default_prompt_name": default, **found}
+
+
+def _card(folder: ModelFolder) -> str | None:
+    try:
+        path = folder.file(README)
+        if path is None or path.stat().st_size > _MOST_CARD_BYTES:
+            return None
+        content = path.read_text(encoding="utf-8")
+        return content if content.strip() else None
+    except (ModelFileError, OSError, ValueError) as error:
+        logger.debug("the card in %s cannot be read: %s", folder, error)
+        return None

@@ -1,0 +1,106 @@
+"""Files of weights, of which only the heads are read: without torch."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from sentune.errors import ModelFileError
+from sentune.files.folder import ModelFolder
+from sentune.files.names import PICKLE, SAFETENSORS
+
+
+def found(folder: ModelFolder) -> Path | None:
+    """The file of weights in a folder; None if there is none.
+
+    Args:
+        folder: A module's folder.
+    """
+    files = (folder.file(name) for name in (SAFETENSORS, PICKLE))
+    return next((path for path in files if path is not None), None)
+
+
+def need(folder: ModelFolder) -> Path:
+    """As `found`, but there must be one.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: If there is none.
+    """
+    path = found(folder)
+    if path is None:
+        raise ModelFileError(f"{folder.path / SAFETENSORS} is missing, and there is no {PICKLE}")
+    return path
+
+
+def count(folder: ModelFolder) -> int:
+    """How many tensors the safetensors files of a folder hold, of which only the heads are read.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: If a file is damaged.
+    """
+    number = 0
+    for path in sorted(folder.path.glob("*.safetensors")):
+        with damage_named(path), safe_open(path, "np") as file:
+            number += len(file.keys())
+    return number
+
+
+def check_packing(folder: ModelFolder) -> None:
+    """Raise if a pickle of weights is packed, so that it may take far more memory than its size.
+
+    Args:
+        folder: A module's folder.
+
+    Raises:
+        ModelFileError: Naming the first such file.
+    """
+    for path in sorted(folder.path.glob("*.bin")):
+        refuse_packed(path)
+
+
+def refuse_packed(path: Path) -> None:
+    """Raise if a pickle of weights is packed.
+
+    Args:
+        path: The pickle.
+
+    Raises:
+        ModelFileError: If it is.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            kinds = {info.compress_type for info in file.infolist()}
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # an older kind of pickle, or a damaged one: its reader says so
+    if kinds - {zipfile.ZIP_STORED}:
+        raise ModelFileError(
+            f"{path} is a packed zip, which torch does not write; save it again with torch.save"
+        )
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Errors of a reader of weights as one that names the file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ModelFileError: If it is damaged.
+    """
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} is damaged ({error}); download or save the model again"
+        ) from error
