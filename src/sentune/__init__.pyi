@@ -14,6 +14,7 @@ from .data.example import InputExample as InputExample
 from .datasets import ParallelSentencesDataset as ParallelSentencesDataset
 from .datasets import SentencesDataset as SentencesDataset
 from .encoder.cross_encoder import CrossEncoder as CrossEncoder
+from .encoder.load import load as load
 from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
 from .record.model import SentenceTransformerModelCardData as SentenceTransformerModelCardData

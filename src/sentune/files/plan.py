@@ -117,6 +117,27 @@ def plan(
     return Plan(kind, root, modules, found, is_plain, _card(root))
 
 
+def kind_of(root: ModelFolder) -> ModelKind:
+    """The kind of the model in a folder; SentenceTransformer for one that does not say.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        ModelFileError: If it is no model, or of a kind that sentune does not have.
+    """
+    is_plain = root.file(MODULES_FILE) is None
+    marked = _marked(
+        root.read_json(MODEL_FILE, dict) or {}, _encoder_config(root) if is_plain else {}
+    )
+    if marked is None and not is_plain:
+        marked = _kind_of(listed_modules(root, is_trusted=True))
+    kind = KINDS.get(marked or SENTENCE_TRANSFORMER.name)
+    if kind is None or not kind.is_here:
+        _check_kind(root, SENTENCE_TRANSFORMER, marked)
+    return KINDS[marked or SENTENCE_TRANSFORMER.name]
+
+
 def of_module(
     type_name: str, folder: ModelFolder, listed_in: Path, *, is_trusted: bool
 ) -> ModulePlan:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sentune.errors import SettingError
+from sentune.vectors import rows
 from sentune.vectors.quantize import quantize_embeddings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 OutputValue = Literal["sentence_embedding", "token_embeddings"]
@@ -31,27 +33,22 @@ def check(output_value: str | None, precision: str | None) -> None:
 
 
 def finish(
-    embeddings: Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
+    embeddings: np.ndarray | Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
 ) -> np.ndarray | Tensor | list[Tensor]:
     """The embeddings in the caller's form.
 
     Args:
-        embeddings: `(b, d)`.
+        embeddings: `(b, d)`, an array of either library.
         precision: "float32" for as they are, else what `quantize_embeddings` takes.
         to_numpy: Whether an array is wanted.
         to_tensor: Whether a tensor is wanted; wins over `to_numpy`. Neither: a list of rows.
     """
     result: Any = embeddings
     if precision is not None and precision != "float32" and len(embeddings):
-        result = quantize_embeddings(embeddings.float().cpu().numpy(), precision=precision)
-    if to_tensor:
-        return torch.as_tensor(result)
-    if to_numpy:
-        return result if isinstance(result, np.ndarray) else to_array(result)
-    return list(torch.as_tensor(result))
+        full = rows.to_numpy(embeddings).astype(np.float32, copy=False)
+        result = quantize_embeddings(full, precision=precision)
+    if to_numpy and not to_tensor:
+        return rows.to_numpy(result)
+    import torch
 
-
-def to_array(embeddings: Tensor) -> np.ndarray:
-    """A numpy array; bfloat16, which numpy has not, becomes float32."""
-    embeddings = embeddings.detach().cpu()
-    return (embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings).numpy()
+    return torch.as_tensor(result) if to_tensor else list(torch.as_tensor(result))

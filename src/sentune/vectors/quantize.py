@@ -6,13 +6,14 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sentune.errors import InputError, InputTypeError, SettingError
+from sentune.vectors import rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +103,8 @@ def _calibration(values: np.ndarray) -> np.ndarray:
 
 
 def _to_numpy(values: Any) -> np.ndarray:
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    if isinstance(values, np.ndarray):
-        return values
-    if any(isinstance(row, Tensor) for row in values):
+    if rows.is_tensor(values) or isinstance(values, np.ndarray):
+        return rows.to_numpy(values)
+    if any(map(rows.is_tensor, values)):
         return np.stack([_to_numpy(row) for row in values])
     return np.asarray(values, dtype=None if len(values) else np.float32)

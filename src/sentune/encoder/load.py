@@ -1,0 +1,42 @@
+"""A folder or an id -> the model in it, of whichever kind it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sentune.encoder.cross_encoder import CrossEncoder
+from sentune.encoder.sentence_transformers import SentenceTransformer
+from sentune.files.plan import kind_of
+from sentune.files.source import source_folder
+from sentune.hub.fetch import Access
+
+_FACES: dict[str, Any] = {face.kind.name: face for face in (SentenceTransformer, CrossEncoder)}
+
+
+def load(model_name_or_path: str | Path, **options: Any) -> Any:
+    """The model in a folder or on the Hub: an encoder of texts, or a scorer of pairs.
+
+    Args:
+        model_name_or_path: A folder, or an id on the Hugging Face Hub. A checkpoint of a plain
+            transformers encoder becomes an encoder of texts.
+        **options: As for the class of its kind, `SentenceTransformer` or `CrossEncoder`.
+
+    Returns:
+        What `sentune.types.Encoder` describes; of a CrossEncoder, that.
+
+    Raises:
+        ModelFileError: If the folder is no model, is damaged, or is of a kind that sentune does
+            not have.
+        HubError: If the model cannot be had from the Hub.
+
+    Example:
+        >>> model = sentune.load("all-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.encode("A text.").shape  # doctest: +SKIP
+        (384,)
+    """
+    names = ("token", "revision", "cache_folder", "local_files_only")
+    access = Access(**{name: options[name] for name in names if name in options})
+    code = bool(options.get("trust_remote_code", False))
+    kind = kind_of(source_folder(model_name_or_path, access, with_code=code))
+    return _FACES[kind.name](model_name_or_path, **options)
