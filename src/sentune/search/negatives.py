@@ -100,12 +100,8 @@ def mine_hard_negatives(
         SettingError: If a setting is outside of what is allowed.
     """
     datasets = need("datasets", extra="train")
-    if include_positives:
-        output_format = "n-tuple"
-    if output_format not in FORMATS:
-        raise SettingError(
-            f"output_format must be among {', '.join(FORMATS)}, got {output_format!r}"
-        )
+    output_format = "n-tuple" if include_positives else output_format
+    _check_format(output_format)
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
     anchors, answers = (list(dataset[name]) for name in names)
@@ -143,6 +139,11 @@ def mine_hard_negatives(
     if verbose:
         print(_report(mined, skipped))  # noqa: T201  (the caller asked for it)
     return datasets.Dataset.from_dict(mined.columns(names, output_format, output_scores))
+
+
+def _check_format(name: str) -> None:
+    if name not in FORMATS:
+        raise SettingError(f"output_format must be among {', '.join(FORMATS)}, got {name!r}")
 
 
 class Pairs(NamedTuple):

@@ -55,7 +55,7 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
         folder: Its folder.
         settings: `max_seq_length`, `do_lower_case` and `transformer_task`.
     """
-    if settings["transformer_task"] != FEATURES or folder.file(SAFETENSORS) is None:
+    if settings.get("transformer_task", FEATURES) != FEATURES or folder.file(SAFETENSORS) is None:
         return None
     config = folder.read_json(_CONFIG, dict)
     words = folder.read_json(_WORDS, dict)
