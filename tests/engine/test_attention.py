@@ -231,3 +231,18 @@ def test_an_empty_slot_gets_no_gradient_whatever_the_mask(lengths):
     empty = layout.places(HEADS, 1, sum(lengths)).empty
     expected = torch.ones_like(slots).index_fill_(0, empty, 0)
     assert torch.equal(slots.grad, expected) and len(empty) > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(uneven.lengths(), windows, st.booleans(), st.integers(0, 7))
+@example(MIXED, None, True, 0)
+@example(MIXED, 65, False, 7)
+def test_blocks_with_all_heads_side_by_side_are_a_loop_over_rows(lengths, window, shares, spare):
+    parts, back = draw(lengths, spare=spare)
+    layout = Layout(lengths, shares=shares)
+    tokens = [x[0].transpose(0, 1) for x in parts]
+    found = attention.side_by_side(tokens, layout, 0.0, None, window)[None]
+    expected = one_by_one(parts, lengths, window)
+    torch.testing.assert_close(found[:, : sum(lengths)].double(), expected, atol=1e-5, rtol=1e-5)
+    own, wanted = gradients(found, parts, back), gradients(expected, parts, back)
+    torch.testing.assert_close(own, wanted, atol=1e-5, rtol=1e-5)

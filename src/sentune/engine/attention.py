@@ -2,8 +2,8 @@
 
 In the packed layout the sentences of a batch lie end to end, `(1, T)` tokens, sorted by length.
 Attention takes them as `sentune.engine.slots` lays them out; everything else in an encoder works on
-single tokens and needs to know nothing. On CUDA in half precision the kernel for rows of any length
-takes the tokens as they are.
+single tokens and needs to know nothing. On CUDA kernels for rows of any length take the tokens as
+they are.
 
 Encoders of the transformers library get it by its name. A batch without a layout (somebody calls
 the encoder itself with padded tokens) takes transformers' own SDPA, with its own mask.
@@ -11,7 +11,7 @@ the encoder itself with padded tokens) takes transformers' own SDPA, with its ow
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,11 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentune.engine import attention_cpu
+from sentune.engine import attention_cpu, attention_cuda
 from sentune.engine.slots import Block, Layout
-
-# Later releases of torch have a kernel for sentences of any length.
-_HAS_KERNEL = importlib.util.find_spec("torch.nn.attention.varlen") is not None
+from sentune.machine.device import multiplied_in
 
 # No "flash" and no slash in the name: transformers gives both a meaning.
 NAME = "sentune_packed"
@@ -98,8 +96,8 @@ def packed_attention(
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     # (T, heads, d_head), which is how the layer before wrote them
     tokens = [x[0].transpose(0, 1) for x in (query, key, value)]
-    if not dropout and _suits_kernel(tokens[0]):
-        found = _of_any_length(tokens, cu_seqlens, layout.longest, scaling, sliding_window)
+    if query.is_cuda:
+        found = _on_cuda(tokens, cu_seqlens, layout, dropout, scaling, sliding_window)
         return found[None], None
     q, k, v = (_to_slots(x.reshape(len(x), -1), layout, heads, 1)[0] for x in tokens)
     mixed = _over_blocks(q, k, v, heads, layout, dropout, scaling, sliding_window)
@@ -127,9 +125,9 @@ def joint_attention(
     Returns:
         `(T, heads · d_head)`.
     """
-    if not dropout and _suits_kernel(apart := qkv.unflatten(1, (3, heads, -1))):
-        tokens = list(apart.unbind(1))
-        return _of_any_length(tokens, cu_seqlens, layout.longest, scale, None).flatten(1)
+    if qkv.is_cuda:
+        tokens = qkv.unflatten(1, (3, heads, -1)).unbind(1)
+        return _on_cuda(tokens, cu_seqlens, layout, dropout, scale, None).flatten(1)
     q, k, v = _to_slots(qkv, layout, heads, 3)
     mixed = _over_blocks(q, k, v, heads, layout, dropout, scale, None)
     return _to_tokens(mixed, layout, heads, len(qkv))
@@ -152,37 +150,60 @@ def no_mask(like: Tensor) -> Tensor:
     return like.new_zeros((1, 1, 1, 1), dtype=torch.bool)
 
 
-def _suits_kernel(like: Tensor) -> bool:
-    """Whether CUDA's kernel for sentences of any length takes tensors of this type and width."""
-    is_half = like.dtype in (torch.float16, torch.bfloat16)
-    width = like.shape[-1]
-    return like.is_cuda and is_half and width % 8 == 0 and width <= 256 and _HAS_KERNEL
-
-
-def _of_any_length(
-    qkv: list[Tensor],
+def _on_cuda(
+    qkv: Sequence[Tensor],
     cu_seqlens: Tensor | None,
-    longest: int,
+    layout: Layout,
+    dropout: float,
     scale: float | None,
     window: int | None,
 ) -> Tensor:
-    """CUDA's kernel for sentences of any length, `(T, heads, d_head)`."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    reach = -1 if window is None else window - 1
+    """Attention of `(T, heads, d_head)`: by a kernel for sentences of any length, or in blocks."""
+    dtype = multiplied_in(qkv[0].device.type)
+    if dtype is not None:  # autocast knows nothing of these kernels
+        qkv = [x.to(dtype) for x in qkv]
+    kernel = attention_cuda.kernel_for(qkv[0], dropout, window)
+    if kernel is None or cu_seqlens is None or not 0 < layout.tokens == len(qkv[0]):
+        return side_by_side(qkv, layout, dropout, scale, window)
+    starts = cu_seqlens[layout.empty :]  # texts without tokens come first
     q, k, v = qkv
-    output: Any = varlen_attn(
-        q,
-        k,
-        v,
-        cu_seqlens,  # type: ignore[arg-type]
-        cu_seqlens,
-        longest,
-        longest,
-        scale=scale,
-        window_size=(reach, reach),
-    )
-    return output
+    return attention_cuda.attend(kernel, q, k, v, starts, layout.longest, dropout, scale, window)
+
+
+def side_by_side(
+    qkv: Sequence[Tensor],
+    layout: Layout,
+    dropout: float,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Attention of `(T, heads, d_head)` in blocks, all heads of a token side by side.
+
+    An accelerator reads them as they lie, and to find a place for every head of every token takes
+    longer than the attention.
+
+    Args:
+        qkv: Query, key and value.
+        layout: How the tokens are laid out.
+        dropout: Share of attention weights dropped.
+        scale: Factor on the scores; None for 1/sqrt(d_head).
+        window: Tokens i and j see each other if |i - j| is less than this; None for all.
+    """
+    if not layout.blocks:
+        return qkv[2]
+    tokens = torch.stack(list(qkv), dim=1)  # (T, 3, heads, d_head)
+    places = layout.places(1, 1, len(tokens))
+    slots: Any = _Move.apply(tokens.flatten(1), places.fill, places.back, places.spare)
+    parts = slots.unflatten(1, tokens.shape[1:]).split([b.rows * b.width for b in layout.blocks])
+    mixed = []
+    for block, part in zip(layout.blocks, parts, strict=True):
+        # (3, rows, heads, width, d_head)
+        q, k, v = part.unflatten(0, (block.rows, block.width)).permute(2, 0, 3, 1, 4)
+        mask = _with_window(block, window, q.device)
+        found = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+        mixed.append(found.transpose(1, 2).flatten(2).flatten(0, 1))
+    back: Any = _Move.apply(torch.cat(mixed), places.tokens, places.slots, places.empty)
+    return back.unflatten(1, tokens.shape[2:])
 
 
 def _over_blocks(
@@ -222,7 +243,7 @@ def _of_block(
 ) -> Tensor:
     """Attention of the slots of a block, each `(rows · heads · width, d_head)`."""
     q, k, v = (x.view(block.rows, heads, block.width, -1) for x in qkv)
-    mask = _with_window(block, window)
+    mask = _with_window(block, window, q.device)
     if is_exact and block.width <= _WIDEST_AT_ONCE and not dropout:
         return _at_once(q, k, v, block, mask, scale)
     if attention_cpu.suits(q, dropout):
@@ -247,11 +268,11 @@ def _at_once(
     return torch.matmul(torch.softmax(scores, -1, out=scores), v).flatten(0, 2)
 
 
-def _with_window(block: Block, window: int | None) -> Tensor | None:
+def _with_window(block: Block, window: int | None, device: torch.device) -> Tensor | None:
     """The mask of a block without pairs of tokens that are too far from each other."""
     if window is None or block.width <= window:
         return block.mask
-    place = torch.arange(block.width, device=block.slots.device)
+    place = torch.arange(block.width, device=device)
     distance = (place[:, None] - place[None, :]).abs()  # (width, width)
     is_near = distance < window
     # An empty slot sees itself at least: attention to nothing is not a number.

@@ -12,6 +12,7 @@ a width and a mask keeps them apart: few and well-filled products are faster the
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +36,7 @@ class Block:
         tokens: How many tokens they have.
         rows: How many widths they are laid out in; short rows may share one.
         width: Slots of each.
-        slots: `(tokens,)` the slot of each token, counted over all widths.
+        slots: `(tokens,)` the slot of each token, counted over all widths; in main memory.
         mask: `(rows, 1, width or 1, width)` which slots see each other; None if all do.
     """
 
@@ -81,6 +82,11 @@ class Layout:
         lengths: Tokens of each row, ascending.
         shares: Whether short rows may share a width.
         device: Where the indices and masks are needed.
+
+    Attributes:
+        longest: Tokens of the longest row.
+        tokens: Tokens of all rows.
+        empty: How many rows have no token.
     """
 
     def __init__(
@@ -88,12 +94,16 @@ class Layout:
     ) -> None:
         self.device = torch.device(device)
         self.longest = lengths[-1] if lengths else 0
-        self.blocks = [
-            _block(sizes, width, self.device)
-            for width, sizes in (_few_groups if shares else _groups)(lengths)
-        ]
-        self.tokens = sum(block.tokens for block in self.blocks)
+        self.tokens = sum(lengths)
+        self.empty = bisect_right(lengths, 0)
+        self._lengths, self._shares = lengths, shares
         self._places: dict[Any, Places] = {}
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The blocks, made when they are asked for: some kernels do without."""
+        groups = (_few_groups if self._shares else _groups)(self._lengths)
+        return [_block(sizes, width, self.device) for width, sizes in groups]
 
     @property
     def count(self) -> int:
@@ -121,7 +131,7 @@ class Layout:
         wide: list[Tensor] = []  # slots in the order (rows, heads, width)
         token = slot = 0
         for block in self.blocks:
-            slots = block.slots.cpu()
+            slots = block.slots
             end = slot + block.rows * block.width
             owner[slot:end][slots] = torch.arange(token, token + block.tokens)
             is_empty[slot:end][slots] = False
@@ -132,7 +142,8 @@ class Layout:
             wide.append(numbers.expand(-1, heads, -1).reshape(-1))
             token, slot = token + block.tokens, end
         order = torch.cat(wide) if wide else torch.zeros(0, dtype=torch.int64)
-        which = torch.cat([head.repeat_interleave(b.width).repeat(b.rows) for b in self.blocks])
+        heads_of = [head.repeat_interleave(b.width).repeat(b.rows) for b in self.blocks]
+        which = torch.cat(heads_of) if heads_of else order
         part = torch.arange(parts)[:, None]
         fill = (owner[order] * parts + part) * heads + which  # (parts, slots · heads)
         back = place[:, None] + part * len(order)  # (T, parts, heads)
@@ -145,7 +156,7 @@ class Layout:
             owner[order] * heads + which,
             is_empty[order].nonzero().flatten(),
         )
-        return Places(*(x.to(self.device) for x in found))
+        return Places(*(_moved(x, self.device) for x in found))
 
 
 def width_of(length: int) -> int:
@@ -207,5 +218,10 @@ def _block(sizes: Sequence[int], width: int, device: torch.device) -> Block:
         whose[slots] = torch.arange(1, len(sizes) + 1, dtype=torch.int32).repeat_interleave(each)
         whose = whose.view(rows, 1, width)
         mask = whose[..., None] == whose[:, :, None, :] if is_shared else (whose > 0)[:, :, None, :]
-        mask = mask.to(device)
-    return Block(tokens, rows, width, slots.to(device), mask)
+        mask = _moved(mask, device)
+    return Block(tokens, rows, width, slots, mask)
+
+
+def _moved(x: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; CUDA goes on with its work meanwhile."""
+    return x.to(device, non_blocking=device.type == "cuda")
