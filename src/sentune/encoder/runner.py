@@ -19,6 +19,7 @@ from sentune.engine.copies import encoding
 from sentune.engine.deferred import made
 from sentune.errors import ModelFileError, SettingError, warn
 from sentune.machine.device import multiplying_in, tokens_per_batch
+from sentune.text import layouts
 from sentune.types import Features
 
 
@@ -94,7 +95,10 @@ class TorchRunner:
 
     def compute(self, features: Features) -> Any:
         """What is wanted of a batch, in its order: `(b, d)`, or a list with an entry per row."""
-        features = packing.to_device(packing.to_tensors(features), self.device)
+        features = packing.to_tensors(features)
+        if self.device.type != "cpu" and layouts.is_ragged(features) and self.model.is_packed:
+            features = packing.pack(features, self.device)  # before an accelerator has a part in it
+        features = packing.to_device(features, self.device)
         with multiplying_in(self.dtype, self.device):
             if self.gives_array:
                 found = self.model(features, **dict(self.options.forward_kwargs))

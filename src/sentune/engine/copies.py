@@ -4,6 +4,9 @@ Autocast rounds every weight in every pass. For one short query that takes longe
 itself, so an `encode` takes the rounded weights of the one before, after a look at whether the
 weights are still the same. The look reads all of them once, since weights can be written to in ways
 that leave no trace (`.data`, numpy, other processes). Outside of `encode` nothing is kept.
+
+An accelerator rounds weights faster than it can tell whether they have changed, so there each
+`encode` rounds them once and keeps nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ _now = threading.local()
 def encoding() -> Iterator[None]:
     """Inside the block weights do not change: each is looked at once, and then trusted."""
     before = getattr(_now, "session", None)
-    _now.session = object()
+    _now.session = {}
     try:
         yield
     finally:
@@ -52,10 +55,14 @@ class Copies:
         if session is None or torch.is_grad_enabled():
             return stacked(weights, dtype)
         key = tuple(map(id, weights))
+        if not weights[0].is_cpu:
+            if (key, dtype) not in session:
+                session[key, dtype] = stacked(weights, dtype)
+            return session[key, dtype]
         seen, marks, copy = self._kept.get(key, (None, (), None))
         if seen is session:
             return copy
-        with torch.autocast(weights[0].device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             fresh = [_mark(weight) for weight in weights]
         if copy is None or copy.dtype != dtype or not _are_equal(fresh, marks):
             copy = stacked(weights, dtype)

@@ -21,19 +21,26 @@ from sentune.text.layouts import TOKEN_KEYS, by_length, of_batch, ragged, runs, 
 from sentune.types import Features
 
 
-def pack(features: Features) -> Features:
-    """The packed layout of a ragged batch."""
-    features = to_tensors(features)
+def pack(features: Features, device: torch.device | str | None = None) -> Features:
+    """The packed layout of a ragged batch.
+
+    Args:
+        features: The batch.
+        device: Where it is needed; None for where its tokens are.
+    """
     order = by_length(features["lengths"])
     packed = select(features, order)
-    device = packed["input_ids"].device
-    lengths = torch.tensor(packed["lengths"], dtype=torch.int64)
-    ends = torch.zeros(len(order) + 1, dtype=torch.int32)
-    ends[1:] = lengths.cumsum(0)
-    starts = torch.repeat_interleave(ends[:-1].long(), lengths)
-    packed["position_ids"] = (torch.arange(len(starts)) - starts).to(device)
-    packed["cu_seqlens"] = ends.to(device)
-    packed["order"] = torch.tensor(order, dtype=torch.int64, device=device)
+    # By numpy, without threads: torch's would wait where a tokenizer uses all cores.
+    sizes = np.asarray(packed["lengths"], dtype=np.int64)
+    ends = np.zeros(len(order) + 1, dtype=np.int32)
+    sizes.cumsum(out=ends[1:])
+    packed["position_ids"] = np.arange(ends[-1]) - np.repeat(ends[:-1].astype(np.int64), sizes)
+    packed["cu_seqlens"] = ends
+    packed["order"] = np.asarray(order, dtype=np.int64)
+    ids = packed["input_ids"]
+    if device is None:
+        device = ids.device if isinstance(ids, Tensor) else "cpu"
+    packed = to_device(to_tensors(packed), device)
     # In training few calls count; without gradients a row's result must not depend on the others.
     packed["layout"] = Layout(packed["lengths"], shares=torch.is_grad_enabled(), device=device)
     return packed

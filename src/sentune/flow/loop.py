@@ -149,11 +149,12 @@ def _read_ahead(
     if not runner.reads_ragged:
         yield from ((list(part), {}, None) for part in parts)
         return
-    coming = [read(part) for part in parts[:1]]
+    coming: Any = None
     for place, part in enumerate(parts):
-        tokens = coming.pop().result()
+        # The first at once: nothing is computed meanwhile, and a thread takes time to start.
+        tokens = runner.read(part) if coming is None else coming.result()
         if place + 1 < len(parts):
-            coming.append(read(parts[place + 1]))
+            coming = read(parts[place + 1])
         yield list(part), tokens, None
 
 

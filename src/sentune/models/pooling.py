@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sentune.engine import packing
+from sentune.engine import packing, segments
 from sentune.errors import InputError, SettingError
 from sentune.models.base import PER_ROW, Module
 from sentune.text import layouts
@@ -208,6 +208,9 @@ class Pooling(Module):
         prompts = None if self.include_prompt else features.get("prompt_lengths")
         weights = features.get("token_weights_sum")
         weights = None if weights is None else weights[order]
+        if tokens.is_cuda and prompts is None and len(tokens):
+            at_once = segments.pool(tokens, features["cu_seqlens"], self.modes, weights)
+            return packing.to_caller_order(at_once, order)
         pooled, row = [], 0
         for run in packing.row_views(tokens, features["lengths"]):
             rows = slice(row, row + len(run))

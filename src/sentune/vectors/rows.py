@@ -36,7 +36,8 @@ def like(values: np.ndarray, other: Any) -> Any:
         return values
     import torch
 
-    return torch.from_numpy(values).to(other.device)
+    # To wait for the copy would be to wait for all that an accelerator has been told to do before.
+    return torch.from_numpy(values).to(other.device, non_blocking=other.is_cuda)
 
 
 def take(values: Any, index: np.ndarray) -> Any:
@@ -48,6 +49,9 @@ def take(values: Any, index: np.ndarray) -> Any:
     """
     if isinstance(values, list):
         return [values[place] for place in index.tolist()]
+    if is_tensor(values) and values.device.type == "cpu" and str(values.dtype) == "torch.int64":
+        # Of tokens: torch's threads would wait for each other where a tokenizer uses all cores.
+        return like(values.numpy()[index], values)
     return values[like(index, values)]
 
 
