@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.engine import packing
+from sentune.engine.tree import engine_off
 from sentune.losses.embed import embed
 from sentune.machine.device import multiplying_in
 from sentune.models.pooling import Pooling
@@ -141,3 +143,37 @@ def test_no_text_changes_the_gradient_of_another(models):
         found.append([parts[places.index(row)] for row in range(ROWS)])
         assert not found[-1][9].any()
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["electra", "albert"])
+def test_norms_behind_a_projection_of_the_embeddings(kind, tiny_folders):
+    """What the projection gives is rounded, and the gradient of a norm is a sum over all tokens."""
+    models = pair(tiny_folders(kind, 256))
+    features = models[0].transformer.read(uneven.texts(80, seed=6))
+    assert sum(features["lengths"]) > 1_500
+    exact = backward(models[1], features)[1]
+    own = backward(models[0], features, dtype=BF16)[1]
+    for name in exact:
+        if "norm" in name.lower():
+            assert norm([own[name] - exact[name]]) < 0.03 * norm([exact[name]]), name
+
+
+@pytest.mark.parametrize("is_off", [True, False])
+def test_what_is_run_again_runs_as_at_first(is_off, berts):
+    """Autograd calls it in a thread of the device, outside of blocks around the first run."""
+    features = berts[0].transformer.read(uneven.texts(ROWS, seed=7))
+    model = SentenceTransformer(modules=[berts[0].transformer, Pooling(WIDTH)], device="cpu")
+    expected = backward_of(model, features, None)
+    with engine_off(is_off):
+        (rows,) = embed(model, [features], 5)
+    found = backward_of(model, features, rows)
+    assert_close(found, expected)
+
+
+def backward_of(model, features, rows):
+    model.zero_grad()
+    if rows is None:
+        (rows,) = embed(model, [features])
+    with engine_off(False):
+        (rows * torch.linspace(-1, 1, rows.numel()).view_as(rows)).sum().backward()
+    return gradients(model)

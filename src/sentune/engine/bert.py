@@ -133,7 +133,8 @@ def _embedded(tables: Tables, features: Features, rooms: Rooms | None) -> Tensor
     if tables.task is not None:
         x = x + tables.task[0]
     x = _dropped(_normed(x, tables.norm), tables.rate)
-    return x if tables.project is None else F.linear(x, *tables.project)
+    # As exact as the embeddings: what is added to it in every layer must not be rounded each time.
+    return x if tables.project is None else F.linear(x, *tables.project).to(x.dtype)
 
 
 def _layer(layer: Layer, x: Tensor, features: Features, copies: Copies) -> Tensor:

@@ -6,6 +6,7 @@ tables whose gradient keeps its memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,7 +32,12 @@ class Fast(TorchFunctionMode):
         super().__init__()
         self.copies = copies
         self.rooms = rooms
-        self._own = {F.linear: self._linear, F.dropout: _dropout, F.embedding: self._embedding}
+        self._own = {
+            F.linear: self._linear,
+            F.dropout: _dropout,
+            F.embedding: self._embedding,
+            F.layer_norm: _layer_norm,
+        }
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -66,3 +72,18 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
     if not training or not p or inplace:
         return F.dropout(input, p, training, inplace)
     return dropout(input, p)
+
+
+def _layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    is_rounded = weight is not None and weight.dtype == torch.float32 != input.dtype
+    if is_rounded and input.is_cpu and torch.is_grad_enabled():
+        # The gradient of the weights is a sum over all tokens, which half precision cannot hold;
+        # autocast sees to it on CUDA.
+        input = input.float()
+    return F.layer_norm(input, normalized_shape, weight, bias, eps)

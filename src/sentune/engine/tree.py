@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -51,14 +51,35 @@ _switch = threading.local()
 
 
 @contextmanager
-def engine_off() -> Iterator[None]:
-    """Inside the block every encoder runs padded, as the library runs it."""
+def engine_off(is_off: bool = True) -> Iterator[None]:
+    """Inside the block every encoder runs padded, as the library runs it.
+
+    Args:
+        is_off: Whether it does; False to undo a block around.
+    """
     before = getattr(_switch, "is_off", False)
-    _switch.is_off = True
+    _switch.is_off = is_off
     try:
         yield
     finally:
         _switch.is_off = before
+
+
+def as_now(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that runs with the engine on or off as it is now, in whatever thread.
+
+    Autograd runs again what was not kept in a thread of the device.
+
+    Args:
+        function: The function.
+    """
+    is_off = getattr(_switch, "is_off", False)
+
+    def run(*arguments: Any) -> Any:
+        with engine_off(is_off):
+            return function(*arguments)
+
+    return run
 
 
 def is_off() -> bool:

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 
 from sentune.engine import packing
+from sentune.engine.tree import as_now
 from sentune.machine.device import multiplied_in, multiplying_in
 from sentune.text import layouts
 from sentune.types import EmbeddingModel, Features
@@ -118,7 +119,7 @@ def replayed(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
     """`function(*arguments)`, keeping no inner result: it runs again when the gradient comes."""
     if not torch.is_grad_enabled():
         return function(*arguments)
-    return checkpoint(function, *arguments, use_reentrant=False)
+    return checkpoint(as_now(function), *arguments, use_reentrant=False)
 
 
 def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
