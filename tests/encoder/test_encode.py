@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from torch import nn
 
 from sentune.encoder.runner import TorchRunner
 from sentune.encoder.sentence_transformers import SentenceTransformer
@@ -325,3 +327,36 @@ def test_pairs(kind, tiny_folders):
     both = model.encode([("the cat", "a dog"), ("red", "green tree")])
     assert both.shape == (2, WIDTH)
     np.testing.assert_allclose(model.encode([["the cat", "a dog"]])[0], both[0], atol=1e-5)
+
+
+def test_embeddings_have_the_type_of_the_weights_whatever_that_of_buffers(tiny_folders):
+    """ModernBERT keeps its rotations in float32."""
+    transformer = Transformer(tiny_folders("modernbert"), model_kwargs={"dtype": "bfloat16"})
+    assert any(x.dtype == torch.float32 for x in transformer.buffers())
+    model = SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu")
+    assert model.dtype == torch.bfloat16
+    assert model.encode(["a dog", "the cat"], convert_to_tensor=True).dtype == torch.bfloat16
+
+
+def test_texts_without_a_single_token(tiny_bert_folder):
+    transformer = Transformer(tiny_bert_folder)
+    core = transformer.tokenizer.backend_tokenizer
+    core.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    model = SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu")
+    assert not model.encode(["", ""]).any()
+    assert model.train()(model.read(["", ""]))["sentence_embedding"].shape == (2, 32)
+
+
+def test_activations_are_saved_with_older_releases_of_transformers(tiny_model):
+    """They call the method by its older name, with arguments, and know no other one."""
+    encoder, seen = tiny_model[0].auto_model, []
+
+    class Older(nn.Module):
+        config = encoder.config
+
+        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None, **options):
+            seen.append((gradient_checkpointing_kwargs, options))
+
+    tiny_model[0].auto_model = Older()
+    tiny_model.gradient_checkpointing_enable({"use_reentrant": False}, every_n_layers=2)
+    assert seen == [({"use_reentrant": False}, {"every_n_layers": 2})]

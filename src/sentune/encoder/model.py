@@ -287,18 +287,25 @@ class Model(nn.Sequential):
         Args:
             **options: As for the encoder's method of this name.
         """
-        self.transformers_model.activation_checkpointing_enable(**options)
+        encoder = self.transformers_model
+        if hasattr(encoder, "activation_checkpointing_enable"):
+            encoder.activation_checkpointing_enable(**options)
+            return
+        # Older releases of transformers know the older name only.
+        of_torch = options.pop("activation_checkpointing_kwargs", None)
+        encoder.gradient_checkpointing_enable(of_torch, **options)
 
     def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
         """As `activation_checkpointing_enable`.
 
         Args:
             gradient_checkpointing_kwargs: For `torch.utils.checkpoint.checkpoint`.
+            **options: As for `activation_checkpointing_enable`.
         """
         self.activation_checkpointing_enable(
-            activation_checkpointing_kwargs=gradient_checkpointing_kwargs
+            activation_checkpointing_kwargs=gradient_checkpointing_kwargs, **options
         )
 
     # Adapters (peft), as LoRA ---------------------------------------------------------------------

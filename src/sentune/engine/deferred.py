@@ -211,16 +211,20 @@ def made(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def weights_of(module: nn.Module) -> Iterator[Tensor]:
-    """The parameters and buffers of a module, also where its modules are not made yet.
+    """The parameters and then the buffers of a module, also where its modules are not made yet.
+
+    Buffers come last, since some encoders keep theirs in float32 whatever type they are loaded in.
 
     Args:
         module: The module.
     """
-    for one in made(module):
+    known = list(made(module))
+    for one in known:
         if isinstance(one._modules, Unopened):
             yield from one.__dict__["_parts"].tensors.values()
-        for tensors in (one._parameters, one._buffers):
-            yield from (tensor for tensor in tensors.values() if tensor is not None)
+        yield from (tensor for tensor in one._parameters.values() if tensor is not None)
+    for one in known:
+        yield from (tensor for tensor in one._buffers.values() if tensor is not None)
 
 
 def is_quantized(module: nn.Module) -> bool:
