@@ -9,11 +9,12 @@ JOBS ?= 2
 # Releases of sentence-transformers that `make interop` exchanges models with.
 PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
 
-.PHONY: help demo test interop check bench bench-quality clean
+.PHONY: help demo test cuda interop check bench bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
 	@echo "make test    run every test"
+	@echo "make cuda    the tests of what runs on a GPU, where there is one"
 	@echo "make interop models from and for other releases of sentence-transformers"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   speed and memory beside sentence-transformers"
@@ -42,6 +43,10 @@ demo: .venv/base
 # Two processes of one thread each take half of the time of one process with two.
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# In one process, since all share the GPU.
+cuda: .venv/dev
+	$(BIN)/python -m pytest tests/cuda $(ARGS)
 
 .venv-interop/%/ready: constraints.txt
 	@test -x .venv-interop/$*/bin/python || $(PYTHON) -m venv .venv-interop/$*
