@@ -23,7 +23,7 @@ def source(tmp_path):
     return str(path)
 
 
-def test_inspect_tells_form_and_losses(source, capsys):
+def test_inspect_shows_form_and_losses(source, capsys):
     assert main(["inspect", source]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -36,11 +36,11 @@ def test_inspect_tells_form_and_losses(source, capsys):
     ]
 
 
-def test_inspect_looks_with_the_eyes_of_a_loss(source, capsys):
+def test_inspect_checks_the_data_for_a_loss(source, capsys):
     assert main(["inspect", source, "--loss", "TripletLoss"]) == 1
-    assert "wrong: TripletLoss wants three texts" in capsys.readouterr().out
+    assert "error: TripletLoss wants three texts" in capsys.readouterr().out
     assert main(["inspect", source, "--loss", "ContrastiveLoss", "--batch-size", "8"]) == 0
-    assert "odd: it has 2 rows, fewer than one batch of 8" in capsys.readouterr().out
+    assert "warning: it has 2 rows, fewer than one batch of 8" in capsys.readouterr().out
 
 
 def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):
@@ -51,7 +51,7 @@ def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, c
         ["a test", "nobody"], normalize_embeddings=True
     )
     np.testing.assert_allclose(np.load(output), expected, atol=1e-6)
-    assert capsys.readouterr().out == f"2 embeddings of width 32 in {output}\n"
+    assert capsys.readouterr().out == f"2 embeddings of dimension 32 in {output}\n"
     assert main(words) == 0  # the first column that holds no labels
     assert not np.allclose(np.load(output), expected)
 
@@ -103,4 +103,5 @@ def test_encode_leaves_the_old_file_when_it_fails(source, tiny_bert_folder, tmp_
 def test_encode_names_a_folder_that_is_not_there_before_any_work(source, tmp_path, capsys):
     output = tmp_path / "nowhere" / "out.npy"
     assert main(["encode", source, str(output), "--model", "no/model"]) == 2
-    assert capsys.readouterr().err.startswith(f"sentune encode: there is no folder {output.parent}")
+    said = capsys.readouterr().err
+    assert said.startswith(f"sentune encode: the folder {output.parent} does not exist")

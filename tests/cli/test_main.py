@@ -68,6 +68,13 @@ def test_help_loads_nothing_heavy_and_is_instant():
     assert min(float(done.stderr.split()[0]) for done in runs) < 0.2
 
 
+def test_help_shows_each_default_once():
+    said = " ".join(run("encode", "--help").stdout.split())
+    assert said.count("(default: the first text column)") == 1
+    assert "(default: train)" in said
+    assert "None" not in said and "False" not in said
+
+
 def test_an_unknown_command_is_named():
     done = run("nonsense")
     assert done.returncode == 2

@@ -182,7 +182,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(option, tmp_p
 def test_a_folder_in_place_of_the_file_for_figures_is_refused_before_any_work(tmp_path, capsys):
     words = ["demo", "--output", str(tmp_path / "model"), "--json", str(tmp_path)]
     assert main(words) == 2
-    assert "is a folder; name a file" in capsys.readouterr().err
+    assert "is a folder; give the name of a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_numbers_out_of_range_are_named(option, value, least, capsys):
     with pytest.raises(SystemExit):
         main(["demo", option, value])
     said = capsys.readouterr().err
-    assert f"{option}: must be a whole number of at least {least}, got '{value}'" in said
+    assert f"{option}: must be an integer of at least {least}, got '{value}'" in said
 
 
 def test_the_smallest_limit_is_enough():

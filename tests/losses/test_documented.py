@@ -59,8 +59,8 @@ def test_the_first_table_names_only_losses_there_are():
 
 
 def test_the_custom_loss_of_the_guide_is_checked_and_computes():
-    (code,) = re.findall(r"```python\n(from sentune.data.forms .*?)```", LOSSES, re.DOTALL)
-    names = {"losses": losses, "torch": torch}
+    (code,) = re.findall(r"```python\n(import torch\n.*?)```", LOSSES, re.DOTALL)
+    names: dict = {}
     exec(code, names)
     kind, pairs = names["AbsoluteError"], {"a": ["x", "y"], "b": ["z", "u"]}
     with pytest.raises(DatasetError, match="wants scores from -1 to 1, 'score' has 0 to 5"):

@@ -1,8 +1,8 @@
-"""The command line. One file in this folder is one command; a new one needs no other change.
+"""The command line. Each file in this folder is a command; adding one needs no other change.
 
 A command file has `HELP` (one line), `add_arguments(parser)` and `run(args)`, which returns an exit
 status or None for success. It imports what it needs inside `run`, so that `sentune --help` stays
-instant. Files whose name starts with `_` are no commands.
+fast. Files whose name starts with `_` are not commands.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     Args:
-        argv: The words after `sentune`; by default those of this process.
+        argv: The arguments after `sentune`; None for those of this process.
     """
     parser = _parser()
     args = parser.parse_args(argv)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+    except BrokenPipeError:  # the reader, e.g. `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -56,11 +56,18 @@ def commands() -> dict[str, ModuleType]:
     }
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to each help text, where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if not action.default else super()._get_help_string(action)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentune",
-        description="Train, evaluate and use sentence embedding models.",
-        epilog="`sentune COMMAND --help` tells more about a command.",
+        description="Train, evaluate and run sentence embedding models.",
+        epilog="`sentune COMMAND --help` shows the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"sentune {__version__}")
     group = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -69,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=command.HELP,
             description=command.HELP,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Formatter,
         )
         command.add_arguments(child)
         child.set_defaults(run=command.run)

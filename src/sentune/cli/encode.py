@@ -1,41 +1,41 @@
-"""`sentune encode`: the texts of a file to a matrix of embeddings in a .npy file."""
+"""`sentune encode`: encodes the texts of a file into a .npy file, one row per text."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "embed the texts of a file"
+HELP = "encode the texts of a file into embeddings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or hub id"
+        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset"
     )
     parser.add_argument("output", type=Path, help="file for the embeddings, a row per text (.npy)")
     parser.add_argument(
         "--model",
         metavar="PATH_OR_ID",
         default="sentence-transformers/all-MiniLM-L6-v2",
-        help="folder or hub id of the model",
+        help="folder or Hub id of the model",
     )
-    parser.add_argument("--split", default="train", help="which part, where there are several")
+    parser.add_argument("--split", default="train", help="split to read, if there are several")
     parser.add_argument(
-        "--column", metavar="NAME", help="column with the texts (default: the first)"
+        "--column", metavar="NAME", help="column with the texts (default: the first text column)"
     )
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
     parser.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
-        help="texts at a time (default: as many as this machine is fast with)",
+        help="texts per batch (default: chosen automatically, by tokens, for speed)",
     )
-    parser.add_argument("--normalize", action="store_true", help="make every length 1")
+    parser.add_argument("--normalize", action="store_true", help="scale each embedding to length 1")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Embed and write."""
+    """Encode the texts and write the file."""
     import numpy as np
 
     from sentune.data.read import column, read
@@ -45,13 +45,15 @@ def run(args: argparse.Namespace) -> None:
     from sentune.machine.screen import quiet_bars, say
 
     if not args.output.parent.is_dir():
-        raise SettingError(f"there is no folder {args.output.parent} to write {args.output} into")
+        raise SettingError(
+            f"the folder {args.output.parent} does not exist; create it, or choose another path"
+        )
     with quiet_bars():
         texts = column(read(args.source, split=args.split), args.column)
     model = SentenceTransformer(args.model)
     path = args.output if args.output.suffix == ".npy" else Path(f"{args.output}.npy")
     try:
-        with files.opened(path, through_links=True) as file:  # fails before the work, not after it
+        with files.opened(path, through_links=True) as file:  # raises before the work starts
             embeddings = model.encode(
                 texts,
                 prompt_name=args.prompt_name,
@@ -62,4 +64,4 @@ def run(args: argparse.Namespace) -> None:
             np.save(file, embeddings)
     except OSError as error:
         raise SettingError(f"{path} cannot be written: {error.strerror or error}") from error
-    say(f"{embeddings.shape[0]:,} embeddings of width {embeddings.shape[1]} in {path}")
+    say(f"{embeddings.shape[0]:,} embeddings of dimension {embeddings.shape[1]} in {path}")

@@ -1,24 +1,24 @@
-"""`sentune inspect`: the form of a dataset, what is wrong with it, and the losses that fit."""
+"""`sentune inspect`: the form of a dataset, problems in it, and the losses that fit."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "say what form a dataset has, what is wrong with it, and which losses fit"
+HELP = "show the form of a dataset, problems in it, and which losses fit"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or hub id"
+        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset"
     )
-    parser.add_argument("--split", default="train", help="which part, where there are several")
-    parser.add_argument("--loss", metavar="NAME", help="look with the eyes of this loss")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="rows of a batch")
+    parser.add_argument("--split", default="train", help="split to read, if there are several")
+    parser.add_argument("--loss", metavar="NAME", help="check the data for this loss")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows per batch")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tell about the dataset; the status is 1 if the loss cannot learn from it."""
+    """Print what the dataset holds; the status is 1 if the loss cannot learn from it."""
     from sentune.data.profile import profile
     from sentune.data.read import read
     from sentune.losses.fitting import advice, problems
@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
     say(advice(found)[0].upper() + advice(found)[1:])
     wrong = problems(found, args.loss or "", batch_size=args.batch_size)
     for problem in wrong:
-        say(f"{'wrong' if problem.is_fatal else 'odd'}: {problem.text}")
+        say(f"{'error' if problem.is_fatal else 'warning'}: {problem.text}")
     return int(any(problem.is_fatal for problem in wrong))

@@ -1,1 +1,1 @@
-"""The demo: a model learns to search the documentation of this Python."""
+"""The demo: trains a model to search the documentation of this Python."""

@@ -1,14 +1,13 @@
 """The corpus of the demo: the documentation inside the installed Python's standard library.
 
-The structure of the documents gives pairs without any label: the first paragraph of a docstring
-says what a thing does (the query), its name, parameters and the rest of the text are what a search
-should find (the document). The source is read with `ast`; no module is imported or run.
+The structure of the docstrings gives pairs without labels: the first paragraph says what a function
+or class does (the query); its name, its parameters and the remaining text are what a search should
+find (the document). The source is parsed with `ast`; no module is imported or run.
 
 What counts as an entry:
 
-- a function, method or class with a docstring, not one defined inside a function;
-- a public one: its own name does not begin with a single underscore (`__enter__` may be searched
-  for, `_helper` is nobody's business);
+- a function, method or class with a docstring, unless it is defined inside a function;
+- whose own name does not begin with a single underscore: `__enter__` counts, `_helper` does not;
 - in a file of the standard library outside `SKIPPED_FOLDERS`: third-party packages, tests, the
   IDLE editor and the turtle demos.
 
@@ -75,8 +74,8 @@ def entries(root: str | Path | None = None) -> list[Entry]:
 def distinct(found: Iterable[Entry]) -> list[Entry]:
     """The entries without those whose query, or whose document, an earlier entry has too.
 
-    Queries that differ only in case and punctuation ("Return the name." and "return the name") ask
-    the same and count as repeated.
+    Queries that differ only in case and punctuation ("Return the name." and "return the name")
+    count as equal.
     """
     queries: set[str] = set()
     documents: set[str] = set()
@@ -92,14 +91,14 @@ def distinct(found: Iterable[Entry]) -> list[Entry]:
 
 
 def sample(found: Iterable[Entry], n: int) -> list[Entry]:
-    """The n entries with the smallest hashes, in the order given; the choice ignores the order."""
+    """The n entries with the smallest hashes, in the order given; the order changes no choice."""
     found = list(found)
     chosen = set(sorted(found, key=_stable_hash)[:n])
     return [entry for entry in found if entry in chosen]
 
 
 def split(found: Iterable[Entry], held_out: int = 600) -> tuple[list[Entry], list[Entry]]:
-    """Entries to train on and entries held out, the same ones in whatever order they come.
+    """Entries to train on and entries held out; the split does not depend on their order.
 
     Args:
         found: The entries, see `distinct`.
@@ -137,7 +136,7 @@ def _source_files(folder: Path) -> list[Path]:
 def _entries_of(path: Path, folder: Path) -> Iterator[Entry]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in old modules are not ours to report
+            warnings.simplefilter("ignore")  # invalid escapes in old modules
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return  # a template, or a file that cannot be read: no entry

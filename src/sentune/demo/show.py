@@ -1,4 +1,4 @@
-"""What the demo shows, from the first line to the last."""
+"""What the demo prints: corpus, model, metrics and searches before and after training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Look:
-    """What a model can do at one moment: figures on held-out queries, and the searches' hits."""
+    """A model at one moment: its metrics on held-out queries, and the hits of the searches."""
 
     figures: dict[str, float]
     hits: list[list[Entry]]
@@ -53,7 +53,7 @@ class Look:
 
 
 def show(plan: Plan) -> None:
-    """Run the demo and tell about it.
+    """Run the demo and print its results.
 
     Args:
         plan: What to do.
@@ -97,15 +97,15 @@ def _show(plan: Plan, start: float) -> None:
 
 
 def _check_output(plan: Plan) -> None:
-    """Fail before the work, not after it."""
+    """Raise before the work starts if a result could not be written."""
     output = plan.output
     is_model = (output / "modules.json").is_file()
     if output.exists() and not is_model and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(
-            f"{output} is there already and holds no model; name another folder with --output"
+            f"{output} exists and does not contain a model; choose another folder with --output"
         )
     if plan.json is not None and plan.json.is_dir():
-        raise SettingError(f"{plan.json} is a folder; name a file in it: --json FILE")
+        raise SettingError(f"{plan.json} is a folder; give the name of a file: --json FILE")
     for path in (output, plan.json):
         if path is None:
             continue
@@ -115,7 +115,7 @@ def _check_output(plan: Plan) -> None:
         except OSError as error:
             raise SettingError(f"{path} cannot be written: {error.strerror}") from error
         if not os.access(folder, os.W_OK):
-            raise SettingError(f"{path} cannot be written: no permission; name another place")
+            raise SettingError(f"{path} cannot be written: no permission; choose another path")
 
 
 def _describe(name: str, model: SentenceTransformer) -> str:
@@ -127,7 +127,7 @@ def _describe(name: str, model: SentenceTransformer) -> str:
 
 
 def _look(label: str, model: SentenceTransformer, corpus: steps.Corpus) -> Look:
-    """Embed, measure and search: a bar while it lasts, then a line of figures."""
+    """Embed, evaluate and search, with a progress bar, and print a line of metrics."""
     start = time.perf_counter()
     progress = Progress(label, len(corpus.entries), "documents")
     try:
@@ -165,7 +165,7 @@ def _train(plan: Plan, model: SentenceTransformer, corpus: steps.Corpus) -> Run:
 
 
 def _training(run: Run, pairs: int) -> dict[str, float]:
-    """The figures of the training, from its record."""
+    """The numbers of the training, from its record."""
     losses, seconds = run.logged("loss"), run.seconds or float("nan")
     return {
         "steps": run.steps or 0,
@@ -183,9 +183,9 @@ def _mean(values: list[float]) -> float:
 
 def _figures(before: Look, after: Look) -> str:
     meaning = {
-        "MRR@10": "1 if the right entry comes first, 1/2 if second ... 0 below ten",
+        "MRR@10": "mean of 1 / rank of the right entry, 0 beyond rank 10",
         "hit@1": "share of queries whose right entry comes first",
-        "hit@10": "share of queries whose right entry is among ten",
+        "hit@10": "share of queries whose right entry is in the top 10",
     }
     head = ("Held-out queries", "before", "after")
     rows = [
@@ -209,7 +209,7 @@ def _searches(before: list[list[Entry]], after: list[list[Entry]]) -> str:
 
 
 def _signature(entry: Entry, width: int) -> str:
-    """Name and parameters, or only the name, as far as it fits."""
+    """Name and parameters, or only the name where they do not fit."""
     whole = entry.document[: entry.document.index(")") + 1]
     return whole if len(whole) <= width else fit(f"{entry.name}(...)", width).rstrip()
 
@@ -226,7 +226,7 @@ def _farewell(output: Path, seconds: float) -> str:
 
 
 def _ask(model: SentenceTransformer, corpus: steps.Corpus, found: Look) -> None:
-    say("\nSearch for what you like; an empty line ends.")
+    say("\nType a search and press Enter; an empty line ends.")
     while True:
         try:
             query = input("\nsearch> ").strip()
@@ -250,7 +250,7 @@ def _report(
     run: Run,
     seconds: float,
 ) -> dict[str, Any]:
-    """All figures, for `--json`."""
+    """All results, for `--json`."""
     packages = ("sentune", "torch", "transformers", "datasets", "accelerate")
     return {
         "model": name,

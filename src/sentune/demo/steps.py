@@ -1,4 +1,4 @@
-"""The steps of the demo, without a word to the screen: corpus, model, measuring, training."""
+"""The steps of the demo, without printing: corpus, model, evaluation, training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PORTION = 512  # documents embedded between two reports of progress
 
 @dataclass(frozen=True)
 class Corpus:
-    """The documentation, and its parts to learn from and to measure with."""
+    """The documentation, split into entries for training and held-out entries."""
 
     found: int
     entries: list[Entry]
@@ -49,7 +49,7 @@ def prepare(limit: int | None = None) -> Corpus:
     """Read the corpus.
 
     Args:
-        limit: Keep only this many entries, and hold out at most a fifth of them.
+        limit: Use only this many entries, and hold out at most a fifth of them.
     """
     found = pydocs.entries()
     kept = pydocs.distinct(found)
@@ -75,7 +75,7 @@ def embed(
     Args:
         model: The model.
         corpus: Its entries.
-        report: Is told how many documents are done.
+        report: Called with the number of documents embedded so far.
     """
     parts = []
     for start in range(0, len(corpus.entries), _PORTION):
@@ -86,7 +86,7 @@ def embed(
 
 
 def measure(model: SentenceTransformer, corpus: Corpus, embeddings: Tensor) -> dict[str, float]:
-    """How well the held-out queries find their documents among all.
+    """Metrics of searching all documents with the held-out queries.
 
     Args:
         model: The model that made the embeddings.
@@ -118,7 +118,7 @@ def search(
         model: The model that made the embeddings.
         corpus: The entries.
         embeddings: `(entries, d)` of their documents.
-        queries: What to look for.
+        queries: The searches.
         top_k: How many entries for each.
     """
     asked = model.encode_query(list(queries), convert_to_tensor=True, show_progress_bar=False)
@@ -155,7 +155,7 @@ def train(
             "document": [entry.document for entry in corpus.train],
         }
     )
-    with TemporaryDirectory() as folder:  # for a trainer that is interrupted and saves
+    with TemporaryDirectory() as folder:  # an interrupted trainer saves a checkpoint
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder,
             num_train_epochs=epochs,
@@ -180,12 +180,12 @@ def train(
         try:
             trainer.train()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt from None  # what the trainer saved goes with the folder
+            raise KeyboardInterrupt from None  # the checkpoint it names is deleted with the folder
     return trainer.run_record or Run()
 
 
 class _Watch(TrainerCallback):
-    """Reports how far a training is."""
+    """Reports the progress of a training run."""
 
     def __init__(self, report: Callable[[int, int, float], None]) -> None:
         self.report = report
