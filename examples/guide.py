@@ -1,10 +1,10 @@
-"""The guide "Train and Fine-Tune Sentence Transformers Models", from end to end, with sentune.
+"""The guide "Train and Fine-Tune Sentence Transformers Models", from start to end, with sentune.
 
     python examples/guide.py [MODEL] [--output DIR] [--examples N]
 
-What differs from the guide's own script: the imports; the dataset, which has the same nested shape
+Differences from the script of the guide: the imports; the dataset, which has the same nested form
 (`{"set": {"query", "pos": [...], "neg": [...]}}`) but is made from the documentation of the running
-Python, so that nothing is downloaded; one epoch, with the warm-up that fits such a short run.
+Python, so that nothing is downloaded; one epoch, with a warm-up that fits such a short run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if PACKAGE and PACKAGE.origin:
 
 
 def load_dataset(n_examples: int) -> DatasetDict:
-    """Triplets in the guide's shape: a docstring, what it belongs to, and others of its module."""
+    """Triplets in the form of the guide: a docstring, its function, and others of its module."""
     entries = pydocs.sample(pydocs.distinct(pydocs.entries()), 2 * n_examples + HELD_OUT)
     rows = []
     for _, module in groupby(entries, key=lambda entry: entry.name.split(".")[0]):
@@ -45,8 +45,8 @@ def load_dataset(n_examples: int) -> DatasetDict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", default=SMALL_MODEL, help="folder or hub id")
-    parser.add_argument("--output", default="output/guide", help="where the model is saved")
+    parser.add_argument("model", nargs="?", default=SMALL_MODEL, help="folder or Hub id")
+    parser.add_argument("--output", default="output/guide", help="folder to save to")
     parser.add_argument("--examples", type=int, default=200, help="triplets to train on")
     args = parser.parse_args()
 
@@ -76,7 +76,7 @@ def main() -> None:
         )
     train_dataloader = DataLoader(train_examples, shuffle=True, batch_size=16)
 
-    # Rows of the other half measure: which place has the right answer among all of theirs?
+    # Evaluate on rows of the other half: at which rank does each query find its document?
     held_out = dict(enumerate(list(train_data)[-HELD_OUT:]))
     evaluator = InformationRetrievalEvaluator(
         queries={key: row["query"] for key, row in held_out.items()},

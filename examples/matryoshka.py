@@ -1,4 +1,4 @@
-"""Embeddings that may be cut, trained with a large batch in little memory.
+"""Embeddings that can be truncated, trained with a large batch in little memory.
 
 python examples/matryoshka.py [MODEL]
 """

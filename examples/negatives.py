@@ -1,4 +1,4 @@
-"""Anchor, positive and several negatives: the model itself finds what it takes for an answer.
+"""Anchor, positive and several negatives: the model itself finds hard negatives.
 
 python examples/negatives.py [MODEL]
 """
@@ -24,7 +24,7 @@ def main() -> None:
 
     dataset = mine_hard_negatives(pairs, model, num_negatives=3, output_format="n-tuple")
     print(f"Columns: {dataset.column_names}")
-    # Hard negatives and those of the other rows: every query has 16 · 4 documents to choose from.
+    # With hard negatives and in-batch negatives, each query is scored against 16 · 4 documents.
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments("negatives", per_device_train_batch_size=16),

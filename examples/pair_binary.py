@@ -29,7 +29,7 @@ def main() -> None:
     )
     print(f"Before: average precision {evaluator(model)['cosine_ap']:.3f}")
 
-    # OnlineContrastiveLoss learns from the hard pairs of a batch, ContrastiveLoss from all.
+    # OnlineContrastiveLoss uses the hard pairs of a batch, ContrastiveLoss all pairs.
     loader = DataLoader(examples(entries), shuffle=True, batch_size=32)
     loss = losses.OnlineContrastiveLoss(model)
     model.fit([(loader, loss)], epochs=1, warmup_steps=5, optimizer_params={"lr": 1e-4})

@@ -1,4 +1,4 @@
-"""Two texts and an integer: a classifier on both embeddings has to tell how they are related.
+"""Two texts and an integer: a classifier on both embeddings predicts how they are related.
 
 python examples/pair_class.py [MODEL]
 """
@@ -39,13 +39,13 @@ def examples(things: list[str]) -> list[InputExample]:
 
 def main() -> None:
     model = load_model()
-    # The classifier is a part of the loss, in every checkpoint, and not of the saved model.
+    # The classifier is part of the loss: saved in checkpoints, but not in the saved model.
     loss = losses.SoftmaxLoss(model, num_labels=3)
     test = DataLoader(examples(HELD_OUT), batch_size=64, collate_fn=list)
     evaluator = LabelAccuracyEvaluator(test, softmax_model=loss, write_csv=False)
     print(f"Before: accuracy {evaluator(model)['accuracy']:.3f}")
 
-    # The classifier begins with random weights: it takes a higher rate than the model alone.
+    # The classifier starts with random weights and needs a higher learning rate than the model.
     loader = DataLoader(examples(THINGS), shuffle=True, batch_size=16)
     model.fit([(loader, loss)], epochs=3, warmup_steps=4, optimizer_params={"lr": 5e-4})
     print(f"After: accuracy {evaluator(model)['accuracy']:.3f}")

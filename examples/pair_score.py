@@ -1,4 +1,4 @@
-"""Two texts and a float: the closer their temperatures, the more alike they are.
+"""Two texts and a float: the closer their temperatures, the higher the similarity.
 
 python examples/pair_score.py [MODEL]
 """

@@ -1,4 +1,4 @@
-"""Pairs that belong together, without labels: the other rows of a batch are the negatives.
+"""Pairs of query and document, without labels: the other rows of a batch are the negatives.
 
 python examples/pairs.py [MODEL]
 """
@@ -22,7 +22,7 @@ def main() -> None:
     model = load_model()
     print(f"Before: {search(model, held_out)}")
 
-    # "no_duplicates": a text that comes twice in a batch would be a false negative.
+    # "no_duplicates": a text that occurs twice in a batch would be a false negative.
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments("pairs", batch_sampler="no_duplicates"),

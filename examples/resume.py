@@ -1,4 +1,4 @@
-"""A run that is stopped and resumed ends with the weights of one that was not.
+"""A run that is stopped and resumed ends with the same weights as one without a stop.
 
 python examples/resume.py [MODEL]
 """
@@ -17,7 +17,7 @@ TOPICS = ["a list", "a file", "a string", "a number", "the morning", "the river"
 
 
 class StopAfter(TrainerCallback):
-    """Ends the run after a step, as a failing machine would."""
+    """Stops the run after a step, as a crash would."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -49,7 +49,7 @@ def main() -> None:
     unbroken.train()
     broken = trainer("broken", stop=3)
     broken.train()
-    # A new process would do the same. True stands for the last checkpoint in the folder.
+    # It works the same in a new process. True means the last checkpoint in the folder.
     resumed = trainer("broken")
     resumed.train(resume_from_checkpoint=True)
 

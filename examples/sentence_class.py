@@ -1,4 +1,4 @@
-"""One text and its class: texts of a class come together, the others move away.
+"""One text and its class: pulls texts of a class together and pushes others apart.
 
 python examples/sentence_class.py [MODEL]
 """
@@ -32,7 +32,7 @@ def texts(topics: list[str]) -> Dataset:
 
 
 def same_class(model: SentenceTransformer, dataset: Dataset) -> str:
-    """How often the nearest other text is of the same class, and not just of the same topic."""
+    """How often the nearest other text has the same class, rather than the same topic."""
     embeddings, labels = model.encode(list(dataset["text"])), list(dataset["label"])
     scores = model.similarity(embeddings, embeddings).fill_diagonal_(-1)
     right = [labels[near] == label for near, label in zip(scores.argmax(1), labels, strict=True)]
@@ -43,7 +43,7 @@ def main() -> None:
     model, train, test = load_model(), texts(TOPICS), texts(HELD_OUT)
     print(f"Before: {same_class(model, test)}")
 
-    # The loss finds its triplets in a batch: several rows of each class have to be in it.
+    # The loss builds its triplets within a batch, which must hold several rows of a class.
     cosine = BatchHardTripletLossDistanceFunction.cosine_distance
     trainer = SentenceTransformerTrainer(
         model=model,

@@ -1,4 +1,4 @@
-"""Single sentences, no pairs and no labels: damaged sentences, then two models that must agree.
+"""Single sentences without labels: a denoising auto-encoder, then contrastive tension.
 
 python examples/sentences.py [MODEL]
 """
@@ -15,19 +15,19 @@ from sentune.datasets import DenoisingAutoEncoderDataset
 
 
 def main() -> None:
-    logging.set_verbosity_error()  # the decoder's attention to the embedding is new: no surprise
+    logging.set_verbosity_error()  # the cross-attention of the decoder is new, as intended
     entries, held_out = load_entries(300, 200)
     sentences = [text for entry in entries for text in (entry.query, entry.document)]
-    model = load_student()  # one that does not know how to embed sentences yet
+    model = load_student()  # not yet trained to embed sentences
     print(f"Before: {search(model, held_out)}")
 
-    # A decoder has to write the sentence from the embedding of what is left of it.
+    # A decoder reconstructs the sentence from the embedding of a damaged copy.
     loader = DataLoader(DenoisingAutoEncoderDataset(sentences[:120]), shuffle=True, batch_size=8)
     loss = losses.DenoisingAutoEncoderLoss(model)
     model.fit([(loader, loss)], epochs=1, warmup_steps=5, optimizer_params={"lr": 3e-5})
     print(f"After the denoising auto-encoder: {search(model, held_out)}")
 
-    # Two copies of the model have to find a sentence again among the others of the batch.
+    # Two copies of the model must recognise the same sentence among the others of the batch.
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments("sentences", learning_rate=1e-4),

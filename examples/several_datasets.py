@@ -1,4 +1,4 @@
-"""Several datasets with a loss each, evaluation on the way, and the best model at the end.
+"""Several datasets with a loss each, evaluation during training, and the best checkpoint kept.
 
 python examples/several_datasets.py [MODEL]
 """

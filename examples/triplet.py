@@ -1,4 +1,4 @@
-"""Anchor, positive, negative: from rows that hold lists, as many datasets do, to triplets.
+"""Anchor, positive, negative: triplets made from rows with lists, as many datasets have them.
 
 python examples/triplet.py [MODEL]
 """
@@ -16,7 +16,7 @@ from sentune.losses import TripletDistanceMetric
 
 
 def triplets(entries: list[Entry]) -> Dataset:
-    """The neighbours of an entry, mostly of the same module, are its negatives."""
+    """The entries before each entry, mostly of the same module, are its negatives."""
     rows = []
     for place, entry in enumerate(entries):
         negatives = [entries[place - 1].document, entries[place - 2].document]
@@ -29,13 +29,13 @@ def main() -> None:
     dataset, test = triplets(entries), triplets(held_out)
     print(f"Columns: {dataset.column_names}")
     model = load_model()
-    # Right if the positive is nearer than the negative by a margin.
+    # Counts a triplet if the positive is nearer than the negative by a margin.
     evaluator = TripletEvaluator(
         test["query"], test["pos"], test["neg"], margin=0.2, write_csv=False
     )
     print(f"Before: accuracy {evaluator(model)['cosine_accuracy']:.3f}")
 
-    # Embeddings of length 1 cannot be 5 apart, which is the default margin.
+    # The default margin, 5, is larger than any distance between embeddings of length 1.
     loss = losses.TripletLoss(
         model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=0.5
     )

@@ -1,15 +1,15 @@
 """Runs the code of a page of the documentation, and compares what it prints with the page.
 
-    python -m tests.docs.pages docs/howto/search.md   # write the outputs of these pages anew
+    python -m tests.docs.pages docs/howto/search.md   # replaces the outputs in the page
 
-What a block between fences means:
+Fenced blocks of a page:
 
-- ```` ```python ````: run, in order, all of a page in one namespace and one empty folder;
-- the same with a first line `# name.py`: saved as a file of that name;
-- ```` ```bash ````: run in that folder;
-- a fence without a language right after one of these: what it prints; text must be equal, white
-  space and what a trainer logs aside, and numbers with a point may differ by rounding;
-- everything else, and what follows a comment `<!-- not run: why -->`: only shown.
+- ```` ```python ````: is run, in one namespace and one empty folder for the whole page;
+- ```` ```python ```` with a first line `# name.py`: is saved as a file of that name;
+- ```` ```bash ````: is run in that folder;
+- a block without a language right after one of these: the expected output. Words and integers must
+  be equal, floats may differ by rounding. White space and lines that a trainer logs are ignored.
+- all other blocks, and blocks after a comment `<!-- not run: reason -->`: are not run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FENCE = re.compile(
 _NUMBER = re.compile(r"-?\d+\.\d*(?:e[-+]\d+)?")
 # What a trainer logs.
 _LOGGED = re.compile(r"^\{'(train_runtime|loss|eval_loss)'.*\n", re.MULTILINE)
-# Of outputs: weights after training differ a little between CPUs, and what follows from them.
+# Results of training differ a little between CPUs.
 _ABSOLUTE, _RELATIVE = 0.0015, 0.005
 
 
@@ -47,9 +47,9 @@ class Block:
     """One fenced block of a page.
 
     Args:
-        language: What stands behind its opening fence.
+        language: The word after the opening fence.
         text: Its lines, without the indent.
-        indent: What stands before each line in the page.
+        indent: Leading white space of each line in the page.
         line: Number of its first line in the page.
         span: Where `text` is in the page.
         is_run: Whether it is code that is run.
@@ -92,7 +92,7 @@ def run(page: str, folder: Path, name: str = "page") -> Iterator[Step]:
 
     Args:
         page: Its text.
-        folder: Where it runs; made the current one meanwhile.
+        folder: Working directory for the code.
         name: Of the page, for tracebacks.
     """
     found = blocks(page)
@@ -106,14 +106,14 @@ def run(page: str, folder: Path, name: str = "page") -> Iterator[Step]:
 
 
 def check(path: Path, folder: Path) -> int:
-    """Run a page and compare; how many blocks were run.
+    """Run a page, compare the outputs, and return the number of blocks that were run.
 
     Args:
         path: The page.
         folder: An empty folder to run in.
 
     Raises:
-        AssertionError: If a block prints something else than the page shows.
+        AssertionError: If the output of a block is not the one in the page.
     """
     count = 0
     for step in run(path.read_text(encoding="utf-8"), folder, path.name):
@@ -127,7 +127,7 @@ def check(path: Path, folder: Path) -> int:
 
 
 def is_same(shown: str, printed: str) -> bool:
-    """Whether two outputs are equal: words to the letter, numbers with a point by rounding."""
+    """Whether two outputs have the same words and integers, and nearly the same floats."""
     texts = [_NUMBER.sub("#", text).split() for text in (shown, printed)]
     numbers = [[float(x) for x in _NUMBER.findall(text)] for text in (shown, printed)]
     return texts[0] == texts[1] and all(
@@ -136,7 +136,7 @@ def is_same(shown: str, printed: str) -> bool:
 
 
 def make_hub(cache: Path, models: dict[str, Path]) -> None:
-    """A cache of the Hub's client that holds models, as if they had been downloaded.
+    """Write a cache of the Hub's client that holds models, as after a download.
 
     Args:
         cache: The folder of the cache.
@@ -198,7 +198,7 @@ def _shell(commands: str, folder: Path) -> str:
 
 @contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
-    """In a folder, whose files can be imported, as from a prompt that was started there."""
+    """Change the working directory to a folder, and import from it."""
     before, path, modules = Path.cwd(), list(sys.path), set(sys.modules)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
@@ -213,7 +213,7 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 def _written(page: str, steps: list[Step]) -> str:
-    """The page with what was printed in the place of what it shows."""
+    """The page with its outputs replaced by what was printed."""
     for step in reversed(steps):
         if step.shown is not None:
             start, end = step.shown.span
