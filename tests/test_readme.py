@@ -1,5 +1,6 @@
 """The README trains what it says it trains; `tests/docs` runs its code and compares the output."""
 
+import re
 from pathlib import Path
 
 from tests.docs import pages
@@ -22,3 +23,10 @@ def test_training_trains_and_saves(tiny_bert_folder, tmp_path, monkeypatch):
 
 def test_it_stays_short():
     assert len(README.splitlines()) < 200
+
+
+def test_the_layout_names_every_package():
+    source = Path(__file__).parents[1] / "src" / "sentune"
+    packages = {path.parent.name for path in source.glob("*/__init__.py")}
+    section = README.partition("## Layout of the package")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\b(\w+)/", section)) - {"sentune", "src", "docs", "tests"} == packages
