@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Processes that share the tests.
 JOBS ?= 2
 
+# What `make test` runs once more in bfloat16, the default of CPUs that have it.
+CORE := tests/encoder tests/flow tests/search tests/evaluation tests/engine/test_surgery.py
+
 # Releases of sentence-transformers that `make interop` exchanges models with.
 PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
 
@@ -43,6 +46,7 @@ demo: .venv/base
 # Two processes of one thread each take half of the time of one process with two.
 test: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	SENTUNE_TEST_DTYPE=bfloat16 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS) $(CORE)
 
 # In one process, since all share the GPU.
 cuda: .venv/dev

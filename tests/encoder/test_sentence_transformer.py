@@ -13,6 +13,7 @@ from sentune.models.base import Module
 from sentune.models.heads import Dense, LayerNorm, Normalize
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
+from tests.precision import tolerance
 
 WIDTH = 32
 
@@ -32,7 +33,10 @@ def test_forward_takes_every_layout(tiny_model, texts):
     expected = tiny_model.encode(texts, convert_to_tensor=True)
     for features in (ragged, padded):
         torch.testing.assert_close(
-            tiny_model(features)["sentence_embedding"], expected, atol=1e-5, rtol=1e-5
+            tiny_model(features)["sentence_embedding"],
+            expected,
+            atol=tolerance(1e-5),
+            rtol=tolerance(1e-5),
         )
     assert tiny_model(padded)["token_embeddings"].shape[:2] == padded["input_ids"].shape
 
@@ -44,12 +48,12 @@ def test_a_module_that_needs_padding_makes_the_model_run_in_buckets(tiny_bert_fo
     ragged = doubled.read(texts)
     result = doubled(ragged)["sentence_embedding"]
     torch.testing.assert_close(
-        result, 2 * plain(ragged)["sentence_embedding"], atol=1e-5, rtol=1e-5
+        result, 2 * plain(ragged)["sentence_embedding"], atol=tolerance(1e-5), rtol=tolerance(1e-5)
     )
     result.sum().backward()
     assert plain[0].auto_model.embeddings.word_embeddings.weight.grad.abs().sum() > 0
     np.testing.assert_allclose(
-        doubled.encode(texts, factor=3.0), 3 * plain.encode(texts), atol=1e-5
+        doubled.encode(texts, factor=3.0), 3 * plain.encode(texts), atol=tolerance(1e-5)
     )
 
 
@@ -218,4 +222,4 @@ def test_a_router_behind_the_encoder_takes_the_route_of_the_call(tiny_model, tex
     plain = tiny_model.encode(texts, convert_to_tensor=True)
     for route, encode in (("query", model.encode_query), ("document", model.encode_document)):
         expected = dense[route]({"sentence_embedding": plain})["sentence_embedding"]
-        np.testing.assert_allclose(encode(texts), expected.detach(), atol=1e-5)
+        np.testing.assert_allclose(encode(texts), expected.detach(), atol=tolerance(1e-5))

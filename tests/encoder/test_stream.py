@@ -14,6 +14,7 @@ from sentune.errors import InputTypeError, SettingError
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
 from tests import uneven
+from tests.precision import tolerance
 
 LONGEST = 64
 
@@ -31,7 +32,7 @@ def test_the_rows_are_those_of_encode(model, source):
     parts = list(model.encode_stream(source(texts), normalize_embeddings=True, truncate_dim=8))
     assert len(parts[0]) == 2048 and len(parts) >= 2
     expected = model.encode(texts, normalize_embeddings=True, truncate_dim=8)
-    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=tolerance(1e-6))
 
 
 def test_prompts_forms_and_precision(model):
@@ -88,9 +89,9 @@ def test_two_streams_of_one_model_may_be_read_in_turn(model):
     pairs = list(itertools.zip_longest(one, two))
     expected = model.encode(texts)
     rows = np.concatenate([a for a, _ in pairs if a is not None])
-    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    np.testing.assert_allclose(rows, expected, atol=tolerance(1e-6))
     rows = np.concatenate([b for _, b in pairs if b is not None])
-    np.testing.assert_allclose(rows, expected[::-1], atol=1e-6)
+    np.testing.assert_allclose(rows, expected[::-1], atol=tolerance(1e-6))
 
 
 def test_memory_does_not_grow_with_the_number_of_texts(tiny_bert_folder):

@@ -16,6 +16,7 @@ from sentune.engine.tree import engine_off
 from sentune.machine.device import multiplying_in
 from sentune.models import Pooling, Transformer
 from tests import uneven
+from tests.precision import tolerance
 from tests.tiny import make_folder
 
 TEXTS = uneven.texts(16, seed=11, longest=60)
@@ -339,11 +340,15 @@ def test_what_is_done_to_a_model_holds(folder, name, is_used):
         assert not plain.is_packed
         wanted, its_gradients = results(plain)
     for key, value in own.items():
-        torch.testing.assert_close(value, wanted[key], atol=1e-6, rtol=1e-6, msg=key)
+        torch.testing.assert_close(
+            value, wanted[key], atol=tolerance(1e-6), rtol=tolerance(1e-6), msg=key
+        )
     assert len(gradients) == len(its_gradients) > 3
     scale = max(float(g.abs().max()) for g in its_gradients)
     for mine, other in zip(gradients, its_gradients, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-6 * max(scale, 1), rtol=1e-5)
+        torch.testing.assert_close(
+            mine, other, atol=tolerance(1e-6) * max(scale, 1), rtol=tolerance(1e-5)
+        )
     untouched = load(folder).encode(TEXTS, convert_to_tensor=True)
     if name in CHANGES:
         assert not torch.allclose(own["encode"], untouched, atol=1e-4), "it changes something"
@@ -480,7 +485,7 @@ def test_switched_off_by_the_environment(folder, monkeypatch):
     assert not model.is_packed
     on = model.encode(TEXTS)
     monkeypatch.delenv("SENTUNE_ENGINE")
-    assert model.is_packed and abs(model.encode(TEXTS) - on).max() < 1e-5
+    assert model.is_packed and abs(model.encode(TEXTS) - on).max() < tolerance(1e-5)
 
 
 class Padded(Pooling):
@@ -504,4 +509,4 @@ def test_subclasses_with_a_forward_of_their_own_get_the_padded_layout(folder):
     own = SentenceTransformer(modules=[Shifted(str(folder)), Padded(SIZE)], device="cpu")
     assert not own.is_packed
     plain = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(SIZE)], device="cpu")
-    assert abs(own.encode(TEXTS) - plain.encode(TEXTS) - 1).max() < 1e-5
+    assert abs(own.encode(TEXTS) - plain.encode(TEXTS) - 1).max() < tolerance(1e-5)
