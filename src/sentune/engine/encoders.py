@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from sentune.engine import attention, heads
+from sentune.engine import attention, encoder_only, heads
 from sentune.errors import HubError, ModelFileError, warn
 
 attention.register()
@@ -83,22 +83,31 @@ def load_encoder(
         config = model_options.pop("config", None) or AutoConfig.from_pretrained(
             source, **config_options
         )
-        loader = getattr(transformers, heads.TASKS[task].loader)
-        if task == heads.FEATURES and getattr(config, "is_encoder_decoder", False):
-            loader = AutoModelForTextEncoding  # (T5 ...)
         if task == heads.CLASSES and "num_labels" not in config_options:
             _one_label(config)
+        way = _way(config, task)
+        options = {**model_options, "config": way.config, "dtype": dtype}
         with no_bar() if Path(source).is_dir() else nullcontext():
-            encoder, report = loader.from_pretrained(
-                source, config=config, dtype=dtype, output_loading_info=True, **model_options
+            encoder, report = way.loader.from_pretrained(
+                source, output_loading_info=True, **options
             )
+    except ModelFileError as error:
+        raise ModelFileError(f"{source}: {error}") from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _loading_error(source, "encoder", error) from error
     _check_missing(source, encoder, report["missing_keys"], task)
+    if way.is_inside:
+        encoder = encoder.get_encoder()
     is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
     if is_encoder and "attn_implementation" not in model_options:
         encoder.set_attn_implementation(attention.NAME)
     return encoder
+
+
+def _way(config: Any, task: str) -> encoder_only.Way:
+    if task == heads.FEATURES:
+        return encoder_only.way_of(config)
+    return encoder_only.Way(getattr(transformers, heads.TASKS[task].loader), config)
 
 
 def _one_label(config: Any) -> None:

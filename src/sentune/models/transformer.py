@@ -351,7 +351,7 @@ class Transformer(InputModule):
     def _sizes(self) -> Any:
         """What tells the sizes of the encoder."""
         deferred = self._deferred
-        return self.config if deferred is None else deferred.shape
+        return _sizes_in(self.config) if deferred is None else deferred.shape
 
     @property
     def _encoder(self) -> Any:
@@ -444,6 +444,14 @@ class Transformer(InputModule):
         limits = [self._words.model_max_length, self._position_table]
         limits.append(getattr(self._sizes, "max_position_embeddings", None))
         return min((n for n in limits if n is not None and 0 < n < _NO_LIMIT), default=None)
+
+
+def _sizes_in(config: Any) -> Any:
+    """The configuration of the text encoder, which may be part of a larger one."""
+    for part in ("encoder", "text_config"):
+        if not hasattr(config, "hidden_size"):
+            config = getattr(config, part, config)
+    return config
 
 
 def _check_adapter(encoder: nn.Module) -> None:
