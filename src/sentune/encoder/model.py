@@ -17,7 +17,7 @@ from sentune._lazy import upstairs
 from sentune.encoder import adapters, pipeline
 from sentune.encoder.runner import Options, TorchRunner
 from sentune.encoder.workers import WorkerPool
-from sentune.engine.deferred import is_quantized, weights_of
+from sentune.engine.deferred import is_quantized, type_of, weights_of
 from sentune.errors import SettingError
 from sentune.files import load as files_load
 from sentune.files.kinds import ModelKind
@@ -81,7 +81,8 @@ def opened(
         card: What is known for the model card.
         dtype: Type of the weights, or "auto".
         backend: Only "torch".
-        model_kwargs: For the encoder's `from_pretrained`.
+        model_kwargs: For the encoder's `from_pretrained`; `dtype="auto"` there is the type that
+            the checkpoint is in.
         **reading: For `sentune.files.load.load`: the Hub, which code may run, and so on.
 
     Raises:
@@ -91,10 +92,7 @@ def opened(
         raise SettingError("give either model_name_or_path or modules=[...], one of the two")
     if backend != "torch":
         raise SettingError(f"backend must be 'torch', got {backend!r}")
-    options = dict(model_kwargs or {})
-    for name in ("dtype", "torch_dtype"):
-        dtype = dtype or options.pop(name, None)
-    weights = None if dtype in (None, AUTO) else as_dtype(dtype)
+    weights, options = _type_of_weights(dtype, model_kwargs or {})
     card = card or SentenceTransformerModelCardData()
     if source is None:
         made = pipeline.named(modules)
@@ -102,12 +100,33 @@ def opened(
             for module in made.values():
                 module.to(weights)
         return Parts(made, card=card, dtype=weights)
-    if weights is not None:
-        options["dtype"] = weights
     loaded = files_load.load(str(source), kind=kind, model_kwargs=options, **reading)
     pipeline.follow_first(loaded.modules.values())
+    if options.get("dtype") == AUTO:
+        found = type_of(next(iter(loaded.modules.values())))
+        weights = None if found == torch.float32 else found
     card.note_source(source, loaded.folder, loaded.card)
     return Parts(loaded.modules, loaded.settings, loaded.module_kwargs, card, weights)
+
+
+def _type_of_weights(
+    dtype: str | torch.dtype | None, model_kwargs: Mapping[str, Any]
+) -> tuple[torch.dtype | None, dict[str, Any]]:
+    """The type of the weights, None if none is named; and the options of the encoder with it.
+
+    "auto" as the constructor's own argument is about products, and leaves the weights in float32;
+    in `model_kwargs` it is the transformers library's: the type that the checkpoint is in.
+    """
+    options = dict(model_kwargs)
+    named = [options.pop(name, None) for name in ("dtype", "torch_dtype")]
+    inner = named[0] or named[1]
+    if dtype in (None, AUTO) and inner == AUTO:
+        return None, {**options, "dtype": AUTO}
+    found = inner if dtype in (None, AUTO) else dtype
+    if found is None:
+        return None, options
+    weights = as_dtype(found)
+    return weights, {**options, "dtype": weights}
 
 
 class Model(nn.Sequential):
@@ -235,7 +254,7 @@ class Model(nn.Sequential):
     @property
     def dtype(self) -> torch.dtype | None:
         """Type of the weights; None if there are none."""
-        return next((x.dtype for x in weights_of(self) if x.is_floating_point()), None)
+        return type_of(self)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

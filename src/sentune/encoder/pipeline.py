@@ -12,7 +12,7 @@ from torch import nn
 
 from sentune.encoder import outputs
 from sentune.engine import packing
-from sentune.engine.deferred import weights_of
+from sentune.engine.deferred import type_of
 from sentune.errors import InputError, SettingError
 from sentune.models.base import reader_of, reads_packed
 from sentune.models.router import Router
@@ -180,9 +180,8 @@ def follow_first(modules: Iterable[nn.Module]) -> None:
     if isinstance(first, Router):
         for route in first.sub_modules.values():
             follow_first(route)  # type: ignore[arg-type]
-    types = (x.dtype for x in weights_of(first) if x.is_floating_point())
-    found = next(types, torch.float32)
-    if found != torch.float32:
+    found = type_of(first)
+    if found not in (None, torch.float32):
         for module in later:
             module.to(found)
 

@@ -55,7 +55,11 @@ class SentenceTransformer(Model):
         dtype: "auto" (the default) keeps the weights in float32 and multiplies in bfloat16 where
             the chip has it natively, in `encode` and in training. "float32" is exact, and what
             training follows unless its arguments say otherwise; "bfloat16" and "float16" are the
-            type of the weights as well. `model_kwargs={"dtype": ...}` means the same.
+            type of the weights as well. `model_kwargs={"dtype": ...}` means the same, except for
+            "auto", which there keeps the type that the checkpoint is in: half the memory for one in
+            half precision, and as small a file when it is saved. Weights in half precision are
+            trained as they are: updates smaller than their rounding are lost, and in float16 small
+            gradients become zero. Load a model in float32 to train it.
         backend: Only "torch".
 
     Raises:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor, dtype, nn
 
 from sentune.engine import bert
 from sentune.engine.bert import Bert
@@ -225,6 +225,23 @@ def weights_of(module: nn.Module) -> Iterator[Tensor]:
         yield from (tensor for tensor in one._parameters.values() if tensor is not None)
     for one in known:
         yield from (tensor for tensor in one._buffers.values() if tensor is not None)
+
+
+def type_of(module: nn.Module) -> dtype | None:
+    """The type of a module's weights; None if it has none.
+
+    Args:
+        module: The module.
+    """
+    other = None
+    for tensor in weights_of(module):
+        if not tensor.is_floating_point():
+            continue
+        # A buffer may be in float32 whatever the weights are in, as frequencies of positions.
+        if isinstance(tensor, nn.Parameter):
+            return tensor.dtype
+        other = other or tensor.dtype
+    return other
 
 
 def is_quantized(module: nn.Module) -> bool:

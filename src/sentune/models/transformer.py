@@ -53,8 +53,8 @@ class Transformer(InputModule):
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
         max_seq_length: Most tokens of a text, special tokens included. By default what the
             tokenizer says, within what the encoder's position table holds.
-        model_kwargs: For `AutoModel.from_pretrained`: `dtype` (default float32),
-            `attn_implementation`, `revision`, `token` ...
+        model_kwargs: For `AutoModel.from_pretrained`: `dtype` (default float32; "auto" for the
+            type that the checkpoint is in), `attn_implementation`, `revision`, `token` ...
         processor_kwargs: For `AutoTokenizer.from_pretrained`.
         config_kwargs: For `AutoConfig.from_pretrained`.
         cache_dir: Where downloads are kept.
