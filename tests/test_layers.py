@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
 LAYERS = (
-    {"__init__", "_lazy", "_version", "checks", "errors", "older_names", "types"},
+    {"__init__", "_lazy", "_version", "checks", "errors", "types"},
     {"disk", "machine", "vectors"},
     {"hub", "text"},
     {"data", "flow", "search"},

@@ -20,12 +20,7 @@ from sentune.errors import MissingDependencyError
 def front_door(
     package: str, init_file: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Module-level `__getattr__`, `__dir__` and `__all__` of a package with an `__init__.pyi`.
-
-    Args:
-        package: `__name__` of the package.
-        init_file: `__file__` of its `__init__.py`; the stub stands beside it.
-    """
+    """Module-level `__getattr__`, `__dir__` and `__all__` of a package with an `__init__.pyi`."""
     home = _names_in(Path(init_file).with_suffix(".pyi"), package)
 
     def look_up(name: str) -> Any:
@@ -73,10 +68,6 @@ def addresses(package: str, table: str) -> None:
 def need(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
-    Args:
-        module: Dotted name of the module.
-        extra: The extra of sentune that installs it.
-
     Raises:
         MissingDependencyError: If it is not installed; the message names the pip command.
     """
@@ -94,10 +85,6 @@ def upstairs(module: str, name: str) -> Any:
 
     The one exception to the rule that a floor knows only the floors below it. The layers test
     lists every place that uses it.
-
-    Args:
-        module: Dotted name of the module.
-        name: Name of the function.
     """
     return getattr(importlib.import_module(module), name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
@@ -13,18 +14,31 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def accepts_old_names(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def accepts_old_names(
+    *, old_order: Sequence[str] = (), without_effect: Sequence[str] = (), **renamed: str
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator under which a function also takes arguments by their old names.
 
     Old code and old files use them. Where both names are given, the new one counts.
 
     Args:
+        old_order: Names of what old code gives behind the last positional argument of today.
+        without_effect: Names that are taken and not read.
         **renamed: Old name -> new name.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters.values()
+        places = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
+
         @functools.wraps(function)
-        def with_old_names(*args: P.args, **kwargs: P.kwargs) -> R:
+        def with_old_names(*args: Any, **kwargs: Any) -> R:
+            if old_order:
+                for name, value in zip(old_order, args[places:], strict=False):
+                    kwargs.setdefault(name, value)
+                args = args[:places]
+            for old in without_effect:
+                kwargs.pop(old, None)
             for old, new in renamed.items():
                 if old in kwargs:
                     value = kwargs.pop(old)
@@ -39,9 +53,6 @@ def accepts_old_names(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
 def check_positive(**sizes: int) -> None:
     """Raise unless every size is a whole number above zero.
 
-    Args:
-        **sizes: Argument name -> value given.
-
     Raises:
         SettingError: Naming the first argument that is not.
     """
@@ -53,9 +64,6 @@ def check_positive(**sizes: int) -> None:
 def check_sizes(**sizes: int | None) -> None:
     """As `check_positive`, but None passes: it stands for no limit.
 
-    Args:
-        **sizes: Argument name -> value given.
-
     Raises:
         SettingError: Naming the first argument that is neither.
     """
@@ -64,9 +72,6 @@ def check_sizes(**sizes: int | None) -> None:
 
 def check_share(**shares: float) -> None:
     """Raise unless every value lies between 0 and 1.
-
-    Args:
-        **shares: Argument name -> value given.
 
     Raises:
         SettingError: Naming the first argument that does not.

@@ -75,17 +75,13 @@ def test_several_scores_cannot_be_ranked(tmp_path):
 
 
 def test_older_arguments_are_taken(folder, pairs):
-    with pytest.warns(UserWarning, match="default_activation_function -> activation_fn"):
-        older = CrossEncoder(
-            str(folder), 1, 32, device="cpu", default_activation_function=nn.Tanh()
-        )
+    tanh = nn.Tanh()
+    older = CrossEncoder(str(folder), 1, 32, device="cpu", default_activation_function=tanh)
     assert older.max_length == older.max_seq_length == 32
-    assert type(older.default_activation_function) is nn.Tanh
-    with pytest.warns(UserWarning, match="activation_fct -> activation_fn, num_workers -> no"):
-        found = older.predict(pairs, activation_fct=nn.Sigmoid(), num_workers=2)
+    assert older.default_activation_function is tanh
+    found = older.predict(pairs, activation_fct=nn.Sigmoid(), num_workers=2)
     np.testing.assert_array_equal(found, older.predict(pairs, activation_fn=nn.Sigmoid()))
-    with pytest.warns(UserWarning, match="sentences -> inputs"):
-        np.testing.assert_array_equal(older.predict(sentences=pairs), older.predict(pairs))
+    np.testing.assert_array_equal(older.predict(sentences=pairs), older.predict(pairs))
 
 
 def test_an_unknown_argument_is_an_error(model):

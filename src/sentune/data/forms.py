@@ -141,12 +141,7 @@ FORMS = (
 
 
 def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
-    """The forms a dataset can be seen as.
-
-    Args:
-        inputs: Number of text columns.
-        label: What its label column holds.
-    """
+    """The forms a dataset can be seen as."""
     return tuple(form for form in FORMS if form.takes(inputs, label))
 
 

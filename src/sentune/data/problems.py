@@ -36,11 +36,7 @@ class Problem:
 
 
 def in_cells(column: InputColumn) -> list[Problem]:
-    """What is wrong with the cells of an input column.
-
-    Args:
-        column: The column.
-    """
+    """What is wrong with the cells of an input column."""
     name, wrong = f"column {column.name!r}", []
     if column.missing:
         wrong.append(Problem(f"{name} has no text in {column.missing}; remove or fill these rows"))
@@ -59,11 +55,7 @@ def in_cells(column: InputColumn) -> list[Problem]:
 
 
 def in_label_cells(label: LabelColumn) -> list[Problem]:
-    """What is wrong with the cells of the label column.
-
-    Args:
-        label: The column.
-    """
+    """What is wrong with the cells of the label column."""
     name, wrong = f"label column {label.name!r}", []
     if label.missing:
         wrong.append(Problem(f"{name} is empty in {label.missing}; remove or fill these rows"))
@@ -168,12 +160,7 @@ def in_batches(
 
 
 def in_classes(label: LabelColumn, loss: str) -> list[Problem]:
-    """What is wrong with classes of which a loss needs several rows each.
-
-    Args:
-        label: The column with the classes.
-        loss: Class name of the loss.
-    """
+    """What is wrong with classes of which a loss needs several rows each."""
     lone = sorted(int(value) for value, count in label.counts.items() if count == 1)
     if not lone:
         return []

@@ -76,12 +76,7 @@ class InputColumn:
         return int(self.column.sizes.high) if self.column.kind == "text" else 0
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column.
-
-        Args:
-            cells: The portion.
-            start: Number of its first row.
-        """
+        """Look at a portion of the column."""
         if start == 0 and cells:
             self._first = cells[0]
         for row, cell in enumerate(cells, start):
@@ -172,12 +167,7 @@ class LabelColumn:
         return words.get(label.kind, "values that are not all numbers")
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column.
-
-        Args:
-            cells: The portion.
-            start: Number of its first row.
-        """
+        """Look at a portion of the column."""
         for row, cell in enumerate(cells, start):
             value = cell.tolist() if hasattr(cell, "tolist") else cell
             if self.is_constant:

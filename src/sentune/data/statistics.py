@@ -33,11 +33,7 @@ class Spread:
         return self.total / max(self.count, 1)
 
     def add(self, numbers: Sequence[float]) -> None:
-        """Note some more.
-
-        Args:
-            numbers: Finite ones.
-        """
+        """Note some more."""
         if numbers:
             low, high = min(numbers), max(numbers)
             self.low = min(self.low, low) if self.count else low

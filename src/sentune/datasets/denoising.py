@@ -42,12 +42,7 @@ class DenoisingAutoEncoderDataset(Dataset):
 
     @staticmethod
     def delete(text: str, del_ratio: float = 0.6) -> str:
-        """The text with words left out at random; at least one stays.
-
-        Args:
-            text: Words are what stands between white space.
-            del_ratio: Share of the words to leave out.
-        """
+        """The text with words left out at random; at least one stays."""
         words = text.split()
         kept = [word for word in words if random.random() > del_ratio]
         return " ".join(kept or random.sample(words, min(1, len(words))))

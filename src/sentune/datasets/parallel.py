@@ -52,14 +52,7 @@ class ParallelSentencesDataset(Dataset):
         max_sentences: int | None = None,
         max_sentence_length: int | None = 128,
     ) -> None:
-        """Add a file whose lines hold an original and its translations, with tabs between.
-
-        Args:
-            filepath: The file; one that ends in .gz is unpacked.
-            weight: Entries taken from it in a round.
-            max_sentences: Read at most so many lines.
-            max_sentence_length: Leave out lines with a longer sentence, in characters.
-        """
+        """Add a file whose lines hold an original and its translations, with tabs between."""
         path = Path(filepath)
         opener: Any = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as file:
@@ -73,14 +66,7 @@ class ParallelSentencesDataset(Dataset):
         max_sentences: int | None = None,
         max_sentence_length: int | None = 128,
     ) -> None:
-        """Add sentences.
-
-        Args:
-            parallel_sentences: Each an original and its translations.
-            weight: Entries taken from it in a round.
-            max_sentences: Take at most so many.
-            max_sentence_length: Leave out entries with a longer sentence, in characters.
-        """
+        """Add sentences."""
         limit = max_sentence_length or float("inf")
         short = (texts for texts in parallel_sentences if max(map(len, texts)) <= limit)
         entries: dict[str, dict[str, None]] = {}  # original -> itself and its translations

@@ -100,10 +100,6 @@ def sample(found: Iterable[Entry], n: int) -> list[Entry]:
 def split(found: Iterable[Entry], held_out: int = 600) -> tuple[list[Entry], list[Entry]]:
     """Entries to train on and entries held out; the split does not depend on their order.
 
-    Args:
-        found: The entries, see `distinct`.
-        held_out: How many to hold out: those with the smallest hashes.
-
     Raises:
         SettingError: If that leaves nothing to train on, or holds out nothing.
     """

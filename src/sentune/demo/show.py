@@ -55,9 +55,6 @@ class Look:
 def show(plan: Plan) -> None:
     """Run the demo and print its results.
 
-    Args:
-        plan: What to do.
-
     Raises:
         SettingError: If a result could not be written, before anything else is done.
     """

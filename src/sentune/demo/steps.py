@@ -70,13 +70,7 @@ def default_model() -> str:
 def embed(
     model: SentenceTransformer, corpus: Corpus, report: Callable[[int], None] = lambda done: None
 ) -> Tensor:
-    """Embeddings of the documents, `(entries, d)`.
-
-    Args:
-        model: The model.
-        corpus: Its entries.
-        report: Called with the number of documents embedded so far.
-    """
+    """Embeddings of the documents, `(entries, d)`."""
     parts = []
     for start in range(0, len(corpus.entries), _PORTION):
         texts = [entry.document for entry in corpus.entries[start : start + _PORTION]]

@@ -53,11 +53,7 @@ def snapshot_of(path: Path) -> Snapshot | None:
 
 
 def named(path: str | Path) -> tuple[str, str] | None:
-    """Repository and commit that a path in the cache names, whether or not it is there.
-
-    Args:
-        path: The path.
-    """
+    """Repository and commit that a path in the cache names, whether or not it is there."""
     found = _SNAPSHOT.match(Path(path).as_posix())
     return (_id_in(found[1]), found[2]) if found else None
 

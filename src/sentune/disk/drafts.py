@@ -28,23 +28,13 @@ _DAY_S = 24 * 60 * 60
 
 
 def is_draft(path: Path) -> bool:
-    """Whether a path has the name of a draft.
-
-    Args:
-        path: The path.
-    """
+    """Whether a path has the name of a draft."""
     return path.name.startswith(".") and path.name.endswith(_SUFFIX)
 
 
 @contextmanager
 def new(place: Path, home: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """A draft, held until the end of the block; leftovers of earlier ones are removed first.
-
-    Args:
-        place: What it is a draft of.
-        home: The folder to make it in: that of the place, or the place itself.
-        make: Makes a file or a folder at a path.
-    """
+    """A draft, held until the end of the block; leftovers of earlier ones are removed first."""
     _remove_leftovers(place)
     with ExitStack() as stack:
         while True:
@@ -86,11 +76,7 @@ def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def sync(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk.
-
-    Args:
-        path: The file or folder.
-    """
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
     if os.name == "nt":
         return  # a file that is open for reading cannot be waited for there
     handle = os.open(path, os.O_RDONLY)

@@ -19,12 +19,7 @@ from sentune.disk import drafts
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file; folders around it are made.
-
-    Args:
-        path: The file.
-        content: What it is to hold.
-    """
+    """Write a file; folders around it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with opened(path) as file:
         file.write(content)
@@ -35,11 +30,6 @@ def append(path: Path, content: bytes, *, start: bytes = b"") -> None:
 
     The file is written anew, so that at a kill all of what is added is there, or nothing. That is
     for small files; processes that add to files of one folder take turns.
-
-    Args:
-        path: The file. A link is written through.
-        content: What is added.
-        start: What a file that is not there yet gets before it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() and path.is_file():

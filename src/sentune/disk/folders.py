@@ -43,12 +43,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of the Linux kernel
 
 
 def walk(folder: Path, below: Path = Path()) -> Iterator[Path]:
-    """What is in a folder, as paths relative to it: folders before what they hold.
-
-    Args:
-        folder: The folder; links in it are not followed.
-        below: The part of it to walk over.
-    """
+    """What is in a folder, as paths relative to it: folders before what they hold."""
     with os.scandir(folder / below) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -110,9 +105,6 @@ def put(draft: Path, target: Path, own: Callable[[Path], Iterable[Path]] = walk)
 
 def finish(target: Path) -> None:
     """Finish what a killed process left unfinished in a folder, if there is such.
-
-    Args:
-        target: The folder; it need not be there.
 
     Raises:
         ModelFileError: If that is not possible.

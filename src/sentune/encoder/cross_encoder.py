@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sentune.checks import accepts_old_names
 from sentune.encoder.model import Model, opened, wants_bar
 from sentune.encoder.runner import Options, check_finite
 from sentune.encoder.workers import WorkerPool
@@ -19,7 +20,6 @@ from sentune.files.kinds import CROSS_ENCODER
 from sentune.hub.fetch import Access
 from sentune.models import activations
 from sentune.models.activations import Activation
-from sentune.older_names import older_names
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.text import inputs as texts
 
@@ -78,7 +78,7 @@ class CrossEncoder(Model):
     kind = CROSS_ENCODER
     activation_fn: Activation
 
-    @older_names(_OLDER_ARGUMENTS, order=_OLDER_ORDER)
+    @accepts_old_names(old_order=_OLDER_ORDER, **_OLDER_ARGUMENTS)
     @torch.inference_mode(mode=False)
     def __init__(
         self,
@@ -135,7 +135,7 @@ class CrossEncoder(Model):
 
     # From pairs to scores -----------------------------------------------------------------------
 
-    @older_names(_OLDER_OPTIONS, without_effect=("num_workers",))
+    @accepts_old_names(without_effect=("num_workers",), **_OLDER_OPTIONS)
     def predict(
         self,
         inputs: Any,
@@ -195,9 +195,9 @@ class CrossEncoder(Model):
         found = scores if convert_to_tensor else scores.cpu().numpy() if to_cpu else list(scores)
         return found[0] if is_single else found
 
-    @older_names(
-        _OLDER_OPTIONS,
+    @accepts_old_names(
         without_effect=("num_workers", "apply_softmax", "convert_to_numpy", "convert_to_tensor"),
+        **_OLDER_OPTIONS,
     )
     def rank(
         self,

@@ -39,25 +39,12 @@ def kinds_of(modules: Iterable[nn.Module]) -> dict[str, OutputKind]:
 
 
 def kind_of(key: str, value: Any, kinds: Mapping[str, OutputKind]) -> OutputKind:
-    """What kind of output a value is.
-
-    Args:
-        key: Its name.
-        value: It.
-        kinds: As `kinds_of` gives them.
-    """
+    """What kind of output a value is."""
     return kinds.get(key) or ("row" if isinstance(value, Tensor) and value.ndim else "batch")
 
 
 def rows_of(value: Any, kind: OutputKind, features: Features, rows: int) -> list[Any]:
-    """A value for each row, in the caller's order; tokens without padding.
-
-    Args:
-        value: An output of the batch.
-        kind: What kind it is.
-        features: The batch.
-        rows: How many rows it has.
-    """
+    """A value for each row, in the caller's order; tokens without padding."""
     if isinstance(value, tuple):  # one for each layer
         layers = [rows_of(layer, kind, features, rows) for layer in value]
         return list(zip(*layers, strict=True)) if layers else [()] * rows
@@ -77,13 +64,7 @@ def rows_of(value: Any, kind: OutputKind, features: Features, rows: int) -> list
 
 
 def everything(features: Features, kinds: Mapping[str, OutputKind], rows: int) -> list[Features]:
-    """Per row all that the modules gave, in the caller's order.
-
-    Args:
-        features: The batch with what the modules added.
-        kinds: As `kinds_of` gives them.
-        rows: How many rows it has.
-    """
+    """Per row all that the modules gave, in the caller's order."""
     columns = {
         key: rows_of(value, kind_of(key, value, kinds), features, rows)
         for key, value in features.items()
@@ -95,13 +76,7 @@ def everything(features: Features, kinds: Mapping[str, OutputKind], rows: int) -
 
 
 def padded_like(features: Features, padded: Features, kinds: Mapping[str, OutputKind]) -> Features:
-    """What a packed run added to a padded batch, in its layout.
-
-    Args:
-        features: What the modules gave for the packed batch.
-        padded: The batch as it was given, with an attention mask.
-        kinds: As `kinds_of` gives them.
-    """
+    """What a packed run added to a padded batch, in its layout."""
     mask = padded["attention_mask"].bool()
     found: Features = {}
     for key, value in features.items():
@@ -120,12 +95,7 @@ def padded_like(features: Features, padded: Features, kinds: Mapping[str, Output
 def joined(
     parts: Sequence[tuple[list[int], Features]], kinds: Mapping[str, OutputKind]
 ) -> Features:
-    """The outputs per row of several batches as those of one, in the order of the row numbers.
-
-    Args:
-        parts: Row numbers and outputs of each batch.
-        kinds: As `kinds_of` gives them.
-    """
+    """The outputs per row of several batches as those of one, in the order of the row numbers."""
     rows = torch.tensor([row for numbers, _ in parts for row in numbers])
     found: Features = {}
     for key, value in parts[0][1].items():

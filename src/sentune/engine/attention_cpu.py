@@ -17,12 +17,7 @@ from sentune.machine.device import multiplied_in
 
 
 def suits(query: Tensor, dropout: float) -> bool:
-    """Whether the steps are faster than torch's kernel.
-
-    Args:
-        query: Of the attention.
-        dropout: Share of attention weights dropped.
-    """
+    """Whether the steps are faster than torch's kernel."""
     is_trained = torch.is_grad_enabled() and query.requires_grad
     is_half = query.dtype != torch.float32 or multiplied_in("cpu") is not None
     return query.is_cpu and (dropout > 0 or (is_trained and is_half))

@@ -186,14 +186,7 @@ def _dropped(x: Tensor, rate: float) -> Tensor:
 
 
 def of_tensors(tensors: Mapping[str, Tensor], heads: int, layers: int, eps: float) -> Bert:
-    """The encoder of the tensors of a BERT checkpoint, in evaluation.
-
-    Args:
-        tensors: Name -> weight, as the checkpoint names them.
-        heads: Of attention.
-        layers: How many.
-        eps: Of layer norm.
-    """
+    """The encoder of the tensors of a BERT checkpoint, in evaluation."""
 
     def affine(name: str) -> Affine:
         return Affine(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
@@ -221,11 +214,7 @@ def of_tensors(tensors: Mapping[str, Tensor], heads: int, layers: int, eps: floa
 
 
 def of_modules(encoder: Any) -> Bert:
-    """The encoder of the library's modules, as they are now.
-
-    Args:
-        encoder: One that `sentune.engine.tree` knows to be like BERT.
-    """
+    """The encoder of the library's modules, as they are now."""
     embeddings, layers = encoder.embeddings, encoder.encoder.layer
     task = getattr(embeddings, "task_type_embeddings", None)
     project = getattr(encoder, "embeddings_project", None)

@@ -79,12 +79,7 @@ class Copies:
 
 
 def stacked(tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """The tensors one below the other, in a type.
-
-    Args:
-        tensors: Of one width.
-        dtype: The type.
-    """
+    """The tensors one below the other, in a type."""
     return (tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))).to(dtype)
 
 

@@ -118,11 +118,7 @@ class Deferred:
         return bert.of_tensors(self.tensors, *sizes)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Deferred:
-        """The same with every weight changed.
-
-        Args:
-            change: A tensor -> the one in its place: on another device, of another type.
-        """
+        """The same with every weight changed."""
         return replace(self, tensors={name: change(x) for name, x in self.tensors.items()})
 
     def encoder(self) -> nn.Module:
@@ -195,11 +191,7 @@ class Unopened(dict[str, Any]):
 
 
 def made(module: nn.Module) -> Iterator[nn.Module]:
-    """A module and those inside it, as `modules()` has them, but for what nobody has looked at.
-
-    Args:
-        module: The module.
-    """
+    """A module and those inside it, as `modules()` has them, but for what nobody has looked at."""
     seen: set[int] = set()
     waiting = [module]
     while waiting:
@@ -214,9 +206,6 @@ def weights_of(module: nn.Module) -> Iterator[Tensor]:
     """The parameters and then the buffers of a module, also where its modules are not made yet.
 
     Buffers come last, since some encoders keep theirs in float32 whatever type they are loaded in.
-
-    Args:
-        module: The module.
     """
     known = list(made(module))
     for one in known:
@@ -228,11 +217,7 @@ def weights_of(module: nn.Module) -> Iterator[Tensor]:
 
 
 def type_of(module: nn.Module) -> dtype | None:
-    """The type of a module's weights; None if it has none.
-
-    Args:
-        module: The module.
-    """
+    """The type of a module's weights; None if it has none."""
     other = None
     for tensor in weights_of(module):
         if not tensor.is_floating_point():
@@ -245,9 +230,5 @@ def type_of(module: nn.Module) -> dtype | None:
 
 
 def is_quantized(module: nn.Module) -> bool:
-    """Whether torch has converted layers of a module, which then read float32 and nothing else.
-
-    Args:
-        module: The module.
-    """
+    """Whether torch has converted layers of a module, which then read float32 and nothing else."""
     return any(type(one).__module__.startswith("torch.ao.nn.quantized") for one in made(module))

@@ -23,11 +23,7 @@ class Rooms:
         self._rooms: dict[int, _Room] = {}
 
     def of(self, weight: Tensor) -> _Room:
-        """The memory for a table.
-
-        Args:
-            weight: The table.
-        """
+        """The memory for a table."""
         return self._rooms.setdefault(id(weight), _Room())
 
 

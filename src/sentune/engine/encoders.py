@@ -22,10 +22,6 @@ attention.register()
 def load_tokenizer(source: str, options: dict) -> Any:
     """The tokenizer of a folder or Hub id.
 
-    Args:
-        source: The folder or id.
-        options: For `AutoTokenizer.from_pretrained`.
-
     Raises:
         HubError: If it is neither a folder nor to be had from the Hub.
         ModelFileError: If its files are damaged.
@@ -37,13 +33,7 @@ def load_tokenizer(source: str, options: dict) -> Any:
 
 
 def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """The library's own encoder with the very tensors of a checkpoint, in evaluation mode.
-
-    Args:
-        folder: Of its settings.
-        source: The name it bears.
-        tensors: Name -> weight, of all parameters.
-    """
+    """The library's own encoder with the very tensors of a checkpoint, in evaluation mode."""
     config = AutoConfig.from_pretrained(folder)
     config._name_or_path = source
     with torch.device("meta"):
@@ -66,12 +56,6 @@ def load_encoder(
     source: str, config_options: dict, model_options: dict, *, task: str = heads.FEATURES
 ) -> nn.Module:
     """The encoder, in evaluation mode, with packed attention where it can have it.
-
-    Args:
-        source: A folder or Hub id.
-        config_options: For `AutoConfig.from_pretrained`.
-        model_options: For `AutoModel.from_pretrained`.
-        task: What it is for, one of `sentune.engine.heads.TASKS`.
 
     Raises:
         HubError: If it is neither a folder nor to be had from the Hub.

@@ -70,11 +70,7 @@ _BY_NAME: Mapping[str, Rows] = {"cls": "first", "bos": "first", "mean": "mean"}
 
 
 def rows_needed(model: Any) -> Rows | None:
-    """Which rows the classification head of a model reads; None if that is not known.
-
-    Args:
-        model: A model with a head, or what was put around one.
-    """
+    """Which rows the classification head of a model reads; None if that is not known."""
     model = inner_of(model)
     if not type(model).__name__.endswith("ForSequenceClassification"):
         return None
@@ -86,11 +82,7 @@ def rows_needed(model: Any) -> Rows | None:
 
 
 def encoder_of(model: Any) -> Any:
-    """The encoder below a head.
-
-    Args:
-        model: A model with a head, or what was put around one.
-    """
+    """The encoder below a head."""
     return inner_of(model).base_model
 
 

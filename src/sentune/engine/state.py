@@ -30,11 +30,7 @@ class State:
         self.head_watch = Watch(harmless="in_float32")
 
     def way_of(self, encoder: nn.Module) -> Way:
-        """How the encoder may be run now.
-
-        Args:
-            encoder: An encoder, or whatever was put in its place.
-        """
+        """How the encoder may be run now."""
         return self.watch.way_of(encoder)
 
     def run_packed(self, encoder: Any, features: Features, *, layers: bool) -> list[Tensor]:
@@ -68,11 +64,7 @@ class State:
 
 @contextmanager
 def keeping_gradients(model: nn.Module) -> Iterator[None]:
-    """Inside the block the word tables of a model keep the memory of their gradients.
-
-    Args:
-        model: The model in training.
-    """
+    """Inside the block the word tables of a model keep the memory of their gradients."""
     states = [state for module in model.modules() if (state := module.__dict__.get("_engine"))]
     for state in states:
         state.rooms = Rooms()

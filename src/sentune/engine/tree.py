@@ -69,9 +69,6 @@ def as_now(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that runs with the engine on or off as it is now, in whatever thread.
 
     Autograd runs again what was not kept in a thread of the device.
-
-    Args:
-        function: The function.
     """
     is_off = getattr(_switch, "is_off", False)
 
@@ -99,11 +96,7 @@ class Watch:
         self._harmless = (harmless, _HARMLESS)
 
     def way_of(self, encoder: nn.Module) -> Way:
-        """How the encoder may be run now.
-
-        Args:
-            encoder: An encoder of the transformers library, or whatever was put in its place.
-        """
+        """How the encoder may be run now."""
         if is_off() or any(_GLOBAL_HOOKS):
             return "padded"
         seen = self._seen
@@ -176,11 +169,7 @@ def _is_bare(own: dict[str, Any], harmless: tuple[str, ...]) -> bool:
 
 
 def inner_of(encoder: Any) -> Any:
-    """The encoder of the library itself, inside what was put around it.
-
-    Args:
-        encoder: An encoder, a `peft.PeftModel` of one, or any wrapper that has it as `module`.
-    """
+    """The encoder of the library itself, inside what was put around it."""
     while True:
         if hasattr(type(encoder), "get_base_model"):
             encoder = encoder.get_base_model()
@@ -206,11 +195,7 @@ def _attention_of(encoder: Any) -> str | None:
 
 
 def keeps_nothing(encoder: Any) -> bool:
-    """Whether its layers run under gradient checkpointing, which only their modules know of.
-
-    Args:
-        encoder: An encoder.
-    """
+    """Whether its layers run under gradient checkpointing, which only their modules know of."""
     return encoder.training and any(
         getattr(module, "gradient_checkpointing", False) for module in encoder.modules()
     )

@@ -59,20 +59,13 @@ def check(folder: ModelFolder, *, is_trusted: bool) -> None:
 
 
 def has_tokenizer(folder: ModelFolder) -> bool:
-    """Whether a folder has files of a tokenizer.
-
-    Args:
-        folder: The folder.
-    """
+    """Whether a folder has files of a tokenizer."""
     names = [path.name for path in folder.path.iterdir()]
     return TOKENIZER_FILE in names or any(map(_VOCABULARY.fullmatch, names))
 
 
 def check_tokenizer(folder: ModelFolder) -> None:
     """Check that there is a vocabulary, and that it is the folder's own.
-
-    Args:
-        folder: The folder of a tokenizer.
 
     Raises:
         ModelFileError: If a file is missing, damaged, or leads out of the folder.

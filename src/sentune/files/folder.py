@@ -49,10 +49,6 @@ class ModelFolder:
     def sub(self, relative: str, named_in: Path) -> ModelFolder:
         """A folder in this one.
 
-        Args:
-            relative: Its path as a file of the model gives it.
-            named_in: That file, for the error.
-
         Raises:
             ModelFileError: If the path leads out of the model's folder.
         """
@@ -65,9 +61,6 @@ class ModelFolder:
 
     def file(self, name: str) -> Path | None:
         """A file of this folder; None if there is none.
-
-        Args:
-            name: Its name.
 
         Raises:
             ModelFileError: If it is a link that leads nowhere, or out of a download, or no plain
@@ -103,9 +96,6 @@ class ModelFolder:
 
     def text_file(self, name: str) -> Path | None:
         """As `file`, for a file that is read as a whole.
-
-        Args:
-            name: Its name.
 
         Raises:
             ModelFileError: Also if it is larger than any such file.

@@ -52,11 +52,7 @@ class Kind:
 
 
 def one_of(*names: str) -> Kind:
-    """One of the given strings.
-
-    Args:
-        *names: The strings.
-    """
+    """One of the given strings."""
     return Kind(
         f"one of {', '.join(map(repr, names))}",
         lambda value: isinstance(value, str) and value in names,
@@ -106,11 +102,6 @@ def check(config: Mapping[str, Any], kinds: Mapping[str, Kind], path: Path) -> N
 def need(config: Mapping[str, Any], names: Iterable[str], path: Path) -> None:
     """Raise unless a file has all of some keys.
 
-    Args:
-        config: What the file holds.
-        names: The keys.
-        path: The file, for the error.
-
     Raises:
         ModelFileError: Naming the file and the key.
     """
@@ -123,11 +114,6 @@ def refuse_unknown(config: Mapping[str, Any], known: Iterable[str], path: Path) 
     """Raise if a file has a key that is not known, unless it says nothing (null, false, empty).
 
     A setting that is passed over would give other embeddings than its author meant.
-
-    Args:
-        config: What the file holds.
-        known: The keys that are known.
-        path: The file, for the error.
 
     Raises:
         ModelFileError: Naming the file and the key.

@@ -121,11 +121,7 @@ class ModuleType:
         return import_module(f"sentune.files.modules.{self.format}")
 
     def config_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """What its file is to hold, under the older names of its keys.
-
-        Args:
-            settings: The module's settings.
-        """
+        """What its file is to hold, under the older names of its keys."""
         older = {key: name for name, key in self.renamed.items()}
         return {older.get(key, key): value for key, value in self.said(settings).items()}
 
@@ -310,20 +306,12 @@ def type_named(type_name: str) -> ModuleType | None:
 
 
 def type_of(module: nn.Module) -> ModuleType | None:
-    """The row of the table for a module; None if its class is in no row.
-
-    Args:
-        module: The module; one of a subclass has no row, see `base_type_of`.
-    """
+    """The row of the table for a module; None if its class is in no row."""
     return _row_of(type(module))
 
 
 def base_type_of(kind: type) -> ModuleType | None:
-    """The row of the next class above that has one, or of the class itself; None if none has.
-
-    Args:
-        kind: A class.
-    """
+    """The row of the next class above that has one, or of the class itself; None if none has."""
     return next((row for one in kind.__mro__ if (row := _row_of(one)) is not None), None)
 
 

@@ -25,11 +25,7 @@ _MODEL_FILES = re.compile(
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a file of this name is part of a model, in its folder or in those of its modules.
-
-    Args:
-        name: The file's name.
-    """
+    """Whether a file of this name is part of a model, in its folder or in those of its modules."""
     return _MODEL_FILES.fullmatch(name) is not None
 
 

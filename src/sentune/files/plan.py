@@ -120,9 +120,6 @@ def plan(
 def kind_of(root: ModelFolder) -> ModelKind:
     """The kind of the model in a folder; SentenceTransformer for one that does not say.
 
-    Args:
-        root: The folder.
-
     Raises:
         ModelFileError: If it is no model, or of a kind that sentune does not have.
     """

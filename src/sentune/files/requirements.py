@@ -27,10 +27,6 @@ def check(requirements: Any, path: Path) -> None:
 
     A demand that cannot be understood is logged and passed over.
 
-    Args:
-        requirements: Package -> version specifier, or `{"specifier", "reason"}`.
-        path: The file they stand in, for the error.
-
     Raises:
         MissingDependencyError: Naming every demand that is not met.
     """

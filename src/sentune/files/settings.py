@@ -73,10 +73,6 @@ def of(row: Any, folder: ModelFolder) -> tuple[dict[str, Any], Path]:
 
     Where a file has a key under its old and its new name, the new one counts.
 
-    Args:
-        row: What kind of module it is, a row of `sentune.files.layout.MODULES`.
-        folder: Its folder.
-
     Raises:
         ModelFileError: Naming the file and the key that is missing, wrong or not known.
     """
@@ -90,24 +86,12 @@ def of(row: Any, folder: ModelFolder) -> tuple[dict[str, Any], Path]:
 
 
 def plain(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings of most modules: the keys of the row and no others.
-
-    Args:
-        row: Its row.
-        config: What the file holds.
-        path: The file, for the error.
-    """
+    """The settings of most modules: the keys of the row and no others."""
     return _known(row, _renamed(row, config, path), path)
 
 
 def of_pooling(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Those of Pooling, whose modes were flags up to 5.3.
-
-    Args:
-        row: Its row.
-        config: What the file holds.
-        path: The file, for the error.
-    """
+    """Those of Pooling, whose modes were flags up to 5.3."""
     keys.check(config, dict.fromkeys(POOLING_FLAGS, keys.FLAG), path)
     settings = _renamed(row, config, path)
     modes = [mode for flag, mode in POOLING_FLAGS.items() if settings.get(flag)]
@@ -118,11 +102,7 @@ def of_pooling(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any
 
 
 def flags_of_modes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Pooling's file is to hold: flags, and a list where they cannot say the order.
-
-    Args:
-        settings: Its settings.
-    """
+    """What a Pooling's file is to hold: flags, and a list where they cannot say the order."""
     given = settings["pooling_mode"]
     modes = [given] if isinstance(given, str) else list(given)
     flags = {flag: mode in modes for flag, mode in POOLING_FLAGS.items()}
@@ -138,13 +118,7 @@ def flags_of_modes(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_transformer(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The constructor's arguments of a Transformer.
-
-    Args:
-        row: Its row.
-        config: What the file holds.
-        path: The file, for the error.
-    """
+    """The constructor's arguments of a Transformer."""
     settings = _renamed(row, config, path)
     task = settings.get("transformer_task") or "feature-extraction"
     keys.check({"transformer_task": task}, {"transformer_task": keys.one_of(*_TASKS)}, path)
@@ -190,13 +164,7 @@ def said_of_task(task: str, *, is_chat: bool) -> dict[str, Any]:
 
 
 def of_router(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The constructor's arguments of a Router, and `structure`: the modules' names of each route.
-
-    Args:
-        row: Its row.
-        config: What the file holds.
-        path: The file, for the error.
-    """
+    """The constructor's arguments of a Router, and `structure`: the modules of each route."""
     kinds = {
         row.parts: keys.TEXT.dict(),
         "structure": keys.TEXT.list().dict(),
@@ -287,9 +255,5 @@ def _harmless(options: Mapping[str, Any], name: str, path: Path) -> dict[str, An
 
 
 def names_a_kernel(value: Any) -> bool:
-    """Whether an attention implementation is code on the Hub, `owner/repository`.
-
-    Args:
-        value: What a file says of it.
-    """
+    """Whether an attention implementation is code on the Hub, `owner/repository`."""
     return isinstance(value, str) and ("/" in value or ":" in value)

@@ -83,9 +83,6 @@ def source_folder(source: str | Path, hub: Hub, *, with_code: bool = False) -> M
 def local_folder(path: Path) -> ModelFolder:
     """A folder on this machine; a save into it that was interrupted is finished first.
 
-    Args:
-        path: The folder; one in the Hub's cache is a download.
-
     Raises:
         ModelFileError: If that cannot be finished.
     """

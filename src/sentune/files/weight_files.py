@@ -15,20 +15,13 @@ from sentune.files.names import PICKLE, SAFETENSORS
 
 
 def found(folder: ModelFolder) -> Path | None:
-    """The file of weights in a folder; None if there is none.
-
-    Args:
-        folder: A module's folder.
-    """
+    """The file of weights in a folder; None if there is none."""
     files = (folder.file(name) for name in (SAFETENSORS, PICKLE))
     return next((path for path in files if path is not None), None)
 
 
 def need(folder: ModelFolder) -> Path:
     """As `found`, but there must be one.
-
-    Args:
-        folder: A module's folder.
 
     Raises:
         ModelFileError: If there is none.
@@ -41,9 +34,6 @@ def need(folder: ModelFolder) -> Path:
 
 def count(folder: ModelFolder) -> int:
     """How many tensors the safetensors files of a folder hold, of which only the heads are read.
-
-    Args:
-        folder: A module's folder.
 
     Raises:
         ModelFileError: If a file is damaged.
@@ -58,9 +48,6 @@ def count(folder: ModelFolder) -> int:
 def check_packing(folder: ModelFolder) -> None:
     """Raise if a pickle of weights is packed, so that it may take far more memory than its size.
 
-    Args:
-        folder: A module's folder.
-
     Raises:
         ModelFileError: Naming the first such file.
     """
@@ -70,9 +57,6 @@ def check_packing(folder: ModelFolder) -> None:
 
 def refuse_packed(path: Path) -> None:
     """Raise if a pickle of weights is packed.
-
-    Args:
-        path: The pickle.
 
     Raises:
         ModelFileError: If it is.
@@ -91,9 +75,6 @@ def refuse_packed(path: Path) -> None:
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
     """Errors of a reader of weights as one that names the file.
-
-    Args:
-        path: The file.
 
     Raises:
         ModelFileError: If it is damaged.

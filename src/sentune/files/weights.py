@@ -21,9 +21,6 @@ from sentune.files.weight_files import damage_named, refuse_packed
 def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
     """The tensors in a folder and the file they are from; None if it holds no weights.
 
-    Args:
-        folder: A module's folder.
-
     Raises:
         ModelFileError: If the file is damaged, or holds more than tensors.
     """
@@ -34,9 +31,6 @@ def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
 def read_file(path: Path) -> dict[str, Tensor]:
     """The tensors in a file.
 
-    Args:
-        path: A file of safetensors, or a pickle.
-
     Raises:
         ModelFileError: If the file is damaged, or holds more than tensors.
     """
@@ -45,9 +39,6 @@ def read_file(path: Path) -> dict[str, Tensor]:
 
 def need(folder: ModelFolder) -> tuple[dict[str, Tensor], Path]:
     """As `read`, but there must be weights.
-
-    Args:
-        folder: A module's folder.
 
     Raises:
         ModelFileError: Also if there is no file of weights.
@@ -59,9 +50,6 @@ def need(folder: ModelFolder) -> tuple[dict[str, Tensor], Path]:
 def check_pickles(folder: ModelFolder) -> None:
     """Raise if a pickle of weights cannot be read as plain tensors.
 
-    Args:
-        folder: A module's folder.
-
     Raises:
         ModelFileError: Naming the first such file.
     """
@@ -71,11 +59,6 @@ def check_pickles(folder: ModelFolder) -> None:
 
 def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Give a module its tensors, in the module's own precision; a module on "meta" gets storage.
-
-    Args:
-        module: The module.
-        tensors: Name -> tensor.
-        path: The file they are from, for the error.
 
     Raises:
         ModelFileError: If a tensor is missing, unknown or of another shape.

@@ -95,25 +95,14 @@ def windows(
 
 
 def run(source: Iterable[Any], runner: Runner, sink: Any, **options: Any) -> Any:
-    """What a sink makes of all that a runner computes.
-
-    Args:
-        source: A sequence, or any iterable.
-        runner: Computes.
-        sink: Has `put(part)` and `result()`; see `sentune.flow.sinks`.
-        **options: As for `windows`.
-    """
+    """What a sink makes of all that a runner computes."""
     for part in windows(source, runner, **options):
         sink.put(part)
     return sink.result()
 
 
 def distinct(items: Sequence[Any]) -> tuple[list[Any], np.ndarray | None]:
-    """The different items, and for each item its place among them; None if all differ.
-
-    Args:
-        items: Checked items.
-    """
+    """The different items, and for each item its place among them; None if all differ."""
     places: dict[Hashable, int] = {}
     numbers = [places.setdefault(_key(item), len(places)) for item in items]
     if len(places) == len(items):

@@ -83,9 +83,6 @@ class Access:
     def commit(self, repo_id: str) -> str | None:
         """The commit that a repository is at now; None if the Hub is not to be asked.
 
-        Args:
-            repo_id: The repository; the revision here is that of another one and not read.
-
         Raises:
             HubError: If there is no such repository, or it cannot be reached.
         """
@@ -133,11 +130,7 @@ def is_id(name: Any) -> bool:
 
 
 def origin(source: Any) -> tuple[str, str | None] | None:
-    """Id and commit on the Hub of what was loaded; None for a folder of somebody's own.
-
-    Args:
-        source: An id, or a folder; those in the Hub's cache say what they are.
-    """
+    """Id and commit on the Hub of what was loaded; None for a folder of somebody's own."""
     if not source:
         return None
     if found := named(source):

@@ -51,9 +51,6 @@ def auto_dtype(device: torch.device | str) -> torch.dtype:
     emulate bfloat16 and are slower with it. The environment variable `SENTUNE_DTYPE` overrides what
     the chip says.
 
-    Args:
-        device: Where the multiplication is done.
-
     Raises:
         SettingError: If the environment variable names no type.
     """
@@ -90,11 +87,7 @@ def multiplying_in(
 
 
 def multiplied_in(kind: str) -> torch.dtype | None:
-    """The type that such a block around sets for matrix products, or autocast; None without one.
-
-    Args:
-        kind: Type of the device, as "cpu".
-    """
+    """The type that such a block around sets for matrix products, or autocast; None without one."""
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
@@ -109,11 +102,7 @@ class SetPrecision:
 
 
 def precision_is_set(kind: str) -> bool:
-    """Whether the caller has chosen what is multiplied in, by such a block or by autocast.
-
-    Args:
-        kind: Type of the device, as "cpu".
-    """
+    """Whether the caller has chosen what is multiplied in, by such a block or by autocast."""
     return getattr(_chosen, "blocks", 0) > 0 or torch.is_autocast_enabled(kind)
 
 
@@ -121,10 +110,6 @@ def tokens_per_batch(device: torch.device | str, width: int) -> int:
     """How many tokens a forward pass should hold to be fast.
 
     The same on every call on a machine, so that the same texts always make the same batches.
-
-    Args:
-        device: Where it runs.
-        width: Numbers that the widest layer holds per token.
     """
     device = torch.device(device)
     if device.type == "cpu":

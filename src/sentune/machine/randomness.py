@@ -12,11 +12,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside the block, all random numbers come from a seed; after it, they go on as before.
-
-    Args:
-        seed: Where they begin.
-    """
+    """Inside the block, all random numbers come from a seed; after it, they go on as before."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002

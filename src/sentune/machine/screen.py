@@ -79,12 +79,7 @@ class Progress:
             )
 
     def show(self, done: int, note: str = "") -> None:
-        """Say how much is done.
-
-        Args:
-            done: Units done so far.
-            note: Further words, e.g. the loss.
-        """
+        """Say how much is done."""
         words = ", ".join(word for word in (note, *self._pace(done)) if word)
         if self.bar is not None:
             self.bar.set_description_str(words, refresh=False)

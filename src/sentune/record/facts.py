@@ -50,11 +50,7 @@ _DERIVED = {
 
 
 def facts_of_loss(loss: Any) -> LossFacts:
-    """What is recorded of a loss.
-
-    Args:
-        loss: The loss; its `settings()` or `get_config_dict()` give what it was made with.
-    """
+    """What is recorded of a loss."""
     tell: Any = getattr(loss, "settings", None) or getattr(loss, "get_config_dict", dict)
     inner = getattr(loss, "loss", None)
     citation = getattr(loss, "citation", None)
@@ -105,11 +101,7 @@ def facts_of_settings(
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as JSON holds them, without secrets; of a path only the last part.
-
-    Args:
-        values: Name -> value; what JSON has no type for becomes a string.
-    """
+    """The values as JSON holds them, without secrets; of a path only the last part."""
     return _shown({str(name): _as_data(value) for name, value in values.items()})
 
 

@@ -6,12 +6,7 @@ from typing import Any
 
 
 def clean(text: Any, limit: int | None = None) -> str:
-    """A text in one line, without what no file can hold: control characters and halves of pairs.
-
-    Args:
-        text: Any value; what is no string is shown as one.
-        limit: Most characters; a longer text is truncated and ends in "...".
-    """
+    """A text in one line, without what no file can hold: control characters and halves of pairs."""
     line = " ".join(str(text).encode("utf-8", "replace").decode().split())
     line = "".join(sign if sign.isprintable() else " " for sign in line)
     return line if limit is None or len(line) <= limit else f"{line[: limit - 3].rstrip()}..."

@@ -20,20 +20,11 @@ class Best(NamedTuple):
     columns: Tensor
 
     def shift(self, columns: int) -> Best:
-        """The same, as part of a wider matrix.
-
-        Args:
-            columns: How many columns stand before these.
-        """
+        """The same, as part of a wider matrix."""
         return Best(self.scores, self.columns + columns)
 
     def merge(self, later: Best, k: int) -> Best:
-        """The highest of both.
-
-        Args:
-            later: Of other columns, all of them to the right of these.
-            k: How many to keep.
-        """
+        """The highest of both."""
         scores = torch.cat([self.scores, later.scores], dim=1)
         columns = torch.cat([self.columns, later.columns], dim=1)
         # Stable, and the columns to the right come second: equal scores stay ordered by column.

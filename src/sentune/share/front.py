@@ -40,14 +40,7 @@ _LICENSES = frozenset(
 def front_matter(
     card: SentenceTransformerModelCardData, kind: CardKind, name: str, base: str | None
 ) -> str:
-    """The YAML at the front of a new card, with the lines around it.
-
-    Args:
-        card: What is known.
-        kind: The kind of the model.
-        name: The model's name.
-        base: Hub id of the model that this one was made from.
-    """
+    """The YAML at the front of a new card, with the lines around it."""
     facts = ModelCardData(
         **facts_of(card, name),
         library_name=LIBRARY,
@@ -62,12 +55,7 @@ def front_matter(
 
 
 def facts_of(card: SentenceTransformerModelCardData, name: str) -> dict[str, Any]:
-    """What the author says of a model, and what evaluators found, under the names of the Hub.
-
-    Args:
-        card: What is known.
-        name: The model's name.
-    """
+    """What the author says of a model, and what evaluators found, under the names of the Hub."""
     facts: dict[str, Any] = {
         "language": _languages(card.language),
         **_license(card.license),

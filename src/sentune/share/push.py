@@ -118,9 +118,6 @@ def open_repository(
 def explained(name: str) -> Iterator[None]:
     """Turn what the Hub's client raises in an upload into a `HubError` that says what to do.
 
-    Args:
-        name: The repository.
-
     Raises:
         HubError: In place of what the client raises.
     """
@@ -171,9 +168,6 @@ def _obstacle(error: Exception) -> str:
 
 def files_in(folder: Path) -> dict[str, Path]:
     """Path in the repository -> file, of what would be uploaded of a folder.
-
-    Args:
-        folder: The folder.
 
     Raises:
         SettingError: If there is nothing.

@@ -43,10 +43,6 @@ class ChatReader(TokenReader):
     def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
         """Items in the ragged layout.
 
-        Args:
-            items: b texts or pairs.
-            prompt: The system message of each.
-
         Raises:
             InputError: If the template leaves out one of the messages.
         """

@@ -57,10 +57,6 @@ def check_items(items: list[Any]) -> None:
 def checked(item: Any, row: int) -> Any:
     """An item of a stream, after the checks of a list of them.
 
-    Args:
-        item: The item.
-        row: Its number, for the error.
-
     Raises:
         InputTypeError: If it is none.
         InputError: If its text is not valid Unicode.

@@ -173,12 +173,7 @@ def batches_by_tokens(lengths: Sequence[int], tokens: int) -> Iterator[list[int]
 
 
 def length_buckets(lengths: Sequence[int], waste: float = 0.2) -> Iterator[list[int]]:
-    """Row numbers in groups of like length, for padding.
-
-    Args:
-        lengths: Tokens of each row.
-        waste: A group is closed when more than this share of its padded area would be padding.
-    """
+    """Row numbers in groups of like length, for padding."""
     bucket: list[int] = []
     real = 0
     for row in by_length(lengths):

@@ -16,9 +16,6 @@ DOCUMENT_NAMES = ("document", "passage", "corpus")
 def checked(prompts: Mapping[str, str | None] | None) -> dict[str, str]:
     """The prompts by name; None in place of a prompt counts as none, so does None for all.
 
-    Args:
-        prompts: Name -> prompt, as the caller gave them.
-
     Raises:
         SettingError: If they are something else than texts by name.
     """

@@ -51,12 +51,7 @@ class Budget:
         self.disk_bytes = disk_bytes
 
     def new(self, size: int, kind: Any) -> np.ndarray | None:
-        """An array that counts towards the budget; None if there is no room for it.
-
-        Args:
-            size: How many items.
-            kind: Their type.
-        """
+        """An array that counts towards the budget; None if there is no room for it."""
         wanted = size * np.dtype(kind).itemsize
         if wanted <= self.memory_bytes:
             self.memory_bytes -= wanted
@@ -74,11 +69,7 @@ class Budget:
         return array
 
     def give_back(self, array: np.ndarray) -> None:
-        """Count the array no more.
-
-        Args:
-            array: One that `new` gave.
-        """
+        """Count the array no more."""
         if isinstance(array, np.memmap):
             self.disk_bytes += array.nbytes
         else:

@@ -43,10 +43,6 @@ class TokenReader:
     def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
         """Items in the ragged layout.
 
-        Args:
-            items: b texts or pairs.
-            prompt: Put before each item; its length in tokens comes with the features.
-
         Raises:
             InputError: If a text is not valid Unicode.
         """

@@ -72,10 +72,6 @@ def written_whole(
 def load_weights(model: Any, folder: Path) -> None:
     """Read the weights of a checkpoint into the model.
 
-    Args:
-        model: The SentenceTransformer in training.
-        folder: Of the checkpoint.
-
     Raises:
         TrainingError: If the folder holds no checkpoint of this model.
     """
@@ -89,12 +85,7 @@ def load_weights(model: Any, folder: Path) -> None:
 
 
 def copy_model(checkpoint: Path, folder: Path) -> None:
-    """Copy the model in a checkpoint, without what is there only to go on with the training.
-
-    Args:
-        checkpoint: The checkpoint.
-        folder: Where to; the model that is there is replaced, other files stay.
-    """
+    """Copy the model in a checkpoint, without what is there only to go on with the training."""
     ignored = shutil.ignore_patterns(*_TRAINING_FILES)
     with folders.replaced(folder, own) as draft:
         shutil.copytree(checkpoint, draft, ignore=ignored, dirs_exist_ok=True)

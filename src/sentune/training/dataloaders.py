@@ -50,13 +50,7 @@ class TellEpoch(TrainerCallback):
 
 
 def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **options: Any) -> Any:
-    """The batch sampler of a dataset.
-
-    Args:
-        args: Say which.
-        dataset: The rows.
-        **options: `batch_size`, `drop_last`, `valid_label_columns`, `generator`, `seed`.
-    """
+    """The batch sampler of a dataset."""
     chosen: Any = args.batch_sampler
     if not isinstance(chosen, BatchSamplers):
         return chosen(dataset, **options)
@@ -67,14 +61,7 @@ def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **opti
 def dataset_sampler(
     args: SentenceTransformerTrainingArguments, rows: Any, samplers: Sequence[Any], **options: Any
 ) -> Any:
-    """The batch sampler over several datasets.
-
-    Args:
-        args: Say which.
-        rows: All rows; `rows.datasets` are the datasets.
-        samplers: The batch sampler of each.
-        **options: `generator` and `seed`.
-    """
+    """The batch sampler over several datasets."""
     chosen: Any = args.multi_dataset_batch_sampler
     if not isinstance(chosen, MultiDatasetBatchSamplers):
         return chosen(rows, batch_samplers=samplers, **options)

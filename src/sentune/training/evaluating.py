@@ -50,12 +50,7 @@ def run_evaluators(
 
 
 def with_prefix(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
-    """The metrics under names that begin with a prefix, and an underscore, once.
-
-    Args:
-        metrics: Name -> value.
-        prefix: As "eval".
-    """
+    """The metrics under names that begin with a prefix, and an underscore, once."""
     start = f"{prefix}_"
     return {name if name.startswith(start) else start + name: m for name, m in metrics.items()}
 

@@ -171,9 +171,6 @@ class LoaderBatches(BatchSampler):
 def steps_of(loaders: Sequence[Any]) -> int:
     """Batches of the loader that has the fewest.
 
-    Args:
-        loaders: All of them.
-
     Raises:
         SettingError: If one does not say how many it has.
         DatasetError: If one has none.

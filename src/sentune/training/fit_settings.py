@@ -81,14 +81,7 @@ class FitSettings:
 def arguments_of(
     settings: FitSettings, model: SentenceTransformer, steps: int, **options: Any
 ) -> SentenceTransformerTrainingArguments:
-    """The arguments of the trainer for a run of `fit`.
-
-    Args:
-        settings: Those of `fit`.
-        model: The model.
-        steps: Batches of each objective in an epoch.
-        **options: Further arguments.
-    """
+    """The arguments of the trainer for a run of `fit`."""
     # What was set with torch.manual_seed decides the order, else the same one every time.
     seed = torch.initial_seed() % 2**31
     on_cuda, use_amp = model.device.type == "cuda", settings.use_amp
@@ -107,12 +100,7 @@ def arguments_of(
 
 
 def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
-    """The optimizer over all parameters of a module that are trained.
-
-    Args:
-        settings: Say which, and how it is set.
-        module: The module.
-    """
+    """The optimizer over all parameters of a module that are trained."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
@@ -131,11 +119,6 @@ def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
 
 def schedule_of(settings: FitSettings, optimizer: Optimizer, total: int) -> Any:
     """How the learning rate goes over the steps.
-
-    Args:
-        settings: Say which way, and how many steps warm up.
-        optimizer: The optimizer.
-        total: Steps of the run.
 
     Raises:
         SettingError: If there is no such way.

@@ -58,11 +58,7 @@ class StopOnInterrupt(TrainerCallback):
                 control.should_training_stop = True
 
     def settle(self, device: torch.device) -> None:
-        """Take it as pressed if it was pressed in any process; all of them have to ask.
-
-        Args:
-            device: Of this process.
-        """
+        """Take it as pressed if it was pressed in any process; all of them have to ask."""
         if is_distributed():
             pressed = torch.tensor(int(self.is_pressed), device=device)
             distributed.all_reduce(pressed, distributed.ReduceOp.MAX)

@@ -32,11 +32,6 @@ class LossWatch:
     def see(self, loss: Tensor, batch: Mapping[str, Any], step: int) -> None:
         """Take note of a loss.
 
-        Args:
-            loss: A scalar.
-            batch: What it is the loss of.
-            step: How many steps of the optimizer were done before.
-
         Raises:
             TrainingError: If a loss was NaN.
         """
@@ -74,21 +69,13 @@ class PartMeans:
         self._counts: dict[str, int] = defaultdict(int)
 
     def add(self, parts: Mapping[str, Tensor]) -> None:
-        """Take note of the parts of a batch.
-
-        Args:
-            parts: Name -> scalar.
-        """
+        """Take note of the parts of a batch."""
         for name, part in parts.items():
             self._sums[name] = self._sums[name] + part if name in self._sums else part
             self._counts[name] += 1
 
     def take(self, gather: Callable[[Any], list[Any]]) -> dict[str, float]:
-        """The means over all processes; then begin anew.
-
-        Args:
-            gather: A list of objects -> the joined lists of all processes.
-        """
+        """The means over all processes; then begin anew."""
         own = {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
         self.__init__()  # type: ignore[misc]
         everywhere: dict[str, list[tuple[float, int]]] = defaultdict(list)

@@ -27,11 +27,6 @@ def set_learning_rates(
     Works on any optimizer that was just made: it has no state yet, and its other settings, as
     weight decay, stay with the parameters.
 
-    Args:
-        optimizer: A fresh optimizer.
-        parameters: Name -> parameter.
-        rates: Regular expression -> rate; of several that a name matches, the last one counts.
-
     Raises:
         SettingError: If an expression matches no parameter of the optimizer.
     """

@@ -88,11 +88,7 @@ class RunRecorder(TrainerCallback):
         self.card.end_run(time.monotonic() - self._began, kept, self._energy())
 
     def write(self, folder: str | Path) -> None:
-        """Write `run.json` beside a model, with what is known by now.
-
-        Args:
-            folder: The model's folder.
-        """
+        """Write `run.json` beside a model, with what is known by now."""
         if self.run is not None:
             write_run(self.run, folder)
 
@@ -137,11 +133,7 @@ def write_run(run: Run, folder: str | Path, saved_step: int | None = None) -> No
 
 
 def settings_of(args: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of a run, and the same where nothing is set.
-
-    Args:
-        args: The settings, a dataclass with `to_dict`.
-    """
+    """The settings of a run, and the same where nothing is set."""
     defaults = {
         one.name: one.default_factory() if one.default_factory is not MISSING else one.default
         for one in fields(args)

@@ -99,11 +99,7 @@ class TrainingStep(nn.Module):
         }
 
     def save_own_weights(self, folder: Path) -> None:
-        """Write the weights of the losses into a folder; no file if there are none.
-
-        Args:
-            folder: Of a checkpoint.
-        """
+        """Write the weights of the losses into a folder; no file if there are none."""
         weights = {
             name: tensor.detach().contiguous() for name, tensor in self.own_weights().items()
         }
@@ -112,9 +108,6 @@ class TrainingStep(nn.Module):
 
     def load_own_weights(self, folder: Path) -> None:
         """Read the weights of the losses from a folder.
-
-        Args:
-            folder: Of a checkpoint.
 
         Raises:
             TrainingError: If it holds other weights than these losses have.

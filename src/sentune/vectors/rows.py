@@ -14,11 +14,7 @@ def is_tensor(values: Any) -> bool:
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """An array of numpy's; bfloat16, which numpy has not, becomes float32.
-
-    Args:
-        values: An array of either library, on any device.
-    """
+    """An array of numpy's; bfloat16, which numpy has not, becomes float32."""
     if not is_tensor(values):
         return np.asarray(values)
     values = values.detach().cpu()
@@ -26,12 +22,7 @@ def to_numpy(values: Any) -> np.ndarray:
 
 
 def like(values: np.ndarray, other: Any) -> Any:
-    """An array of numpy's as one of the library, and on the device, that another one has.
-
-    Args:
-        values: The array.
-        other: The other one.
-    """
+    """An array of numpy's as one of the library, and on the device, that another one has."""
     if not is_tensor(other):
         return values
     import torch

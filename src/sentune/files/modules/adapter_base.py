@@ -57,11 +57,7 @@ def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
 
 
 def name_of(encoder: Any) -> str | None:
-    """What to call an encoder's source: its id if it is from the Hub, else its folder.
-
-    Args:
-        encoder: An encoder of the transformers library.
-    """
+    """What to call an encoder's source: its id if it is from the Hub, else its folder."""
     name = str(getattr(encoder, "name_or_path", None) or "")
     path = Path(name)
     if not name or not path.is_dir():
@@ -70,11 +66,7 @@ def name_of(encoder: Any) -> str | None:
 
 
 def folder_of(encoder: Any) -> Path | None:
-    """Where an encoder was loaded from, if that can be found without the network.
-
-    Args:
-        encoder: An encoder of the transformers library.
-    """
+    """Where an encoder was loaded from, if that can be found without the network."""
     name = str(getattr(encoder, "name_or_path", None) or "")
     if not name or Path(name).is_dir():
         return Path(name) if name else None
@@ -88,12 +80,7 @@ def folder_of(encoder: Any) -> Path | None:
 
 
 def holds(encoder: Any, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether where an encoder was loaded from there are the weights that it has now.
-
-    Args:
-        encoder: An encoder of the transformers library.
-        tensors: Its weights; those of its pooler, which is not used, do not count.
-    """
+    """Whether where an encoder was loaded from there are the weights that it has now."""
     path = folder_of(encoder)
     if path is None or (path / ADAPTER_FILE).exists() or not (path / ENCODER_FILE).exists():
         return False

@@ -28,20 +28,12 @@ _PREFIX = "base_model.model."  # peft's own class puts it before each name; tran
 
 
 def has_adapter(encoder: Any) -> bool:
-    """Whether an encoder has adapters, inside it or wrapped around it.
-
-    Args:
-        encoder: An encoder of the transformers library, or a `peft.PeftModel` of one.
-    """
+    """Whether an encoder has adapters, inside it or wrapped around it."""
     return is_wrapped(encoder) or getattr(encoder, "_hf_peft_config_loaded", False)
 
 
 def is_wrapped(encoder: Any) -> bool:
-    """Whether an encoder is a `peft.PeftModel`.
-
-    Args:
-        encoder: As for `has_adapter`.
-    """
+    """Whether an encoder is a `peft.PeftModel`."""
     return hasattr(type(encoder), "get_base_model")
 
 
@@ -114,9 +106,6 @@ def write_base(encoder: Any, folder: Path, *, safe: bool) -> None:
 def read(folder: ModelFolder) -> dict[str, Tensor] | None:
     """The tensors of the adapter in a folder, under the names in its file; None if there is none.
 
-    Args:
-        folder: Of a Transformer.
-
     Raises:
         ModelFileError: If the file is damaged.
     """
@@ -127,11 +116,7 @@ def read(folder: ModelFolder) -> dict[str, Tensor] | None:
 
 
 def tensors(encoder: Any) -> dict[str, Tensor]:
-    """The tensors of the active adapter, not copied, under the names of its file.
-
-    Args:
-        encoder: As for `has_adapter`.
-    """
+    """The tensors of the active adapter, not copied, under the names of its file."""
     peft = need("peft", "peft")
     found = peft.get_peft_model_state_dict(
         encoder, adapter_name=_active(encoder), save_embedding_layers=False
@@ -140,11 +125,7 @@ def tensors(encoder: Any) -> dict[str, Tensor]:
 
 
 def base_tensors(encoder: Any) -> dict[str, Tensor]:
-    """The tensors of an encoder below its adapters, not copied, under their names without them.
-
-    Args:
-        encoder: As for `has_adapter`.
-    """
+    """The tensors of an encoder below its adapters, not copied, under their names without them."""
     encoder = plain(encoder)
     inside = dict(_layers_of_adapters(encoder))
     result = {}
@@ -158,21 +139,12 @@ def base_tensors(encoder: Any) -> dict[str, Tensor]:
 
 
 def plain(encoder: Any) -> Any:
-    """The encoder of the transformers library itself.
-
-    Args:
-        encoder: As for `has_adapter`.
-    """
+    """The encoder of the transformers library itself."""
     return encoder.get_base_model() if is_wrapped(encoder) else encoder
 
 
 def is_based_in(module: nn.Module, folder: Path) -> bool:
-    """Whether a save into a folder would replace the weights that an adapter is for.
-
-    Args:
-        module: A module of a model.
-        folder: The folder.
-    """
+    """Whether a save into a folder would replace the weights that an adapter is for."""
     encoder = getattr(module, "auto_model", None)
     if encoder is None or not has_adapter(encoder):
         return False

@@ -18,10 +18,6 @@ from sentune.files.plan import ModulePlan
 def build(plan: ModulePlan, how: Reading) -> nn.Module:
     """A module.
 
-    Args:
-        plan: What its folder says.
-        how: How the modules of its model are read.
-
     Raises:
         ModelFileError: If its files are damaged.
         UntrustedCodeError: If it would run code and may not.
@@ -38,11 +34,6 @@ def build(plan: ModulePlan, how: Reading) -> nn.Module:
 
 def write(module: nn.Module, folder: Path, how: Writing) -> str:
     """Write a module into its folder; gives the type name for the file that lists it.
-
-    Args:
-        module: The module.
-        folder: Where to; it is there and empty, or the model's own folder.
-        how: How the modules of its model are written.
 
     Raises:
         SettingError: If it could not be loaded again; it says why.

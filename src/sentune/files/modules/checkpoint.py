@@ -27,12 +27,7 @@ _PASSING = {"is_local", "local_files_only"}
 
 
 def explained(folder: ModelFolder, error: Exception) -> Exception:
-    """The error for a Transformer that could not be loaded, naming the file if it can be told.
-
-    Args:
-        folder: The folder of the encoder and its tokenizer.
-        error: What came of loading it.
-    """
+    """The error for a Transformer that could not be loaded, naming the file if it can be told."""
     text = str(error)
     if isinstance(error, ImportError):
         return MissingDependencyError(f"{folder}: the encoder needs a package: {text}")

@@ -127,20 +127,12 @@ def read(kind: type[nn.Module], plan: ModulePlan, code: Code) -> nn.Module:
 
 
 def loads_itself(kind: type) -> bool:
-    """Whether a class has a `load` of its own.
-
-    Args:
-        kind: The class.
-    """
+    """Whether a class has a `load` of its own."""
     return hasattr(kind, "load")
 
 
 def saves_itself(kind: type) -> bool:
-    """Whether a class has a `save` of its own.
-
-    Args:
-        kind: The class.
-    """
+    """Whether a class has a `save` of its own."""
     return hasattr(kind, "save")
 
 

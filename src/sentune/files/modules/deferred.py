@@ -49,12 +49,7 @@ _NO_WEIGHT = "embeddings.position_ids"
 
 
 def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None:
-    """The Transformer in a folder that was checked; None if the library has to read it.
-
-    Args:
-        folder: Its folder.
-        settings: `max_seq_length`, `do_lower_case` and `transformer_task`.
-    """
+    """The Transformer in a folder that was checked; None if the library has to read it."""
     if settings.get("transformer_task", FEATURES) != FEATURES or folder.file(SAFETENSORS) is None:
         return None
     config = folder.read_json(_CONFIG, dict)

@@ -40,12 +40,6 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
     """Write a Dense.
 
-    Args:
-        row: Its row of the table.
-        module: The module.
-        folder: Where to.
-        how: How.
-
     Raises:
         SettingError: If its activation could not be made again.
     """

@@ -16,14 +16,7 @@ from sentune.files.plan import ModulePlan
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module], **others: Any) -> nn.Module:
-    """A module.
-
-    Args:
-        plan: What its folder says.
-        how: Not needed.
-        kind: Its class.
-        **others: Arguments of its constructor in place of those of the settings.
-    """
+    """A module."""
     settings = {**plan.settings, **others}
     if plan.weights is None or plan.row is None or plan.row.weights == "no":
         return kind(**settings)
@@ -35,14 +28,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module], **others: Any) -
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a module.
-
-    Args:
-        row: Its row of the table.
-        module: The module.
-        folder: Where to.
-        how: How.
-    """
+    """Write a module."""
     config = row.config_of(module.settings())  # type: ignore[operator]
     if row.file is not None and (config or not row.is_lenient):
         write_json(folder / row.file, config)

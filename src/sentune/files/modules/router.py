@@ -16,13 +16,7 @@ from sentune.files.plan import ModulePlan
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
-    """A Router.
-
-    Args:
-        plan: What its folder says.
-        how: How its modules are read.
-        kind: Its class.
-    """
+    """A Router."""
     modules = {name: how.build(part, how) for name, part in plan.parts.items()}
     settings = dict(plan.settings)
     structure = settings.pop("structure")
@@ -31,14 +25,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a Router; a module that is in several routes is written once.
-
-    Args:
-        row: Its row of the table.
-        module: The Router.
-        folder: Where to.
-        how: How its modules are written.
-    """
+    """Write a Router; a module that is in several routes is written once."""
     names: dict[int, str] = {}
     types: dict[str, str] = {}
     structure: dict[str, list[str]] = {}

@@ -21,11 +21,6 @@ from sentune.models.static import fold
 def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
     """A StaticEmbedding; also of the files that model2vec writes.
 
-    Args:
-        plan: What its folder says.
-        how: Not needed.
-        kind: Its class.
-
     Raises:
         ModelFileError: If a file is damaged.
     """
@@ -39,14 +34,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a StaticEmbedding.
-
-    Args:
-        row: Its row of the table.
-        module: The module.
-        folder: Where to.
-        how: How.
-    """
+    """Write a StaticEmbedding."""
     weights.write(module.state_dict(), folder, safe=how.safe)
     tokenizer: Any = module.tokenizer
     tokenizer.save(str(folder / TOKENIZER))

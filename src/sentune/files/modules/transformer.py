@@ -64,14 +64,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a Transformer.
-
-    Args:
-        row: Its row of the table.
-        module: The module.
-        folder: Where to.
-        how: How.
-    """
+    """Write a Transformer."""
     encoder: Any = module.auto_model
     tokenizer: Any = module.tokenizer
     write_encoder = adapters.write if adapters.has_adapter(encoder) else checkpoint.write_encoder
@@ -85,21 +78,13 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
 
 
 def stored(module: nn.Module) -> nn.Module:
-    """The part of a Transformer whose tensors its folder holds.
-
-    Args:
-        module: The module.
-    """
+    """The part of a Transformer whose tensors its folder holds."""
     encoder: Any = module.auto_model
     return encoder
 
 
 def restore(module: nn.Module, folder: ModelFolder) -> list[tuple[Any, Any, Path]] | None:
     """Tensors in a folder, those of a Transformer in memory, and where they are from.
-
-    Args:
-        module: The module.
-        folder: Its folder.
 
     Returns:
         A triple for the adapter, and one for the encoder if that is in the folder, too; None for a

@@ -41,11 +41,6 @@ _WRITTEN: dict[type, str] = {
 def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
     """WordEmbeddings.
 
-    Args:
-        plan: What their folder says.
-        how: Not needed.
-        kind: Their class.
-
     Raises:
         ModelFileError: If a file is missing or damaged.
     """
@@ -59,12 +54,6 @@ def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
     """Write WordEmbeddings.
-
-    Args:
-        row: Their row of the table.
-        module: The module.
-        folder: Where to.
-        how: How.
 
     Raises:
         SettingError: If the tokenizer is of a class that no file can name.
