@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: tiny models, made once per run."""
+"""Fixtures that several packages share: tiny models, made once per run."""
 
 from __future__ import annotations
 

@@ -144,6 +144,6 @@ def test_the_only_door_upstairs_is_fit():
         (path.relative_to(SOURCE).as_posix(), node.args[0].value)
         for path in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "upstairs"
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "from_higher_layer"
     ]
     assert users == [("encoder/model.py", "sentune.training.fit")]

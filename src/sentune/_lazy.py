@@ -80,10 +80,10 @@ def need(module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def upstairs(module: str, name: str) -> Any:
-    """A function of a higher floor, for a method that users expect on a lower one.
+def from_higher_layer(module: str, name: str) -> Any:
+    """A function of a higher layer, for a method that users expect on a lower one.
 
-    The one exception to the rule that a floor knows only the floors below it. The layers test
+    The one exception to the rule that a layer knows only the layers below it. The layers test
     lists every place that uses it.
     """
     return getattr(importlib.import_module(module), name)

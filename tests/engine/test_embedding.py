@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sentune import SentenceTransformerTrainer, losses
-from sentune.engine.embedding import Rooms, look_up
+from sentune.engine.embedding import Buffers, look_up
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 
 NUMBERS = torch.tensor([[1, 4, 4], [0, 2, 1]])
@@ -18,47 +18,47 @@ def weight():
     return torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
-def step(weight, rooms, factor=1.0, padding=None):
+def step(weight, buffers, factor=1.0, padding=None):
     weight.grad = None
-    (look_up(NUMBERS, weight, padding, rooms).pow(2) * factor).sum().backward()
+    (look_up(NUMBERS, weight, padding, buffers).pow(2) * factor).sum().backward()
     return weight.grad
 
 
 @pytest.mark.parametrize("padding", [None, 1])
 def test_values_and_gradients_are_those_of_torch(weight, padding):
-    rooms = Rooms()
+    buffers = Buffers()
     for factor in (1.0, -2.0, 0.5):
-        own = look_up(NUMBERS, weight, padding, rooms)
+        own = look_up(NUMBERS, weight, padding, buffers)
         torch.testing.assert_close(own, F.embedding(NUMBERS, weight, padding))
-        mine = step(weight, rooms, factor, padding).clone()
+        mine = step(weight, buffers, factor, padding).clone()
         torch.testing.assert_close(mine, step(weight, None, factor, padding))
 
 
 def test_steps_share_the_memory(weight):
-    rooms = Rooms()
-    assert len({step(weight, rooms).data_ptr() for _ in range(3)}) == 1
+    buffers = Buffers()
+    assert len({step(weight, buffers).data_ptr() for _ in range(3)}) == 1
 
 
 @pytest.mark.parametrize("hold", [lambda g: g, lambda g: g[2:], lambda g: g.numpy()])
 def test_a_gradient_that_somebody_holds_is_left_alone(weight, hold):
-    rooms = Rooms()
-    held = hold(step(weight, rooms))
+    buffers = Buffers()
+    held = hold(step(weight, buffers))
     before = copy.deepcopy(held)
-    step(weight, rooms, 3.0)
-    step(weight, rooms, 5.0)
+    step(weight, buffers, 3.0)
+    step(weight, buffers, 5.0)
     assert (torch.as_tensor(held) == torch.as_tensor(before)).all()
 
 
 def test_gradients_add_up_over_uses_and_batches(weight):
     found = []
-    for rooms in (Rooms(), None):
+    for buffers in (Buffers(), None):
         weight.grad = None
         for _ in range(2):
-            rows = look_up(NUMBERS, weight, None, rooms)
-            (rows * look_up(NUMBERS.flip(0), weight, None, rooms)).sum().backward()
+            rows = look_up(NUMBERS, weight, None, buffers)
+            (rows * look_up(NUMBERS.flip(0), weight, None, buffers)).sum().backward()
         found.append(weight.grad)
     torch.testing.assert_close(*found)
-    (whole,) = torch.autograd.grad(look_up(NUMBERS, weight, None, Rooms()).sum(), weight)
+    (whole,) = torch.autograd.grad(look_up(NUMBERS, weight, None, Buffers()).sum(), weight)
     assert whole.sum() == NUMBERS.numel() * 3
 
 
@@ -67,7 +67,7 @@ def test_the_trainer_keeps_them_while_it_trains(tiny_model, tmp_path):
 
     class Spy(losses.MultipleNegativesRankingLoss):
         def forward(self, *args):
-            seen.add(self.model[0]._engine.rooms)
+            seen.add(self.model[0]._engine.buffers)
             return super().forward(*args)
 
     rows = [{"a": f"the {w} sat", "b": f"a {w}"} for w in ("cat", "dog", "bird", "fish")]
@@ -75,7 +75,7 @@ def test_the_trainer_keeps_them_while_it_trains(tiny_model, tmp_path):
         tmp_path, max_steps=2, per_device_train_batch_size=2, report_to="none", use_cpu=True
     )
     SentenceTransformerTrainer(tiny_model, args, rows, loss=Spy(tiny_model)).train()
-    (rooms,) = seen
+    (buffers,) = seen
     table = tiny_model[0].auto_model.embeddings.word_embeddings.weight
-    assert rooms is not None and rooms.of(table)._held.shape == table.shape
-    assert tiny_model[0]._engine.rooms is None
+    assert buffers is not None and buffers.of(table)._held.shape == table.shape
+    assert tiny_model[0]._engine.buffers is None

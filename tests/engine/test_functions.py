@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 import sentune
 from sentune.engine import attention, attention_cpu
 from sentune.engine.dropout import dropout, kept_at_random
-from sentune.engine.embedding import Rooms, _Rows
+from sentune.engine.embedding import Buffers, _Rows
 from sentune.engine.slots import Layout
 
 SEED = 3
@@ -91,10 +91,10 @@ def attend(rate, mask):
 
 
 def look_up(padding):
-    rooms = Rooms()
+    buffers = Buffers()
 
     def own(weight):
-        return _Rows.apply(weight, NUMBERS, rooms.of(weight), padding)
+        return _Rows.apply(weight, NUMBERS, buffers.of(weight), padding)
 
     def plain(weight):
         return F.embedding(NUMBERS, weight, padding)

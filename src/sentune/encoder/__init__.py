@@ -1,1 +1,1 @@
-"""The front room: a model that takes texts and gives embeddings."""
+"""Models that people use: texts in, embeddings or scores out."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from sentune._lazy import upstairs
+from sentune._lazy import from_higher_layer
 from sentune.encoder import adapters, pipeline
 from sentune.encoder.runner import Options, TorchRunner
 from sentune.encoder.workers import WorkerPool
@@ -382,7 +382,7 @@ class Model(nn.Sequential):
             *args: See `sentune.training.fit.fit`.
             **kwargs: See `sentune.training.fit.fit`.
         """
-        upstairs("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
+        from_higher_layer("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
 
     # Inside -------------------------------------------------------------------------------------
 

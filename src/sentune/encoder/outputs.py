@@ -84,9 +84,9 @@ def padded_like(features: Features, padded: Features, kinds: Mapping[str, Output
             continue
         if kind_of(key, value, kinds) == "token" and isinstance(value, Tensor):
             tokens = torch.cat(rows_of(value, "token", features, len(mask)))
-            room = tokens.new_zeros((*mask.shape, *tokens.shape[1:]))
-            room[mask] = tokens
-            found[key] = room
+            whole = tokens.new_zeros((*mask.shape, *tokens.shape[1:]))
+            whole[mask] = tokens
+            found[key] = whole
         else:
             found[key] = value
     return found

@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from sentune.engine.attention import joint_attention
 from sentune.engine.copies import Copies
 from sentune.engine.dropout import dropout
-from sentune.engine.embedding import Rooms, look_up
+from sentune.engine.embedding import Buffers, look_up
 from sentune.machine.device import multiplied_in
 from sentune.types import Features
 
@@ -104,16 +104,16 @@ class Bert:
     layers: Sequence[Layer]
 
 
-def run(bert: Bert, features: Features, copies: Copies, rooms: Rooms | None = None) -> Tensor:
+def run(bert: Bert, features: Features, copies: Copies, buffers: Buffers | None = None) -> Tensor:
     """Token embeddings `(T, d)` of packed features.
 
     Args:
         bert: The encoder.
         features: Packed tokens; `position_ids` as its table counts them.
         copies: Rounded weights that were kept.
-        rooms: Memory for the gradients of tables; None outside of training.
+        buffers: Memory for the gradients of tables; None outside of training.
     """
-    x = _embedded(bert.tables, features, rooms)
+    x = _embedded(bert.tables, features, buffers)
     for layer in bert.layers:
         if layer.is_replayed and torch.is_grad_enabled():
             x = checkpoint(_layer, layer, x, features, copies, use_reentrant=False)
@@ -122,14 +122,14 @@ def run(bert: Bert, features: Features, copies: Copies, rooms: Rooms | None = No
     return x
 
 
-def _embedded(tables: Tables, features: Features, rooms: Rooms | None) -> Tensor:
-    x = look_up(features["input_ids"], tables.words, tables.padding, rooms)
+def _embedded(tables: Tables, features: Features, buffers: Buffers | None) -> Tensor:
+    x = look_up(features["input_ids"], tables.words, tables.padding, buffers)
     if "token_type_ids" in features:
-        x = x + look_up(features["token_type_ids"], tables.types, None, rooms)
+        x = x + look_up(features["token_type_ids"], tables.types, None, buffers)
     else:
         x = x + tables.types[0]
     places = features["position_ids"]
-    x = x + look_up(places, tables.positions, tables.position_padding, rooms)
+    x = x + look_up(places, tables.positions, tables.position_padding, buffers)
     if tables.task is not None:
         x = x + tables.task[0]
     x = _dropped(_normed(x, tables.norm), tables.rate)

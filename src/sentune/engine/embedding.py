@@ -16,19 +16,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
-class Rooms:
+class Buffers:
     """Memory for the gradients of the tables of a model in training."""
 
     def __init__(self) -> None:
-        self._rooms: dict[int, _Room] = {}
+        self._buffers: dict[int, _Buffer] = {}
 
-    def of(self, weight: Tensor) -> _Room:
+    def of(self, weight: Tensor) -> _Buffer:
         """The memory for a table."""
-        return self._rooms.setdefault(id(weight), _Room())
+        return self._buffers.setdefault(id(weight), _Buffer())
 
 
 def look_up(
-    numbers: Tensor, weight: Tensor, padding: int | None, rooms: Rooms | None = None
+    numbers: Tensor, weight: Tensor, padding: int | None, buffers: Buffers | None = None
 ) -> Tensor:
     """The rows of a table by their number, `(..., d)`.
 
@@ -36,16 +36,16 @@ def look_up(
         numbers: `(...)`.
         weight: `(v, d)`.
         padding: The row that gets no gradient.
-        rooms: Where gradients are made; None for fresh memory.
+        buffers: Where gradients are made; None for fresh memory.
     """
     is_trained = torch.is_grad_enabled() and weight.requires_grad
-    if rooms is None or not is_trained or not weight.is_cpu:
+    if buffers is None or not is_trained or not weight.is_cpu:
         return F.embedding(numbers, weight, padding)
-    rows: Any = _Rows.apply(weight, numbers, rooms.of(weight), padding)
+    rows: Any = _Rows.apply(weight, numbers, buffers.of(weight), padding)
     return rows
 
 
-class _Room:
+class _Buffer:
     """Memory for a tensor, used again when nobody holds what was made in it."""
 
     def __init__(self) -> None:
@@ -69,21 +69,21 @@ def _holders(tensor: Tensor) -> int:
 
 
 class _Rows(torch.autograd.Function):
-    """Rows of a table by their number; the gradient is made in the room of the table."""
+    """Rows of a table by their number; the gradient is made in the buffer of the table."""
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, numbers: Tensor, room: _Room, padding: int | None
+        ctx: Any, weight: Tensor, numbers: Tensor, buffer: _Buffer, padding: int | None
     ) -> Tensor:
         ctx.save_for_backward(weight, numbers)
-        ctx.room, ctx.padding = room, padding
+        ctx.buffer, ctx.padding = buffer, padding
         return F.embedding(numbers, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         weight, numbers = ctx.saved_tensors
-        whole = ctx.room.zeros_like(weight)
+        whole = ctx.buffer.zeros_like(weight)
         whole.index_add_(0, numbers.flatten(), gradient.reshape(-1, weight.shape[1]))
         if ctx.padding is not None:
             whole[ctx.padding] = 0

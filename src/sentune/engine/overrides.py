@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentune.engine.copies import Copies
 from sentune.engine.dropout import dropout
-from sentune.engine.embedding import Rooms, look_up
+from sentune.engine.embedding import Buffers, look_up
 from sentune.machine.device import multiplied_in
 
 
@@ -25,13 +25,13 @@ class Fast(TorchFunctionMode):
 
     Args:
         copies: Rounded weights that were kept.
-        rooms: Memory for the gradients of tables; None outside of training.
+        buffers: Memory for the gradients of tables; None outside of training.
     """
 
-    def __init__(self, copies: Copies, rooms: Rooms | None) -> None:
+    def __init__(self, copies: Copies, buffers: Buffers | None) -> None:
         super().__init__()
         self.copies = copies
-        self.rooms = rooms
+        self.buffers = buffers
         self._own = {
             F.linear: self._linear,
             F.dropout: _dropout,
@@ -63,7 +63,7 @@ class Fast(TorchFunctionMode):
         sparse: bool = False,
     ) -> Tensor:
         if max_norm is None and not scale_grad_by_freq and not sparse:
-            return look_up(input, weight, padding_idx, self.rooms)
+            return look_up(input, weight, padding_idx, self.buffers)
         rest = (max_norm, norm_type, scale_grad_by_freq, sparse)
         return F.embedding(input, weight, padding_idx, *rest)
 

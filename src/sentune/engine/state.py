@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sentune.engine import attention, bert
 from sentune.engine.copies import Copies
-from sentune.engine.embedding import Rooms
+from sentune.engine.embedding import Buffers
 from sentune.engine.overrides import Fast
 from sentune.engine.tree import Watch, Way, keeps_nothing
 from sentune.types import Features
@@ -24,7 +24,7 @@ class State:
 
     def __init__(self) -> None:
         self.copies = Copies()
-        self.rooms: Rooms | None = None
+        self.buffers: Buffers | None = None
         self.watch = Watch()
         # Of the whole model where it has a head: its modules are run as they are, hooks and all.
         self.head_watch = Watch(harmless="in_float32")
@@ -42,7 +42,7 @@ class State:
             layers: Whether those of each layer are wanted, the input embeddings first.
         """
         if not layers and self.way_of(encoder) == "function":
-            return [bert.run(bert.of_modules(encoder), features, self.copies, self.rooms)]
+            return [bert.run(bert.of_modules(encoder), features, self.copies, self.buffers)]
         arguments = {
             "input_ids": features["input_ids"][None],
             "position_ids": features["position_ids"][None],
@@ -53,7 +53,7 @@ class State:
         if "token_type_ids" in features:
             arguments["token_type_ids"] = features["token_type_ids"][None]
         # What is computed again for the gradient is so outside of this block, and must be the same.
-        fast = nullcontext() if keeps_nothing(encoder) else Fast(self.copies, self.rooms)
+        fast = nullcontext() if keeps_nothing(encoder) else Fast(self.copies, self.buffers)
         with fast:
             output = encoder(**arguments, return_dict=True, output_hidden_states=layers)
         return [x[0] for x in (output.last_hidden_state, *(output.hidden_states or ()))]
@@ -67,9 +67,9 @@ def keeping_gradients(model: nn.Module) -> Iterator[None]:
     """Inside the block the word tables of a model keep the memory of their gradients."""
     states = [state for module in model.modules() if (state := module.__dict__.get("_engine"))]
     for state in states:
-        state.rooms = Rooms()
+        state.buffers = Buffers()
     try:
         yield
     finally:
         for state in states:
-            state.rooms = None
+            state.buffers = None
