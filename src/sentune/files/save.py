@@ -68,6 +68,16 @@ def save(
             (draft / README).write_text(card, encoding="utf-8", newline="")
 
 
+def check(modules_: Mapping[str, nn.Module]) -> None:
+    """Raise if modules could not be saved and loaded again, before it is tried.
+
+    Raises:
+        SettingError: With the reason.
+    """
+    for module in modules_.values():
+        modules.check(module)
+
+
 def save_card(card: str | None, folder: str | Path) -> None:
     """Write README.md into a folder, atomically.
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import RandomSampler
 
 from sentune.errors import SettingError, warn
+from sentune.files import save as files_save
 from sentune.losses.fitting import check
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.dataset_rows import column_names, row_of_example
@@ -66,6 +67,14 @@ def _examples_of(rows: LoaderRows) -> Any:
     if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
         return [row_of_example(example, with_label=False) for example in rows.examples]
     return rows.examples
+
+
+def warn_of_saves(model: Any) -> None:
+    """Warn before the first step of a run whose checkpoints could not be written."""
+    try:
+        files_save.check(dict(model.named_children()))
+    except SettingError as error:
+        warn(f"the checkpoints of this run will fail: {error}")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
     EvalLoopOutput,
     HubStrategy,
+    SaveStrategy,
     TrainOutput,
 )
 
@@ -49,7 +50,12 @@ from sentune.training.evaluating import Evaluator, as_list, run_evaluators, with
 from sentune.training.interrupt import StopOnInterrupt
 from sentune.training.nan_guard import LossWatch, PartMeans
 from sentune.training.optimizer import clip_gradients, set_learning_rates
-from sentune.training.preflight import check_arguments, check_data, kept_configuration
+from sentune.training.preflight import (
+    check_arguments,
+    check_data,
+    kept_configuration,
+    warn_of_saves,
+)
 from sentune.training.run_recorder import RunRecorder, as_names
 from sentune.training.training_step import LossLike, TrainingStep
 
@@ -274,6 +280,8 @@ class SentenceTransformerTrainer(Trainer):
             KeyboardInterrupt: After Ctrl-C, when the step is finished and a checkpoint saved.
             TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
         """
+        if self.args.save_strategy != SaveStrategy.NO:
+            warn_of_saves(self.model)
         listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
         with listening, self._recorder.recording(), keeping_gradients(self.step):
             result = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)

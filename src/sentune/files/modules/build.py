@@ -42,6 +42,7 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
     if row is not None:
         row.load_format().write(row, module, folder, how)
         return row.written_name
+    custom.type_name_of(module)  # raises if no file could name it
     base = layout.base_type_of(type(module))
     if base is None or custom.loads_itself(type(module)) or custom.saves_itself(type(module)):
         custom.write(module, folder, how)
@@ -49,6 +50,22 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
         custom.check_rebuilt(module, base)
         base.load_format().write(base, module, folder, how)
     return custom.type_name_of(module, how.root)
+
+
+def check(module: nn.Module) -> None:
+    """Raise if a module could not be loaded again, as far as that is known before it is written.
+
+    Raises:
+        SettingError: If it could not; it says why.
+    """
+    row = layout.type_of(module)
+    base = row or layout.base_type_of(type(module))
+    if row is None:
+        custom.type_name_of(module)
+        if not custom.saves_itself(type(module)):
+            custom.check_rebuilt(module, base)
+    if base is not None and hasattr(base.load_format(), "check"):
+        base.load_format().check(module)
 
 
 def _build(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:

@@ -177,7 +177,8 @@ def check_rebuilt(module: nn.Module, base: ModuleType | None = None) -> None:
         settings: Any = getattr(module, "settings", dict)
         first, names = 0, list(settings())
     else:
-        taken = inspect.signature(base.load_class()).parameters.values()
+        every = inspect.signature(base.load_class()).parameters.values()
+        taken = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
         first = sum(one.default is one.empty for one in taken)
         names = [one.name for one in taken if one.default is not one.empty]
     try:
@@ -191,12 +192,12 @@ def check_rebuilt(module: nn.Module, base: ModuleType | None = None) -> None:
         ) from error
 
 
-def type_name_of(module: nn.Module, root: Path) -> str:
+def type_name_of(module: nn.Module, root: Path | None = None) -> str:
     """The type name for the file that lists a module; code that came with a model is copied.
 
     Args:
         module: The module, of a class outside the table.
-        root: The model's folder, where the code goes.
+        root: The model's folder, where the code goes; None to copy none.
 
     Raises:
         SettingError: If no file could name its class.
@@ -208,13 +209,13 @@ def type_name_of(module: nn.Module, root: Path) -> str:
             f"the class {name} of a module is defined inside of a function, so that no reader of "
             "the file could find it; define it at the top of a Python file"
         )
-    if kind.__module__ == "__main__":
+    if root is not None and kind.__module__ == "__main__":
         warn(
             f"the module class {kind.__qualname__} is defined in the program itself: only a "
             "program that defines it, too, can load this model. Define it in a file of its own and "
             "import it from there"
         )
-    if not kind.__module__.startswith(_DYNAMIC):
+    if root is None or not kind.__module__.startswith(_DYNAMIC):
         return name
     source = str(sys.modules[kind.__module__].__file__)
     from transformers.dynamic_module_utils import get_relative_import_files

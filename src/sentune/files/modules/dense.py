@@ -43,6 +43,15 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
     Raises:
         SettingError: If its activation could not be made again.
     """
+    check(module)
+    plain.write(row, module, folder, how)
+
+
+def check(module: nn.Module) -> None:
+    """Raise if the activation of a Dense could not be made again.
+
+    Raises:
+        SettingError: If it could not.
+    """
     activation: Any = module.activation_function
     activations.described(activation)
-    plain.write(row, module, folder, how)

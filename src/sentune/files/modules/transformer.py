@@ -15,7 +15,7 @@ from sentune.files import settings as understood
 from sentune.files import weights
 from sentune.files.folder import ModelFolder, write_json
 from sentune.files.layout import ModuleType
-from sentune.files.modules import adapter_base, adapters, checkpoint, custom, deferred
+from sentune.files.modules import adapter_base, adapters, checkpoint, custom, deferred, rebuilt
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 from sentune.files.settings import KWARGS
@@ -65,7 +65,8 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
     """Write a Transformer."""
-    encoder: Any = module.auto_model
+    check(module)
+    encoder = rebuilt.unwrapped(module.auto_model)
     tokenizer: Any = module.tokenizer
     write_encoder = adapters.write if adapters.has_adapter(encoder) else checkpoint.write_encoder
     write_encoder(encoder, folder, safe=how.safe)
@@ -75,6 +76,9 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
     is_chat = bool(getattr(tokenizer, "chat_template", None))
     task = understood.said_of_task(task_of, is_chat=is_chat)
     write_json(folder / str(row.file), {**{key: settings[key] for key in row.keys}, **task})
+
+
+check = rebuilt.check
 
 
 def stored(module: nn.Module) -> nn.Module:
