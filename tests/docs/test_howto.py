@@ -28,6 +28,7 @@ def hub(minilm_folder, tiny_bert_folder, tmp_path_factory):
     pages.make_hub(cache, {pages.MINILM: minilm_folder, "distilroberta-base": tiny_bert_folder})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_CACHE", str(cache))
+        patch.setenv("SENTUNE_DTYPE", "float32")  # the pages show the numbers of float32
         patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
         yield cache
 
