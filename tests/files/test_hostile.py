@@ -474,8 +474,11 @@ def test_a_file_cannot_give_trust_or_point_to_another_revision(folder, tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("is_plain", [False, True], ids=["listed", "plain"])
 @pytest.mark.parametrize("home", [(), ("text_config",), ("a", "b")])
-def test_an_attention_from_the_hub_is_not_loaded(home, folder):
+def test_an_attention_from_the_hub_is_not_loaded(home, is_plain, folder):
+    if is_plain:  # a checkpoint of the transformers library alone
+        (folder / "modules.json").unlink()
     value = {"attn_implementation": "owner/kernel"}
     for name in reversed(home):
         value = {name: value}

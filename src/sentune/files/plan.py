@@ -106,7 +106,7 @@ def plan(
     marked = _marked(config, encoder)
     _check_kind(root, kind, marked)
     if is_plain:
-        modules = _plain_modules(root, encoder, kind)
+        modules = _plain_modules(root, encoder, kind, is_trusted=is_trusted)
     else:
         modules = listed_modules(root, is_trusted=is_trusted)
         _check_kind(root, kind, marked or _kind_of(modules))
@@ -232,14 +232,14 @@ def _encoder_config(root: ModelFolder) -> dict[str, Any]:
 
 
 def _plain_modules(
-    root: ModelFolder, encoder: Mapping[str, Any], kind: ModelKind
+    root: ModelFolder, encoder: Mapping[str, Any], kind: ModelKind, *, is_trusted: bool
 ) -> dict[str, ModulePlan]:
     """The encoder of a checkpoint of the transformers library, for the task of the kind."""
     names = encoder.get("architectures")
     is_causal = isinstance(names, list) and str((names or [""])[0]).endswith("ForCausalLM")
-    row = layout.MODULES["Transformer"]
     path = root.path / ENCODER_FILE
-    planned = as_row(ModulePlan(row.written_name, row, root, path, path), row, is_trusted=True)
+    name = layout.MODULES["Transformer"].written_name
+    planned = of_module(name, root, path, is_trusted=is_trusted)
     if kind is CROSS_ENCODER:
         task = "text-generation" if is_causal else "sequence-classification"
         planned = replace(planned, settings={**planned.settings, "transformer_task": task})
