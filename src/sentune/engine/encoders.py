@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from sentune.engine import attention, encoder_only, heads
+from sentune.engine import attention, encoder_only, tasks
 from sentune.errors import HubError, ModelFileError, warn
 
 attention.register()
@@ -53,7 +53,7 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
 
 @torch.inference_mode(mode=False)
 def load_encoder(
-    source: str, config_options: dict, model_options: dict, *, task: str = heads.FEATURES
+    source: str, config_options: dict, model_options: dict, *, task: str = tasks.FEATURES
 ) -> nn.Module:
     """The encoder, in evaluation mode, with packed attention where it can have it.
 
@@ -67,7 +67,7 @@ def load_encoder(
         config = model_options.pop("config", None) or AutoConfig.from_pretrained(
             source, **config_options
         )
-        if task == heads.CLASSES and "num_labels" not in config_options:
+        if task == tasks.CLASSES and "num_labels" not in config_options:
             _one_label(config)
         way = _way(config, task)
         options = {**model_options, "config": way.config, "dtype": dtype}
@@ -89,9 +89,9 @@ def load_encoder(
 
 
 def _way(config: Any, task: str) -> encoder_only.Way:
-    if task == heads.FEATURES:
+    if task == tasks.FEATURES:
         return encoder_only.way_of(config)
-    return encoder_only.Way(getattr(transformers, heads.TASKS[task].loader), config)
+    return encoder_only.Way(getattr(transformers, tasks.TASKS[task].loader), config)
 
 
 def _one_label(config: Any) -> None:
@@ -105,7 +105,7 @@ def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -
     """Raise if weights of the encoder are missing; warn if those of its head are."""
     # The pooler is missing in many checkpoints; without a head, what it gives is not used.
     missing = sorted(name for name in names if "pooler." not in name)
-    if task == heads.CLASSES:
+    if task == tasks.CLASSES:
         below = f"{encoder.base_model_prefix}."
         missing = [name for name in missing if name.startswith(below)]
         if new := sorted(set(names) - set(missing)):

@@ -8,7 +8,6 @@ called on a view of the model in which the encoder's place holds what was comput
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,37 +16,10 @@ from torch.nn import functional as F
 
 from sentune.engine import packing
 from sentune.engine.tree import inner_of
-from sentune.types import Features, OutputKind
+from sentune.types import Features
 
 Rows = Literal["first", "mean"]
 
-
-@dataclass(frozen=True)
-class Task:
-    """What a checkpoint of the transformers library is used for.
-
-    Attributes:
-        loader: The library's class that loads it.
-        given: Key under which the library's output is kept.
-        kind: What kind of output that is.
-        field: The library's name for it.
-    """
-
-    loader: str
-    given: str
-    kind: OutputKind
-    field: str
-
-
-# By the name that files and the peer use.
-TASKS: Mapping[str, Task] = {
-    "feature-extraction": Task("AutoModel", "token_embeddings", "token", "last_hidden_state"),
-    "sequence-classification": Task(
-        "AutoModelForSequenceClassification", "scores", "row", "logits"
-    ),
-    "text-generation": Task("AutoModelForCausalLM", "causal_logits", "row", "logits"),
-}
-FEATURES, CLASSES, GENERATION = TASKS
 
 # Families whose classification head reads the first token.
 _FIRST = {

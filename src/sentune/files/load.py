@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sentune.engine.heads import GENERATION
+from sentune.engine.tasks import GENERATION
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import layout
 from sentune.files.code import Code

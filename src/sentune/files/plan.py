@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sentune.engine.tasks import CLASSES, GENERATION
 from sentune.errors import ModelFileError, UntrustedCodeError
 from sentune.files import keys, layout, requirements, settings, weight_files
 from sentune.files.folder import ModelFolder
@@ -241,7 +242,7 @@ def _plain_modules(
     name = layout.MODULES["Transformer"].written_name
     planned = of_module(name, root, path, is_trusted=is_trusted)
     if kind is CROSS_ENCODER:
-        task = "text-generation" if is_causal else "sequence-classification"
+        task = GENERATION if is_causal else CLASSES
         planned = replace(planned, settings={**planned.settings, "transformer_task": task})
     return {"0": planned}
 
@@ -262,9 +263,7 @@ def _kind_of(modules: Mapping[str, ModulePlan]) -> str:
     tasks = [module.settings.get("transformer_task") for module in modules.values()]
     gives = [module.settings.get("module_output_name") for module in modules.values()]
     types = [module.type_name.rpartition(".")[2] for module in modules.values()]
-    is_scorer = (
-        CROSS_ENCODER.output in gives or "LogitScore" in types or "sequence-classification" in tasks
-    )
+    is_scorer = CROSS_ENCODER.output in gives or "LogitScore" in types or CLASSES in tasks
     return CROSS_ENCODER.name if is_scorer else SENTENCE_TRANSFORMER.name
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from sentune.engine.tasks import FEATURES, TASKS
 from sentune.errors import ModelFileError, UntrustedCodeError
 from sentune.files import keys
 from sentune.files.folder import ModelFolder
@@ -25,12 +26,6 @@ POOLING_FLAGS = {
 }
 # Arguments that a Transformer's file may hold for transformers' `from_pretrained`.
 KWARGS = ("model_kwargs", "processor_kwargs", "config_kwargs")
-# Of each task, what the text part of the encoder gives, and under which key.
-_TASKS = {
-    "feature-extraction": ("last_hidden_state", "token_embeddings"),
-    "sequence-classification": ("logits", "scores"),
-    "text-generation": ("logits", "causal_logits"),
-}
 # How the encoder computes, not what.
 _NO_MATTER = {"unpad_inputs", "modality_config", "processing_kwargs"}
 _PROCESSING = {
@@ -120,9 +115,9 @@ def flags_of_modes(settings: Mapping[str, Any]) -> dict[str, Any]:
 def of_transformer(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The constructor's arguments of a Transformer."""
     settings = _renamed(row, config, path)
-    task = settings.get("transformer_task") or "feature-extraction"
-    keys.check({"transformer_task": task}, {"transformer_task": keys.one_of(*_TASKS)}, path)
-    field, given = _TASKS[task]
+    task = settings.get("transformer_task") or FEATURES
+    keys.check({"transformer_task": task}, {"transformer_task": keys.one_of(*TASKS)}, path)
+    given = TASKS[task].given
     if settings.get("module_output_name") not in (None, given):
         raise ModelFileError(
             f"{path}: 'module_output_name' is {keys.shown(settings['module_output_name'])}; "
@@ -132,7 +127,7 @@ def of_transformer(row: Any, config: Mapping[str, Any], path: Path) -> dict[str,
     keys.check(settings, objects, path)
     known = {*row.keys, *KWARGS, *_NO_MATTER, "transformer_task", "module_output_name"}
     keys.refuse_unknown(settings, known, path)
-    _check_modality(settings.get("modality_config") or {}, field, path)
+    _check_modality(settings.get("modality_config") or {}, TASKS[task].field, path)
     limit = _processing_limit(settings.get("processing_kwargs") or {}, path)
     return {
         "max_seq_length": settings.get("max_seq_length") or limit,
@@ -149,17 +144,16 @@ def said_of_task(task: str, *, is_chat: bool) -> dict[str, Any]:
         task: The task.
         is_chat: Whether texts go through a chat template.
     """
-    field, given = _TASKS[task]
-    if task == "feature-extraction":
+    if task == FEATURES:
         return {}
-    text = {"method": "forward", "method_output_name": field}
+    text = {"method": "forward", "method_output_name": TASKS[task].field}
     modalities: dict[str, Any] = {"text": text}
     if is_chat:
         modalities["message"] = {**text, "format": "flat"}
     return {
         "transformer_task": task,
         "modality_config": modalities,
-        "module_output_name": given,
+        "module_output_name": TASKS[task].given,
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from sentune.engine import bert, heads, packing
+from sentune.engine import bert, heads, packing, tasks
 from sentune.engine.deferred import Deferred, Unopened
 from sentune.engine.state import State
 from sentune.engine.tree import inner_of, is_off
@@ -73,7 +73,7 @@ class Transformer(InputModule):
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
-    transformer_task: str = heads.FEATURES
+    transformer_task: str = tasks.FEATURES
     _max_seq_length: int | None
 
     def __init__(
@@ -90,12 +90,12 @@ class Transformer(InputModule):
         model_kwargs: Mapping[str, Any] | None = None,
         processor_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
-        transformer_task: str = heads.FEATURES,
+        transformer_task: str = tasks.FEATURES,
     ) -> None:
         super().__init__()
-        if transformer_task not in heads.TASKS:
+        if transformer_task not in tasks.TASKS:
             raise SettingError(
-                f"transformer_task must be one of {list(heads.TASKS)}, got {transformer_task!r}"
+                f"transformer_task must be one of {list(tasks.TASKS)}, got {transformer_task!r}"
             )
         self.transformer_task = transformer_task
         self.__dict__["_engine"] = State()
@@ -110,7 +110,7 @@ class Transformer(InputModule):
         self.auto_model = loading.load_encoder(source, *options, task=transformer_task)
         words = str(tokenizer_name_or_path or source)
         self.tokenizer = loading.load_tokenizer(words, tokenizer_options)
-        if transformer_task == heads.GENERATION:  # the last slot of each row holds a token
+        if transformer_task == tasks.GENERATION:  # the last slot of each row holds a token
             self.tokenizer.padding_side = "left"
         self._set_limits(max_seq_length, do_lower_case)
 
@@ -165,7 +165,7 @@ class Transformer(InputModule):
         layers = wants_layers or self.config.output_hidden_states
         found = self._engine.run_packed(self._encoder, features, layers=layers)
         first, *others = (x[:total] for x in found)
-        if self.transformer_task == heads.CLASSES:
+        if self.transformer_task == tasks.CLASSES:
             first = heads.classify(self.auto_model, first, features)
         return [first, *others]
 
@@ -177,10 +177,10 @@ class Transformer(InputModule):
             "output_hidden_states": wants_layers,
             "use_cache": False,
         }
-        if self.transformer_task == heads.GENERATION:
+        if self.transformer_task == tasks.GENERATION:
             options["logits_to_keep"] = 1
         output = self.auto_model(**self._padded_arguments({**features, **options}))
-        first = getattr(output, heads.TASKS[self.transformer_task].field, None)
+        first = getattr(output, tasks.TASKS[self.transformer_task].field, None)
         layers = getattr(output, "hidden_states", None) if wants_layers else None
         # A module in the encoder's place may give a tuple, as models of the library once did.
         return [output[0] if first is None else first, *(layers or ())]
@@ -212,22 +212,22 @@ class Transformer(InputModule):
         """Whether the encoder runs on packed sentences, as it is now."""
         if self._deferred is not None:
             return not is_off()
-        if self.transformer_task == heads.GENERATION:
+        if self.transformer_task == tasks.GENERATION:
             return False
-        if self.transformer_task == heads.CLASSES and not self._head_reads_packed:
+        if self.transformer_task == tasks.CLASSES and not self._head_reads_packed:
             return False
         return self._engine.way_of(self._encoder) != "padded"
 
     @property
     def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
         """What the task gives."""
-        kind = heads.TASKS[self.transformer_task].kind
+        kind = tasks.TASKS[self.transformer_task].kind
         return {self.module_output_name: kind, "all_layer_embeddings": "token"}
 
     @property
     def module_output_name(self) -> str:
         """Key of the features that `forward` adds."""
-        return heads.TASKS[self.transformer_task].given
+        return tasks.TASKS[self.transformer_task].given
 
     @property
     def is_deferred(self) -> bool:
@@ -356,7 +356,7 @@ class Transformer(InputModule):
     @property
     def _encoder(self) -> Any:
         """What makes token embeddings: `auto_model`, or the part of it below its head."""
-        is_whole = self.transformer_task == heads.FEATURES
+        is_whole = self.transformer_task == tasks.FEATURES
         return self.auto_model if is_whole else heads.encoder_of(self.auto_model)
 
     @property
@@ -385,7 +385,7 @@ class Transformer(InputModule):
         known = self.__dict__.get("_reader_state")
         if known is None or known[0] != state:
             # One assignment, so that another thread sees the old pair or the new one.
-            is_chat = self.transformer_task == heads.GENERATION and words.chat_template
+            is_chat = self.transformer_task == tasks.GENERATION and words.chat_template
             kind = ChatReader if is_chat else TokenReader
             reader = kind(words, self.max_seq_length, self.do_lower_case)
             known = self.__dict__["_reader_state"] = (state, reader)

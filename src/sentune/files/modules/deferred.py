@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sentune.engine.deferred import Deferred, Shape, WordPieces
-from sentune.engine.heads import FEATURES
+from sentune.engine.tasks import FEATURES
 from sentune.files import weights
 from sentune.files.folder import ModelFolder
 from sentune.files.names import SAFETENSORS, TOKENIZER

@@ -72,9 +72,8 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
     write_encoder(encoder, folder, safe=how.safe)
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     checkpoint.write_tokenizer(tokenizer, folder, settings["max_seq_length"])
-    task_of = str(module.transformer_task)
     is_chat = bool(getattr(tokenizer, "chat_template", None))
-    task = understood.said_of_task(task_of, is_chat=is_chat)
+    task = understood.said_of_task(str(module.transformer_task), is_chat=is_chat)
     write_json(folder / str(row.file), {**{key: settings[key] for key in row.keys}, **task})
 
 

@@ -1,0 +1,36 @@
+"""What a checkpoint of the transformers library is used for; files ask for it without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sentune.types import OutputKind
+
+
+@dataclass(frozen=True)
+class Task:
+    """A use of a checkpoint.
+
+    Attributes:
+        loader: The library's class that loads it.
+        given: Key under which the library's output is kept.
+        kind: What kind of output that is.
+        field: The library's name for it.
+    """
+
+    loader: str
+    given: str
+    kind: OutputKind
+    field: str
+
+
+# By the name that files use.
+TASKS: Mapping[str, Task] = {
+    "feature-extraction": Task("AutoModel", "token_embeddings", "token", "last_hidden_state"),
+    "sequence-classification": Task(
+        "AutoModelForSequenceClassification", "scores", "row", "logits"
+    ),
+    "text-generation": Task("AutoModelForCausalLM", "causal_logits", "row", "logits"),
+}
+FEATURES, CLASSES, GENERATION = TASKS
