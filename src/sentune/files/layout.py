@@ -84,7 +84,8 @@ class ModuleType:
         is_lenient: Whether its file may be missing, or hold things that are not for it.
         home: The package that has the class.
         written_home: The package that files say has it.
-        format: The file in `sentune.files.modules` with `read` and `write` for it.
+        format: The file in `sentune.files.modules` with `read` and `write` for it, and `check`,
+            `stored` and `restore` where a module needs them.
         understood: Makes settings of today of what a file of any generation holds.
         said: Makes of settings what a file is to hold.
         parts: Key of an object that names the types of modules in folders of its own.

@@ -38,34 +38,40 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
     Raises:
         SettingError: If it could not be loaded again; it says why.
     """
-    row = layout.type_of(module)
-    if row is not None:
-        row.load_format().write(row, module, folder, how)
-        return row.written_name
-    custom.type_name_of(module)  # raises if no file could name it
-    base = layout.base_type_of(type(module))
-    if base is None or custom.loads_itself(type(module)) or custom.saves_itself(type(module)):
+    check(module)
+    row = _row_for(module)
+    if row is None:
         custom.write(module, folder, how)
     else:
-        custom.check_rebuilt(module, base)
-        base.load_format().write(base, module, folder, how)
-    return custom.type_name_of(module, how.root)
+        row.load_format().write(row, module, folder, how)
+    own = layout.type_of(module)
+    return custom.type_name_of(module, how.root) if own is None else own.written_name
 
 
 def check(module: nn.Module) -> None:
-    """Raise if a module could not be loaded again, as far as that is known before it is written.
+    """Raise if a module could not be loaded again.
 
     Raises:
         SettingError: If it could not; it says why.
     """
-    row = layout.type_of(module)
-    base = row or layout.base_type_of(type(module))
-    if row is None:
+    row = _row_for(module)
+    if layout.type_of(module) is None:
         custom.type_name_of(module)
-        if not custom.saves_itself(type(module)):
-            custom.check_rebuilt(module, base)
-    if base is not None and hasattr(base.load_format(), "check"):
-        base.load_format().check(module)
+        custom.check_rebuilt(module, row)
+    look = getattr(row.load_format(), "check", None) if row else None
+    if look is not None:
+        look(module)
+
+
+def _row_for(module: nn.Module) -> ModuleType | None:
+    """The row of the table that a module is written by; None for one with code of its own for it.
+
+    A class that is derived from one in the table is written as that one is, unless it has a `load`
+    or a `save` of its own.
+    """
+    kind = type(module)
+    has_own = custom.loads_itself(kind) or custom.saves_itself(kind)
+    return layout.type_of(module) or (None if has_own else layout.base_type_of(kind))
 
 
 def _build(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:

@@ -143,13 +143,9 @@ def write(module: nn.Module, folder: Path, how: Writing) -> None:
         module: The module; its own `save` is used if it has one.
         folder: Where to.
         how: How.
-
-    Raises:
-        SettingError: If it could not be loaded again.
     """
     save = getattr(module, "save", None)
     if save is None:
-        check_rebuilt(module)
         settings: Any = getattr(module, "settings", dict)()
         write_json(folder / getattr(module, "config_file_name", "config.json"), settings)
         if module.state_dict():
@@ -171,7 +167,7 @@ def check_rebuilt(module: nn.Module, base: ModuleType | None = None) -> None:
         SettingError: If its constructor takes other arguments.
     """
     kind = type(module)
-    if loads_itself(kind):
+    if loads_itself(kind) or saves_itself(kind):
         return
     if base is None:
         settings: Any = getattr(module, "settings", dict)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from sentune.errors import ModelFileError, SettingError, UntrustedCodeError
-from sentune.files.layout import ModuleType
 from sentune.files.modules import plain
-from sentune.files.modules.how import Reading, Writing
+from sentune.files.modules.how import Reading
 from sentune.files.plan import ModulePlan
 from sentune.models import activations
 
@@ -37,14 +35,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
     return plain.read(plan, how, kind, activation_function=found, activation_kwargs=None)
 
 
-def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a Dense.
-
-    Raises:
-        SettingError: If its activation could not be made again.
-    """
-    check(module)
-    plain.write(row, module, folder, how)
+write = plain.write
 
 
 def check(module: nn.Module) -> None:

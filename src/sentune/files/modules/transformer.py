@@ -65,7 +65,6 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
     """Write a Transformer."""
-    check(module)
     encoder = rebuilt.unwrapped(module.auto_model)
     tokenizer: Any = module.tokenizer
     write_encoder = adapters.write if adapters.has_adapter(encoder) else checkpoint.write_encoder
