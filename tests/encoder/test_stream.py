@@ -115,3 +115,17 @@ print((most(200_000) - few) / 1024)
     run = [sys.executable, "-c", script, str(tiny_bert_folder)]
     grown = float(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
     assert grown < 50, f"{grown:.0f} MB more for ten times the texts"  # they have 200 MB of rows
+
+
+@pytest.mark.parametrize("source", ["(str(n) for n in range(9000))", "list(map(str, range(9000)))"])
+def test_a_stream_that_is_left_unfinished_ends_quietly_with_the_program(tiny_bert_folder, source):
+    script = f"""
+import sys
+from sentune import SentenceTransformer
+stream = SentenceTransformer(sys.argv[1], device="cpu").encode_stream({source})
+print(len(next(stream)))
+"""
+    run = [sys.executable, "-c", script, str(tiny_bert_folder)]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    assert done.stdout == "2048\n"
+    assert "Exception ignored" not in done.stderr

@@ -7,9 +7,9 @@ memory at a time, whatever the source is: a list, or an iterator that never ends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
@@ -79,8 +79,9 @@ def windows(
         count: Called with the number of items that were computed after each batch.
     """
     truncated = total = 0
-    with _reading(runner) as read:
-        for items, tokens, places in _read_ahead(source, runner, read):
+    read = _parts(source, runner) if isinstance(source, Sequence) else _portions(source, runner)
+    with closing(read):
+        for items, tokens, places in read:
             rows: Any = None
             truncated += tokens.pop("truncated", 0)
             with runner.working():
@@ -121,44 +122,25 @@ def _key(item: Any) -> Hashable:
 _Window = tuple[list[Any], Features, "np.ndarray | None"]
 
 
-def _read_ahead(
-    source: Iterable[Any], runner: Runner, read: Callable[[Sequence[Any]], Any]
-) -> Iterator[_Window]:
-    """The windows of a source; of a sequence, the next one is read while one is computed."""
-    if not isinstance(source, Sequence):
-        for items, error in _portions(source):
-            if items:
-                own, places = distinct(items)
-                yield own, runner.read(own) if runner.reads_ragged else {}, places
-            if error is not None:
-                raise error
-        return
+def _parts(source: Sequence[Any], runner: Runner) -> Generator[_Window, None, None]:
+    """The windows of a sequence; the next one is read in a thread while one is computed."""
     ends = [*range(FIRST_WINDOW, len(source), WINDOW), len(source)] if source else []
     parts = [source[a:b] for a, b in zip([0, *ends], ends, strict=False)]
     if not runner.reads_ragged:
         yield from ((list(part), {}, None) for part in parts)
         return
-    coming: Any = None
-    for place, part in enumerate(parts):
-        # The first at once: nothing is computed meanwhile, and a thread takes time to start.
-        tokens = runner.read(part) if coming is None else coming.result()
-        if place + 1 < len(parts):
-            coming = read(parts[place + 1])
-        yield list(part), tokens, None
+    with ThreadPoolExecutor(1, thread_name_prefix="sentune-read") as reader:
+        coming: Any = None
+        for place, part in enumerate(parts):
+            # The first at once: nothing is computed meanwhile, and a thread takes time to start.
+            tokens = runner.read(part) if coming is None else coming.result()
+            if place + 1 < len(parts):
+                coming = reader.submit(runner.read, parts[place + 1])
+            yield list(part), tokens, None
 
 
-@contextmanager
-def _reading(runner: Runner) -> Iterator[Callable[[Sequence[Any]], Any]]:
-    """A function that begins to read items in a thread, which ends with the block."""
-    reader = ThreadPoolExecutor(1, thread_name_prefix="sentune-read")
-    try:
-        yield lambda items: reader.submit(runner.read, items)
-    finally:
-        reader.shutdown(wait=True, cancel_futures=True)
-
-
-def _portions(source: Iterable[Any]) -> Iterator[tuple[list[Any], Exception | None]]:
-    """Items of an iterator, checked; with the error that it ended in, if it did."""
+def _portions(source: Iterable[Any], runner: Runner) -> Generator[_Window, None, None]:
+    """The windows of an iterator, of checked items; if it ends in an error, that comes last."""
     iterator, start = iter(source), 0
     while True:
         items: list[Any] = []
@@ -168,7 +150,11 @@ def _portions(source: Iterable[Any]) -> Iterator[tuple[list[Any], Exception | No
                 items.append(inputs.checked(item, start + len(items)))
         except Exception as error:
             failure = error
-        yield items, failure
+        if items:
+            own, places = distinct(items)
+            yield own, runner.read(own) if runner.reads_ragged else {}, places
+        if failure is not None:
+            raise failure
         start += len(items)
         if len(items) < FIRST_WINDOW:
             return
