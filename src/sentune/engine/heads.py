@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentune.engine import packing
+from sentune.engine import packing, segments
 from sentune.engine.tree import inner_of
 from sentune.types import Features
 
-Rows = Literal["first", "mean"]
+Rows = Literal["cls", "mean"]
 
 
 # Families whose classification head reads the first token.
@@ -38,17 +38,20 @@ _FIRST = {
     "xlm-roberta-xl",
 }
 # What a configuration may say of it.
-_BY_NAME: Mapping[str, Rows] = {"cls": "first", "bos": "first", "mean": "mean"}
+_BY_NAME: Mapping[str, Rows] = {"cls": "cls", "bos": "cls", "mean": "mean"}
 
 
 def rows_needed(model: Any) -> Rows | None:
-    """Which rows the classification head of a model reads; None if that is not known."""
+    """Which row of each text a classification head reads, by the name of the pooling that gives it.
+
+    None if that is not known.
+    """
     model = inner_of(model)
     if not type(model).__name__.endswith("ForSequenceClassification"):
         return None
     config = model.config
     if config.model_type in _FIRST:
-        return "first"
+        return "cls"
     is_known = config.model_type in ("modernbert", "eurobert")
     return _BY_NAME.get(config.classifier_pooling) if is_known else None
 
@@ -67,21 +70,12 @@ def classify(model: Any, tokens: Tensor, features: Features) -> Tensor:
         features: The packed tokens.
     """
     model = inner_of(model)
-    pick = _first if rows_needed(model) == "first" else _mean
-    rows = packing.to_caller_order(pick(tokens, features), features["order"])
+    modes: Any = [rows_needed(model)]
+    rows = segments.pool(segments.wide(tokens), features["cu_seqlens"], modes)
+    rows = packing.to_caller_order(rows, features["order"])
     weight = next(model.parameters())
     with torch.autocast(weight.device.type, enabled=False):  # a few products, in full precision
         return _logits(model, rows.to(weight.dtype)[:, None])
-
-
-def _first(tokens: Tensor, features: Features) -> Tensor:
-    starts = features["cu_seqlens"][:-1].long()
-    return tokens.index_select(0, starts.clamp(max=max(len(tokens) - 1, 0)))
-
-
-def _mean(tokens: Tensor, features: Features) -> Tensor:
-    lengths = torch.tensor(features["lengths"], device=tokens.device)
-    return torch.segment_reduce(tokens.float(), "mean", lengths=lengths, initial=0.0)
 
 
 def _logits(model: Any, rows: Tensor) -> Tensor:

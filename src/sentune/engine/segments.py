@@ -40,7 +40,7 @@ def pool(
         else:
             place = torch.arange(1, len(tokens) + 1, device=tokens.device)
             place = place - torch.repeat_interleave(first, lengths, output_size=len(tokens))
-            total = _sum(_wide(tokens) * place[:, None], lengths)
+            total = _sum(wide(tokens) * place[:, None], lengths)
             by_place = (lengths * (lengths + 1) / 2).float() if weight_sum is None else weight_sum
             found = total / _divisor(by_place)
         results.append(found.to(tokens.dtype))
@@ -59,10 +59,11 @@ def _divisor(sums: Tensor) -> Tensor:
 
 def _sum(tokens: Tensor, lengths: Tensor) -> Tensor:
     """The sum of each row, in float32 at least."""
-    return _reduced(_wide(tokens), lengths, "sum")
+    return _reduced(wide(tokens), lengths, "sum")
 
 
-def _wide(tokens: Tensor) -> Tensor:
+def wide(tokens: Tensor) -> Tensor:
+    """The tokens in float32 at least."""
     return tokens.float() if tokens.dtype in (torch.float16, torch.bfloat16) else tokens
 
 
