@@ -17,6 +17,7 @@ from sentune.errors import ModelFileError, UntrustedCodeError
 from sentune.files import keys, layout, requirements, settings, weight_files
 from sentune.files.folder import ModelFolder
 from sentune.files.kinds import (
+    COMMON,
     CROSS_ENCODER,
     KINDS,
     OLDER_SETTINGS,
@@ -98,14 +99,12 @@ def plan(
         UntrustedCodeError: If the model would run code and may not.
         MissingDependencyError: If the model asks for packages that are not there.
     """
-    config = root.read_json(MODEL_FILE, dict) or {}
+    config, encoder = _configs(root)
     path = root.path / MODEL_FILE
     requirements.check(config.get("requirements"), path)
-    is_plain = root.file(MODULES_FILE) is None
-    encoder = _encoder_config(root) if is_plain else {}
-    keys.check(config, {"model_type": keys.TEXT.or_null()}, path)
     marked = _marked(config, encoder)
     _check_kind(root, kind, marked)
+    is_plain = root.file(MODULES_FILE) is None
     if is_plain:
         modules = _plain_modules(root, encoder, kind, is_trusted=is_trusted)
     else:
@@ -124,12 +123,9 @@ def kind_of(root: ModelFolder) -> ModelKind:
     Raises:
         ModelFileError: If it is no model, or of a kind that sentune does not have.
     """
-    is_plain = root.file(MODULES_FILE) is None
-    marked = _marked(
-        root.read_json(MODEL_FILE, dict) or {}, _encoder_config(root) if is_plain else {}
-    )
-    if marked is None and not is_plain:
-        marked = _kind_of(listed_modules(root, is_trusted=True))
+    marked = _marked(*_configs(root))
+    if marked is None and root.file(MODULES_FILE) is not None:
+        marked = _kind_of(listed_modules(root, is_trusted=True))  # nothing of it is run
     kind = KINDS.get(marked or SENTENCE_TRANSFORMER.name)
     if kind is None or not kind.is_here:
         _check_kind(root, SENTENCE_TRANSFORMER, marked)
@@ -222,14 +218,18 @@ def listed_modules(root: ModelFolder, *, is_trusted: bool) -> dict[str, ModulePl
     return modules
 
 
-def _encoder_config(root: ModelFolder) -> dict[str, Any]:
-    """The config.json of a checkpoint of the transformers library."""
-    config = root.read_json(ENCODER_FILE, dict)
-    if config is None and root.file(ADAPTER_FILE) is None:
+def _configs(root: ModelFolder) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The files that say what kind of model it is: the model's, and a plain encoder's."""
+    config = root.read_json(MODEL_FILE, dict) or {}
+    keys.check(config, {"model_type": COMMON["model_type"]}, root.path / MODEL_FILE)
+    if root.file(MODULES_FILE) is not None:
+        return config, {}
+    encoder = root.read_json(ENCODER_FILE, dict)
+    if encoder is None and root.file(ADAPTER_FILE) is None:
         raise ModelFileError(
             f"{root} is no model: it has neither {MODULES_FILE} nor {ENCODER_FILE}"
         )
-    return config or {}
+    return config, encoder or {}
 
 
 def _plain_modules(
