@@ -129,18 +129,18 @@ def test_checkpoints_have_cards_and_only_the_last_is_written_with_an_encoded_exa
         assert ("tensor(" in text) == ("**Time:**" in text) == (step == last)
 
 
+KEEPS_THE_BEST = {
+    "eval_strategy": "steps",
+    "eval_steps": 1,
+    "save_strategy": "steps",
+    "save_steps": 1,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "score",
+}
+
+
 def test_the_card_of_the_best_checkpoint_is_that_of_the_model_that_is_kept(tiny_model, tmp_path):
-    run = trainer(
-        tiny_model,
-        tmp_path,
-        evaluator=Falling(),
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="steps",
-        save_steps=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="score",
-    )
+    run = trainer(tiny_model, tmp_path, evaluator=Falling(), **KEEPS_THE_BEST)
     run.train()
     tiny_model.save(tmp_path / "model")
     for folder in (tmp_path / "model", tmp_path / "checkpoint-1"):
@@ -298,17 +298,7 @@ def test_every_checkpoint_has_the_record_up_to_it_and_the_last_one_the_whole(tin
 
 
 def test_the_record_beside_the_best_model_is_whole_and_names_its_step(tiny_model, tmp_path):
-    run = trainer(
-        tiny_model,
-        tmp_path,
-        evaluator=Falling(),
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="steps",
-        save_steps=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="score",
-    )
+    run = trainer(tiny_model, tmp_path, evaluator=Falling(), **KEEPS_THE_BEST)
     run.train()
     found = record_in(tmp_path / "checkpoint-1")
     assert (found.saved_step, found.steps, len(found.logged("loss"))) == (1, 3, 3)
