@@ -8,9 +8,8 @@ from torch import nn
 
 from sentune.errors import HubError, ModelFileError
 from sentune.files import layout
-from sentune.files import plan as planning
 from sentune.files.layout import ModuleType
-from sentune.files.modules import custom
+from sentune.files.modules import custom, foreign_util, subclass
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 
@@ -26,10 +25,27 @@ def build(plan: ModulePlan, how: Reading) -> nn.Module:
         return _build(plan, plan.row, how, plan.row.load_class())
     kind = custom.class_of(plan.type_name, how.code, plan.listed_in)
     row = layout.base_type_of(kind)
-    if row is None or custom.loads_itself(kind):
-        return custom.read(kind, plan, how.code)
-    planned = planning.as_row(plan, row, is_trusted=True)
-    return _build(planned, row, how, kind)
+    if custom.is_made_as_encoder(kind):
+        row = layout.MODULES["Transformer"]
+    elif row is None or custom.loads_itself(kind):
+        return custom.read(kind, plan, how)
+    return of_kind(subclass.planned_as(plan, row, kind), row, how, kind)
+
+
+def of_kind(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:
+    """A module of a class that is read as one of the table.
+
+    Args:
+        plan: What its folder says.
+        row: The row of the table.
+        how: How it is read.
+        kind: Its class.
+
+    Raises:
+        ModelFileError: If its files are damaged.
+    """
+    with foreign_util.reads(how):
+        return _build(plan, row, how, subclass.maker(kind, row))
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> str:
@@ -39,13 +55,15 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
         SettingError: If it could not be loaded again; it says why.
     """
     check(module)
-    row = _row_for(module)
+    own, row = layout.type_of(module), _row_for(module)
+    if own is not None:
+        own.load_format().write(own, module, folder, how)
+        return own.written_name
     if row is None:
         custom.write(module, folder, how)
     else:
-        row.load_format().write(row, module, folder, how)
-    own = layout.type_of(module)
-    return custom.type_name_of(module, how.root) if own is None else own.written_name
+        subclass.write(row, module, folder, how)
+    return custom.type_name_of(module, how.root)
 
 
 def check(module: nn.Module) -> None:
@@ -57,21 +75,24 @@ def check(module: nn.Module) -> None:
     row = _row_for(module)
     if layout.type_of(module) is None:
         custom.type_name_of(module)
-        custom.check_rebuilt(module, row)
+        if row is None:
+            custom.check_rebuilt(module)
+        elif not custom.loads_itself(type(module)):
+            subclass.check(module, row)
     look = getattr(row.load_format(), "check", None) if row else None
     if look is not None:
         look(module)
 
 
 def _row_for(module: nn.Module) -> ModuleType | None:
-    """The row of the table that a module is written by; None for one with code of its own for it.
+    """The row of the table that a module is written by; None for one that saves itself.
 
-    A class that is derived from one in the table is written as that one is, unless it has a `load`
-    or a `save` of its own.
+    A class that is derived from one in the table is written as that one is, unless it has a `save`
+    of its own.
     """
     kind = type(module)
-    has_own = custom.loads_itself(kind) or custom.saves_itself(kind)
-    return layout.type_of(module) or (None if has_own else layout.base_type_of(kind))
+    is_own = custom.saves_itself(kind)
+    return layout.type_of(module) or (None if is_own else layout.base_type_of(kind))
 
 
 def _build(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:

@@ -14,6 +14,7 @@ from torch import nn
 
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import (
+    HubError,
     MissingDependencyError,
     ModelFileError,
     SettingError,
@@ -23,8 +24,8 @@ from sentune.errors import (
 from sentune.files import weights
 from sentune.files.code import Code
 from sentune.files.folder import ModelFolder, write_json
-from sentune.files.layout import ModuleType
-from sentune.files.modules.how import Writing
+from sentune.files.modules import foreign, foreign_util
+from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 
 # Where transformers puts the code of models.
@@ -84,16 +85,18 @@ def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
                 f"running the code of {_where(repository, commit, code)}, file {module}.py, as "
                 "allowed by trust_remote_code=True"
             )
-            from transformers.dynamic_module_utils import get_class_from_dynamic_module
+            from transformers.dynamic_module_utils import get_cached_module_file
 
-            return get_class_from_dynamic_module(
-                type_name,
-                str(code.root),
-                cache_dir=code.hub.cache_folder,
-                token=code.hub.token,
-                local_files_only=code.hub.local_files_only,
-                code_revision=commit,
-            )
+            with foreign.standing_in():
+                file = get_cached_module_file(
+                    repository or str(code.root),
+                    f"{module}.py",
+                    cache_dir=code.hub.cache_folder,
+                    token=code.hub.token,
+                    local_files_only=code.hub.local_files_only,
+                    revision=commit,
+                )
+            return foreign.class_in(file, name)
         return getattr(import_module(module), name)
     except ImportError as error:
         raise MissingDependencyError(
@@ -105,21 +108,26 @@ def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
         ) from error
 
 
-def read(kind: type[nn.Module], plan: ModulePlan, code: Code) -> nn.Module:
+def read(kind: type[nn.Module], plan: ModulePlan, how: Reading) -> nn.Module:
     """A module of a class that the model brings with it, or that another package has.
 
     Args:
         kind: The class.
         plan: What its folder says.
-        code: Which code may run.
+        how: How it is read.
 
     Raises:
         ModelFileError: If it cannot be loaded.
     """
     try:
-        return _load(kind, plan.folder, code)
-    except (ModelFileError, ImportError):
+        with foreign_util.reads(how):
+            return _load(kind, plan.folder, how)
+    except (ModelFileError, HubError, MissingDependencyError):
         raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{plan.folder}: {plan.type_name} needs a package: {error}"
+        ) from error
     except Exception as error:  # foreign code
         raise ModelFileError(
             f"{plan.folder}: {plan.type_name} could not be loaded: {error}"
@@ -128,12 +136,27 @@ def read(kind: type[nn.Module], plan: ModulePlan, code: Code) -> nn.Module:
 
 def loads_itself(kind: type) -> bool:
     """Whether a class has a `load` of its own."""
-    return hasattr(kind, "load")
+    return _has_own(kind, "load")
+
+
+def is_made_as_encoder(kind: type) -> bool:
+    """Whether code of a model gives a class a Transformer's constructor and a `load` as up to 4.x.
+
+    Such a `load` takes a folder and nothing else, not even whether code of the encoder may run, so
+    the constructor is called in its place, as sentence-transformers does.
+    """
+    load: Any = getattr(kind, "load", None)
+    if not kind.__module__.startswith(_DYNAMIC):
+        return False
+    if load is None or len(inspect.signature(load).parameters) != 1:
+        return False
+    taken = inspect.signature(kind).parameters
+    return not {"model_args", "config_args", "tokenizer_args", "model_kwargs"}.isdisjoint(taken)
 
 
 def saves_itself(kind: type) -> bool:
     """Whether a class has a `save` of its own."""
-    return hasattr(kind, "save")
+    return _has_own(kind, "save")
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> None:
@@ -156,35 +179,26 @@ def write(module: nn.Module, folder: Path, how: Writing) -> None:
         save(str(folder))
 
 
-def check_rebuilt(module: nn.Module, base: ModuleType | None = None) -> None:
+def check_rebuilt(module: nn.Module) -> None:
     """Raise if a module of a class outside the table could not be made again of its settings.
 
     Args:
         module: The module.
-        base: The row of the class that it is derived from, if that is in the table.
 
     Raises:
         SettingError: If its constructor takes other arguments.
     """
     kind = type(module)
-    if loads_itself(kind) or saves_itself(kind):
+    if hasattr(kind, "load") or saves_itself(kind):
         return
-    if base is None:
-        settings: Any = getattr(module, "settings", dict)
-        first, names = 0, list(settings())
-    else:
-        every = inspect.signature(base.load_class()).parameters.values()
-        taken = [one for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-        first = sum(one.default is one.empty for one in taken)
-        names = [one.name for one in taken if one.default is not one.empty]
+    settings: Any = getattr(module, "settings", dict)
     try:
-        inspect.signature(kind).bind(*[None] * first, **dict.fromkeys(names))
+        inspect.signature(kind).bind(**dict.fromkeys(settings()))
     except TypeError as error:
-        of_what = f"models.{base.name}" if base else "its settings()"
         raise SettingError(
             f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
-            f"arguments of {of_what} ({error}); let it take them, or give the class a `save` and a "
-            "`load` of its own"
+            f"arguments of its settings() ({error}); let it take them, or give the class a `save` "
+            "and a `load` of its own"
         ) from error
 
 
@@ -241,8 +255,14 @@ def _where(repository: str, commit: str | None, code: Code) -> str:
     return f"{name} at commit {commit} (pass revision={commit!r}, and it stays that code)"
 
 
-def _load(kind: type[nn.Module], folder: ModelFolder, code: Code) -> nn.Module:
-    load: Any = getattr(kind, "load", None)
+def _has_own(kind: type, name: str) -> bool:
+    """Whether a class, or one above it, defines a method that is not just that of its base."""
+    owner = next((one for one in kind.__mro__ if name in vars(one)), None)
+    return owner is not None and owner.__module__ != foreign.BASES
+
+
+def _load(kind: type[nn.Module], folder: ModelFolder, how: Reading) -> nn.Module:
+    code, load = how.code, getattr(kind, "load", None)
     if load is None:
         name = getattr(kind, "config_file_name", "config.json")
         module = kind(**(folder.read_json(name, dict) or {}))
@@ -250,19 +270,22 @@ def _load(kind: type[nn.Module], folder: ModelFolder, code: Code) -> nn.Module:
         if module.state_dict():
             weights.put(module, *(found or weights.need(folder)))
         return module
-    if len(inspect.signature(load).parameters) == 1:  # up to 4.x: a path and nothing else
+    taken = inspect.signature(load).parameters
+    if len(taken) == 1:  # up to 4.x: a path and nothing else
         return load(str(folder))
     subfolder = folder.path.relative_to(code.root).as_posix()
-    return load(
-        str(code.root),
-        subfolder="" if subfolder == "." else subfolder,
-        token=code.hub.token,
-        cache_folder=code.hub.cache_folder,
-        revision=code.hub.revision,
-        local_files_only=code.hub.local_files_only,
-        trust_remote_code=True,
-        model_kwargs=None,
-        processor_kwargs=None,
-        config_kwargs=None,
-        backend="torch",
-    )
+    options: dict[str, Any] = {
+        "subfolder": "" if subfolder == "." else subfolder,
+        "token": code.hub.token,
+        "cache_folder": code.hub.cache_folder,
+        "revision": code.hub.revision,
+        "local_files_only": code.hub.local_files_only,
+        "trust_remote_code": True,
+        "model_kwargs": dict(how.model_kwargs) or None,
+        "processor_kwargs": dict(how.processor_kwargs) or None,
+        "config_kwargs": dict(how.config_kwargs) or None,
+        "backend": "torch",
+    }
+    if not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        options = {key: value for key, value in options.items() if key in taken}
+    return load(str(code.root), **options)

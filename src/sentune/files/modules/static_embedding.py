@@ -30,7 +30,7 @@ def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
     except Exception as error:  # its readers raise plain Exception
         raise ModelFileError(f"{path} is no tokenizer: {error}") from error
     tensors, file = weights.need(plan.folder)
-    return kind(tokenizer, _static_vectors(tensors, file))
+    return kind(tokenizer, _static_vectors(tensors, file), **plan.settings)
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:

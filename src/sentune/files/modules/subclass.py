@@ -1,0 +1,177 @@
+"""Subclasses of the classes of the table: read and written as those, with their own arguments."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sentune.errors import SettingError
+from sentune.files import plan as planning
+from sentune.files.folder import read_json, write_json
+from sentune.files.keys import Kind
+from sentune.files.layout import ModuleType
+from sentune.files.modules.how import Writing
+from sentune.files.plan import ModulePlan
+
+_FILE = "config.json"  # for settings of subclasses of a class that has no file
+_ANY = Kind("any value", lambda value: True)
+# What readers give by position before the settings, by format.
+_POSITIONAL = {"transformer": 1, "router": 1, "static_embedding": 2, "word_embeddings": 2}
+# Keyword arguments for the libraries, which say nothing of the model itself.
+_KWARGS = ("model_kwargs", "processor_kwargs", "config_kwargs")
+_ACCESS = {"trust_remote_code", "token", "cache_dir", "local_files_only", "code_revision"}
+
+
+def planned_as(
+    plan: ModulePlan, row: ModuleType, kind: type, *, is_trusted: bool = True
+) -> ModulePlan:
+    """The plan of a module as one of a row, with the arguments that its class has besides.
+
+    Args:
+        plan: The plan so far.
+        row: The row.
+        kind: The class.
+        is_trusted: Whether code that comes with the model may run.
+
+    Raises:
+        ModelFileError: If its files are missing or damaged.
+    """
+    names_of_file = (row.file or _FILE, *row.older_files)
+    name = next((one for one in names_of_file if plan.folder.file(one)), _FILE)
+    config = plan.folder.read_json(name, dict) or {}
+    own = row.load_class()
+    names = set(_arguments(kind, own)) | set(getattr(kind, "config_keys", ()))
+    if not issubclass(kind, own) and _takes_any(kind):
+        names |= config.keys()
+    more = names - row.keys.keys() - row.renamed.keys()
+    wide = replace(row, keys={**row.keys, **dict.fromkeys(more, _ANY)})
+    planned = planning.as_row(plan, wide, is_trusted=is_trusted)
+    given = {key: config[key] for key in more if key in config}
+    return replace(planned, row=row, settings={**given, **planned.settings})
+
+
+def maker(kind: type[nn.Module], row: ModuleType) -> Any:
+    """What makes a module of a class from the arguments that a reader gives."""
+
+    def make(*args: Any, **settings: Any) -> nn.Module:
+        return kind(*args, **_fitted(kind, row, settings))
+
+    make.__name__ = kind.__name__
+    return kind if kind is row.load_class() else make
+
+
+def check(module: nn.Module, row: ModuleType) -> None:
+    """Raise if a module could not be made again of its settings.
+
+    Raises:
+        SettingError: If its constructor does not take what a reader gives, or json has no form for
+            a setting.
+    """
+    kind = type(module)
+    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    kept = {key: getattr(module, key) for key in row.keys if hasattr(module, key)}
+    others = {"transformer_task": getattr(module, "transformer_task", None)}
+    if row.format != "transformer":
+        others = {}
+    given = _fitted(kind, row, {**kept, **settings, **others})
+    try:
+        inspect.signature(kind).bind(*[None] * _POSITIONAL.get(row.format, 0), **given)
+    except TypeError as error:
+        raise SettingError(
+            f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
+            f"arguments of models.{row.name} ({error}); let it take them, or give the class a "
+            "`save` and a `load` of its own"
+        ) from error
+    try:
+        json.dumps(_more(module, row))
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"the settings of {kind.__qualname__} cannot be saved ({error}); settings() must give "
+            "numbers, strings, lists and dicts"
+        ) from error
+
+
+def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
+    """Write a module of a subclass, with its own settings beside those of the row.
+
+    Args:
+        row: The row of the class that it is derived from.
+        module: The module.
+        folder: Where to.
+        how: How.
+    """
+    row.load_format().write(row, module, folder, how)
+    if not (more := _more(module, row)):
+        return
+    path = folder / (row.file or _FILE)
+    content = read_json(path, dict) if path.exists() else {}
+    (content["parameters"] if row.parts else content).update(more)
+    write_json(path, content)
+
+
+def _more(module: nn.Module, row: ModuleType) -> dict[str, Any]:
+    """The settings of a module that the class of the row does not have."""
+    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    base: Any = row.load_class()
+    known = {**base.settings(module), **row.keys}
+    return {key: value for key, value in settings.items() if key not in known}
+
+
+def _fitted(kind: type, row: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the names that a constructor takes.
+
+    One that it does not take is left out where it has its default, which is then that of the class
+    above.
+    """
+    taken = set(_arguments(kind, None))
+    older = {key: name for name, key in row.renamed.items()}
+    defaults = {
+        name: one.default for name, one in inspect.signature(row.load_class()).parameters.items()
+    }
+    fitted = {}
+    for name, value in settings.items():
+        if name in taken:
+            fitted[name] = value
+        elif older.get(name) in taken:
+            fitted[older[name]] = value
+        elif not _is_default(name, value, defaults):
+            fitted[name] = value
+    return fitted
+
+
+def _is_default(name: str, value: Any, defaults: Mapping[str, Any]) -> bool:
+    if name in _KWARGS:
+        return not set(value or ()) - _ACCESS
+    default = defaults.get(name, inspect.Parameter.empty)
+    return bool(default is value or (type(default) is type(value) and default == value))
+
+
+def _arguments(kind: type, end: type | None) -> Iterator[str]:
+    """Names that constructors take, from a class up to the first that passes on no others.
+
+    Args:
+        kind: The class.
+        end: Where to stop; None to look at all above, too.
+    """
+    for one in kind.__mro__:
+        if one is end:
+            return
+        made: Any = vars(one).get("__init__")
+        if made is None:
+            continue
+        taken = list(inspect.signature(made).parameters.values())[1:]
+        yield from (
+            each.name for each in taken if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        )
+        if not any(each.kind is each.VAR_KEYWORD for each in taken):
+            return
+
+
+def _takes_any(kind: type) -> bool:
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(kind).parameters.values())
