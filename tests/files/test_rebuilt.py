@@ -191,7 +191,7 @@ def trainer(model, folder, strategy):
 
 def test_a_run_that_could_not_save_says_so_before_its_first_step(model, tmp_path):
     cut(model[0].auto_model)
-    with pytest.warns(UserWarning, match="checkpoints of this run will fail.*num_hidden_layers"):
+    with pytest.warns(UserWarning, match="saving the model will fail.*num_hidden_layers"):
         with pytest.raises(Exception, match="num_hidden_layers"):
             trainer(model, tmp_path, "steps").train()
     with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sentune.engine import attention, encoder_only, tasks
+from sentune.engine.tree import class_of
 from sentune.errors import HubError, ModelFileError, warn
 
 attention.register()
@@ -49,6 +51,38 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
     places.register_buffer("token_type_ids", torch.zeros_like(numbers), persistent=False)
     encoder.set_attn_implementation(attention.NAME)
     return encoder.eval()
+
+
+def on_meta(encoder: Any, task: str) -> Any:
+    """The encoder that would be loaded of the files of this one, on "meta": without memory.
+
+    Args:
+        encoder: A model of the transformers library.
+        task: What it is for, one of `sentune.engine.tasks.TASKS`.
+
+    Returns:
+        The encoder; None where its modules do not follow from its settings alone, as where
+        weights are quantized, or code that comes with a model makes it.
+    """
+    config, kind = copy.deepcopy(encoder.config), class_of(encoder)
+    is_foreign = kind.__module__.startswith("transformers_modules.")
+    if is_foreign or getattr(config, "quantization_config", None) is not None:
+        return None
+    config.architectures = [kind.__name__]  # what `save_pretrained` writes
+    if hasattr(config, "validate"):
+        config.validate()  # as a reader does; what was set since it was made is not checked
+    way = _way(config, task)
+    loader = way.loader
+    if hasattr(loader, "_model_mapping"):
+        if type(config) not in loader._model_mapping:
+            return None
+        found = loader._model_mapping[type(config)]
+        several = found if isinstance(found, tuple) else (found,)
+        loader = kind if kind in several else several[0]
+    way.config._attn_implementation = "eager"  # the same modules, and it needs no package
+    with torch.device("meta"):
+        made = loader(way.config)
+    return made.get_encoder() if way.is_inside else made
 
 
 @torch.inference_mode(mode=False)

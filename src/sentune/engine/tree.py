@@ -182,6 +182,12 @@ def inner_of(encoder: Any) -> Any:
         encoder = inner
 
 
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """The class that a module was made of, where sharding has put another one in its place."""
+    kinds = type(module).__mro__
+    return next(kind for kind in kinds if not kind.__module__.startswith("torch.distributed."))
+
+
 def _child(module: Any, name: str) -> Any:
     return getattr(module, "_modules", {}).get(name)
 

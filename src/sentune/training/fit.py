@@ -21,6 +21,7 @@ from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.evaluating import Evaluator, main_metric
 from sentune.training.fit_loaders import LoaderRows, steps_of
 from sentune.training.fit_settings import FitSettings, arguments_of, optimizer_of, schedule_of
+from sentune.training.preflight import warn_of_saves
 from sentune.training.run_recorder import write_run
 from sentune.training.trainer import SentenceTransformerTrainer
 
@@ -148,6 +149,11 @@ class _Keeper(TrainerCallback):
         self.best: float | None = None
         self.evaluated_at = -1
         self.kept_step: int | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Warn if the model that this run is to keep could not be written."""
+        if self.folder is not None and state.is_world_process_zero:
+            warn_of_saves(kwargs["model"])
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for an evaluation, unless there was one in this very step."""

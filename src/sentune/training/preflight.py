@@ -70,11 +70,11 @@ def _examples_of(rows: LoaderRows) -> Any:
 
 
 def warn_of_saves(model: Any) -> None:
-    """Warn before the first step of a run whose checkpoints could not be written."""
+    """Warn before the first step of a run whose model could not be written."""
     try:
         files_save.check(dict(model.named_children()))
     except SettingError as error:
-        warn(f"the checkpoints of this run will fail: {error}")
+        warn(f"saving the model will fail in this run: {error}")
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -66,7 +68,7 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
     return custom.type_name_of(module, how.root)
 
 
-def check(module: nn.Module) -> None:
+def check(module: Any) -> None:
     """Raise if a module could not be loaded again.
 
     Raises:
@@ -79,7 +81,12 @@ def check(module: nn.Module) -> None:
             custom.check_rebuilt(module)
         elif not custom.loads_itself(type(module)):
             subclass.check(module, row)
-    look = getattr(row.load_format(), "check", None) if row else None
+    if row is None:
+        return
+    routes = module.sub_modules.values() if row.parts is not None else ()
+    for part in itertools.chain(*routes):
+        check(part)
+    look = getattr(row.load_format(), "check", None)
     if look is not None:
         look(module)
 

@@ -81,7 +81,7 @@ check = rebuilt.check
 
 def stored(module: nn.Module) -> nn.Module:
     """The part of a Transformer whose tensors its folder holds."""
-    encoder: Any = module.auto_model
+    encoder: Any = rebuilt.unwrapped(module.auto_model)
     return encoder
 
 
@@ -95,7 +95,7 @@ def restore(module: nn.Module, folder: ModelFolder) -> list[tuple[Any, Any, Path
     Raises:
         ModelFileError: If the folder holds no adapter.
     """
-    encoder: Any = module.auto_model
+    encoder: Any = rebuilt.unwrapped(module.auto_model)
     if not adapters.has_adapter(encoder):
         return None
     found = adapters.read(folder)
