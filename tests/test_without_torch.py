@@ -10,9 +10,9 @@ import sentune
 
 SOURCE = Path(sentune.__file__).parent
 # What needs torch by its nature: it computes with tensors.
-WITH_TORCH = {"vectors/similarity.py"}
-PACKAGES = ("text", "flow", "vectors", "disk", "hub")
-FILES = ("files/plan.py", "files/kinds.py", "files/source.py", "machine/screen.py")
+WITH_TORCH = {"vectors/similarity.py", "folders/weights.py"}
+PACKAGES = ("text", "flow", "vectors", "disk", "folders", "hub")
+FILES = ("files/plan.py", "files/kinds.py", "machine/screen.py")
 
 BLOCK = """
 import sys
@@ -53,7 +53,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from tokenizers import Tokenizer
 from sentune.files.plan import plan
-from sentune.files.source import local_folder
+from sentune.folders.source import local_folder
 from sentune.flow import loop, sinks
 from sentune.text.tokens import TokenReader
 from sentune.vectors.finish import finish

@@ -210,8 +210,8 @@ def test_several_threads_get_one_encoder(light):
     ],
 )
 def test_what_is_out_of_the_ordinary_is_left_to_the_library(folder, tmp_path, file, values):
-    from sentune.files.folder import ModelFolder
     from sentune.files.modules import deferred
+    from sentune.folders.folder import ModelFolder
 
     settings = {"max_seq_length": None, "do_lower_case": False}
     shutil.copytree(folder, tmp_path / "odd")
@@ -224,8 +224,8 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_library(folder, tmp_path, fi
 def test_weights_that_do_not_fit_are_left_to_the_library(folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    from sentune.files.folder import ModelFolder
     from sentune.files.modules import deferred
+    from sentune.folders.folder import ModelFolder
 
     shutil.copytree(folder, tmp_path / "odd")
     path = tmp_path / "odd" / "model.safetensors"

@@ -7,8 +7,8 @@ import torch
 
 from sentune import models
 from sentune.files import layout, settings
-from sentune.files.folder import ModelFolder
 from sentune.files.settings import of as settings_of
+from sentune.folders.folder import ModelFolder
 from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
 from tests.files.folders import write

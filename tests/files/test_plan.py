@@ -10,11 +10,12 @@ import torch
 
 from sentune import CrossEncoder, SentenceTransformer
 from sentune.errors import ModelFileError
-from sentune.files import keys, layout
+from sentune.files import layout
 from sentune.files.kinds import CROSS_ENCODER, KINDS, SENTENCE_TRANSFORMER
 from sentune.files.plan import plan
 from sentune.files.save import save
-from sentune.files.source import local_folder
+from sentune.folders import keys
+from sentune.folders.source import local_folder
 from sentune.models import Dense, Module, Normalize, Pooling, Router, Transformer
 from sentune.vectors.similarity import SimilarityFunction
 from tests.files.folders import change, load
@@ -143,7 +144,7 @@ class Blocked:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 from sentune.files.plan import plan
-from sentune.files.source import local_folder
+from sentune.folders.source import local_folder
 from pathlib import Path
 print(list(plan(local_folder(Path({str(tmp_path / "model")!r}))).modules))
 """

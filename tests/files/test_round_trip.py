@@ -256,10 +256,10 @@ def test_tied_weights_are_kept(tmp_path):
     dense.residual = torch.nn.Linear(4, 4, bias=False)
     dense.residual.weight = dense.linear.weight
     dense.use_residual = True
-    from sentune.files import weights
+    from sentune.folders import weights
 
     weights.write(dense.state_dict(), tmp_path, safe=True)
-    from sentune.files.folder import ModelFolder
+    from sentune.folders.folder import ModelFolder
 
     tensors, _ = weights.need(ModelFolder(tmp_path))
     assert set(tensors) == {"linear.weight", "linear.bias", "residual.weight"}

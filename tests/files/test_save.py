@@ -14,7 +14,7 @@ from sentune import models
 from sentune.errors import SettingError
 from sentune.files.restore import restore
 from sentune.files.save import save, save_card
-from sentune.files.source import local_folder
+from sentune.folders.source import local_folder
 from sentune.hub.fetch import Access
 from sentune.share.push import files_in as files_in_upload
 from tests.files.folders import load, read, same_tensors, write

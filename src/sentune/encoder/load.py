@@ -8,7 +8,7 @@ from typing import Any
 from sentune.encoder.cross_encoder import CrossEncoder
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.files.plan import kind_of
-from sentune.files.source import source_folder
+from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
 
 _FACES: dict[str, Any] = {face.kind.name: face for face in (SentenceTransformer, CrossEncoder)}

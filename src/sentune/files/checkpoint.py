@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sentune.errors import ModelFileError, UntrustedCodeError
-from sentune.files import keys, weight_files
-from sentune.files.folder import ModelFolder, read_json
-from sentune.files.keys import Kind
-from sentune.files.names import ENCODER_FILE, TOKENIZER, TOKENIZER_FILE
 from sentune.files.settings import names_a_kernel
+from sentune.folders import keys, weight_files
+from sentune.folders.folder import ModelFolder, read_json
+from sentune.folders.keys import Kind
+from sentune.folders.names import ENCODER_FILE, TOKENIZER, TOKENIZER_FILE
 
 _PLAIN_NAME = Kind(
     "the name of a file in the folder",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sentune.files import keys
-from sentune.files.keys import Kind
+from sentune.folders import keys
+from sentune.folders.keys import Kind
 
 # What the files say of every model.
 COMMON = {

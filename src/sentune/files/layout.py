@@ -13,10 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from sentune.errors import ModelFileError
-from sentune.files import checkpoint, keys, settings, weight_files
-from sentune.files.folder import ModelFolder
-from sentune.files.keys import Kind
-from sentune.files.names import ADAPTER_FILE, ENCODER_FILE, TOKENIZER
+from sentune.files import checkpoint, settings
+from sentune.folders import keys, weight_files
+from sentune.folders.folder import ModelFolder
+from sentune.folders.keys import Kind
+from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE, TOKENIZER
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,12 +13,12 @@ from torch import nn
 from sentune.engine.tasks import GENERATION
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import layout
-from sentune.files.code import Code
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER, ModelKind
 from sentune.files.modules.build import build
 from sentune.files.modules.how import Reading
 from sentune.files.plan import Plan, plan
-from sentune.files.source import Hub, source_folder
+from sentune.folders.code import Code
+from sentune.folders.source import Hub, source_folder
 from sentune.models.heads import LogitScore
 from sentune.models.pooling import Pooling
 

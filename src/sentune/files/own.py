@@ -9,8 +9,8 @@ from typing import Any
 
 from sentune.errors import ModelFileError
 from sentune.files import layout
-from sentune.files.folder import read_json
-from sentune.files.names import MODULES_FILE
+from sentune.folders.folder import read_json
+from sentune.folders.names import MODULES_FILE
 
 # What a model leaves in its folder and in those of its modules.
 _MODEL_FILES = re.compile(

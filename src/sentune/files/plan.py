@@ -14,8 +14,7 @@ from typing import Any
 
 from sentune.engine.tasks import CLASSES, GENERATION
 from sentune.errors import ModelFileError, UntrustedCodeError
-from sentune.files import keys, layout, requirements, settings, weight_files
-from sentune.files.folder import ModelFolder
+from sentune.files import layout, requirements, settings
 from sentune.files.kinds import (
     COMMON,
     CROSS_ENCODER,
@@ -26,7 +25,9 @@ from sentune.files.kinds import (
     ModelKind,
 )
 from sentune.files.layout import ModuleType
-from sentune.files.names import ADAPTER_FILE, ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
+from sentune.folders import keys, weight_files
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
 
 logger = logging.getLogger(__name__)
 

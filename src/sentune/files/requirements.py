@@ -13,7 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from sentune.errors import MissingDependencyError
-from sentune.files.keys import shown
+from sentune.folders.keys import shown
 
 logger = logging.getLogger(__name__)
 

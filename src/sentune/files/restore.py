@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
-from sentune.files import layout, plan, weights
-from sentune.files.code import Code
+from sentune.files import layout, plan
 from sentune.files.modules.build import build
 from sentune.files.modules.how import Reading
-from sentune.files.names import MODULES_FILE
 from sentune.files.plan import ModulePlan
-from sentune.files.source import Hub, local_folder
+from sentune.folders import weights
+from sentune.folders.code import Code
+from sentune.folders.names import MODULES_FILE
+from sentune.folders.source import Hub, local_folder
 
 
 def restore(

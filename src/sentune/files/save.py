@@ -15,7 +15,6 @@ from sentune._version import __version__
 from sentune.disk import files, folders
 from sentune.errors import SettingError
 from sentune.files import layout
-from sentune.files.folder import read_json, write_json
 from sentune.files.kinds import (
     CROSS_ENCODER,
     OLDER_SETTINGS,
@@ -26,8 +25,9 @@ from sentune.files.kinds import (
 from sentune.files.modules import adapters
 from sentune.files.modules import build as modules
 from sentune.files.modules.how import Writing
-from sentune.files.names import ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
 from sentune.files.own import own
+from sentune.folders.folder import read_json, write_json
+from sentune.folders.names import ENCODER_FILE, MODEL_FILE, MODULES_FILE, README
 
 
 def save(

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from sentune.engine.tasks import FEATURES, TASKS
 from sentune.errors import ModelFileError, UntrustedCodeError
-from sentune.files import keys
-from sentune.files.folder import ModelFolder
-from sentune.files.keys import Kind
+from sentune.folders import keys
+from sentune.folders.folder import ModelFolder
+from sentune.folders.keys import Kind
 
 # Row of the table, what its file holds, the file -> settings.
 Understood: TypeAlias = Callable[[Any, Mapping[str, Any], Path], dict[str, Any]]

@@ -14,9 +14,9 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 from sentune.disk.drafts import is_draft
 from sentune.disk.folders import finish
 from sentune.errors import HubError, SettingError
-from sentune.files import names
-from sentune.files.names import README
 from sentune.files.own import is_model_file
+from sentune.folders import names
+from sentune.folders.names import README
 from sentune.hub.fetch import LOGIN, NETWORK, TOO_MANY
 
 _MODULE_FOLDER = re.compile(r"\d+_\w+")

@@ -16,11 +16,11 @@ from torch import Tensor
 from sentune._lazy import need
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import ModelFileError
-from sentune.files import keys, weights
-from sentune.files.code import Code
-from sentune.files.folder import ModelFolder
-from sentune.files.names import ADAPTER_FILE, ENCODER_FILE
-from sentune.files.source import Hub, local_folder
+from sentune.folders import keys, weights
+from sentune.folders.code import Code
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE
+from sentune.folders.source import Hub, local_folder
 
 _BASE = "base_model_name_or_path"
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")

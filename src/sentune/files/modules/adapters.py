@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from sentune._lazy import need
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import weights
-from sentune.files.folder import ModelFolder, read_json, write_json
 from sentune.files.modules import adapter_base
-from sentune.files.names import ADAPTER_FILE, SAFETENSORS
+from sentune.folders import weights
+from sentune.folders.folder import ModelFolder, read_json, write_json
+from sentune.folders.names import ADAPTER_FILE, SAFETENSORS
 
 logger = logging.getLogger(__name__)
 

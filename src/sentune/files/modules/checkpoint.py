@@ -9,9 +9,9 @@ from typing import Any
 from safetensors.torch import load_file
 
 from sentune.errors import MissingDependencyError, ModelFileError, UntrustedCodeError
-from sentune.files import weights
-from sentune.files.folder import ModelFolder, read_json
-from sentune.files.names import ENCODER_FILE, TOKENIZER, TOKENIZER_FILE
+from sentune.folders import weights
+from sentune.folders.folder import ModelFolder, read_json
+from sentune.folders.names import ENCODER_FILE, TOKENIZER, TOKENIZER_FILE
 
 # The json files that the transformers library reads, each an object.
 _OBJECTS = (

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from sentune.compat import stand_in
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import (
     HubError,
@@ -21,12 +22,12 @@ from sentune.errors import (
     UntrustedCodeError,
     warn,
 )
-from sentune.files import weights
-from sentune.files.code import Code
-from sentune.files.folder import ModelFolder, write_json
-from sentune.files.modules import foreign, foreign_util
+from sentune.files.modules import foreign_util
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
+from sentune.folders import weights
+from sentune.folders.code import Code
+from sentune.folders.folder import ModelFolder, write_json
 
 # Where transformers puts the code of models.
 _DYNAMIC = "transformers_modules."
@@ -87,7 +88,7 @@ def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
             )
             from transformers.dynamic_module_utils import get_cached_module_file
 
-            with foreign.standing_in():
+            with stand_in.standing_in():
                 file = get_cached_module_file(
                     repository or str(code.root),
                     f"{module}.py",
@@ -96,7 +97,7 @@ def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
                     local_files_only=code.hub.local_files_only,
                     revision=commit,
                 )
-            return foreign.class_in(file, name)
+            return stand_in.class_in(file, name)
         return getattr(import_module(module), name)
     except ImportError as error:
         raise MissingDependencyError(
@@ -258,7 +259,7 @@ def _where(repository: str, commit: str | None, code: Code) -> str:
 def _has_own(kind: type, name: str) -> bool:
     """Whether a class, or one above it, defines a method that is not just that of its base."""
     owner = next((one for one in kind.__mro__ if name in vars(one)), None)
-    return owner is not None and owner.__module__ != foreign.BASES
+    return owner is not None and owner.__module__ != stand_in.BASES
 
 
 def _load(kind: type[nn.Module], folder: ModelFolder, how: Reading) -> nn.Module:

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 
 from sentune.engine.deferred import Deferred, Shape, WordPieces
 from sentune.engine.tasks import FEATURES
-from sentune.files import weights
-from sentune.files.folder import ModelFolder
-from sentune.files.names import SAFETENSORS, TOKENIZER
+from sentune.folders import weights
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import SAFETENSORS, TOKENIZER
 from sentune.models.transformer import Transformer
 
 _CONFIG, _WORDS = "config.json", "tokenizer_config.json"

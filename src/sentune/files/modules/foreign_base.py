@@ -17,15 +17,16 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import layout, weights
-from sentune.files.code import Code
-from sentune.files.folder import read_json, write_json
+from sentune.files import layout
 from sentune.files.layout import ModuleType
 from sentune.files.modules import build as building
 from sentune.files.modules import foreign_util, subclass
 from sentune.files.modules.how import Reading, Writing
-from sentune.files.names import SAFETENSORS
 from sentune.files.plan import ModulePlan
+from sentune.folders import weights
+from sentune.folders.code import Code
+from sentune.folders.folder import read_json, write_json
+from sentune.folders.names import SAFETENSORS
 from sentune.models import base
 from sentune.types import Features, Text
 

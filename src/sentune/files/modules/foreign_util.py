@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sentune.errors import SettingError
-from sentune.files.folder import ModelFolder
 from sentune.files.modules.how import Reading
-from sentune.files.source import local_folder
+from sentune.folders.folder import ModelFolder
+from sentune.folders.source import local_folder
 
 __all__ = ["import_from_string", "load_dir_path", "load_file_path"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from sentune.files.code import Code
 from sentune.files.plan import ModulePlan
+from sentune.folders.code import Code
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from sentune.files import weights
-from sentune.files.folder import write_json
 from sentune.files.layout import ModuleType
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
+from sentune.folders import weights
+from sentune.folders.folder import write_json
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module], **others: Any) -> nn.Module:

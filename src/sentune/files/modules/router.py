@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from sentune.files.folder import write_json
 from sentune.files.layout import ModuleType
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
+from sentune.folders.folder import write_json
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:

@@ -10,11 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
-from sentune.files import weights
 from sentune.files.layout import ModuleType
 from sentune.files.modules.how import Reading, Writing
-from sentune.files.names import TOKENIZER
 from sentune.files.plan import ModulePlan
+from sentune.folders import weights
+from sentune.folders.names import TOKENIZER
 from sentune.models.static import fold
 
 

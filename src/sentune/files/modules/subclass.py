@@ -13,11 +13,11 @@ from torch import nn
 
 from sentune.errors import SettingError
 from sentune.files import plan as planning
-from sentune.files.folder import read_json, write_json
-from sentune.files.keys import Kind
 from sentune.files.layout import ModuleType
 from sentune.files.modules.how import Writing
 from sentune.files.plan import ModulePlan
+from sentune.folders.folder import read_json, write_json
+from sentune.folders.keys import Kind
 
 _FILE = "config.json"  # for settings of subclasses of a class that has no file
 _ANY = Kind("any value", lambda value: True)

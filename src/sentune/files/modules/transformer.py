@@ -12,13 +12,13 @@ from torch import nn
 from sentune.errors import ModelFileError
 from sentune.files import checkpoint as checked
 from sentune.files import settings as understood
-from sentune.files import weights
-from sentune.files.folder import ModelFolder, write_json
 from sentune.files.layout import ModuleType
 from sentune.files.modules import adapter_base, adapters, checkpoint, custom, deferred, rebuilt
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 from sentune.files.settings import KWARGS
+from sentune.folders import weights
+from sentune.folders.folder import ModelFolder, write_json
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:

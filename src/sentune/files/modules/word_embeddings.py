@@ -8,13 +8,13 @@ from typing import Any
 from torch import nn
 
 from sentune.errors import ModelFileError, SettingError
-from sentune.files import keys, weights
 from sentune.files.checkpoint import check_tokenizer
-from sentune.files.folder import ModelFolder, write_json
 from sentune.files.layout import ModuleType
 from sentune.files.modules.checkpoint import write_tokenizer
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
+from sentune.folders import keys, weights
+from sentune.folders.folder import ModelFolder, write_json
 from sentune.models import tokenizer as tokenizers
 
 _VECTORS = "emb_layer.weight"

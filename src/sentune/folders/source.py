@@ -14,8 +14,8 @@ from typing import Protocol
 from sentune.disk.downloads import Snapshot, snapshot_of
 from sentune.disk.folders import finish
 from sentune.errors import ModelFileError, SettingError
-from sentune.files.folder import ModelFolder
-from sentune.files.names import MODULES_FILE
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import MODULES_FILE
 
 
 class Hub(Protocol):

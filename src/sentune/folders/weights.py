@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sentune.errors import ModelFileError
-from sentune.files import weight_files
-from sentune.files.folder import ModelFolder
-from sentune.files.names import PICKLE, SAFETENSORS
-from sentune.files.weight_files import damage_named, refuse_packed
+from sentune.folders import weight_files
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import PICKLE, SAFETENSORS
+from sentune.folders.weight_files import damage_named, refuse_packed
 
 
 def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:

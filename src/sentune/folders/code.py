@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentune.files.source import Hub
+from sentune.folders.source import Hub
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from sentune.errors import ModelFileError
-from sentune.files.folder import ModelFolder
-from sentune.files.names import PICKLE, SAFETENSORS
+from sentune.folders.folder import ModelFolder
+from sentune.folders.names import PICKLE, SAFETENSORS
 
 
 def found(folder: ModelFolder) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from sentune.errors import ModelFileError
-from sentune.files.keys import shown
+from sentune.folders.keys import shown
 
 T = TypeVar("T")
 
