@@ -18,12 +18,14 @@ import pytest
 from huggingface_hub import HfApi, constants
 from torch.utils.data import DataLoader
 
+import sentune
 from sentune.data.example import InputExample
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import HubError, SettingError, UntrustedCodeError
 from sentune.files import save as files_save
 from sentune.losses import MultipleNegativesRankingLoss
 from sentune.models import Dense, Normalize
+from tests.engine.test_classification_heads import classifier
 from tests.files.folders import change, read, write
 from tests.hub_server import HubServer
 
@@ -93,6 +95,26 @@ def test_a_name_alone_is_put_under_the_users_own(hub, tiny_model, load):
     card = hub.files(NAME)["README.md"].decode()
     assert 'SentenceTransformer("alice/tiny")' in card
     np.testing.assert_array_equal(vectors(load(token=None)), vectors(tiny_model))
+
+
+@pytest.mark.parametrize("kind", ["SentenceTransformer", "CrossEncoder"])
+def test_a_model_of_any_kind_loads_by_its_plain_name_and_is_looked_for_once(
+    kind, hub, tiny_model, tmp_path
+):
+    model, owner = tiny_model, "sentence-transformers"
+    if kind == "CrossEncoder":
+        classifier(tmp_path / "base", "bert", 1)
+        model, owner = sentune.CrossEncoder(str(tmp_path / "base"), device="cpu"), "cross-encoder"
+    hub.writers[TOKEN][1].add(owner)
+    model.push_to_hub(f"{owner}/tiny", token=TOKEN)
+    options = {"cache_folder": str(tmp_path / "cache"), "token": TOKEN}
+    sentune.load("tiny", **options)
+    hub.requests.clear()
+    loaded = sentune.load("tiny", **options)
+    assert type(loaded).__name__ == kind
+    listed = [one for one in asked(hub) if one.startswith(f"GET /api/models/{owner}/tiny")]
+    assert listed and len(set(listed)) == len(listed)
+    assert loaded.model_card_data.base_model == f"{owner}/tiny"
 
 
 def test_save_to_hub_of_the_guide(hub, tiny_model):

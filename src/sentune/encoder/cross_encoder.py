@@ -113,7 +113,7 @@ class CrossEncoder(Model):
             card=model_card_data,
             dtype=dtype,
             backend=backend,
-            hub=Access(token, revision, cache_folder, local_files_only, self.kind.owner),
+            hub=Access(token, revision, cache_folder, local_files_only, (self.kind.owner,)),
             trust_remote_code=trust_remote_code,
             model_kwargs=model_kwargs,
             processor_kwargs={**(processor_kwargs or {}), **limit},

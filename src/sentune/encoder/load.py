@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sentune.disk.downloads import snapshot_of
 from sentune.encoder.cross_encoder import CrossEncoder
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.files.plan import kind_of
@@ -36,7 +37,10 @@ def load(model_name_or_path: str | Path, **options: Any) -> Any:
         (384,)
     """
     names = ("token", "revision", "cache_folder", "local_files_only")
-    access = Access(**{name: options[name] for name in names if name in options})
+    given = {name: options[name] for name in names if name in options}
+    access = Access(owners=tuple(face.kind.owner for face in _FACES.values()), **given)
     code = bool(options.get("trust_remote_code", False))
-    kind = kind_of(source_folder(model_name_or_path, access, with_code=code))
-    return _FACES[kind.name](model_name_or_path, **options)
+    folder = source_folder(model_name_or_path, access, with_code=code)
+    # A download is named by its folder from here on, so that it is not looked for once more.
+    name = folder.path if snapshot_of(folder.path) else model_name_or_path
+    return _FACES[kind_of(folder).name](name, **options)

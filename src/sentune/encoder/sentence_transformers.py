@@ -106,7 +106,7 @@ class SentenceTransformer(Model):
             card=model_card_data,
             dtype=dtype,
             backend=backend,
-            hub=Access(token, revision, cache_folder, local_files_only, self.kind.owner),
+            hub=Access(token, revision, cache_folder, local_files_only, (self.kind.owner,)),
             trust_remote_code=trust_remote_code,
             model_kwargs=model_kwargs,
             processor_kwargs={**(tokenizer_kwargs or {}), **(processor_kwargs or {})},

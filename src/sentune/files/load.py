@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sentune.disk.downloads import snapshot_of
 from sentune.engine.tasks import GENERATION
 from sentune.errors import ModelFileError, SettingError
 from sentune.files import layout
@@ -91,7 +92,8 @@ def load(
     if found.is_plain:
         modules |= _BEHIND[kind.name](modules["0"])
     kwargs = _forward_kwargs(found, modules)
-    if str(source) in _PROMPT_NOT_POOLED:
+    download = snapshot_of(root.path)
+    if (download.repo_id if download else str(source)) in _PROMPT_NOT_POOLED:
         for module in modules.values():
             if hasattr(module, "include_prompt"):
                 module.include_prompt = False  # type: ignore[assignment]

@@ -18,9 +18,6 @@ from sentune.errors import HubError
 
 logger = logging.getLogger(__name__)
 
-# Where plain names such as "all-MiniLM-L6-v2" are looked for first.
-DEFAULT_OWNER = "sentence-transformers"
-
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(?<![.-])(?<!\.git)")
 
 _SETTINGS = {".json", ".txt", ".jinja"}
@@ -49,28 +46,28 @@ class Access:
         revision: Branch, tag or commit; None for the main branch.
         cache_folder: Where downloads are kept; None for the Hub's own place.
         local_files_only: Whether to use only what has been downloaded before.
-        owner: Whose models plain names are looked for among, first.
+        owners: Whose models plain names as "all-MiniLM-L6-v2" are looked for among, in this order.
     """
 
     token: bool | str | None = None
     revision: str | None = None
     cache_folder: str | None = None
     local_files_only: bool = False
-    owner: str = DEFAULT_OWNER
+    owners: tuple[str, ...] = ("sentence-transformers",)
 
     def fetch(self, name: str, *, with_code: bool = False) -> Snapshot:
         """The files of a model on the Hub, downloaded where they are not in the cache.
 
         Args:
-            name: `owner/name`; or a plain name, which is looked for under the usual owner and then
-                as it is.
+            name: `owner/name`; or a plain name, which is looked for under the usual owners and
+                then as it is.
             with_code: Whether Python files are needed too.
 
         Raises:
             HubError: If there is no such model, or it cannot be had.
         """
-        if "/" not in name:
-            owned = f"{self.owner}/{name}"
+        for owner in self.owners if "/" not in name else ():
+            owned = f"{owner}/{name}"
             try:
                 with _explained(owned, self):
                     return _fetch(owned, self, with_code)
