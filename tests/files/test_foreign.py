@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from sentune import SentenceTransformer
 from sentune.errors import (
+    HubError,
     MissingDependencyError,
     ModelFileError,
     SentuneWarning,
-    SettingError,
     UntrustedCodeError,
 )
 from sentune.files.save import save
@@ -354,7 +354,7 @@ def test_a_module_of_the_table_is_loaded_and_saved_by_itself(tiny_bert_folder, w
     made.save(str(tmp_path / "dense"))
     again = dense.load(str(tmp_path), "dense")
     assert type(again) is dense and torch.equal(again.linear.weight, made.linear.weight)
-    with pytest.raises(SettingError, match="'some/model' is no folder"):
+    with pytest.raises(HubError, match="'some/model' is not in the cache"):
         dense.load("some/model")
 
 

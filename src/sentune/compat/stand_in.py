@@ -32,18 +32,14 @@ from typing import Any
 PEER = "sentence_transformers"
 # The release whose names are given: what code that asks for `__version__` is told.
 _RELEASE = "6.2.0"
-# The classes that such code derives modules from; code of a model imports them, not this package.
-BASES = "sentune.files.modules.foreign_base"
-_MODULES = (BASES, "sentune.models")
-_UTIL = ("sentune.util", "sentune.files.modules.foreign_util")
 # A part of a path -> where the names below it are; the last part that is listed counts.
 _PLACES: dict[str, tuple[str, ...]] = {
     PEER: ("sentune",),
-    "models": _MODULES,
-    "modules": _MODULES,
+    "models": ("sentune.models",),
+    "modules": ("sentune.models",),
     "tokenizer": ("sentune.models.tokenizer",),
-    "util": _UTIL,
-    "similarity_functions": _UTIL,
+    "util": ("sentune.util",),
+    "similarity_functions": ("sentune.util",),
     "quantization": ("sentune.quantization",),
     "losses": ("sentune.losses",),
     "evaluation": ("sentune.evaluation",),

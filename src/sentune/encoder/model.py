@@ -171,6 +171,8 @@ class Model(nn.Sequential):
         self.to(device or best_device())
         keep_freed_memory()
         self.eval()
+        for module in self:
+            getattr(module, "on_model_ready", id)(self)
 
     # From texts to outputs ----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from sentune.encoder import outputs
 from sentune.engine import packing
 from sentune.engine.deferred import type_of
 from sentune.errors import InputError, SettingError
-from sentune.models.base import reader_of, reads_packed
+from sentune.models.base import prompted, reader_of, reads_packed
 from sentune.models.router import Router
 from sentune.text import inputs, layouts
 from sentune.types import Features, Text
@@ -120,15 +120,16 @@ def read(
         _check_routes(first, texts)
         features = first.read(texts, prompt=prompt, **extra)
     else:
-        if prompt:
-            texts = [inputs.with_prefix(text, prompt) for text in texts]
-        features = reader(texts, **extra)
+        texts, more = prompted(reader, texts, prompt)
+        features = reader(texts, **more, **extra)
     if task is not None and any(takes(module, "task") for module in modules):
         features = {"task": task, **features}  # a router further on chooses by it
     return features
 
 
-def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Features:
+def tokenize(
+    modules: nn.Sequential, texts: Sequence[Text], prompt: str | None = None, **kwargs: Any
+) -> Features:
     """Padded tensors of the texts, by whichever name the first module has for it."""
     first: Any = modules[0]
     reader = _reader_of(first)
@@ -136,7 +137,8 @@ def tokenize(modules: nn.Sequential, texts: Sequence[Text], **kwargs: Any) -> Fe
         inputs.check_items(list(texts))
         _check_routes(first, texts)
         reader = getattr(first, "tokenize", reader)
-    return reader(texts, **kwargs)
+    texts, extra = prompted(reader, texts, prompt)
+    return reader(texts, **extra, **kwargs)
 
 
 def pad(modules: nn.Sequential, features: Features) -> Features:

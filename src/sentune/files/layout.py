@@ -318,7 +318,6 @@ def base_type_of(kind: type) -> ModuleType | None:
 
 
 def _row_of(kind: type) -> ModuleType | None:
-    kind = vars(kind).get("stands_for", kind)  # a class of the table with other methods in front
     row = MODULES.get(_OLD_NAMES.get(kind.__name__, kind.__name__))
     is_it = row is not None and f"{kind.__module__}.".startswith(f"{row.home}.")
     return row if is_it else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from sentune.engine import packing
 from sentune.errors import InputError
+from sentune.models.files import Files
+from sentune.text.inputs import with_prefix
 from sentune.types import Features, OutputKind, Text
 
 # What most modules give.
@@ -16,20 +19,18 @@ PER_ROW: Mapping[str, OutputKind] = {"sentence_embedding": "row"}
 PER_TOKEN: Mapping[str, OutputKind] = {"token_embeddings": "token"}
 
 
-class Module(nn.Module):
+class Module(Files, nn.Module):
     """One step on the way from tokens to an embedding.
 
     A model is a sequence of modules. A module reads some keys of the features, and returns a new
     dict with its own keys added; the dict it was given stays as it was.
 
     Attributes:
-        config_file_name: Name of the file its settings are kept in.
         save_in_root: Whether it is saved in the model's own folder when it comes first.
         forward_kwargs: Names of the keyword arguments that `forward` takes besides the features.
         outputs: Key -> what kind of output it is, for each that `forward` gives.
     """
 
-    config_file_name: ClassVar[str] = "config.json"
     save_in_root: ClassVar[bool] = False
     forward_kwargs: ClassVar[frozenset[str]] = frozenset()
     outputs: Mapping[str, OutputKind] = {}
@@ -47,14 +48,6 @@ class Module(nn.Module):
         """The features with this module's result added."""
         raise NotImplementedError
 
-    def settings(self) -> dict[str, Any]:
-        """JSON-able keyword arguments that build an equal module, weights aside."""
-        return {}
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """As `settings`, under the name that other libraries call."""
-        return self.settings()
-
     def get_embedding_dimension(self) -> int | None:
         """Width of the embedding this module gives out; None if it passes on what comes in."""
         return None
@@ -66,6 +59,13 @@ class Module(nn.Module):
     def get_word_embedding_dimension(self) -> int | None:
         """As `get_embedding_dimension`."""
         return self.get_embedding_dimension()
+
+    def on_model_ready(self, model: Any) -> None:
+        """Called when the model that the module is part of is complete.
+
+        Args:
+            model: That model.
+        """
 
     def extra_repr(self) -> str:
         """The settings, for `print(model)`."""
@@ -93,15 +93,40 @@ class InputModule(Module):
         """
         raise NotImplementedError
 
-    def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
+    def tokenize(
+        self, texts: Sequence[Text], *, prompt: str | None = None, **kwargs: Any
+    ) -> Features:
         """Tokenised texts in the padded layout, as other libraries expect them."""
-        return self.pad(self.read(texts, **kwargs))
+        extra = {} if prompt is None else {"prompt": prompt}
+        if type(self).read is not InputModule.read:
+            return self.pad(self.read(texts, **extra, **kwargs))
+        if type(self).preprocess is InputModule.preprocess:
+            raise NotImplementedError(f"{type(self).__name__} must define preprocess or tokenize")
+        return self.preprocess(texts, **extra, **kwargs)
 
     def preprocess(
         self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
     ) -> Features:
         """As `tokenize`, with a prompt before each text."""
-        return self.tokenize(inputs, **({} if prompt is None else {"prompt": prompt}), **kwargs)
+        texts, extra = prompted(self.tokenize, inputs, prompt)
+        return self.tokenize(texts, **extra, **kwargs)
+
+    @property
+    def modalities(self) -> list[str]:
+        """Kinds of inputs that it reads."""
+        return ["text"]
+
+    def save_tokenizer(self, output_path: str, **kwargs: Any) -> None:
+        """Write the tokenizer, if there is one.
+
+        Args:
+            output_path: The module's folder; a file for one of the tokenizers library.
+            **kwargs: For the tokenizer's own method.
+        """
+        tokenizer = getattr(self, "tokenizer", None)
+        save = getattr(tokenizer, "save_pretrained", None) or getattr(tokenizer, "save", None)
+        if save is not None:
+            save(output_path, **kwargs)
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, with this module's padding token and side."""
@@ -173,6 +198,15 @@ def reader_of(module: Any) -> Callable[..., Features] | None:
     """
     names = [name for name in ("read", "preprocess", "tokenize") if hasattr(module, name)]
     return getattr(module, min(names, key=lambda name: _place(module, name))) if names else None
+
+
+def prompted(
+    reader: Callable[..., Features], texts: Sequence[Text], prompt: str | None
+) -> tuple[Sequence[Text], dict[str, Any]]:
+    """What a reader of texts is given for a prompt: the texts behind it, or it as an argument."""
+    if prompt is None or "prompt" in inspect.signature(reader).parameters:
+        return texts, {} if prompt is None else {"prompt": prompt}
+    return [with_prefix(text, prompt) for text in texts], {}
 
 
 def _place(module: Any, name: str) -> int:

@@ -148,10 +148,13 @@ class Router(InputModule):
         texts: Sequence[Text],
         task: str | None = None,
         modality: Modality = "text",
+        *,
+        prompt: str | None = None,
         **kwargs: Any,
     ) -> Features:
         """Texts as the first module of their route tokenises them, with their task."""
         texts, task = _without_task(texts, task)
+        kwargs |= {} if prompt is None else {"prompt": prompt}
         return _labelled(self._first(task, modality).tokenize(texts, **kwargs), task, modality)
 
     def pad(self, features: Features) -> Features:

@@ -113,9 +113,11 @@ class StaticEmbedding(InputModule):
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         return layouts.ragged(torch.from_numpy(flat), lengths, truncated=cut)
 
-    def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
+    def tokenize(
+        self, texts: Sequence[Text], *, prompt: str | None = None, **kwargs: Any
+    ) -> Features:
         """Tokenised texts as `input_ids (T,)` and `offsets (b,)`, where each text begins."""
-        features = self.read(texts, **kwargs)
+        features = self.read(texts, prompt, **kwargs)
         sizes = torch.tensor(features["lengths"], dtype=torch.int64)
         return {"input_ids": features["input_ids"], "offsets": sizes.cumsum(0) - sizes}
 

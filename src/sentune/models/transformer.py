@@ -35,6 +35,8 @@ _OPTIONS = ("return_dict", "output_hidden_states", "use_cache", "logits_to_keep"
 
 _making = threading.RLock()
 
+_OTHER_NAMES = {"model": "auto_model", "processor": "tokenizer"}
+
 
 class Transformer(InputModule):
     """Tokens -> contextual token embeddings, by any encoder of the transformers library.
@@ -297,6 +299,20 @@ class Transformer(InputModule):
     def extra_repr(self) -> str:
         """Settings and architecture."""
         return f"{super().extra_repr()}, architecture={type(self.auto_model).__name__}"
+
+    @property
+    def model(self) -> Any:
+        """As `auto_model`, under its name in sentence-transformers 6."""
+        return self.auto_model
+
+    @property
+    def processor(self) -> Any:
+        """As `tokenizer`, under its name in sentence-transformers 6."""
+        return self.tokenizer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, the two under either name."""
+        super().__setattr__(_OTHER_NAMES.get(name, name), value)
 
     def __getattr__(self, name: str) -> Any:
         """The library's own tokenizer is made when it is first asked for."""

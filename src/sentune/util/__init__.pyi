@@ -1,4 +1,6 @@
 from sentune.machine.distributed import all_gather_with_grad as all_gather_with_grad
+from sentune.models.files import load_dir_path as load_dir_path
+from sentune.models.files import load_file_path as load_file_path
 from sentune.search.communities import community_detection as community_detection
 from sentune.search.negatives import mine_hard_negatives as mine_hard_negatives
 from sentune.search.paraphrases import paraphrase_mining as paraphrase_mining
@@ -26,3 +28,4 @@ from .devices import batch_to_device as batch_to_device
 from .devices import get_device_name as get_device_name
 from .logs import LoggingHandler as LoggingHandler
 from .names import fullname as fullname
+from .names import import_from_string as import_from_string

@@ -11,7 +11,7 @@ from torch import nn
 from sentune.errors import HubError, ModelFileError
 from sentune.files import layout
 from sentune.files.layout import ModuleType
-from sentune.files.modules import custom, foreign_util, subclass
+from sentune.files.modules import custom, subclass
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 
@@ -46,8 +46,7 @@ def of_kind(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Modul
     Raises:
         ModelFileError: If its files are damaged.
     """
-    with foreign_util.reads(how):
-        return _build(plan, row, how, subclass.maker(kind, row))
+    return _build(plan, row, how, subclass.maker(kind, row))
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> str:

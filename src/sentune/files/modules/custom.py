@@ -22,12 +22,12 @@ from sentune.errors import (
     UntrustedCodeError,
     warn,
 )
-from sentune.files.modules import foreign_util
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 from sentune.folders import weights
 from sentune.folders.code import Code
 from sentune.folders.folder import ModelFolder, write_json
+from sentune.models.files import Files
 
 # Where transformers puts the code of models.
 _DYNAMIC = "transformers_modules."
@@ -121,8 +121,7 @@ def read(kind: type[nn.Module], plan: ModulePlan, how: Reading) -> nn.Module:
         ModelFileError: If it cannot be loaded.
     """
     try:
-        with foreign_util.reads(how):
-            return _load(kind, plan.folder, how)
+        return _load(kind, plan.folder, how)
     except (ModelFileError, HubError, MissingDependencyError):
         raise
     except ImportError as error:
@@ -170,8 +169,7 @@ def write(module: nn.Module, folder: Path, how: Writing) -> None:
     """
     save = getattr(module, "save", None)
     if save is None:
-        settings: Any = getattr(module, "settings", dict)()
-        write_json(folder / getattr(module, "config_file_name", "config.json"), settings)
+        write_json(folder / getattr(module, "config_file_name", "config.json"), _settings(module))
         if module.state_dict():
             weights.write(module.state_dict(), folder, safe=how.safe)
     elif "safe_serialization" in inspect.signature(save).parameters:
@@ -190,11 +188,10 @@ def check_rebuilt(module: nn.Module) -> None:
         SettingError: If its constructor takes other arguments.
     """
     kind = type(module)
-    if hasattr(kind, "load") or saves_itself(kind):
+    if loads_itself(kind) or saves_itself(kind):
         return
-    settings: Any = getattr(module, "settings", dict)
     try:
-        inspect.signature(kind).bind(**dict.fromkeys(settings()))
+        inspect.signature(kind).bind(**dict.fromkeys(_settings(module)))
     except TypeError as error:
         raise SettingError(
             f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
@@ -256,10 +253,16 @@ def _where(repository: str, commit: str | None, code: Code) -> str:
     return f"{name} at commit {commit} (pass revision={commit!r}, and it stays that code)"
 
 
+def _settings(module: Any) -> dict[str, Any]:
+    tell: Any = getattr(module, "get_config_dict", None) or getattr(module, "settings", dict)
+    found: dict[str, Any] = tell()
+    return found
+
+
 def _has_own(kind: type, name: str) -> bool:
     """Whether a class, or one above it, defines a method that is not just that of its base."""
     owner = next((one for one in kind.__mro__ if name in vars(one)), None)
-    return owner is not None and owner.__module__ != stand_in.BASES
+    return owner not in (None, Files)
 
 
 def _load(kind: type[nn.Module], folder: ModelFolder, how: Reading) -> nn.Module:

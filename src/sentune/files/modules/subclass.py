@@ -74,7 +74,7 @@ def check(module: nn.Module, row: ModuleType) -> None:
             a setting.
     """
     kind = type(module)
-    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    settings: dict[str, Any] = module.get_config_dict()  # type: ignore[operator]
     kept = {key: getattr(module, key) for key in row.keys if hasattr(module, key)}
     others = {"transformer_task": getattr(module, "transformer_task", None)}
     if row.format != "transformer":
@@ -117,7 +117,7 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
 
 def _more(module: nn.Module, row: ModuleType) -> dict[str, Any]:
     """The settings of a module that the class of the row does not have."""
-    settings: dict[str, Any] = module.settings()  # type: ignore[operator]
+    settings: dict[str, Any] = module.get_config_dict()  # type: ignore[operator]
     base: Any = row.load_class()
     known = {**base.settings(module), **row.keys}
     return {key: value for key, value in settings.items() if key not in known}
