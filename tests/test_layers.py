@@ -8,8 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
 LAYERS = (
-    {"__init__", "_lazy", "_version", "checks", "errors", "types"},
-    {"compat", "disk", "machine", "vectors"},
+    {"__init__", "_lazy", "_version", "checks", "compat", "errors", "types"},
+    {"disk", "machine", "vectors"},
     {"folders", "hub", "text"},
     {"data", "flow", "search"},
     {"engine", "evaluation", "record"},

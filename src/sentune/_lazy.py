@@ -25,6 +25,9 @@ def front_door(
 
     def look_up(name: str) -> Any:
         if name not in home:
+            below = sys.modules.get(f"{package}.{name}")  # an address that is no file
+            if below is not None:
+                return below
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, attribute = home[name]
         value = importlib.import_module(module)
@@ -35,34 +38,6 @@ def front_door(
 
     names = sorted(home)
     return look_up, lambda: names, names
-
-
-class _Address(ModuleType):
-    """A module without a file, whose names are those of another one."""
-
-    def __init__(self, name: str, home: str, names: list[str]) -> None:
-        super().__init__(name, f"Another address of names in `{home}`.")
-        self.__dict__.update(__all__=names, _home=home)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.__dict__["__all__"]:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(self.__dict__["_home"]), name)
-
-
-def addresses(package: str, table: str) -> None:
-    """Make modules known that have no file, each another address of names that live elsewhere.
-
-    Args:
-        package: The package that they are in.
-        table: File beside this one; a line has a module, the module that holds its names, and
-            these, apart from lines that begin with "#".
-    """
-    for line in (Path(__file__).parent / table).read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            name, home, *names = line.split()
-            found = _Address(f"{package}.{name}", f"{package}.{home}", names)
-            sys.modules.setdefault(found.__name__, found)
 
 
 def need(module: str, extra: str) -> ModuleType:

@@ -21,7 +21,6 @@ from importlib.machinery import (
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
-    ModuleSpec,
     SourceFileLoader,
 )
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -29,66 +28,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sentune.compat.addresses import Address, row_of
+
 PEER = "sentence_transformers"
 # The release whose names are given: what code that asks for `__version__` is told.
 _RELEASE = "6.2.0"
-# A part of a path -> where the names below it are; the last part that is listed counts.
-_PLACES: dict[str, tuple[str, ...]] = {
-    PEER: ("sentune",),
-    "models": ("sentune.models",),
-    "modules": ("sentune.models",),
-    "tokenizer": ("sentune.models.tokenizer",),
-    "util": ("sentune.util",),
-    "similarity_functions": ("sentune.util",),
-    "quantization": ("sentune.quantization",),
-    "losses": ("sentune.losses",),
-    "evaluation": ("sentune.evaluation",),
-    "datasets": ("sentune.datasets",),
-    "readers": ("sentune.readers",),
-    "sampler": ("sentune.sampler",),
-    "training_args": ("sentune.training_args",),
-    "data_collator": ("sentune.data_collator",),
-}
-# Parts of paths that hold what is in the package around them.
-_PARTS = {
-    *("base", "sentence_transformer", "cross_encoder", "model", "trainer", "model_card"),
-    *("module", "input_module", "transformer", "pooling", "dense", "normalize", "router"),
-    *("static_embedding", "cnn", "lstm", "bow", "dropout", "layer_norm", "word_embeddings"),
-    *("word_weights", "weighted_layer_pooling", "logit_score", "phrase", "whitespace", "word"),
-    *("similarity", "tensor", "misc", "file_io", "retrieval", "hard_negatives", "logging"),
-    *("distributed", "environment"),
-}
-# Kinds of models whose losses, evaluators and so on have names that others have, too.
-_OTHER_KINDS = {"cross_encoder", "sparse_encoder", "multi_vector_encoder"}
-_SHARED = {"losses", "evaluation", "trainer", "training_args", "data_collator", "model_card"}
-
 _checking = threading.RLock()
 
 
-class StandIn(ModuleType):
-    """A module of sentence-transformers whose names are looked up in sentune.
-
-    Args:
-        name: Its dotted name there.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, "Names of sentune, where sentence-transformers has them.")
-        self.__path__: list[str] = []
-        self.__spec__ = ModuleSpec(name, None, is_package=True)
+class StandIn(Address):
+    """A module of sentence-transformers whose names are looked up in sentune, then in itself."""
 
     def __getattr__(self, name: str) -> Any:
         """A name of sentune, a module below, or a name of the library itself."""
         if name == "__version__" and self.__name__ == PEER:
             return _RELEASE
-        if name == "__all__":
-            return [one for place in _places(self.__name__) for one in _exports(place)]
-        if not name.startswith("__"):
-            for found in (_own, _below, _of_peer):
-                value = found(self.__name__, name)
-                if value is not None:
-                    return value
-        raise AttributeError(f"neither sentune nor an installed {PEER} has {self.__name__}.{name}")
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__") or (found := _of_peer(self.__name__, name)) is None:
+                raise
+            return found
 
 
 def class_in(file: str, name: str) -> type:
@@ -192,32 +152,13 @@ _stand_ins: dict[str, StandIn] = {}
 
 def _module(path: str) -> ModuleType:
     """A module of the library by its dotted name."""
-    above, _, name = path.rpartition(".")
-    is_known = path == PEER or name in _PLACES or name in _PARTS or name in _OTHER_KINDS
-    if is_known or _own(above, name) is not None:
-        if above:
-            _module(above)
-        return _stand_ins.setdefault(path, StandIn(path))
+    address = path.removeprefix(PEER).lstrip(".")
+    row = row_of(address)
+    if row is not None:
+        return _stand_ins.setdefault(path, StandIn(PEER, address, row))
     if _is_installed():
         return importlib.import_module(path)
     raise ModuleNotFoundError(f"No module named {path!r} in the names of sentune", name=path)
-
-
-def _own(path: str, name: str) -> Any:
-    """What sentune has under a name; None if nothing."""
-    for place in _places(path):
-        if name in _exports(place):
-            found = getattr(importlib.import_module(place), name)
-            return None if isinstance(found, ModuleType) else found
-    return None
-
-
-def _below(path: str, name: str) -> ModuleType | None:
-    """A module below another one, as an attribute of that; None if it has no such."""
-    try:
-        return _module(f"{path}.{name}") if name in {*_PLACES, *_PARTS, *_OTHER_KINDS} else None
-    except ImportError:
-        return None
 
 
 def _of_peer(path: str, name: str) -> Any:
@@ -228,20 +169,6 @@ def _of_peer(path: str, name: str) -> Any:
         return getattr(importlib.import_module(path), name, None)
     except ImportError:
         return None
-
-
-def _places(path: str) -> tuple[str, ...]:
-    """Where names of a module of the library are in sentune."""
-    parts = path.split(".")
-    if _OTHER_KINDS & set(parts) and _SHARED & set(parts):
-        return ()
-    return next((_PLACES[part] for part in reversed(parts) if part in _PLACES), ())
-
-
-def _exports(place: str) -> list[str]:
-    """The public names of a module of sentune."""
-    module = importlib.import_module(place)
-    return list(getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"]))
 
 
 def _is_installed() -> bool:

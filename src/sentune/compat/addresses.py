@@ -1,0 +1,131 @@
+"""Modules without files: the addresses at which sentence-transformers has names.
+
+Libraries and old code import by them. `addresses.txt` is the one table; it names what is in other
+packages by strings, which are looked up when a name is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is at an address.
+
+    Attributes:
+        homes: Modules of sentune that have its names.
+        renamed: Name there -> name here.
+        below: Addresses below it, with the same names.
+    """
+
+    homes: tuple[str, ...]
+    renamed: dict[str, str] = field(default_factory=dict)
+    below: tuple[str, ...] = ()
+
+
+@cache
+def table() -> dict[str, Row]:
+    """Address below the package, "" for the package itself -> what is there."""
+    text = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8")
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            address, homes, renamed, below = (part.strip() for part in line.split("|"))
+            places = tuple(f"sentune.{home}" for home in homes.split())
+            names = dict(name.split("=") for name in renamed.split())
+            found[address] = Row(places or ("sentune",), names, tuple(below.split()))
+    return found
+
+
+def row_of(address: str) -> Row | None:
+    """What is at an address, or at the one that it is below; None if there is no such address."""
+    if (found := table().get(address)) is not None:
+        return found
+    above, _, name = address.rpartition(".")
+    around = table().get(above)
+    return Row(around.homes, around.renamed) if around and name in around.below else None
+
+
+def every() -> Iterator[str]:
+    """All addresses but that of the package itself, those above others first."""
+    for address, row in table().items():
+        if address:
+            yield address
+        yield from (f"{address}.{name}".lstrip(".") for name in row.below)
+
+
+class Address(ModuleType):
+    """A module whose names are those of others.
+
+    Args:
+        package: Name of the package that the address is below.
+        address: The address, "" for the package itself.
+        row: What is there.
+    """
+
+    def __init__(self, package: str, address: str, row: Row) -> None:
+        name = f"{package}.{address}" if address else package
+        super().__init__(name, f"Names of {', '.join(row.homes)}.")
+        self.__path__: list[str] = []  # what is not below it is looked for nowhere
+        self.__spec__ = ModuleSpec(name, None, is_package=True)
+        self.__dict__.update(_package=package, _address=address, _row=row)
+
+    def __getattr__(self, name: str) -> Any:
+        """A name, or a module below."""
+        if name == "__all__":
+            return sorted({one for home in self._row.homes for one in names_in(home)})
+        if not name.startswith("__"):
+            own = self.own(name)
+            if (found := self.below(name) if own is None else own) is not None:
+                return found
+        raise AttributeError(f"sentune has no {self.__name__}.{name}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.__all__]
+
+    def own(self, name: str) -> Any:
+        """What sentune has under a name; None if nothing."""
+        here = self._row.renamed.get(name, name)
+        for home in self._row.homes:
+            found = getattr(importlib.import_module(home), here, None)
+            if found is not None and not isinstance(found, ModuleType):
+                return found
+        return None
+
+    def below(self, name: str) -> ModuleType | None:
+        """A module below this one; None if there is none."""
+        address = f"{self._address}.{name}".lstrip(".")
+        row = row_of(address)
+        if row is None:
+            return None
+        there = sys.modules.get(f"{self._package}.{address}")
+        made = there if type(there) is type(self) else type(self)(self._package, address, row)
+        return self.__dict__.setdefault(name, made)
+
+
+def names_in(home: str) -> list[str]:
+    """The public names of a module of sentune."""
+    module = importlib.import_module(home)
+    return list(getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"]))
+
+
+def register(package: str) -> None:
+    """Let a package of sentune's own have the addresses, where it has no module of that name.
+
+    Entries among the loaded modules, not a finder: that would leave a module below the name of
+    `losses.CosineSimilarityLoss`, where the class is.
+    """
+    for address in every():
+        row = row_of(address)
+        name = f"{package}.{address}"
+        if row is not None and name not in row.homes:
+            sys.modules.setdefault(name, Address(package, address, row))
