@@ -10,21 +10,17 @@ _WIDEST_SETTING = 60
 
 def described(model: Any) -> str:
     """The modules of a model in words, a line each."""
-    lines = [
-        f"  ({name}): {line}"
-        for name, module in model.named_children()
-        for line in _lines_of(module)
-    ]
+    children = model.named_children()
+    lines = [f"  ({name}): {line}" for name, module in children for line in _lines_of(module)]
     return "\n".join([f"{type(model).__name__}(", *lines, ")"])
 
 
 def with_transformers(model: Any) -> dict[str, Any] | None:
     """What a few lines of plain transformers have to do for the same vectors; None if it is more.
 
-    Returns:
-        `mode`: how token embeddings are pooled, "mean" or "cls"; `is_normalized`; `dimension`:
-        keep this many numbers, None for all; `max_length`: of a text in tokens, None for no limit;
-        `prompt`: what comes before each text.
+    `mode`: how token embeddings are pooled, "mean" or "cls"; `is_normalized`; `dimension`: keep
+    this many numbers, None for all; `max_length`: in tokens, None for no limit; `prompt`: what
+    comes before each text.
     """
     names = [type(module).__name__ for module in model]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):

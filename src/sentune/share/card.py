@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache
@@ -25,7 +25,7 @@ from sentune.record.run import Result, Run
 from sentune.record.words import clean
 from sentune.share.about import described
 from sentune.share.citations import citations
-from sentune.share.front import dataset_ids, facts_of, front_matter, with_facts
+from sentune.share.front import dataset_ids, facts_of, front_matter, listed, with_facts
 from sentune.share.kinds import CardKind, code_of, kind_of
 from sentune.share.markdown import FILTERS, bold, code, escaped, link, number
 
@@ -51,19 +51,16 @@ def text(
 ) -> str | None:
     """The card of a model; None if none can be written, which is logged.
 
-    A model that was loaded and not trained keeps the card it came with; what its author says
-    beyond that, and what evaluators found, is added to the front of it.
-
-    Args:
-        model: A SentenceTransformer with `model_card_data`.
-        model_name: How the card calls it.
-        train_datasets: Ids of datasets it was trained on, besides those that are known.
-        model_id: Its id on the Hub.
-        step: Of the last run, the step that the card is about where the model in memory went on
-            from it; nothing is encoded then.
+    A model that was loaded and not trained keeps the card it came with; what its author says beyond
+    that, and what evaluators found, is added to the front of it. `train_datasets` are ids besides
+    those that are known. `step`: of the last run, the step that the card is about where the model
+    in memory went on from it; nothing is encoded then.
     """
     try:
-        card = _with(model.model_card_data, model_name, train_datasets, model_id)
+        card = copy(model.model_card_data or SentenceTransformerModelCardData())
+        card.model_name = model_name or card.model_name
+        card.model_id = model_id or card.model_id
+        card.train_datasets = [*listed(card.train_datasets), *listed(train_datasets)]
         if step is not None and card.runs:
             card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
             card.is_running = True  # as far as the weights at hand are concerned
@@ -74,25 +71,6 @@ def text(
     except Exception:  # a card is not worth a save
         logger.warning("no card can be written for the model", exc_info=True)
         return None
-
-
-def _with(
-    known: SentenceTransformerModelCardData | None,
-    model_name: str | None,
-    train_datasets: Sequence[Any] | None,
-    model_id: str | None,
-) -> SentenceTransformerModelCardData:
-    """A copy of what is known, with some more."""
-    fresh = copy(known or SentenceTransformerModelCardData())
-    fresh.model_name = model_name or fresh.model_name
-    fresh.model_id = model_id or fresh.model_id
-    fresh.train_datasets = [*_listed(fresh.train_datasets), *_listed(train_datasets)]
-    return fresh
-
-
-def _listed(given: Any) -> list[Any]:
-    """What was given as one or as several."""
-    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
 
 
 def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
@@ -158,7 +136,7 @@ def _facts(
         ("Weights", number(sum(parameter.numel() for parameter in model.parameters()))),
         ("Prompts", [Markup(f"{code(name)}: {code(text)}") for name, text in prompts]),
         ("Training data", [link(name, "datasets/") for name in dataset_ids(card)]),
-        ("Languages", _listed(card.language)),
+        ("Languages", listed(card.language)),
         ("License", card.license or ""),
     ]
 

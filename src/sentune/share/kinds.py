@@ -13,11 +13,7 @@ from sentune.share.about import with_transformers
 logger = logging.getLogger(__name__)
 
 LIBRARY = "sentence-transformers"  # what the widgets of the Hub and other libraries look for
-SENTENCES = (
-    "The weather is lovely today.",
-    "It is so sunny outside!",
-    "He drove to the stadium.",
-)
+SENTENCES = "The weather is lovely today.", "It is so sunny outside!", "He drove to the stadium."
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = (
     "Mars owes the colour that gave it its nickname to the iron in its soil.",
@@ -27,35 +23,20 @@ DOCUMENTS = (
 
 @dataclass(frozen=True)
 class CardKind:
-    """A kind of model, as its cards describe it.
+    """A kind of model, as its cards describe it; functions take the model."""
 
-    Args:
-        name: The class that loads such a model, here and in sentence-transformers.
-        title: What the card of a model without a name is called.
-        noun: ... and with "from" and a name behind it, where its encoder has one.
-        tags: On the Hub, of every such model.
-        pipeline_tag: What the Hub calls its task.
-        maps: Model -> what it does, to follow "This model".
-        means: What can be said of its output, to be followed by "which serves".
-        serves: What it is good for, where the author does not say it.
-        facts: Model -> names and values of what there is to know of its output.
-        code: Model -> Python that uses `model` and prints something; it is run as it is shown.
-        alone: Model -> what the code without this library does, see `with_transformers`.
-        examples: Texts to try on its page, where there are none of the training; () for no widget.
-    """
-
-    name: str
-    title: str
-    noun: str
-    tags: tuple[str, ...]
-    pipeline_tag: str
-    maps: Callable[[Any], str]
-    means: str
-    serves: str
-    facts: Callable[[Any], list[tuple[str, Any]]]
-    code: Callable[[Any], str]
-    alone: Callable[[Any], dict[str, Any] | None] = lambda model: None
-    examples: tuple[str, ...] = ()
+    name: str  # of the class that loads it, here and in sentence-transformers
+    title: str  # of the card of a model without a name
+    noun: str  # ... and with "from" and a name behind it, where its encoder has one
+    tags: tuple[str, ...]  # on the Hub, of every such model
+    pipeline_tag: str  # what the Hub calls its task
+    maps: Callable[[Any], str]  # what it does, to follow "This model"
+    means: str  # what can be said of its output, to be followed by "which serves"
+    serves: str  # what it is good for, where the author does not say it
+    facts: Callable[[Any], list[tuple[str, Any]]]  # names and values, of its output
+    code: Callable[[Any], str]  # Python that uses `model` and prints; it is run as it is shown
+    alone: Callable[[Any], dict[str, Any] | None] = lambda model: None  # see `with_transformers`
+    examples: tuple[str, ...] = ()  # to try on its page, if the training has none; () for no widget
 
 
 def kind_of(model: Any) -> CardKind:
@@ -67,11 +48,7 @@ def kind_of(model: Any) -> CardKind:
 def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
     """The code of a kind, with what it prints as comments below the lines that print.
 
-    Args:
-        kind: The kind.
-        model: The model.
-        is_run: Whether to run it; else, and for a model that takes no plain texts, it is shown
-            without what it prints.
+    Without that where it is not run, and for a model that takes no plain texts.
     """
     code, printed = kind.code(model), []
     try:
@@ -90,7 +67,7 @@ def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
 
 
 def _truncates(model: Any) -> bool:
-    """Whether the texts are too long: the model would warn once, and the user's come after."""
+    """Whether the texts are too long: the model would warn of them, and not of the user's."""
     prompt = max(filter(None, model.prompts.values()), key=len, default=None)
     return bool(model.read([*SENTENCES, QUERY, *DOCUMENTS], prompt).get("truncated"))
 

@@ -90,17 +90,9 @@ def push_to_hub(
 def save_to_hub(
     model: Any, repo_id: str, organization: str | None = None, *args: Any, **kwargs: Any
 ) -> str:
-    """As `push_to_hub`, under an organization.
+    """As `push_to_hub`, under an organization; None for your own name.
 
-    Args:
-        model: The model.
-        repo_id: The model's name.
-        organization: Whose it is to be; None for your own.
-        *args: As for `push_to_hub`, from `token` on.
-        **kwargs: As for `push_to_hub`.
-
-    Raises:
-        SettingError: If the name is under another organization.
+    A `SettingError` says that the name is under another organization.
     """
     is_name = isinstance(repo_id, str)
     if organization is not None and is_name and not repo_id.startswith(f"{organization}/"):
@@ -113,13 +105,7 @@ def save_to_hub(
 
 
 def write_card(model: Any, folder: str | Path, **names: Any) -> None:
-    """Write the card alone into the folder of a model; one that is there is replaced.
-
-    Args:
-        model: The model.
-        folder: The folder.
-        **names: What the card says besides what is known, see `sentune.share.card.text`.
-    """
+    """Write the card alone into the folder of a model; `names` are arguments of `card.text`."""
     files_save.save_card(card.text(model, **names), folder)
 
 
