@@ -29,23 +29,8 @@ NAME = "sentune_packed"
 # Encoders whose attention goes through transformers' interface, reads its keyword arguments, and
 # whose every other part works token by token.
 PACKABLE = frozenset(
-    {
-        "albert",
-        "bert",
-        "camembert",
-        "distilbert",
-        "electra",
-        "ernie",
-        "eurobert",
-        "gte",
-        "jina_embeddings_v3",
-        "modernbert",
-        "nomic_bert",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-    }
+    """albert bert camembert distilbert electra ernie eurobert gte jina_embeddings_v3 modernbert
+    nomic_bert roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl""".split()
 )
 # Wider products do not fit the caches, and torch's kernel does not hold all scores at once.
 _WIDEST_AT_ONCE = 256
@@ -67,22 +52,12 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention of each sentence over itself, in the signature of transformers' interface.
 
-    Args:
-        module: The attention layer that calls.
-        query: `(1, heads, T, d_head)`, as are key and value; these may have fewer heads, each then
-            serves several of the query's.
-        key: As query.
-        value: As query.
-        attention_mask: Not read for a packed batch.
-        dropout: Share of attention weights dropped.
-        scaling: Factor on the scores; None for 1/sqrt(d_head).
-        layout: How the tokens are laid out for attention; None for a padded batch.
-        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
-        sliding_window: Tokens i and j see each other if |i - j| is less than this; None for all.
-        **kwargs: Passed on for a padded batch.
-
-    Returns:
-        `(1, T, heads, d_head)`, and None for the attention weights.
+    `query`, `key` and `value` are `(1, heads, T, d_head)`; the last two may have fewer heads, each
+    then serves several of the query's. Gives `(1, T, heads, d_head)`, and None for the attention
+    weights. `dropout` is the share of weights dropped; `scaling` None stands for 1/sqrt(d_head);
+    `cu_seqlens (b+1,)` is where each sentence begins, and the end; tokens i and j see each other if
+    |i - j| is less than `sliding_window`. The mask and other arguments are for a padded batch,
+    which has no layout.
     """
     if layout is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -112,18 +87,10 @@ def joint_attention(
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of each sentence over itself.
+    """Attention of each sentence over itself, `(T, heads · d_head)`; else as `packed_attention`.
 
-    Args:
-        qkv: `(T, 3 · heads · d_head)`: query, key and value of each token.
-        heads: How many.
-        layout: How the tokens are laid out; those behind its last block come out as anything.
-        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
-
-    Returns:
-        `(T, heads · d_head)`.
+    `qkv` is `(T, 3 · heads · d_head)`: query, key and value of each token. Tokens behind the last
+    block of the layout come out as anything.
     """
     if qkv.is_cuda:
         tokens = qkv.unflatten(1, (3, heads, -1)).unbind(1)
@@ -171,23 +138,12 @@ def _on_cuda(
 
 
 def side_by_side(
-    qkv: Sequence[Tensor],
-    layout: Layout,
-    dropout: float,
-    scale: float | None,
-    window: int | None,
+    qkv: Sequence[Tensor], layout: Layout, dropout: float, scale: float | None, window: int | None
 ) -> Tensor:
     """Attention of `(T, heads, d_head)` in blocks, all heads of a token side by side.
 
     An accelerator reads them as they lie, and to find a place for every head of every token takes
     longer than the attention.
-
-    Args:
-        qkv: Query, key and value.
-        layout: How the tokens are laid out.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
-        window: Tokens i and j see each other if |i - j| is less than this; None for all.
     """
     if not layout.blocks:
         return qkv[2]
@@ -297,16 +253,11 @@ def _to_tokens(slots: Tensor, layout: Layout, heads: int, total: int) -> Tensor:
 
 
 class _Move(torch.autograd.Function):
-    """Rows by their index; backward is the inverse move, and needs no sum.
+    """Rows `(n, d)` by their `index (m,)`; backward is the inverse move, and needs no sum.
 
-    Some token stands in an empty slot, as a constant: a gradient goes neither into an empty slot,
-    whatever attention makes of it, nor from there to that token.
-
-    Args:
-        rows: `(n, d)`.
-        index: `(m,)` which row goes where.
-        back: `(n,)` where each row went.
-        lost: Rows that went nowhere.
+    `back (n,)` is where each row went, and `lost` the rows that went nowhere. Some token stands in
+    an empty slot, as a constant: a gradient goes neither into an empty slot, whatever attention
+    makes of it, nor from there to that token.
     """
 
     @staticmethod

@@ -28,13 +28,8 @@ def attend(
 ) -> Tensor:
     """Attention of `(rows, heads, width, d_head)`, the same shape.
 
-    Args:
-        q: `(rows, heads, width, d_head)`, as are k and v.
-        k: As q.
-        v: As q.
-        mask: True where slots see each other; it broadcasts to `(rows, heads, width, width)`.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
+    The mask is True where slots see each other, and broadcasts to `(rows, heads, width, width)`;
+    `dropout` is the share of attention weights dropped; `scale` None stands for 1/sqrt(d_head).
     """
     dtype = multiplied_in("cpu")
     if dtype is not None:

@@ -52,29 +52,17 @@ class Projection(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A layer of the encoder.
+    """A layer of the encoder."""
 
-    Args:
-        qkv: Query, key and value; all with a bias, or none.
-        heads: Of attention.
-        rate: Of dropout of the attention weights.
-        scale: Factor on the attention scores.
-        mixed: After attention.
-        inner: The wide layer.
-        activation: After it.
-        output: Back to the width of the encoder.
-        is_replayed: Whether its inner results are not kept, but computed again for the gradient.
-    """
-
-    qkv: Sequence[Affine]
+    qkv: Sequence[Affine]  # query, key and value; all with a bias, or none
     heads: int
-    rate: float
-    scale: float
-    mixed: Projection
-    inner: Affine
-    activation: Callable[[Tensor], Tensor]
-    output: Projection
-    is_replayed: bool = False
+    rate: float  # of dropout of the attention weights
+    scale: float  # factor on the attention scores
+    mixed: Projection  # after attention
+    inner: Affine  # the wide layer
+    activation: Callable[[Tensor], Tensor]  # after it
+    output: Projection  # back to the width of the encoder
+    is_replayed: bool = False  # whether inner results are computed again for the gradient
 
 
 class Tables(NamedTuple):
@@ -93,26 +81,14 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class Bert:
-    """An encoder.
-
-    Args:
-        tables: Its embeddings.
-        layers: Its layers.
-    """
+    """An encoder."""
 
     tables: Tables
     layers: Sequence[Layer]
 
 
 def run(bert: Bert, features: Features, copies: Copies, buffers: Buffers | None = None) -> Tensor:
-    """Token embeddings `(T, d)` of packed features.
-
-    Args:
-        bert: The encoder.
-        features: Packed tokens; `position_ids` as its table counts them.
-        copies: Rounded weights that were kept.
-        buffers: Memory for the gradients of tables; None outside of training.
-    """
+    """Token embeddings `(T, d)` of packed features; `position_ids` as its table counts them."""
     x = _embedded(bert.tables, features, buffers)
     for layer in bert.layers:
         if layer.is_replayed and torch.is_grad_enabled():

@@ -36,10 +36,8 @@ class State:
     def run_packed(self, encoder: Any, features: Features, *, layers: bool) -> list[Tensor]:
         """Token embeddings `(T, d)`, and behind them those of each layer where they are wanted.
 
-        Args:
-            encoder: One that may be run packed.
-            features: Packed tokens; `position_ids` as its table counts them.
-            layers: Whether those of each layer are wanted, the input embeddings first.
+        Those of each layer begin with the input embeddings. `position_ids` are as the encoder's
+        table counts them.
         """
         if not layers and self.way_of(encoder) == "function":
             return [bert.run(bert.of_modules(encoder), features, self.copies, self.buffers)]

@@ -37,12 +37,7 @@ _BY_TOKEN = (
 )
 _ACTIVATION = "torch.nn.modules.activation"
 _LIBRARIES = ("transformers.models.", "transformers.activations", "peft.")
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # What transformers hangs on an embedding table under gradient checkpointing, for a way of torch to
 # do it that is not taken here.
 _HARMLESS = "make_inputs_require_grads"
@@ -52,11 +47,7 @@ _switch = threading.local()
 
 @contextmanager
 def engine_off(is_off: bool = True) -> Iterator[None]:
-    """Inside the block every encoder runs padded, as the library runs it.
-
-    Args:
-        is_off: Whether it does; False to undo a block around.
-    """
+    """Inside the block every encoder runs padded, as the library runs it; False undoes that."""
     before = getattr(_switch, "is_off", False)
     _switch.is_off = is_off
     try:
@@ -87,8 +78,7 @@ def is_off() -> bool:
 class Watch:
     """Decides how an encoder may be run; remembers what it saw, since most calls see the same.
 
-    Args:
-        harmless: Name of a hook that changes nothing of that.
+    A hook of the name `harmless` changes nothing of that.
     """
 
     def __init__(self, harmless: str = _HARMLESS) -> None:
@@ -174,10 +164,9 @@ def inner_of(encoder: Any) -> Any:
         if hasattr(type(encoder), "get_base_model"):
             encoder = encoder.get_base_model()
             continue
-        inner = next(
-            (found for name in ("module", "_orig_mod") if (found := _child(encoder, name))), None
-        )
-        if inner is None:
+        inside = getattr(encoder, "_modules", {})
+        inner = inside.get("module") or inside.get("_orig_mod")
+        if not inner:
             return encoder
         encoder = inner
 
@@ -186,10 +175,6 @@ def class_of(module: nn.Module) -> type[nn.Module]:
     """The class that a module was made of, where sharding has put another one in its place."""
     kinds = type(module).__mro__
     return next(kind for kind in kinds if not kind.__module__.startswith("torch.distributed."))
-
-
-def _child(module: Any, name: str) -> Any:
-    return getattr(module, "_modules", {}).get(name)
 
 
 def _is_of_library(encoder: Any) -> bool:
