@@ -54,8 +54,8 @@ def walk(folder: Path, below: Path = Path()) -> Iterator[Path]:
 def replaced(target: Path, own: Callable[[Path], Iterable[Path]] = walk) -> Iterator[Path]:
     """A folder to write into, which replaces another when the block ends without error.
 
-    `target` is that other folder; made if it is not there. If it is a link, where it leads. `own`
-    gives what is removed of a folder when it is replaced, as relative paths; the rest stays.
+    That other one is made if it is not there; of a link it is where it leads. `own` gives what goes
+    of a folder when it is replaced, as relative paths; the rest stays.
     """
     target = target.resolve()
     finish(target)

@@ -11,12 +11,22 @@ https://arxiv.org/abs/2112.05682.
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 Kernel = Literal["flash", "efficient"]
+
+
+class How(NamedTuple):
+    """How attention is computed."""
+
+    dropout: float  # share of attention weights dropped
+    scale: float | None  # factor on the scores; None for 1/sqrt(d_head)
+    window: int | None = None  # tokens i and j see each other if |i - j| < window; None for all
+
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -44,34 +54,22 @@ def kernel_for(query: Tensor, dropout: float = 0.0, window: int | None = None) -
     return None
 
 
-def attend(
-    kernel: Kernel,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor,
-    longest: int,
-    dropout: float = 0.0,
-    scale: float | None = None,
-    window: int | None = None,
-) -> Tensor:
+def attend(kernel: Kernel, qkv: Sequence[Tensor], starts: Tensor, longest: int, how: How) -> Tensor:
     """Attention of each sentence over itself, `(T, heads, d_head)`, as are query, key and value.
 
-    `starts (b+1,)`, int32, is where each sentence begins, and the end; none is empty. `dropout` is
-    the share of attention weights dropped; `scale` None stands for 1/sqrt(d_head); tokens i and j
-    see each other if |i - j| < `window`.
+    `starts (b+1,)`, int32, is where each sentence begins, and the end; none is empty.
     """
     sizes = starts, starts, longest, longest
     if kernel == "flash":
         reaches = "window_size_left", "window_size_right"
-        reach = {} if window is None else dict.fromkeys(reaches, window - 1)
+        reach = {} if how.window is None else dict.fromkeys(reaches, how.window - 1)
         return torch.ops.aten._flash_attention_forward(
-            query, key, value, *sizes, dropout, False, False, scale=scale, **reach
+            *qkv, *sizes, how.dropout, False, False, scale=how.scale, **reach
         )[0]
-    is_trained = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    parts = (x[None] for x in (query, key, value))
+    is_trained = torch.is_grad_enabled() and any(x.requires_grad for x in qkv)
+    parts = (x[None] for x in qkv)
     return torch.ops.aten._efficient_attention_forward(
-        *parts, None, *sizes, dropout, 0, is_trained, scale=scale
+        *parts, None, *sizes, how.dropout, 0, is_trained, scale=how.scale
     )[0][0]
 
 

@@ -133,12 +133,10 @@ def _projected(part: Projection, inner: Tensor, x: Tensor, copies: Copies) -> Te
 def _linear(layers: Sequence[Affine], x: Tensor, copies: Copies) -> Tensor:
     """The product with all layers, `(..., d_out of all)`; of one layer as autocast would."""
     dtype = multiplied_in(x.device.type)
-    if torch.is_grad_enabled() and len(layers) == 1:
+    if len(layers) == 1 and (dtype is None or torch.is_grad_enabled()):
         return F.linear(x, *layers[0])
     weights = [layer.weight for layer in layers]
     biases = [layer.bias for layer in layers if layer.bias is not None]
-    if dtype is None and len(layers) == 1:
-        return F.linear(x, *layers[0])
     dtype = dtype or weights[0].dtype
     bias = copies.of(biases, dtype) if biases else None
     return F.linear(x.to(dtype), copies.of(weights, dtype), bias)

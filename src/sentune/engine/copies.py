@@ -34,10 +34,7 @@ def encoding() -> Iterator[None]:
 
 
 class Copies:
-    """Rounded weights of an encoder, those of several layers one below the other.
-
-    A copy of an instance, or one that was sent to another process, begins empty.
-    """
+    """Rounded weights of an encoder, those of several layers one below the other."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, ...], tuple[Any, ...]] = {}
@@ -67,7 +64,7 @@ class Copies:
         """Give the memory back."""
         self._kept = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or one for another process, begins empty
         return Copies, ()
 
 

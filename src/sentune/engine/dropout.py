@@ -31,10 +31,9 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor | None, float]:
-    """1 where an element is kept and 0 where it is dropped, and the factor on those that are kept.
+    """1 where an element is kept, 0 where it is dropped, and the factor on those that are kept.
 
-    `dtype` is that of the elements, to which torch would convert ones and zeros; None in their
-    place if all are kept.
+    The numbers are of the elements' type, to which torch would convert them; None if all are kept.
     """
     dropped, count = _dropped(p), shape.numel()
     if dropped <= 0:

@@ -56,8 +56,8 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
 def on_meta(encoder: Any, task: str) -> Any:
     """The encoder that would be loaded of the files of this one, on "meta": without memory.
 
-    None where its modules do not follow from its settings alone: weights are quantized, or code
-    that comes with a model makes it.
+    None where its settings alone do not decide its modules: with quantized weights, or code of a
+    model's own.
     """
     config, kind = copy.deepcopy(encoder.config), class_of(encoder)
     is_foreign = kind.__module__.startswith("transformers_modules.")
@@ -92,7 +92,9 @@ def load_encoder(
             source, **config_options
         )
         if task == tasks.CLASSES and "num_labels" not in config_options:
-            _one_label(config)
+            names = getattr(config, "architectures", None) or ()
+            if not any(name.endswith("ForSequenceClassification") for name in names):
+                config.num_labels = 1  # a head that is not there yet gives one score
         way = _way(config, task)
         options = {**model_options, "config": way.config, "dtype": dtype}
         with no_bar() if Path(source).is_dir() else nullcontext():
@@ -116,13 +118,6 @@ def _way(config: Any, task: str) -> encoder_only.Way:
     if task == tasks.FEATURES:
         return encoder_only.way_of(config)
     return encoder_only.Way(getattr(transformers, tasks.TASKS[task].loader), config)
-
-
-def _one_label(config: Any) -> None:
-    """A head that is not there yet gives one score."""
-    names = getattr(config, "architectures", None) or ()
-    if not any(name.endswith("ForSequenceClassification") for name in names):
-        config.num_labels = 1
 
 
 def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -> None:

@@ -32,10 +32,9 @@ def pack(features: Features, device: torch.device | str | None = None) -> Featur
     packed["position_ids"] = np.arange(ends[-1]) - np.repeat(ends[:-1].astype(np.int64), sizes)
     packed["cu_seqlens"] = ends
     packed["order"] = np.asarray(order, dtype=np.int64)
-    ids = packed["input_ids"]
-    if device is None:
-        device = ids.device if isinstance(ids, Tensor) else "cpu"
-    packed = to_device(to_tensors(packed), device)
+    packed = to_tensors(packed)
+    device = packed["input_ids"].device if device is None else device
+    packed = to_device(packed, device)
     # In training few calls count; without gradients a row's result must not depend on the others.
     packed["layout"] = Layout(packed["lengths"], shares=torch.is_grad_enabled(), device=device)
     return packed

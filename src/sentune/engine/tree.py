@@ -93,9 +93,8 @@ class Watch:
         if seen is None or not seen[0].is_of(encoder, self._harmless):
             seen = self._seen = (_Snapshot(encoder), _judged(encoder, self._harmless))
         way = seen[1]
-        if way != "padded" and _attention_of(encoder) != NAME:
-            return "padded"
-        return way
+        config = None if way == "padded" else getattr(inner_of(encoder), "config", None)
+        return way if getattr(config, "_attn_implementation", None) == NAME else "padded"
 
 
 class _Snapshot:
@@ -179,10 +178,6 @@ def class_of(module: nn.Module) -> type[nn.Module]:
 
 def _is_of_library(encoder: Any) -> bool:
     return type(encoder).__module__.startswith("transformers.models.")
-
-
-def _attention_of(encoder: Any) -> str | None:
-    return getattr(getattr(inner_of(encoder), "config", None), "_attn_implementation", None)
 
 
 def keeps_nothing(encoder: Any) -> bool:

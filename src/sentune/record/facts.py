@@ -63,11 +63,10 @@ def facts_of_data(
     data: Any, losses: Any = None, count: CountTokens | None = None
 ) -> list[DatasetFacts]:
     """What is recorded of one dataset, or of a dict of them; losses likewise, by dataset name."""
-    found: list[DatasetFacts] = []
-    for name, one in ({} if data is None else named(data)).items():
-        loss = losses.get(name) if hasattr(losses, "keys") else losses
-        found.append(_facts(name, one, None if loss is None else facts_of_loss(loss), count))
-    return found
+    return [
+        _facts(name, one, losses.get(name) if hasattr(losses, "keys") else losses, count)
+        for name, one in ({} if data is None else named(data)).items()
+    ]
 
 
 def facts_of_settings(
@@ -123,8 +122,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _facts(name: str, data: Any, loss: LossFacts | None, count: CountTokens | None) -> DatasetFacts:
-    hub_id, revision = _origin(data)
+def _facts(name: str, data: Any, loss: Any, count: CountTokens | None) -> DatasetFacts:
     try:
         found, size = summary(data, READ_ROWS, count), size_of(data)
     except (InputError, TypeError, ValueError, LookupError, OSError) as error:
@@ -133,7 +131,8 @@ def _facts(name: str, data: Any, loss: LossFacts | None, count: CountTokens | No
         found, size = Summary(), None
     columns = tuple(found.columns.values())
     rows = tuple([_short(cell) for cell in row] for row in found.first)
-    return DatasetFacts(name, hub_id, revision, size, found.rows, columns, rows, loss)
+    known = None if loss is None else facts_of_loss(loss)
+    return DatasetFacts(name, *_origin(data), size, found.rows, columns, rows, known)
 
 
 def _origin(data: Any) -> tuple[str | None, str | None]:

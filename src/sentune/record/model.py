@@ -123,10 +123,8 @@ class SentenceTransformerModelCardData:
     ) -> Run:
         """Note that a training run begins; the caller fills its log as it goes.
 
-        What was measured before is about another model and is removed. `train` and `eval` are a
-        dataset or a dict of them, `losses` a loss or dataset name -> loss; `defaults` are the
-        settings where nothing is set, and `count_tokens` (texts -> tokens of each) is for the
-        statistics.
+        What was measured before is about another model and is removed. Datasets and losses are one,
+        or a dict by name; `defaults` are the settings where nothing is set.
         """
         shown, changed = facts.facts_of_settings(settings or {}, defaults or {})
         run = Run(

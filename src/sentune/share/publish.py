@@ -64,9 +64,7 @@ def push_to_hub(
         revision: A branch; made if it is not there.
         create_pr: Open a pull request in place of changing the branch.
 
-    Raises:
-        HubError: If the Hub refuses it or cannot be reached; it says what to do.
-        SettingError: If the arguments contradict each other.
+    A `HubError` says what to do if the Hub refuses it or cannot be reached.
     """
     if local_model_path is not None:
         push.files_in(Path(local_model_path))  # raises before there is an empty repository
