@@ -12,7 +12,6 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3, with GELU.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -79,8 +78,7 @@ class Tables(NamedTuple):
     project: Affine | None
 
 
-@dataclass(frozen=True)
-class Bert:
+class Bert(NamedTuple):
     """An encoder."""
 
     tables: Tables

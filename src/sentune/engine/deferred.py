@@ -134,8 +134,7 @@ class Unopened(dict[str, Any]):
     """The modules of a module, one of which is made when somebody looks at it.
 
     torch keeps the parts of a module in a dict, and everything that walks over modules reads it.
-    `open` makes the part of that name, puts an ordinary dict in the place of this one, and gives
-    that.
+    `open` makes the part, puts an ordinary dict in the place of this one, and gives that.
     """
 
     def __init__(self, name: str, open: Callable[[], dict[str, Any]]) -> None:

@@ -30,10 +30,7 @@ class Buffers:
 def look_up(
     numbers: Tensor, weight: Tensor, padding: int | None, buffers: Buffers | None = None
 ) -> Tensor:
-    """The rows of a table `(v, d)` by their `numbers (...)`, `(..., d)`.
-
-    The row `padding` gets no gradient. Gradients are made in the buffers, or in fresh memory.
-    """
+    """The rows `(..., d)` of a table `(v, d)` by number; the row `padding` gets no gradient."""
     is_trained = torch.is_grad_enabled() and weight.requires_grad
     if buffers is None or not is_trained or not weight.is_cpu:
         return F.embedding(numbers, weight, padding)

@@ -56,8 +56,7 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
 def on_meta(encoder: Any, task: str) -> Any:
     """The encoder that would be loaded of the files of this one, on "meta": without memory.
 
-    None where its settings alone do not decide its modules: with quantized weights, or code of a
-    model's own.
+    None where settings alone do not decide its modules: with quantized weights, or foreign code.
     """
     config, kind = copy.deepcopy(encoder.config), class_of(encoder)
     is_foreign = kind.__module__.startswith("transformers_modules.")

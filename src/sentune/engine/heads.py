@@ -48,10 +48,7 @@ def encoder_of(model: Any) -> Any:
 
 
 def classify(model: Any, tokens: Tensor, features: Features) -> Tensor:
-    """The logits of a model with a classification head, `(b, labels)`, in the caller's order.
-
-    `tokens (T, d)` is what its encoder made of the packed `features`.
-    """
+    """Logits `(b, labels)`, in the caller's order, of packed token embeddings `(T, d)`."""
     model = inner_of(model)
     modes: Any = [rows_needed(model)]
     rows = segments.pool(segments.wide(tokens), features["cu_seqlens"], modes)

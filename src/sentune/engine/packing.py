@@ -60,10 +60,7 @@ def lengthened(features: Features, spare: int) -> Features:
 
 
 def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
-    """The padded layout of a ragged batch, padded to its longest row on the "right" or "left".
-
-    `pad_id` fills the padding of `input_ids`; other keys are filled with 0.
-    """
+    """The padded layout of a ragged batch; `pad_id` fills `input_ids`, and 0 the other keys."""
     features = to_tensors(features)
     lengths = torch.tensor(features["lengths"], dtype=torch.int64)
     width = int(lengths.max()) if len(lengths) else 0

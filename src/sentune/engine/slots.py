@@ -87,11 +87,7 @@ class Layout:
         return sum(block.rows * block.width for block in self.blocks)
 
     def places(self, heads: int, parts: int, total: int) -> Places:
-        """The places of all tokens, the same for every layer of an encoder.
-
-        `parts` lie side by side for each token: 3 for query, key and value. `total` counts all
-        tokens, with those behind the last block.
-        """
+        """The places of `parts` vectors of `total` tokens, also of those behind the last block."""
         key = heads, parts, total
         if key not in self._places:
             self._places[key] = self._made_places(*key)

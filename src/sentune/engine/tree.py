@@ -76,10 +76,7 @@ def is_off() -> bool:
 
 
 class Watch:
-    """Decides how an encoder may be run; remembers what it saw, since most calls see the same.
-
-    A hook of the name `harmless` changes nothing of that.
-    """
+    """Decides how an encoder may be run, and remembers it; a `harmless` hook changes nothing."""
 
     def __init__(self, harmless: str = _HARMLESS) -> None:
         self._seen: tuple[_Snapshot, Way] | None = None
