@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache
@@ -23,7 +23,6 @@ from sentune.record.facts import versions
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
-from sentune.share.about import described
 from sentune.share.citations import citations
 from sentune.share.front import dataset_ids, facts_of, front_matter, listed, with_facts
 from sentune.share.kinds import CardKind, code_of, kind_of
@@ -34,6 +33,7 @@ logger = logging.getLogger(__name__)
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _NOWHERE = "path/to/this/model"
 _MOST_LOG_ROWS = 100
+_WIDEST_SETTING = 60
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
 # Figures of the trainer that say nothing of the model.
 _NOT_LOGGED = re.compile(
@@ -89,7 +89,7 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
         base=base,
         place=clean(card.model_id or named or _NOWHERE),
         facts=_facts(card, kind, model, base),
-        modules=described(model),
+        modules=_described(model),
         code=Markup(code_of(kind, model, is_run=not card.is_running)),
         alone=kind.alone(model),
         evaluations=_evaluations(card.final_results),
@@ -139,6 +139,32 @@ def _facts(
         ("Languages", listed(card.language)),
         ("License", card.license or ""),
     ]
+
+
+def _described(model: Any) -> str:
+    """The modules of a model in words, a line each."""
+    children = model.named_children()
+    lines = [f"  ({name}): {line}" for name, module in children for line in _lines_of(module)]
+    return "\n".join([f"{type(model).__name__}(", *lines, ")"])
+
+
+def _lines_of(module: Any) -> Iterator[str]:
+    settings = module.settings() if hasattr(module, "settings") else {}
+    words = [f"{name}={_shown(value)}" for name, value in settings.items()]
+    encoder = getattr(module, "auto_model", None)
+    if encoder is not None:
+        words.insert(0, type(encoder).__name__)
+    yield f"{type(module).__name__}({', '.join(words)})"
+    for route, parts in getattr(module, "sub_modules", {}).items():
+        for part in parts:
+            yield from (f"  [{route}] {line}" for line in _lines_of(part))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple, dict)) and len(value) > 20:
+        return f"<{len(value)} entries>"
+    text = repr(value)
+    return text if len(text) <= _WIDEST_SETTING else f"{text[: _WIDEST_SETTING - 3]}..."
 
 
 def _evaluations(results: Sequence[Result]) -> list[tuple[list[Result], dict[str, Any]]]:

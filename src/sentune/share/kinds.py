@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentune.share.about import with_transformers
-
 logger = logging.getLogger(__name__)
 
 LIBRARY = "sentence-transformers"  # what the widgets of the Hub and other libraries look for
@@ -46,10 +44,7 @@ def kind_of(model: Any) -> CardKind:
 
 
 def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
-    """The code of a kind, with what it prints as comments below the lines that print.
-
-    Without that where it is not run, and for a model that takes no plain texts.
-    """
+    """The code of a kind; if it is run and the texts fit, with what it prints as comments."""
     code, printed = kind.code(model), []
     try:
         if is_run and not _truncates(model):
@@ -108,6 +103,33 @@ def _vector_code(model: Any) -> str:
     has_routes = any(type(module).__name__ == "Router" for module in model)
     is_for_search = has_routes or prompts & {"query", "document", "passage", "corpus"}
     return _SEARCH if is_for_search else _COMPARE
+
+
+def with_transformers(model: Any) -> dict[str, Any] | None:
+    """What a few lines of plain transformers have to do for the same vectors; None if it is more.
+
+    `mode`: how token embeddings are pooled, "mean" or "cls"; `is_normalized`; `dimension`: keep
+    this many numbers, None for all; `max_length`: in tokens, None for no limit; `prompt`: what
+    comes before each text.
+    """
+    names = [type(module).__name__ for module in model]
+    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        return None
+    first, pooling = model[0], model[1].settings()
+    mode, name = pooling["pooling_mode"], model.default_prompt_name
+    if mode not in ("mean", "cls") or first.do_lower_case:
+        return None
+    if not pooling["include_prompt"] and name is not None:
+        return None
+    if first.tokenizer.padding_side != "right" and mode == "cls":
+        return None
+    return {
+        "mode": mode,
+        "is_normalized": len(names) == 3,
+        "dimension": model.truncate_dim,
+        "max_length": first.max_seq_length,
+        "prompt": model.prompts.get(name, ""),
+    }
 
 
 _RANK = f"""

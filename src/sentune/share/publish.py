@@ -88,10 +88,7 @@ def push_to_hub(
 def save_to_hub(
     model: Any, repo_id: str, organization: str | None = None, *args: Any, **kwargs: Any
 ) -> str:
-    """As `push_to_hub`, under an organization; None for your own name.
-
-    A `SettingError` says that the name is under another organization.
-    """
+    """As `push_to_hub`, under an organization; a `SettingError` if the name is under another."""
     is_name = isinstance(repo_id, str)
     if organization is not None and is_name and not repo_id.startswith(f"{organization}/"):
         if "/" in repo_id:
