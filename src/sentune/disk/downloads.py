@@ -31,10 +31,7 @@ class Snapshot:
 
 
 def snapshot_of(path: Path) -> Snapshot | None:
-    """The snapshot in the Hub's cache that a folder is, or lies in; None for any other folder.
-
-    Of a link both count, where it is and where it leads.
-    """
+    """The snapshot in the Hub's cache that a folder, or what it links to, is or lies in, if any."""
     for place in (os.path.abspath(path), os.path.realpath(path)):
         if found := _SNAPSHOT.match(Path(place).as_posix()):
             folder = Path(found[0])

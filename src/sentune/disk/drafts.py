@@ -48,10 +48,7 @@ def new(place: Path, home: Path, make: Callable[[Path], None]) -> Iterator[Path]
 
 @contextmanager
 def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a file or a folder; gives whether no other process does, or waits until that is so.
-
-    A `FileNotFoundError` says that it is not there, or no longer.
-    """
+    """Hold what is at a path; whether no other process does. FileNotFoundError if it is gone."""
     if fcntl is None:
         yield wait or _is_old(path)
         return

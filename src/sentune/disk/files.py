@@ -26,15 +26,11 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, content: bytes, *, start: bytes = b"") -> None:
-    """Add to the end of a file; folders around it are made.
-
-    The file is written again, so that at a kill all of what is added is there, or nothing. That is
-    for small files; processes that add to files of one folder take turns.
-    """
+    """Add to the end of a small file, atomically; folders around it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() and path.is_file():
         path = path.resolve()
-    with drafts.held(path.parent):
+    with drafts.held(path.parent):  # processes that add to files of one folder take turns
         if _is_direct(path):
             with path.open("ab") as file:
                 file.write(content)

@@ -44,10 +44,7 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
 
 
 def gather_rows(columns: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-    """The columns `(rows of all processes, d)`, and the index of this process's first row in them.
-
-    The n columns, `(b, d)` of one shape, are gathered in one exchange.
-    """
+    """Columns `(b, d)` as `(rows of all processes, d)`; and the place of this one's first row."""
     if not is_distributed():
         return list(columns), 0
     stacked = torch.stack(list(columns), dim=1)  # (b, n, d)

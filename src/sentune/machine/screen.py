@@ -99,10 +99,7 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep the warnings, log lines and loading bars of libraries off the screen for a while.
-
-    The Hub's bars stay: a download is worth seeing.
-    """
+    """Keep warnings, log lines and loading bars off the screen, but for the Hub's downloads."""
     from transformers.utils import logging as transformers_logging
 
     level = logging.root.manager.disable

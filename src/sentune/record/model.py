@@ -86,10 +86,7 @@ class SentenceTransformerModelCardData:
     def set_evaluation_metrics(
         self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
     ) -> None:
-        """Note what an evaluator found, after which epoch and step; evaluators call it.
-
-        The names in `metrics` may begin with the evaluator's name.
-        """
+        """Note what an evaluator found, which calls this; names may begin with its own."""
         name = str(getattr(evaluator, "name", "") or "")
         start = f"{name}_" if name else ""
         primary = getattr(evaluator, "primary_metric", None)
