@@ -1,7 +1,7 @@
 """BERT and its kin on packed sentences, as a function of their weights.
 
 The function reads the weights, rates and modes that the library's modules have at the time of the
-call, or the plain tensors of a checkpoint that nobody has made modules of yet. It is faster than
+call, or the plain tensors of a checkpoint without modules. It is faster than
 the modules: query, key and value are one product, sums and activations are made in place where no
 gradient needs them, dropout and the gradient of the word table have fast ways of their own.
 

@@ -1,9 +1,9 @@
-"""A BERT checkpoint of which nobody has looked at the modules yet.
+"""A BERT checkpoint whose modules are not made yet.
 
 Loading the transformers library takes longer than all that it takes to embed a text. So a BERT is
 first held as the tensors of its checkpoint, the Rust core of its tokenizer, and the files that the
-library would have read. From these the library's own modules and tokenizer are made when somebody
-looks at them: with the very same tensors, so that it makes no difference when.
+library would have read. From these the library's own modules and tokenizer are made on first
+access: with the very same tensors, so that it makes no difference when.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _opened(name: str) -> Any:
 
 
 class Unopened(dict[str, Any]):
-    """The modules of a module, one of which is made when somebody looks at it.
+    """The modules of a module, one of which is made on first access.
 
     torch keeps the parts of a module in a dict, and everything that walks over modules reads it.
     `open` makes the part, puts an ordinary dict in the place of this one, and gives that.

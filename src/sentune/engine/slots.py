@@ -61,8 +61,7 @@ class Places(NamedTuple):
 class Layout:
     """The blocks of a packed batch of rows of ascending `lengths`, in tokens.
 
-    `shares`: whether short rows may share a width; `device`: where the indices and masks are
-    needed.
+    `shares`: whether short rows may share a width; `device`: where indices and masks are needed.
     """
 
     def __init__(

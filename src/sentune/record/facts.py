@@ -39,7 +39,7 @@ _NOT_SHOWN = re.compile(
     r"|(hub|trackio|log_level).*|push_to_hub|report_to|project|disable_tqdm"
 )
 _SECRET = re.compile(r"(?i).*(secret|password|credential|(api|access|auth|hub)_?(key|token))")
-# Settings that follow from others or from the machine; nobody changed them.
+# Settings that follow from others or from the machine; the user did not change them.
 _DERIVED = (
     "prediction_loss_only accelerator_config ddp_broadcast_buffers dataloader_pin_memory "
     "do_eval use_cpu"

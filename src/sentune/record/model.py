@@ -86,7 +86,7 @@ class SentenceTransformerModelCardData:
     def set_evaluation_metrics(
         self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
     ) -> None:
-        """Note what an evaluator found, which calls this; names may begin with its own."""
+        """Note what an evaluator found; metrics may begin with its name. Evaluators call this."""
         name = str(getattr(evaluator, "name", "") or "")
         start = f"{name}_" if name else ""
         primary = getattr(evaluator, "primary_metric", None)
@@ -121,7 +121,7 @@ class SentenceTransformerModelCardData:
         """Note that a training run begins; the caller fills its log as it goes.
 
         What was measured before is about another model and is removed. Datasets and losses are one,
-        or a dict by name; `defaults` are the settings where nothing is set.
+        or a dict by name; `defaults` are the settings of a run in which nothing is set.
         """
         shown, changed = facts.facts_of_settings(settings or {}, defaults or {})
         run = Run(
