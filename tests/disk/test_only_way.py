@@ -23,12 +23,12 @@ IN_MODULES = {
 # Files that write without it, and where to.
 ELSEWHERE = {
     "engine/deferred.py": "a temporary folder",
-    "files/folder.py": "a draft that files/save.py makes",
+    "folders/folder.py": "a draft that files/save.py makes",
     "files/modules/adapters.py": "such a draft",
     "files/modules/checkpoint.py": "such a draft",
     "files/modules/custom.py": "such a draft",
     "files/save.py": "such a draft",
-    "files/weights.py": "such a draft",
+    "folders/weights.py": "such a draft",
     "training/checkpoints.py": "a draft; and checkpoints on their way out are renamed",
     "training/trainer.py": "a checkpoint's draft",
     "training/training_step.py": "a checkpoint's draft",

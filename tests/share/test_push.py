@@ -388,7 +388,7 @@ def test_a_full_disk_is_explained(hub, tiny_model, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files_save, "save", full)
-    with pytest.raises(HubError, match="the disk is full.*make room, or point TMPDIR"):
+    with pytest.raises(HubError, match="the disk is full.*free some space, or point TMPDIR"):
         tiny_model.push_to_hub(NAME, token=TOKEN)
 
 

@@ -23,11 +23,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status.
-
-    Args:
-        argv: The arguments after `sentune`; None for those of this process.
-    """
+    """Run one command and return its exit status; None stands for this process's arguments."""
     parser = _parser()
     args = parser.parse_args(argv)
     if args.command is None:
@@ -48,11 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def commands() -> dict[str, ModuleType]:
     """The command files of this folder by name."""
-    names = [found.name for found in pkgutil.iter_modules(__path__)]
     return {
-        name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}")
-        for name in names
-        if not name.startswith("_")
+        found.name.replace("_", "-"): importlib.import_module(f"{__name__}.{found.name}")
+        for found in pkgutil.iter_modules(__path__)
+        if not found.name.startswith("_")
     }
 
 
@@ -72,12 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sentune {__version__}")
     group = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in commands().items():
-        child = group.add_parser(
-            name,
-            help=command.HELP,
-            description=command.HELP,
-            formatter_class=_Formatter,
-        )
+        about = command.HELP
+        child = group.add_parser(name, help=about, description=about, formatter_class=_Formatter)
         command.add_arguments(child)
         child.set_defaults(run=command.run)
     return parser

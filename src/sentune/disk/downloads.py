@@ -18,28 +18,20 @@ _SHARED = "blobs/.huggingface-shared-blobs"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was downloaded of a repository: strangers' files, which have to stay among themselves.
+    """What was downloaded of a repository: files of strangers, which may not lead elsewhere.
 
-    Args:
-        path: The folder with its files.
-        repo_id: The repository, `owner/name`.
-        commit: The commit they are of; None if the folder does not say it.
-        roots: The real folders that its files may lie in: its own, and where the cache keeps the
-            content of files, on whatever disk that is.
+    Its files may lie in `roots` only: its own real folder, and those where the cache keeps the
+    content of files, on whatever disk that is.
     """
 
     path: Path
-    repo_id: str
-    commit: str | None
+    repo_id: str  # owner/name
+    commit: str | None  # None if the folder does not say it
     roots: tuple[Path, ...]
 
 
 def snapshot_of(path: Path) -> Snapshot | None:
-    """The snapshot in the Hub's cache that a folder is, or lies in; None for any other folder.
-
-    Args:
-        path: The folder; for a link it counts where it is and where it leads.
-    """
+    """The snapshot in the Hub's cache that a folder, or what it links to, is or lies in, if any."""
     for place in (os.path.abspath(path), os.path.realpath(path)):
         if found := _SNAPSHOT.match(Path(place).as_posix()):
             folder = Path(found[0])
@@ -48,15 +40,11 @@ def snapshot_of(path: Path) -> Snapshot | None:
             stores += [cache / "blobs"] if (cache / _SHARED).is_file() else []
             roots = (folder, *(store for store in stores if store.is_dir()))
             resolved = tuple(root.resolve() for root in roots)
-            return Snapshot(folder, _id_in(found[1]), found[2], resolved)
+            return Snapshot(folder, found[1].replace("--", "/"), found[2], resolved)
     return None
 
 
 def named(path: str | Path) -> tuple[str, str] | None:
     """Repository and commit that a path in the cache names, whether or not it is there."""
     found = _SNAPSHOT.match(Path(path).as_posix())
-    return (_id_in(found[1]), found[2]) if found else None
-
-
-def _id_in(name: str) -> str:
-    return name.replace("--", "/")
+    return (found[1].replace("--", "/"), found[2]) if found else None

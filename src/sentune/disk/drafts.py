@@ -40,25 +40,15 @@ def new(place: Path, home: Path, make: Callable[[Path], None]) -> Iterator[Path]
         while True:
             draft = home / f".{place.name}.{secrets.token_hex(4)}{_SUFFIX}"
             make(draft)
-            try:
+            with suppress(FileNotFoundError):  # another process took it for a leftover before this
                 stack.enter_context(held(draft))
                 break
-            except FileNotFoundError:  # another process took it for a leftover before it was held
-                continue
         yield draft
 
 
 @contextmanager
 def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a file or a folder; gives whether no other process does.
-
-    Args:
-        path: The file or folder.
-        wait: Whether to wait until it is free.
-
-    Raises:
-        FileNotFoundError: If it is not there, or no longer.
-    """
+    """Hold what is at a path; whether no other process does. FileNotFoundError if it is gone."""
     if fcntl is None:
         yield wait or _is_old(path)
         return

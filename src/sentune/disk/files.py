@@ -26,15 +26,11 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, content: bytes, *, start: bytes = b"") -> None:
-    """Add to the end of a file; folders around it are made.
-
-    The file is written anew, so that at a kill all of what is added is there, or nothing. That is
-    for small files; processes that add to files of one folder take turns.
-    """
+    """Add to the end of a small file, atomically; folders around it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() and path.is_file():
         path = path.resolve()
-    with drafts.held(path.parent):
+    with drafts.held(path.parent):  # processes that add to files of one folder take turns
         if _is_direct(path):
             with path.open("ab") as file:
                 file.write(content)
@@ -49,9 +45,7 @@ def append(path: Path, content: bytes, *, start: bytes = b"") -> None:
 def opened(path: Path, *, through_links: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to, which is put in its place when the block ends without an error.
 
-    Args:
-        path: The file; its folder must be there.
-        through_links: Whether to write to where a link leads; else the file replaces the link.
+    Its folder must be there. A link is replaced, or with `through_links` written to where it leads.
     """
     if through_links and (path.is_file() or not path.exists()):  # a pipe may have no other name
         path = path.resolve()
@@ -74,12 +68,12 @@ def opened(path: Path, *, through_links: bool = False) -> Iterator[IO[bytes]]:
 
 
 def _is_direct(path: Path) -> bool:
-    """Whether something is there that no other file can be put in the place of."""
+    """Whether something is there that no other file can replace."""
     return path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK))
 
 
 def _sync(file: IO[bytes]) -> None:
-    """Wait until what was written to a file is on the disk, if it is one that is on a disk."""
+    """Wait until what was written is on the disk, if the file is on a disk."""
     file.flush()
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         os.fsync(file.fileno())

@@ -1,24 +1,22 @@
 """A folder of files, written atomically.
 
-What is written is a draft beside the folder. When all of it is on the disk it takes the place of
-the folder in one of three ways, chosen by what the system can do:
+What is written is a draft beside the folder. When all of it is on the disk it replaces the folder
+in one of three ways, chosen by what the system can do:
 
 - The folder is not there yet: the draft is renamed.
 - On Linux, files that are to stay are linked into the draft (no copies), and the two folders change
   places in one step. At any kill every reader finds the old content or the new, whole. A file that
-  somebody else puts there in that moment is moved along.
+  another process puts there in that moment is moved along.
 - Elsewhere, and where a folder must stay the same one (a mount point; the working folder of a
   process, or around one; with more than 10,000 other files; without a right to write beside it),
-  the draft becomes a folder `.sentune-save` inside, which is the moment from which on the new
-  content counts; then its files are moved up. A kill in between, within some renames, leaves files
-  of both. `finish`, which every load and save of sentune calls first, moves the rest; other
-  programs would see the mixture until then.
+  the draft becomes a folder `.sentune-save` inside, from which moment on the new content counts;
+  then its files are moved up. A kill within these renames leaves files of both. `finish`, which
+  every load and save of sentune calls first, moves the rest; other programs see the mixture.
 
-In every case, before that moment an error or a kill changes nothing. Other files in the folder are
-not touched, and it keeps owner and permission bits, as do files that are replaced. What a killed
-process leaves behind is hidden, and the next save removes it. Processes that save to one folder at
-the same time take turns: the last one stays. A process that reads several files while another one
-saves may get files of both.
+Before that moment an error or a kill changes nothing. Other files in the folder are not touched,
+and it keeps owner and permission bits, as do files that are replaced. What a killed process leaves
+behind is hidden, and the next save removes it. Processes that save to one folder at the same time
+take turns: the last one stays. Who reads several files during a save may get files of both.
 """
 
 from __future__ import annotations
@@ -54,11 +52,10 @@ def walk(folder: Path, below: Path = Path()) -> Iterator[Path]:
 
 @contextmanager
 def replaced(target: Path, own: Callable[[Path], Iterable[Path]] = walk) -> Iterator[Path]:
-    """A folder to write into, which takes the place of another when the block ends without error.
+    """A folder to write into, which replaces another when the block ends without error.
 
-    Args:
-        target: That other folder; made if it is not there. If it is a link, where it leads.
-        own: Of a folder, what goes when it is replaced, as relative paths. The rest stays.
+    That other one is made if it is not there; of a link it is where it leads. `own` gives what goes
+    of a folder when it is replaced, as relative paths; the rest stays.
     """
     target = target.resolve()
     finish(target)
@@ -72,16 +69,10 @@ def replaced(target: Path, own: Callable[[Path], Iterable[Path]] = walk) -> Iter
 
 
 def put(draft: Path, target: Path, own: Callable[[Path], Iterable[Path]] = walk) -> None:
-    """Put a finished folder in the place of another.
+    """Put a finished folder on the same disk in the place of another; `own` is as for `replaced`.
 
-    Args:
-        draft: The finished folder, on the same disk. Afterwards it is gone, or holds what it
-            replaced.
-        target: Its place.
-        own: As for `replaced`.
-
-    Raises:
-        OSError: If that is not possible; the target is what it was.
+    Afterwards the draft is gone, or holds what it replaced. An `OSError` says that this is not
+    possible; the target is then what it was.
     """
     fresh = set(walk(draft))
     for path in (*fresh, Path()):
@@ -104,11 +95,7 @@ def put(draft: Path, target: Path, own: Callable[[Path], Iterable[Path]] = walk)
 
 
 def finish(target: Path) -> None:
-    """Finish what a killed process left unfinished in a folder, if there is such.
-
-    Raises:
-        ModelFileError: If that is not possible.
-    """
+    """Finish what a killed process left unfinished in a folder, if there is such."""
     try:
         if _is_folder(target / _PENDING):
             with held(target):
@@ -134,7 +121,7 @@ def _home(target: Path) -> Path:
 
 
 def _mount_of(path: Path) -> str:
-    """A mark of the mount that a folder is in; bind mounts of one disk differ in nothing else."""
+    """An id of the mount that a folder is in; bind mounts of one disk differ in nothing else."""
     if sys.platform != "linux":
         return ""
     handle = os.open(path, os.O_PATH)
@@ -145,7 +132,7 @@ def _mount_of(path: Path) -> str:
 
 
 def _fit(draft: Path, target: Path, fresh: Iterable[Path]) -> None:
-    """Check that there is room for each new file, and give it the bits of the one it replaces."""
+    """Check that each new file has a place, and give it the bits of the one it replaces."""
     for path in fresh:
         here, there = draft / path, target / path
         if there.is_symlink() or not there.exists():

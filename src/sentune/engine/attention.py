@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.engine import attention_cpu, attention_cuda
+from sentune.engine.attention_cuda import How
 from sentune.engine.slots import Block, Layout
 from sentune.machine.device import multiplied_in
 
@@ -29,23 +30,8 @@ NAME = "sentune_packed"
 # Encoders whose attention goes through transformers' interface, reads its keyword arguments, and
 # whose every other part works token by token.
 PACKABLE = frozenset(
-    {
-        "albert",
-        "bert",
-        "camembert",
-        "distilbert",
-        "electra",
-        "ernie",
-        "eurobert",
-        "gte",
-        "jina_embeddings_v3",
-        "modernbert",
-        "nomic_bert",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-    }
+    """albert bert camembert distilbert electra ernie eurobert gte jina_embeddings_v3 modernbert
+    nomic_bert roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl""".split()
 )
 # Wider products do not fit the caches, and torch's kernel does not hold all scores at once.
 _WIDEST_AT_ONCE = 256
@@ -67,22 +53,10 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention of each sentence over itself, in the signature of transformers' interface.
 
-    Args:
-        module: The attention layer that calls.
-        query: `(1, heads, T, d_head)`, as are key and value; these may have fewer heads, each then
-            serves several of the query's.
-        key: As query.
-        value: As query.
-        attention_mask: Not read for a packed batch.
-        dropout: Share of attention weights dropped.
-        scaling: Factor on the scores; None for 1/sqrt(d_head).
-        layout: How the tokens are laid out for attention; None for a padded batch.
-        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
-        sliding_window: Tokens i and j see each other if |i - j| is less than this; None for all.
-        **kwargs: Passed on for a padded batch.
-
-    Returns:
-        `(1, T, heads, d_head)`, and None for the attention weights.
+    `query`, `key` and `value` are `(1, heads, T, d_head)`; the last two may have fewer heads, each
+    then serves several of the query's. Gives `(1, T, heads, d_head)`, and None for the attention
+    weights. `cu_seqlens (b+1,)` is where each sentence begins, and the end. The mask and other
+    arguments are for a padded batch, which has no layout.
     """
     if layout is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -90,17 +64,16 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
-    heads = query.shape[1]
+    heads, how = query.shape[1], How(dropout, scaling, sliding_window)
     if key.shape[1] != heads:
         groups = heads // key.shape[1]
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     # (T, heads, d_head), which is how the layer before wrote them
     tokens = [x[0].transpose(0, 1) for x in (query, key, value)]
     if query.is_cuda:
-        found = _on_cuda(tokens, cu_seqlens, layout, dropout, scaling, sliding_window)
-        return found[None], None
-    q, k, v = (_to_slots(x.reshape(len(x), -1), layout, heads, 1)[0] for x in tokens)
-    mixed = _over_blocks(q, k, v, heads, layout, dropout, scaling, sliding_window)
+        return _on_cuda(tokens, cu_seqlens, layout, how)[None], None
+    slots = [_to_slots(x.reshape(len(x), -1), layout, heads, 1)[0] for x in tokens]
+    mixed = _over_blocks(slots, heads, layout, how)
     return _to_tokens(mixed, layout, heads, len(tokens[0])).unflatten(1, (heads, -1))[None], None
 
 
@@ -112,24 +85,16 @@ def joint_attention(
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of each sentence over itself.
+    """Attention of each sentence over itself, `(T, heads · d_head)`; else as `packed_attention`.
 
-    Args:
-        qkv: `(T, 3 · heads · d_head)`: query, key and value of each token.
-        heads: How many.
-        layout: How the tokens are laid out; those behind its last block come out as anything.
-        cu_seqlens: `(b+1,)` where each sentence begins, and the end.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
-
-    Returns:
-        `(T, heads · d_head)`.
+    `qkv` is `(T, 3 · heads · d_head)`: query, key and value of each token. Tokens behind the last
+    block of the layout come out as anything.
     """
     if qkv.is_cuda:
         tokens = qkv.unflatten(1, (3, heads, -1)).unbind(1)
-        return _on_cuda(tokens, cu_seqlens, layout, dropout, scale, None).flatten(1)
-    q, k, v = _to_slots(qkv, layout, heads, 3)
-    mixed = _over_blocks(q, k, v, heads, layout, dropout, scale, None)
+        return _on_cuda(tokens, cu_seqlens, layout, How(dropout, scale)).flatten(1)
+    slots = _to_slots(qkv, layout, heads, 3).unbind()
+    mixed = _over_blocks(slots, heads, layout, How(dropout, scale))
     return _to_tokens(mixed, layout, heads, len(qkv))
 
 
@@ -150,44 +115,25 @@ def no_mask(like: Tensor) -> Tensor:
     return like.new_zeros((1, 1, 1, 1), dtype=torch.bool)
 
 
-def _on_cuda(
-    qkv: Sequence[Tensor],
-    cu_seqlens: Tensor | None,
-    layout: Layout,
-    dropout: float,
-    scale: float | None,
-    window: int | None,
-) -> Tensor:
+def _on_cuda(qkv: Sequence[Tensor], cu_seqlens: Tensor | None, layout: Layout, how: How) -> Tensor:
     """Attention of `(T, heads, d_head)`: by a kernel for sentences of any length, or in blocks."""
     dtype = multiplied_in(qkv[0].device.type)
     if dtype is not None:  # autocast knows nothing of these kernels
         qkv = [x.to(dtype) for x in qkv]
-    kernel = attention_cuda.kernel_for(qkv[0], dropout, window)
+    kernel = attention_cuda.kernel_for(qkv[0], how.dropout, how.window)
     if kernel is None or cu_seqlens is None or not 0 < layout.tokens == len(qkv[0]):
-        return side_by_side(qkv, layout, dropout, scale, window)
+        return side_by_side(qkv, layout, *how)
     starts = cu_seqlens[layout.empty :]  # texts without tokens come first
-    q, k, v = qkv
-    return attention_cuda.attend(kernel, q, k, v, starts, layout.longest, dropout, scale, window)
+    return attention_cuda.attend(kernel, qkv, starts, layout.longest, how)
 
 
 def side_by_side(
-    qkv: Sequence[Tensor],
-    layout: Layout,
-    dropout: float,
-    scale: float | None,
-    window: int | None,
+    qkv: Sequence[Tensor], layout: Layout, dropout: float, scale: float | None, window: int | None
 ) -> Tensor:
     """Attention of `(T, heads, d_head)` in blocks, all heads of a token side by side.
 
     An accelerator reads them as they lie, and to find a place for every head of every token takes
     longer than the attention.
-
-    Args:
-        qkv: Query, key and value.
-        layout: How the tokens are laid out.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
-        window: Tokens i and j see each other if |i - j| is less than this; None for all.
     """
     if not layout.blocks:
         return qkv[2]
@@ -206,52 +152,34 @@ def side_by_side(
     return back.unflatten(1, tokens.shape[2:])
 
 
-def _over_blocks(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: Layout,
-    dropout: float,
-    scale: float | None,
-    window: int | None,
-) -> Tensor:
+def _over_blocks(qkv: Sequence[Tensor], heads: int, layout: Layout, how: How) -> Tensor:
     """Attention of all slots `(slots · heads, d_head)`, block by block."""
     if not layout.blocks:
-        return v
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+        return qkv[2]
+    q = qkv[0]
+    scale = q.shape[-1] ** -0.5 if how.scale is None else how.scale
     sizes = [block.rows * block.width * heads for block in layout.blocks]
     is_exact = q.is_cpu and not torch.is_grad_enabled()
     # Rounded scores would cost precision, and without gradients float32 is as fast here.
-    whole = [x.float() if is_exact else x for x in (q, k, v)]
+    whole = [x.float() if is_exact else x for x in qkv]
     parts = zip(layout.blocks, *(x.split(sizes) for x in whole), strict=True)
     with torch.autocast("cpu", enabled=False) if is_exact else nullcontext():
-        mixed = [
-            _of_block(block, qkv, heads, dropout, scale, window, is_exact) for block, *qkv in parts
-        ]
+        mixed = [_of_block(block, part, heads, how, scale, is_exact) for block, *part in parts]
     return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).to(q.dtype)
 
 
 def _of_block(
-    block: Block,
-    qkv: list[Tensor],
-    heads: int,
-    dropout: float,
-    scale: float,
-    window: int | None,
-    is_exact: bool,
+    block: Block, qkv: list[Tensor], heads: int, how: How, scale: float, is_exact: bool
 ) -> Tensor:
     """Attention of the slots of a block, each `(rows · heads · width, d_head)`."""
     q, k, v = (x.view(block.rows, heads, block.width, -1) for x in qkv)
-    mask = _with_window(block, window, q.device)
-    if is_exact and block.width <= _WIDEST_AT_ONCE and not dropout:
+    mask = _with_window(block, how.window, q.device)
+    if is_exact and block.width <= _WIDEST_AT_ONCE and not how.dropout:
         return _at_once(q, k, v, block, mask, scale)
-    if attention_cpu.suits(q, dropout):
-        mixed = attention_cpu.attend(q, k, v, mask, dropout, scale)
+    if attention_cpu.suits(q, how.dropout):
+        mixed = attention_cpu.attend(q, k, v, mask, how.dropout, scale)
     else:
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale
-        )
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, how.dropout, scale=scale)
     return mixed.flatten(0, 2)
 
 
@@ -297,16 +225,11 @@ def _to_tokens(slots: Tensor, layout: Layout, heads: int, total: int) -> Tensor:
 
 
 class _Move(torch.autograd.Function):
-    """Rows by their index; backward is the inverse move, and needs no sum.
+    """Rows `(n, d)` by their `index (m,)`; backward is the inverse move, and needs no sum.
 
-    Some token stands in an empty slot, as a constant: a gradient goes neither into an empty slot,
-    whatever attention makes of it, nor from there to that token.
-
-    Args:
-        rows: `(n, d)`.
-        index: `(m,)` which row goes where.
-        back: `(n,)` where each row went.
-        lost: Rows that went nowhere.
+    `back (n,)` is where each row went, and `lost` the rows that went nowhere. Some token stands in
+    an empty slot, as a constant: a gradient goes neither into an empty slot, whatever attention
+    makes of it, nor from there to that token.
     """
 
     @staticmethod

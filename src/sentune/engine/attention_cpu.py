@@ -26,15 +26,9 @@ def suits(query: Tensor, dropout: float) -> bool:
 def attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scale: float | None
 ) -> Tensor:
-    """Attention of `(rows, heads, width, d_head)`, the same shape.
+    """Attention of `(rows, heads, width, d_head)`, the same shape; `scale` None: 1/sqrt(d_head).
 
-    Args:
-        q: `(rows, heads, width, d_head)`, as are k and v.
-        k: As q.
-        v: As q.
-        mask: True where slots see each other; it broadcasts to `(rows, heads, width, width)`.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
+    The mask is True where slots see each other, and broadcasts to `(rows, heads, width, width)`.
     """
     dtype = multiplied_in("cpu")
     if dtype is not None:

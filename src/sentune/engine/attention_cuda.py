@@ -11,27 +11,32 @@ https://arxiv.org/abs/2112.05682.
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 Kernel = Literal["flash", "efficient"]
 
+
+class How(NamedTuple):
+    """How attention is computed."""
+
+    dropout: float  # share of attention weights dropped
+    scale: float | None  # factor on the scores; None for 1/sqrt(d_head)
+    window: int | None = None  # tokens i and j see each other if |i - j| < window; None for all
+
+
 _HALF = (torch.float16, torch.bfloat16)
 
 
 def kernel_for(query: Tensor, dropout: float = 0.0, window: int | None = None) -> Kernel | None:
-    """The kernel that takes tensors of this type and width; None if there is none.
+    """The kernel for a query `(T, heads, d_head)` of this type and width; None if there is none.
 
     What a user switches off, as by `torch.nn.attention.sdpa_kernel`, is not taken. Nor is the
     memory-efficient one with dropout: its backward over rows of several lengths drops other weights
     than its forward (torch 2.11).
-
-    Args:
-        query: `(T, heads, d_head)`.
-        dropout: As for `attend`.
-        window: As for `attend`.
     """
     width = query.shape[-1]
     if not query.is_cuda or torch.version.hip is not None or width % 8:
@@ -49,44 +54,23 @@ def kernel_for(query: Tensor, dropout: float = 0.0, window: int | None = None) -
     return None
 
 
-def attend(
-    kernel: Kernel,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor,
-    longest: int,
-    dropout: float = 0.0,
-    scale: float | None = None,
-    window: int | None = None,
-) -> Tensor:
-    """Attention of each sentence over itself, `(T, heads, d_head)`.
+def attend(kernel: Kernel, qkv: Sequence[Tensor], starts: Tensor, longest: int, how: How) -> Tensor:
+    """Attention of each sentence over itself, `(T, heads, d_head)`, as are query, key and value.
 
-    Args:
-        kernel: What `kernel_for` gave.
-        query: `(T, heads, d_head)`, as are key and value.
-        key: As query.
-        value: As query.
-        starts: `(b+1,)` int32: where each sentence begins, and the end; none is empty.
-        longest: Tokens of the longest sentence.
-        dropout: Share of attention weights dropped.
-        scale: Factor on the scores; None for 1/sqrt(d_head).
-        window: Tokens i and j see each other if |i - j| is less than this; None for all.
+    `starts (b+1,)`, int32, is where each sentence begins, and the end; none is empty.
     """
     sizes = starts, starts, longest, longest
     if kernel == "flash":
-        reach = {} if window is None else dict.fromkeys(_REACHES, window - 1)
+        reaches = "window_size_left", "window_size_right"
+        reach = {} if how.window is None else dict.fromkeys(reaches, how.window - 1)
         return torch.ops.aten._flash_attention_forward(
-            query, key, value, *sizes, dropout, False, False, scale=scale, **reach
+            *qkv, *sizes, how.dropout, False, False, scale=how.scale, **reach
         )[0]
-    is_trained = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    parts = (x[None] for x in (query, key, value))
+    is_trained = torch.is_grad_enabled() and any(x.requires_grad for x in qkv)
+    parts = (x[None] for x in qkv)
     return torch.ops.aten._efficient_attention_forward(
-        *parts, None, *sizes, dropout, 0, is_trained, scale=scale
+        *parts, None, *sizes, how.dropout, 0, is_trained, scale=how.scale
     )[0][0]
-
-
-_REACHES = ("window_size_left", "window_size_right")
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """BERT and its kin on packed sentences, as a function of their weights.
 
 The function reads the weights, rates and modes that the library's modules have at the time of the
-call, or the plain tensors of a checkpoint that nobody has made modules of yet. It is faster than
+call, or the plain tensors of a checkpoint without modules. It is faster than
 the modules: query, key and value are one product, sums and activations are made in place where no
 gradient needs them, dropout and the gradient of the word table have fast ways of their own.
 
@@ -12,7 +12,6 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3, with GELU.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -52,29 +51,17 @@ class Projection(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A layer of the encoder.
+    """A layer of the encoder."""
 
-    Args:
-        qkv: Query, key and value; all with a bias, or none.
-        heads: Of attention.
-        rate: Of dropout of the attention weights.
-        scale: Factor on the attention scores.
-        mixed: After attention.
-        inner: The wide layer.
-        activation: After it.
-        output: Back to the width of the encoder.
-        is_replayed: Whether its inner results are not kept, but computed again for the gradient.
-    """
-
-    qkv: Sequence[Affine]
+    qkv: Sequence[Affine]  # query, key and value; all with a bias, or none
     heads: int
-    rate: float
-    scale: float
-    mixed: Projection
-    inner: Affine
-    activation: Callable[[Tensor], Tensor]
-    output: Projection
-    is_replayed: bool = False
+    rate: float  # of dropout of the attention weights
+    scale: float  # factor on the attention scores
+    mixed: Projection  # after attention
+    inner: Affine  # the wide layer
+    activation: Callable[[Tensor], Tensor]  # after it
+    output: Projection  # back to the width of the encoder
+    is_replayed: bool = False  # whether inner results are computed again for the gradient
 
 
 class Tables(NamedTuple):
@@ -91,28 +78,15 @@ class Tables(NamedTuple):
     project: Affine | None
 
 
-@dataclass(frozen=True)
-class Bert:
-    """An encoder.
-
-    Args:
-        tables: Its embeddings.
-        layers: Its layers.
-    """
+class Bert(NamedTuple):
+    """An encoder."""
 
     tables: Tables
     layers: Sequence[Layer]
 
 
 def run(bert: Bert, features: Features, copies: Copies, buffers: Buffers | None = None) -> Tensor:
-    """Token embeddings `(T, d)` of packed features.
-
-    Args:
-        bert: The encoder.
-        features: Packed tokens; `position_ids` as its table counts them.
-        copies: Rounded weights that were kept.
-        buffers: Memory for the gradients of tables; None outside of training.
-    """
+    """Token embeddings `(T, d)` of packed features; `position_ids` as its table counts them."""
     x = _embedded(bert.tables, features, buffers)
     for layer in bert.layers:
         if layer.is_replayed and torch.is_grad_enabled():
@@ -157,12 +131,10 @@ def _projected(part: Projection, inner: Tensor, x: Tensor, copies: Copies) -> Te
 def _linear(layers: Sequence[Affine], x: Tensor, copies: Copies) -> Tensor:
     """The product with all layers, `(..., d_out of all)`; of one layer as autocast would."""
     dtype = multiplied_in(x.device.type)
-    if torch.is_grad_enabled() and len(layers) == 1:
+    if len(layers) == 1 and (dtype is None or torch.is_grad_enabled()):
         return F.linear(x, *layers[0])
     weights = [layer.weight for layer in layers]
     biases = [layer.bias for layer in layers if layer.bias is not None]
-    if dtype is None and len(layers) == 1:
-        return F.linear(x, *layers[0])
     dtype = dtype or weights[0].dtype
     bias = copies.of(biases, dtype) if biases else None
     return F.linear(x.to(dtype), copies.of(weights, dtype), bias)

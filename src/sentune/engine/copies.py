@@ -1,12 +1,10 @@
 """Weights in the type that products are done in, kept from one `encode` to the next.
 
-Autocast rounds every weight in every pass. For one short query that takes longer than the query
-itself, so an `encode` takes the rounded weights of the one before, after a look at whether the
-weights are still the same. The look reads all of them once, since weights can be written to in ways
-that leave no trace (`.data`, numpy, other processes). Outside of `encode` nothing is kept.
-
-An accelerator rounds weights faster than it can tell whether they have changed, so there each
-`encode` rounds them once and keeps nothing.
+Autocast rounds every weight in every pass, which takes longer than one short query itself. So an
+`encode` uses the rounded weights of the one before if the weights are still the same. It reads all
+of them once to see that, since weights can be written to in ways that leave no trace (`.data`,
+numpy, other processes). An accelerator rounds weights faster than that, so there each `encode`
+rounds them once and keeps nothing. Outside of `encode` nothing is kept.
 """
 
 from __future__ import annotations
@@ -36,21 +34,13 @@ def encoding() -> Iterator[None]:
 
 
 class Copies:
-    """Rounded weights of the layers of an encoder, several layers one below the other.
-
-    A copy of an instance, or one that was sent to another process, begins empty.
-    """
+    """Rounded weights of an encoder, those of several layers one below the other."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
     def of(self, weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """The tensors one below the other, in a type.
-
-        Args:
-            weights: `(d_out, d_in)` or `(d_out,)` each.
-            dtype: The type.
-        """
+        """The tensors, `(d_out, d_in)` or `(d_out,)` each, one below the other, in a type."""
         session = getattr(_now, "session", None)
         if session is None or torch.is_grad_enabled():
             return stacked(weights, dtype)
@@ -74,7 +64,7 @@ class Copies:
         """Give the memory back."""
         self._kept = {}
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or one for another process, begins empty
         return Copies, ()
 
 

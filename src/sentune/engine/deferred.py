@@ -1,9 +1,9 @@
-"""A BERT checkpoint of which nobody has looked at the modules yet.
+"""A BERT checkpoint whose modules are not made yet.
 
 Loading the transformers library takes longer than all that it takes to embed a text. So a BERT is
 first held as the tensors of its checkpoint, the Rust core of its tokenizer, and the files that the
-library would have read. From these the library's own modules and tokenizer are made when somebody
-looks at them: with the very same tensors, so that it makes no difference when.
+library would have read. From these the library's own modules and tokenizer are made on first
+access: with the very same tensors, so that it makes no difference when.
 """
 
 from __future__ import annotations
@@ -40,13 +40,10 @@ class Shape:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of the weights that a checkpoint of these sizes has."""
         d, inside = self.hidden_size, self.intermediate_size
-        tables = {
-            "word": self.vocab_size,
-            "position": self.max_position_embeddings,
-            "token_type": self.type_vocab_size,
-        }
         found: dict[str, tuple[int, ...]] = {
-            f"embeddings.{name}_embeddings.weight": (rows, d) for name, rows in tables.items()
+            "embeddings.word_embeddings.weight": (self.vocab_size, d),
+            "embeddings.position_embeddings.weight": (self.max_position_embeddings, d),
+            "embeddings.token_type_embeddings.weight": (self.type_vocab_size, d),
         }
         linear = {"pooler.dense": (d, d)}
         norms = ["embeddings.LayerNorm"]
@@ -54,10 +51,8 @@ class Shape:
             place = f"encoder.layer.{number}"
             for name in ("self.query", "self.key", "self.value", "output.dense"):
                 linear[f"{place}.attention.{name}"] = (d, d)
-            linear |= {
-                f"{place}.intermediate.dense": (inside, d),
-                f"{place}.output.dense": (d, inside),
-            }
+            linear[f"{place}.intermediate.dense"] = inside, d
+            linear[f"{place}.output.dense"] = d, inside
             norms += [f"{place}.attention.output.LayerNorm", f"{place}.output.LayerNorm"]
         for name, (rows, width) in linear.items():
             found |= {f"{name}.weight": (rows, width), f"{name}.bias": (rows,)}
@@ -68,19 +63,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class WordPieces:
-    """Of a tokenizer what reading texts needs, under the names of the transformers library.
+    """Of a tokenizer what reading texts needs, under the names of the transformers library."""
 
-    Attributes:
-        backend_tokenizer: The Rust core.
-        model_max_length: Most tokens of a text.
-        model_input_names: Which tensors an encoder takes.
-        all_special_ids: Tokens that stand for no text.
-        truncation_side: Where a text that is too long is cut.
-    """
-
-    backend_tokenizer: Tokenizer
-    model_max_length: int
-    model_input_names: Sequence[str]
+    backend_tokenizer: Tokenizer  # the Rust core
+    model_max_length: int  # in tokens
+    model_input_names: Sequence[str]  # tensors that an encoder takes
     all_special_ids: Sequence[int]
     truncation_side: str = "right"
 
@@ -94,21 +81,13 @@ class WordPieces:
 
 @dataclass(frozen=True)
 class Deferred:
-    """An encoder and its tokenizer, in parts.
+    """An encoder and its tokenizer, in parts."""
 
-    Attributes:
-        source: Folder or Hub id, for the name that the library's objects bear.
-        words: The tokenizer.
-        files: Name -> content of the settings and the vocabulary.
-        shape: The sizes of the encoder.
-        tensors: Its weights, as the checkpoint names them.
-    """
-
-    source: str
+    source: str  # folder or Hub id, for the name that the library's objects have
     words: WordPieces
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes]  # name -> content of the settings and the vocabulary
     shape: Shape
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]  # as the checkpoint names them
 
     @cached_property
     def bert(self) -> Bert:
@@ -146,14 +125,16 @@ class Deferred:
             yield Path(folder)
 
 
+def _opened(name: str) -> Any:
+    """A method of a dict that first makes what is not made yet."""
+    return lambda self, *args: getattr(self._open(), name)(*args)
+
+
 class Unopened(dict[str, Any]):
-    """The modules of a module, one of which is made when somebody looks at it.
+    """The modules of a module, one of which is made on first access.
 
     torch keeps the parts of a module in a dict, and everything that walks over modules reads it.
-
-    Args:
-        name: Of the part that is not made yet.
-        open: Makes it, and puts an ordinary dict in the place of this one; gives that.
+    `open` makes the part, puts an ordinary dict in the place of this one, and gives that.
     """
 
     def __init__(self, name: str, open: Callable[[], dict[str, Any]]) -> None:
@@ -167,31 +148,12 @@ class Unopened(dict[str, Any]):
         """As of a dict."""
         return self._open()[name] if name in self else default
 
-    def values(self) -> Any:
-        """As of a dict."""
-        return self._open().values()
-
-    def items(self) -> Any:
-        """As of a dict."""
-        return self._open().items()
-
-    def copy(self) -> Any:
-        """As of a dict."""
-        return self._open().copy()
-
-    def __setitem__(self, name: str, module: Any) -> None:
-        self._open()[name] = module
-
-    def __delitem__(self, name: str) -> None:
-        del self._open()[name]
-
-    def pop(self, *args: Any) -> Any:
-        """As of a dict."""
-        return self._open().pop(*args)
+    values, items, copy, pop = map(_opened, ("values", "items", "copy", "pop"))
+    __setitem__, __delitem__ = map(_opened, ("__setitem__", "__delitem__"))
 
 
 def made(module: nn.Module) -> Iterator[nn.Module]:
-    """A module and those inside it, as `modules()` has them, but for what nobody has looked at."""
+    """A module and those inside it, as `modules()` has them, but for what is not made yet."""
     seen: set[int] = set()
     waiting = [module]
     while waiting:

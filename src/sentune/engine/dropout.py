@@ -22,10 +22,6 @@ _LEVELS = 1 << 16
 def dropout(x: Tensor, p: float) -> Tensor:
     """`x` with a share `p` of its elements set to 0 and the others scaled by 1/(1-p).
 
-    Args:
-        x: Any shape.
-        p: Between 0 and 1.
-
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting".
     """
@@ -35,15 +31,9 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 def kept_at_random(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor | None, float]:
-    """1 where an element is kept and 0 where it is dropped, and the factor on those that are kept.
+    """1 where an element is kept, 0 where it is dropped, and the factor on those that are kept.
 
-    Args:
-        shape: How many there are.
-        p: Share of them that is dropped, between 0 and 1.
-        dtype: Of the ones and zeros: that of the elements, to which torch would convert them.
-
-    Returns:
-        None for the ones and zeros if all are kept.
+    The numbers are of the elements' type, to which torch would convert them; None if all are kept.
     """
     dropped, count = _dropped(p), shape.numel()
     if dropped <= 0:

@@ -30,14 +30,7 @@ class Buffers:
 def look_up(
     numbers: Tensor, weight: Tensor, padding: int | None, buffers: Buffers | None = None
 ) -> Tensor:
-    """The rows of a table by their number, `(..., d)`.
-
-    Args:
-        numbers: `(...)`.
-        weight: `(v, d)`.
-        padding: The row that gets no gradient.
-        buffers: Where gradients are made; None for fresh memory.
-    """
+    """The rows `(..., d)` of a table `(v, d)` by number; the row `padding` gets no gradient."""
     is_trained = torch.is_grad_enabled() and weight.requires_grad
     if buffers is None or not is_trained or not weight.is_cpu:
         return F.embedding(numbers, weight, padding)

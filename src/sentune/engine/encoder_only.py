@@ -17,51 +17,25 @@ from sentune.errors import ModelFileError
 # Families of which sentence-transformers runs the encoder alone. Of the others it runs the whole
 # model, with the text as input of the decoder as well. NLLB-MoE, which it cannot run, is here
 # because the whole model takes no other input for its decoder than one that the caller gives.
-_ALONE = {
-    "blenderbot",
-    "blenderbot-small",
-    "longt5",
-    "m2m_100",
-    "marian",
-    "mt5",
-    "nllb-moe",
-    "pegasus",
-    "pegasus_x",
-    "prophetnet",
-    "switch_transformers",
-    "t5",
-    "t5gemma",
-    "t5gemma2",
-    "umt5",
-}
+_ALONE = set(
+    """blenderbot blenderbot-small longt5 m2m_100 marian mt5 nllb-moe pegasus pegasus_x prophetnet
+    switch_transformers t5 t5gemma t5gemma2 umt5""".split()
+)
 # The place of each token on a page is an input that texts do not have.
 _OF_PAGES = {"udop": "bbox"}
 
 
 @dataclass(frozen=True)
 class Way:
-    """How an encoder is loaded.
+    """How an encoder is loaded."""
 
-    Attributes:
-        loader: The class whose `from_pretrained` is called.
-        config: The configuration for it.
-        is_inside: Whether what is loaded has the encoder inside; `get_encoder` gives it.
-    """
-
-    loader: Any
+    loader: Any  # the class whose `from_pretrained` is called
     config: Any
-    is_inside: bool = False
+    is_inside: bool = False  # whether what is loaded has the encoder inside, for `get_encoder`
 
 
 def way_of(config: Any) -> Way:
-    """How the encoder of a configuration is loaded.
-
-    Args:
-        config: As `AutoConfig` gives it; not changed.
-
-    Raises:
-        ModelFileError: If its input is not text, or no class can load its encoder.
-    """
+    """How the encoder of an `AutoConfig` is loaded; a `ModelFileError` says that none can be."""
     kind = type(config)
     if not kind.__module__.startswith("transformers.models."):
         return Way(AutoModel, config)  # code of the model's own says what its classes are

@@ -1,10 +1,14 @@
-"""Encoders of the transformers library: loaded from files, or made of tensors at hand."""
+"""Encoders of the transformers library: loaded from files, or made of tensors at hand.
+
+Loading raises a `HubError` for what is neither a folder nor on the Hub, a `ModelFileError` for
+files that are damaged.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +21,13 @@ from transformers.utils import logging as transformers_logging
 from sentune.engine import attention, encoder_only, tasks
 from sentune.engine.tree import class_of
 from sentune.errors import HubError, ModelFileError, warn
+from sentune.machine.screen import without_bars
 
 attention.register()
 
 
 def load_tokenizer(source: str, options: dict) -> Any:
-    """The tokenizer of a folder or Hub id.
-
-    Raises:
-        HubError: If it is neither a folder nor to be had from the Hub.
-        ModelFileError: If its files are damaged.
-    """
+    """The tokenizer of a folder or Hub id."""
     try:
         return AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
@@ -56,13 +56,7 @@ def with_tensors(folder: Path, source: str, tensors: Mapping[str, Tensor]) -> nn
 def on_meta(encoder: Any, task: str) -> Any:
     """The encoder that would be loaded of the files of this one, on "meta": without memory.
 
-    Args:
-        encoder: A model of the transformers library.
-        task: What it is for, one of `sentune.engine.tasks.TASKS`.
-
-    Returns:
-        The encoder; None where its modules do not follow from its settings alone, as where
-        weights are quantized, or code that comes with a model makes it.
+    None where settings alone do not decide its modules: with quantized weights, or foreign code.
     """
     config, kind = copy.deepcopy(encoder.config), class_of(encoder)
     is_foreign = kind.__module__.startswith("transformers_modules.")
@@ -89,12 +83,7 @@ def on_meta(encoder: Any, task: str) -> Any:
 def load_encoder(
     source: str, config_options: dict, model_options: dict, *, task: str = tasks.FEATURES
 ) -> nn.Module:
-    """The encoder, in evaluation mode, with packed attention where it can have it.
-
-    Raises:
-        HubError: If it is neither a folder nor to be had from the Hub.
-        ModelFileError: If its files are damaged.
-    """
+    """The encoder, in evaluation mode, with packed attention where it can have it."""
     model_options = dict(model_options)
     dtype = model_options.pop("dtype", model_options.pop("torch_dtype", torch.float32))
     try:
@@ -102,7 +91,9 @@ def load_encoder(
             source, **config_options
         )
         if task == tasks.CLASSES and "num_labels" not in config_options:
-            _one_label(config)
+            names = getattr(config, "architectures", None) or ()
+            if not any(name.endswith("ForSequenceClassification") for name in names):
+                config.num_labels = 1  # a head that is not there yet gives one score
         way = _way(config, task)
         options = {**model_options, "config": way.config, "dtype": dtype}
         with no_bar() if Path(source).is_dir() else nullcontext():
@@ -128,13 +119,6 @@ def _way(config: Any, task: str) -> encoder_only.Way:
     return encoder_only.Way(getattr(transformers, tasks.TASKS[task].loader), config)
 
 
-def _one_label(config: Any) -> None:
-    """A head that is not there yet gives one score."""
-    names = getattr(config, "architectures", None) or ()
-    if not any(name.endswith("ForSequenceClassification") for name in names):
-        config.num_labels = 1
-
-
 def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -> None:
     """Raise if weights of the encoder are missing; warn if those of its head are."""
     # The pooler is missing in many checkpoints; without a head, what it gives is not used.
@@ -152,16 +136,9 @@ def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -
         )
 
 
-@contextmanager
-def no_bar() -> Iterator[None]:
-    """No progress bar for a second's work; the user's setting is put back afterwards."""
-    was_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            transformers_logging.enable_progress_bar()
+def no_bar() -> AbstractContextManager[None]:
+    """No progress bar of the transformers library, for a second's work."""
+    return without_bars(transformers_logging)
 
 
 def _loading_error(source: str, part: str, error: Exception) -> Exception:

@@ -22,30 +22,16 @@ Rows = Literal["cls", "mean"]
 
 
 # Families whose classification head reads the first token.
-_FIRST = {
-    "albert",
-    "bert",
-    "camembert",
-    "distilbert",
-    "electra",
-    "ernie",
-    "gte",
-    "jina_embeddings_v3",
-    "nomic_bert",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-}
+_FIRST = set(
+    """albert bert camembert distilbert electra ernie gte jina_embeddings_v3 nomic_bert roberta
+    roberta-prelayernorm xlm-roberta xlm-roberta-xl""".split()
+)
 # What a configuration may say of it.
 _BY_NAME: Mapping[str, Rows] = {"cls": "cls", "bos": "cls", "mean": "mean"}
 
 
 def rows_needed(model: Any) -> Rows | None:
-    """Which row of each text a classification head reads, by the name of the pooling that gives it.
-
-    None if that is not known.
-    """
+    """The pooling that gives the row which a classification head reads; None if not known."""
     model = inner_of(model)
     if not type(model).__name__.endswith("ForSequenceClassification"):
         return None
@@ -62,13 +48,7 @@ def encoder_of(model: Any) -> Any:
 
 
 def classify(model: Any, tokens: Tensor, features: Features) -> Tensor:
-    """The logits of a model with a classification head, `(b, labels)`, in the caller's order.
-
-    Args:
-        model: The model.
-        tokens: `(T, d)`, what its encoder made of packed tokens.
-        features: The packed tokens.
-    """
+    """Logits `(b, labels)`, in the caller's order, of packed token embeddings `(T, d)`."""
     model = inner_of(model)
     modes: Any = [rows_needed(model)]
     rows = segments.pool(segments.wide(tokens), features["cu_seqlens"], modes)
@@ -111,12 +91,7 @@ class _Computed(nn.Module):
 
 
 def compute_in_float32(layer: nn.Module, *, wanted: bool) -> None:
-    """Let a linear layer give its result in float32, computed in it, whatever the rest computes in.
-
-    Args:
-        layer: The layer.
-        wanted: Whether; else what an earlier call did is undone.
-    """
+    """Let a linear layer compute in float32, whatever the rest computes in; or undo that."""
     hooks = layer._forward_hooks
     for number in [number for number, hook in hooks.items() if hook is in_float32]:
         del hooks[number]

@@ -21,12 +21,7 @@ from sentune.machine.device import multiplied_in
 
 
 class Fast(TorchFunctionMode):
-    """The mode to run the modules in.
-
-    Args:
-        copies: Rounded weights that were kept.
-        buffers: Memory for the gradients of tables; None outside of training.
-    """
+    """The mode to run the modules in; no buffers for gradients of tables outside of training."""
 
     def __init__(self, copies: Copies, buffers: Buffers | None) -> None:
         super().__init__()

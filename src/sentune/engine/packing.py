@@ -22,12 +22,7 @@ from sentune.types import Features
 
 
 def pack(features: Features, device: torch.device | str | None = None) -> Features:
-    """The packed layout of a ragged batch.
-
-    Args:
-        features: The batch.
-        device: Where it is needed; None for where its tokens are.
-    """
+    """The packed layout of a ragged batch, on a device; None for where its tokens are."""
     order = by_length(features["lengths"])
     packed = select(features, order)
     # By numpy, without threads: torch's would wait where a tokenizer uses all cores.
@@ -37,27 +32,26 @@ def pack(features: Features, device: torch.device | str | None = None) -> Featur
     packed["position_ids"] = np.arange(ends[-1]) - np.repeat(ends[:-1].astype(np.int64), sizes)
     packed["cu_seqlens"] = ends
     packed["order"] = np.asarray(order, dtype=np.int64)
-    ids = packed["input_ids"]
-    if device is None:
-        device = ids.device if isinstance(ids, Tensor) else "cpu"
-    packed = to_device(to_tensors(packed), device)
+    packed = to_tensors(packed)
+    device = packed["input_ids"].device if device is None else device
+    packed = to_device(packed, device)
     # In training few calls count; without gradients a row's result must not depend on the others.
     packed["layout"] = Layout(packed["lengths"], shares=torch.is_grad_enabled(), device=device)
     return packed
 
 
 def spare(tokens: int) -> int:
-    """How many tokens to add for a number that comes often: below 16, or 1/32 of what is there.
+    """How many tokens to add for a recurring number: below 16, or 1/32 of what is there.
 
-    Matrix products in half precision on the CPU are compiled for their sizes: each number of tokens
-    that is new costs milliseconds for each kind of layer, and memory.
+    Matrix products in half precision on the CPU are compiled for their sizes: each new number of
+    tokens costs milliseconds for each kind of layer, and memory.
     """
     step = max(16, (1 << tokens.bit_length()) // 64)
     return -tokens % step
 
 
 def lengthened(features: Features, spare: int) -> Features:
-    """A packed batch with some tokens more, behind the last row and part of none."""
+    """A packed batch with some more tokens, behind the last row and part of none."""
     longer = dict(features)
     for key in (*TOKEN_KEYS, "position_ids"):
         if key in features:
@@ -66,29 +60,19 @@ def lengthened(features: Features, spare: int) -> Features:
 
 
 def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
-    """The padded layout of a ragged batch, padded to its longest row.
-
-    Args:
-        features: A ragged batch.
-        pad_id: Token id that fills the padding of `input_ids`; other keys are filled with 0.
-        side: "right" or "left": where the padding goes.
-    """
+    """The padded layout of a ragged batch; `pad_id` fills `input_ids`, and 0 the other keys."""
     features = to_tensors(features)
     lengths = torch.tensor(features["lengths"], dtype=torch.int64)
     width = int(lengths.max()) if len(lengths) else 0
     slots = torch.arange(width).expand(len(lengths), width)
-    if side == "right":
-        mask = slots < lengths[:, None]  # (b, t)
-    else:
-        mask = slots >= width - lengths[:, None]
+    each = lengths[:, None]
+    mask = slots < each if side == "right" else slots >= width - each  # (b, t)
     mask = mask.to(features["input_ids"].device)
     padded: Features = {}
     for key in TOKEN_KEYS:
         if key in features:
-            fill = pad_id if key == "input_ids" else 0
-            rows = features[key].new_full(mask.shape, fill)
-            rows[mask] = features[key]
-            padded[key] = rows
+            padded[key] = features[key].new_full(mask.shape, pad_id if key == "input_ids" else 0)
+            padded[key][mask] = features[key]
     padded["attention_mask"] = mask.long()
     if "prompt_lengths" in features:
         padded["prompt_lengths"] = features["prompt_lengths"]
@@ -96,11 +80,7 @@ def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
 
 
 def from_padded(features: Features) -> Features:
-    """The ragged layout of a padded batch; tokens that the mask leaves out are dropped.
-
-    Raises:
-        InputError: If the mask and the token ids have different shapes.
-    """
+    """The ragged layout of a padded batch; tokens that the mask leaves out are dropped."""
     ids, mask = features["input_ids"], features["attention_mask"].bool()
     if ids.shape != mask.shape:
         raise InputError(

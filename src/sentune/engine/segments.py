@@ -14,13 +14,10 @@ from torch import Tensor
 def pool(
     tokens: Tensor, starts: Tensor, modes: Sequence[str], weight_sum: Tensor | None = None
 ) -> Tensor:
-    """What each mode makes of each row, side by side: `(b, d · number of modes)`.
+    """What each mode (`sentune.models.pooling.MODES`) makes of each row: `(b, d · modes)`.
 
-    Args:
-        tokens: `(T, d)`.
-        starts: `(b+1,)` where each row begins, and the end.
-        modes: As `sentune.models.pooling.MODES`.
-        weight_sum: `(b,)` what to divide a sum by in place of the number of tokens.
+    `tokens` is `(T, d)`, `starts (b+1,)` where each row begins, and the end; `weight_sum (b,)` what
+    to divide a sum by in place of the number of tokens.
     """
     first, end = starts[:-1].long(), starts[1:].long()
     lengths = end - first

@@ -30,21 +30,13 @@ _WORTH_A_BLOCK = 4096
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring rows of a packed batch in equal widths.
-
-    Attributes:
-        tokens: How many tokens they have.
-        rows: How many widths they are laid out in; short rows may share one.
-        width: Slots of each.
-        slots: `(tokens,)` the slot of each token, counted over all widths; in main memory.
-        mask: `(rows, 1, width or 1, width)` which slots see each other; None if all do.
-    """
+    """Neighbouring rows of a packed batch in equal widths."""
 
     tokens: int
-    rows: int
-    width: int
-    slots: Tensor
-    mask: Tensor | None
+    rows: int  # widths that they are laid out in; short rows may share one
+    width: int  # slots of each
+    slots: Tensor  # (tokens,) the slot of each token, counted over all widths; in main memory
+    mask: Tensor | None  # (rows, 1, width or 1, width) which slots see each other; None if all do
 
     @cached_property
     def bias(self) -> Tensor | None:
@@ -56,37 +48,20 @@ class Block:
 
 
 class Places(NamedTuple):
-    """Where the tokens of each head go, and where they come back from.
+    """Where the tokens of each head go, and where they come back from."""
 
-    Args:
-        fill: `(parts · slots · heads,)` for each slot the row of `(T · parts · heads, d_head)`.
-        back: The inverse, `(T · parts · heads,)`; any slot for tokens that have none.
-        spare: Rows of `back` without a slot.
-        tokens: `(T · heads,)` for each token and head its slot.
-        slots: The inverse, `(slots · heads,)`; some token for an empty slot.
-        empty: Which slots hold no token of their own.
-    """
-
-    fill: Tensor
-    back: Tensor
-    spare: Tensor
-    tokens: Tensor
-    slots: Tensor
-    empty: Tensor
+    fill: Tensor  # (parts · slots · heads,) for each slot the row of (T · parts · heads, d_head)
+    back: Tensor  # the inverse, (T · parts · heads,); any slot for tokens that have none
+    spare: Tensor  # rows of `back` without a slot
+    tokens: Tensor  # (T · heads,) for each token and head its slot
+    slots: Tensor  # the inverse, (slots · heads,); some token for an empty slot
+    empty: Tensor  # slots that hold no token of their own
 
 
 class Layout:
-    """The blocks of a packed batch.
+    """The blocks of a packed batch of rows of ascending `lengths`, in tokens.
 
-    Args:
-        lengths: Tokens of each row, ascending.
-        shares: Whether short rows may share a width.
-        device: Where the indices and masks are needed.
-
-    Attributes:
-        longest: Tokens of the longest row.
-        tokens: Tokens of all rows.
-        empty: How many rows have no token.
+    `shares`: whether short rows may share a width; `device`: where indices and masks are needed.
     """
 
     def __init__(
@@ -95,7 +70,7 @@ class Layout:
         self.device = torch.device(device)
         self.longest = lengths[-1] if lengths else 0
         self.tokens = sum(lengths)
-        self.empty = bisect_right(lengths, 0)
+        self.empty = bisect_right(lengths, 0)  # rows without a token
         self._lengths, self._shares = lengths, shares
         self._places: dict[Any, Places] = {}
 
@@ -111,13 +86,7 @@ class Layout:
         return sum(block.rows * block.width for block in self.blocks)
 
     def places(self, heads: int, parts: int, total: int) -> Places:
-        """The places of all tokens, the same for every layer of an encoder.
-
-        Args:
-            heads: Of the attention.
-            parts: What lies side by side for each token: 3 for query, key and value.
-            total: Tokens there are, with those behind the last block.
-        """
+        """The places of `parts` vectors of `total` tokens, also of those behind the last block."""
         key = heads, parts, total
         if key not in self._places:
             self._places[key] = self._made_places(*key)
@@ -197,7 +166,7 @@ def _pairs(width: int, sizes: Sequence[int]) -> int:
 def _block(sizes: Sequence[int], width: int, device: torch.device) -> Block:
     """A block of the rows, in their order; as many in a width as fit where the shortest allow it.
 
-    A width of its own is less than twice its row, so that rows which share are told by that.
+    A width of its own is less than twice its row, which shows whether rows share one.
     """
     is_shared = 2 * sizes[0] <= width and width >= SHARED_WIDTH
     start, row, used = [], -1, width

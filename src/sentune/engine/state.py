@@ -17,10 +17,7 @@ from sentune.types import Features
 
 
 class State:
-    """Kept weights, memory for gradients, and what was seen of an encoder.
-
-    A copy of an instance, or one that was sent to another process, begins empty.
-    """
+    """Kept weights, memory for gradients, and what was seen of an encoder."""
 
     def __init__(self) -> None:
         self.copies = Copies()
@@ -34,13 +31,7 @@ class State:
         return self.watch.way_of(encoder)
 
     def run_packed(self, encoder: Any, features: Features, *, layers: bool) -> list[Tensor]:
-        """Token embeddings `(T, d)`, and behind them those of each layer where they are wanted.
-
-        Args:
-            encoder: One that may be run packed.
-            features: Packed tokens; `position_ids` as its table counts them.
-            layers: Whether those of each layer are wanted, the input embeddings first.
-        """
+        """Token embeddings `(T, d)`; with `layers`, then also the input and those of each layer."""
         if not layers and self.way_of(encoder) == "function":
             return [bert.run(bert.of_modules(encoder), features, self.copies, self.buffers)]
         arguments = {
@@ -58,7 +49,7 @@ class State:
             output = encoder(**arguments, return_dict=True, output_hidden_states=layers)
         return [x[0] for x in (output.last_hidden_state, *(output.hidden_states or ()))]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or one for another process, begins empty
         return State, ()
 
 

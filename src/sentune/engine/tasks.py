@@ -10,19 +10,12 @@ from sentune.types import OutputKind
 
 @dataclass(frozen=True)
 class Task:
-    """A use of a checkpoint.
+    """A use of a checkpoint."""
 
-    Attributes:
-        loader: The library's class that loads it.
-        given: Key under which the library's output is kept.
-        kind: What kind of output that is.
-        field: The library's name for it.
-    """
-
-    loader: str
-    given: str
+    loader: str  # the library's class that loads it
+    given: str  # key under which the library's output is kept
     kind: OutputKind
-    field: str
+    field: str  # the library's name for the output
 
 
 # By the name that files use.

@@ -37,12 +37,7 @@ _BY_TOKEN = (
 )
 _ACTIVATION = "torch.nn.modules.activation"
 _LIBRARIES = ("transformers.models.", "transformers.activations", "peft.")
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # What transformers hangs on an embedding table under gradient checkpointing, for a way of torch to
 # do it that is not taken here.
 _HARMLESS = "make_inputs_require_grads"
@@ -52,11 +47,7 @@ _switch = threading.local()
 
 @contextmanager
 def engine_off(is_off: bool = True) -> Iterator[None]:
-    """Inside the block every encoder runs padded, as the library runs it.
-
-    Args:
-        is_off: Whether it does; False to undo a block around.
-    """
+    """Inside the block every encoder runs padded, as the library runs it; False undoes that."""
     before = getattr(_switch, "is_off", False)
     _switch.is_off = is_off
     try:
@@ -85,11 +76,7 @@ def is_off() -> bool:
 
 
 class Watch:
-    """Decides how an encoder may be run; remembers what it saw, since most calls see the same.
-
-    Args:
-        harmless: Name of a hook that changes nothing of that.
-    """
+    """Decides how an encoder may be run, and remembers it; a `harmless` hook changes nothing."""
 
     def __init__(self, harmless: str = _HARMLESS) -> None:
         self._seen: tuple[_Snapshot, Way] | None = None
@@ -103,9 +90,8 @@ class Watch:
         if seen is None or not seen[0].is_of(encoder, self._harmless):
             seen = self._seen = (_Snapshot(encoder), _judged(encoder, self._harmless))
         way = seen[1]
-        if way != "padded" and _attention_of(encoder) != NAME:
-            return "padded"
-        return way
+        config = None if way == "padded" else getattr(inner_of(encoder), "config", None)
+        return way if getattr(config, "_attn_implementation", None) == NAME else "padded"
 
 
 class _Snapshot:
@@ -174,10 +160,9 @@ def inner_of(encoder: Any) -> Any:
         if hasattr(type(encoder), "get_base_model"):
             encoder = encoder.get_base_model()
             continue
-        inner = next(
-            (found for name in ("module", "_orig_mod") if (found := _child(encoder, name))), None
-        )
-        if inner is None:
+        inside = getattr(encoder, "_modules", {})
+        inner = inside.get("module") or inside.get("_orig_mod")
+        if not inner:
             return encoder
         encoder = inner
 
@@ -188,16 +173,8 @@ def class_of(module: nn.Module) -> type[nn.Module]:
     return next(kind for kind in kinds if not kind.__module__.startswith("torch.distributed."))
 
 
-def _child(module: Any, name: str) -> Any:
-    return getattr(module, "_modules", {}).get(name)
-
-
 def _is_of_library(encoder: Any) -> bool:
     return type(encoder).__module__.startswith("transformers.models.")
-
-
-def _attention_of(encoder: Any) -> str | None:
-    return getattr(getattr(inner_of(encoder), "config", None), "_attn_implementation", None)
 
 
 def keeps_nothing(encoder: Any) -> bool:

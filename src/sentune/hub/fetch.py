@@ -32,39 +32,25 @@ NETWORK = cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__)
 LOGIN = (
     "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
 )
-TOO_MANY = "the Hub asks to wait: too many requests; try again in some minutes"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOT_NEEDED = {"trainer_state.json", "training_args.json", "all_results.json", "eval_results.json"}
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach the Hub.
+    """How to reach the Hub; a plain name as "all-MiniLM-L6-v2" is tried for each owner in turn."""
 
-    Args:
-        token: Access token; None for the one that is logged in.
-        revision: Branch, tag or commit; None for the main branch.
-        cache_folder: Where downloads are kept; None for the Hub's own place.
-        local_files_only: Whether to use only what has been downloaded before.
-        owners: Whose models plain names as "all-MiniLM-L6-v2" are looked for among, in this order.
-    """
-
-    token: bool | str | None = None
-    revision: str | None = None
-    cache_folder: str | None = None
+    token: bool | str | None = None  # None for the one that is logged in
+    revision: str | None = None  # branch, tag or commit; None for the main branch
+    cache_folder: str | None = None  # None for the Hub's own place
     local_files_only: bool = False
     owners: tuple[str, ...] = ("sentence-transformers",)
 
     def fetch(self, name: str, *, with_code: bool = False) -> Snapshot:
         """The files of a model on the Hub, downloaded where they are not in the cache.
 
-        Args:
-            name: `owner/name`; or a plain name, which is looked for under the usual owners and
-                then as it is.
-            with_code: Whether Python files are needed too.
-
-        Raises:
-            HubError: If there is no such model, or it cannot be had.
+        A plain name is looked for under the usual owners and then as it is. A `HubError` says that
+        there is no such model, or why it could not be downloaded.
         """
         for owner in self.owners if "/" not in name else ():
             owned = f"{owner}/{name}"
@@ -78,32 +64,19 @@ class Access:
             return _fetch(name, self, with_code)
 
     def commit(self, repo_id: str) -> str | None:
-        """The commit that a repository is at now; None if the Hub is not to be asked.
-
-        Raises:
-            HubError: If there is no such repository, or it cannot be reached.
-        """
+        """The commit that a repository is at now; None if the Hub is not to be asked."""
         if self.local_files_only or constants.HF_HUB_OFFLINE:
             return None
         with _explained(repo_id, replace(self, revision=None)):
             return HfApi(token=self.token).model_info(repo_id).sha
 
     def at(self, revision: str | None) -> Access:
-        """The same for another revision.
-
-        Args:
-            revision: Branch, tag or commit; None for the main branch.
-        """
+        """The same for another revision; None for the main branch."""
         return replace(self, revision=revision)
 
 
 def needed(files: Iterable[str], *, with_code: bool = False) -> list[str]:
-    """Of the files of a repository, those that loading the model needs; weights in one format.
-
-    Args:
-        files: Paths in the repository.
-        with_code: Whether Python files are needed too.
-    """
+    """The paths that loading the model needs of a repository; weights in one format."""
     paths = [
         path
         for path in map(PurePosixPath, files)
@@ -127,7 +100,7 @@ def is_id(name: Any) -> bool:
 
 
 def origin(source: Any) -> tuple[str, str | None] | None:
-    """Id and commit on the Hub of what was loaded; None for a folder of somebody's own."""
+    """Id and commit on the Hub of what was loaded; None for a folder of the user's own."""
     if not source:
         return None
     if found := named(source):
@@ -142,9 +115,8 @@ def _fetch(repo_id: str, access: Access, with_code: bool) -> Snapshot:
 
 
 def _download(repo_id: str, access: Access, with_code: bool) -> Path:
-    files = None
-    if not (access.local_files_only or constants.HF_HUB_OFFLINE):
-        files = _list(repo_id, access)
+    is_offline = access.local_files_only or constants.HF_HUB_OFFLINE
+    files = None if is_offline else _list(repo_id, access)
     folder = snapshot_download(
         repo_id,
         revision=access.revision,
@@ -176,8 +148,8 @@ def _list(repo_id: str, access: Access) -> list[str] | None:
 def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:
     """The snapshot of a commit, if the cache holds all that is needed of it.
 
-    A commit never changes, so that nobody has to be asked. What there is in it stands in a list
-    that the Hub's client keeps (since its release 2); without one, the Hub is asked.
+    A commit never changes, so that the Hub need not be asked. Its content is in a list that the
+    Hub's client keeps (since its release 2); without one, the Hub is asked.
     """
     if access.revision is None or not _COMMIT.fullmatch(access.revision):
         return None
@@ -192,16 +164,15 @@ def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:
     return snapshot if files and all((snapshot / file).exists() for file in files) else None
 
 
-def _advice(error: errors.HfHubHTTPError) -> str:
-    """What to do about a refusal, and what the Hub said."""
-    status = error.response.status_code
-    what_to_do = {
+def refusal(error: errors.HfHubHTTPError, advice: dict[int, str], otherwise: str) -> str:
+    """What to do about a refusal, by its status, and what the Hub said."""
+    known = {
         401: f"{LOGIN}=...; the token must be valid",
-        403: f"the token may not read it; see {constants.ENDPOINT}/settings/tokens",
-        429: TOO_MANY,
+        429: "the Hub asks to wait: too many requests; try again in some minutes",
     }
-    advice = what_to_do.get(status, "check the name and the revision, or try again later")
-    return f"{advice} (the Hub answered {status}: {error})"
+    status = error.response.status_code
+    what_to_do = (known | advice).get(status, otherwise)
+    return f"{what_to_do} (the Hub answered {status}: {error})"
 
 
 @contextmanager
@@ -234,7 +205,9 @@ def _explained(name: str, access: Access) -> Iterator[None]:
     except errors.LocalTokenNotFoundError as error:
         raise HubError("token=True, but nobody is logged in; run `hf auth login`") from error
     except errors.HfHubHTTPError as error:
-        raise HubError(f"the Hub refused the model {name!r}{at}: {_advice(error)}") from error
+        advice = {403: f"the token may not read it; see {constants.ENDPOINT}/settings/tokens"}
+        reason = refusal(error, advice, "check the name and the revision, or try again later")
+        raise HubError(f"the Hub refused the model {name!r}{at}: {reason}") from error
     except NETWORK as error:
         raise HubError(
             f"the model {name!r}{at} could not be downloaded: {error}; check the network and the "

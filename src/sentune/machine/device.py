@@ -47,22 +47,15 @@ def all_devices() -> list[str]:
 def auto_dtype(device: torch.device | str) -> torch.dtype:
     """What "auto" multiplies in: bfloat16 where the chip has it natively, float32 elsewhere.
 
-    Natively means AVX512-BF16 or AMX on a CPU, compute capability 8.0 on CUDA. Chips without it
-    emulate bfloat16 and are slower with it. The environment variable `SENTUNE_DTYPE` overrides what
-    the chip says.
-
-    Raises:
-        SettingError: If the environment variable names no type.
+    Natively means AVX512-BF16 or AMX on a CPU, compute capability 8.0 on CUDA; other chips emulate
+    it and are slower with it. The environment variable `SENTUNE_DTYPE` takes precedence; a
+    `SettingError` says if it names no type.
     """
     return _auto_dtype(torch.device(device).type, os.environ.get("SENTUNE_DTYPE"))
 
 
 def as_dtype(name: str | torch.dtype) -> torch.dtype:
-    """The type of that name.
-
-    Raises:
-        SettingError: If there is no such type of floating-point numbers.
-    """
+    """The floating-point type of that name; a `SettingError` if there is none."""
     found = getattr(torch, name.removeprefix("torch."), None) if isinstance(name, str) else name
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise SettingError(
@@ -74,12 +67,7 @@ def as_dtype(name: str | torch.dtype) -> torch.dtype:
 def multiplying_in(
     dtype: torch.dtype | None, device: torch.device | str
 ) -> AbstractContextManager[object]:
-    """Inside the block matrix products of float32 tensors are done in a type; the rest stays.
-
-    Args:
-        dtype: None for no change.
-        device: Where.
-    """
+    """Inside the block float32 tensors are multiplied in this type; None for no change."""
     if dtype is None:
         return nullcontext()
     # Without its cache of weights: it would be filled and dropped in every block.
@@ -87,7 +75,7 @@ def multiplying_in(
 
 
 def multiplied_in(kind: str) -> torch.dtype | None:
-    """The type that such a block around sets for matrix products, or autocast; None without one."""
+    """The type that such a block or autocast sets for matrix products; None without one."""
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
@@ -107,15 +95,14 @@ def precision_is_set(kind: str) -> bool:
 
 
 def tokens_per_batch(device: torch.device | str, width: int) -> int:
-    """How many tokens a forward pass should hold to be fast.
-
-    The same on every call on a machine, so that the same texts always make the same batches.
-    """
+    """How many tokens a forward pass should hold to be fast; always the same on a machine."""
     device = torch.device(device)
     if device.type == "cpu":
         allowed = _CPU_BYTES
     else:
-        allowed = min(_ACCELERATOR_BYTES, _memory(device) // _PART_OF_MEMORY)
+        is_cuda = device.type == "cuda"
+        memory = torch.cuda.get_device_properties(device).total_memory if is_cuda else 8 << 30
+        allowed = min(_ACCELERATOR_BYTES, memory // _PART_OF_MEMORY)
     return max(256, allowed // (4 * max(width, 1)))
 
 
@@ -123,9 +110,9 @@ def tokens_per_batch(device: torch.device | str, width: int) -> int:
 def keep_freed_memory() -> None:
     """Have the C library keep freed memory for the next batch, up to some 64 MB.
 
-    glibc hands memory back to the system at once and has to ask for it again, page by page, until
-    it has seen a large block come and go; one of 32 MB is the largest that it takes note of. Of
-    other C libraries this asks nothing.
+    glibc returns memory to the system at once, and asks for it again page by page, until it has
+    seen a large block come and go; one of 32 MB is the largest that it takes note of. With other C
+    libraries this has no effect.
     """
     torch.empty(_LARGEST_NOTED, dtype=torch.uint8)
 
@@ -148,12 +135,4 @@ def _multiplies_bfloat16(kind: str) -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         found = torch.cpu.get_capabilities()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    older = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(older())
-
-
-def _memory(device: torch.device) -> int:
-    """Bytes of memory of an accelerator."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return 8 << 30
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())  # older torch

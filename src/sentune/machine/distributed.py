@@ -14,27 +14,28 @@ from torch import Tensor, distributed
 
 def is_distributed() -> bool:
     """Whether this process is one of several."""
-    return distributed.is_available() and distributed.is_initialized() and world_size() > 1
+    return world_size() > 1
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_rank() if ready else 0
+    return distributed.get_rank() if _is_ready() else 0
 
 
 def world_size() -> int:
     """Number of processes, w."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if ready else 1
+    return distributed.get_world_size() if _is_ready() else 1
+
+
+def _is_ready() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:
     """The rows of all processes, `(rows of all, ...)`, in the order of their ranks.
 
-    The gradient of a row is the sum of what every process sends back to it. Averaged over the
-    processes, as data-parallel training averages, this is the gradient of one process that holds
-    all rows.
+    The gradient of a row is the sum of what every process sends back to it; averaged over the
+    processes, as in data-parallel training, it is the gradient of one process that holds all rows.
 
     Args:
         tensor: `(b, ...)`; b may differ between processes, the rest may not.
@@ -43,14 +44,7 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
 
 
 def gather_rows(columns: Sequence[Tensor]) -> tuple[list[Tensor], int]:
-    """Columns with the rows of all processes, and where this process's own rows begin in them.
-
-    Args:
-        columns: n tensors `(b, d)` of one shape; gathered in one exchange.
-
-    Returns:
-        n tensors `(rows of all, d)`, and the index of this process's first row.
-    """
+    """Columns `(b, d)` as `(rows of all processes, d)`; and the place of this one's first row."""
     if not is_distributed():
         return list(columns), 0
     stacked = torch.stack(list(columns), dim=1)  # (b, n, d)

@@ -8,7 +8,8 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from sentune._lazy import need
 
@@ -23,7 +24,7 @@ def say(text: str = "") -> None:
 
 
 def fit(text: str, width: int) -> str:
-    """The text, cut to the width if need be and filled up with blanks to it."""
+    """The text, truncated to the width if need be and filled up with blanks to it."""
     cut = text if len(text) <= width else text[: width - 3].rstrip(" ,.") + "..."
     return cut.ljust(width)
 
@@ -39,7 +40,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], indent: int = 2) -
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: `4.2 s`, `58 s`, `3 min 05 s`, `2 h 10 min`."""
+    """A time in words: `4.2 s`, `58 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -51,13 +52,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """How far a task is: a bar that moves on a terminal, else a plain line now and then.
-
-    Args:
-        label: What is going on.
-        total: How many units there are.
-        unit: Their name, in the plural.
-    """
+    """How far a task is: a bar that moves on a terminal, else a plain line now and then."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -104,34 +99,31 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep the warnings, log lines and loading bars of libraries off the screen for a while.
-
-    The Hub's bars stay: a download is worth seeing.
-    """
+    """Keep warnings, log lines and loading bars off the screen, but for the Hub's downloads."""
     from transformers.utils import logging as transformers_logging
 
-    had_bars = transformers_logging.is_progress_bar_enabled()
     level = logging.root.manager.disable
-    transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with without_bars(transformers_logging), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)
-        if had_bars:
-            transformers_logging.enable_progress_bar()
+
+
+def quiet_bars() -> AbstractContextManager[None]:
+    """Keep the progress bars of the `datasets` library off the screen for a while."""
+    return without_bars(need("datasets", extra="train"))
 
 
 @contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Keep the progress bars of the `datasets` library off the screen for a while."""
-    datasets = need("datasets", extra="train")
-    had_bars = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
+def without_bars(library: Any) -> Iterator[None]:
+    """Switch the progress bars of a Hugging Face library off; the user's setting is put back."""
+    was_on = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
     try:
         yield
     finally:
-        if had_bars:
-            datasets.enable_progress_bars()
+        if was_on:
+            library.enable_progress_bar()

@@ -12,6 +12,7 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -38,15 +39,11 @@ _NOT_SHOWN = re.compile(
     r"|(hub|trackio|log_level).*|push_to_hub|report_to|project|disable_tqdm"
 )
 _SECRET = re.compile(r"(?i).*(secret|password|credential|(api|access|auth|hub)_?(key|token))")
-# Settings that follow from others or from the machine; nobody changed them.
-_DERIVED = {
-    "prediction_loss_only",
-    "accelerator_config",
-    "ddp_broadcast_buffers",
-    "dataloader_pin_memory",
-    "do_eval",
-    "use_cpu",
-}
+# Settings that follow from others or from the machine; the user did not change them.
+_DERIVED = (
+    "prediction_loss_only accelerator_config ddp_broadcast_buffers dataloader_pin_memory "
+    "do_eval use_cpu"
+).split()
 
 
 def facts_of_loss(loss: Any) -> LossFacts:
@@ -65,29 +62,17 @@ def facts_of_loss(loss: Any) -> LossFacts:
 def facts_of_data(
     data: Any, losses: Any = None, count: CountTokens | None = None
 ) -> list[DatasetFacts]:
-    """What is recorded of one dataset, or of a dict of them.
-
-    Args:
-        data: A dataset, a dict of datasets, or None.
-        losses: What is trained on it: a loss, or dataset name -> loss.
-        count: Texts -> tokens of each.
-    """
-    found: list[DatasetFacts] = []
-    for name, one in ({} if data is None else named(data)).items():
-        loss = losses.get(name) if hasattr(losses, "keys") else losses
-        found.append(_facts(name, one, None if loss is None else facts_of_loss(loss), count))
-    return found
+    """What is recorded of one dataset, or of a dict of them; losses likewise, by dataset name."""
+    return [
+        _facts(name, one, losses.get(name) if hasattr(losses, "keys") else losses, count)
+        for name, one in ({} if data is None else named(data)).items()
+    ]
 
 
 def facts_of_settings(
     settings: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The settings of a run that other people may see, and the names of those that were changed.
-
-    Args:
-        settings: Name -> value.
-        defaults: The same where nothing is set.
-    """
+    """The settings of a run that others may see, and the names of those that were changed."""
     shown = {name: value for name, value in settings.items() if not _NOT_SHOWN.fullmatch(name)}
     plain = plain_values(shown)
     changed = [
@@ -106,7 +91,7 @@ def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def emissions(measured: Any) -> dict[str, Any]:
-    """What codecarbon measured, its `EmissionsData`, under the names that the Hub reads."""
+    """What codecarbon measured, its `EmissionsData`, under the names and units of the Hub."""
     found = {
         "emissions": measured.emissions * 1000,  # kilograms to grams
         "energy_consumed": measured.energy_consumed,
@@ -132,24 +117,22 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide what a run gives."""
     found = {"Python": platform.python_version(), "sentune": __version__}
     for package in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
-def _facts(name: str, data: Any, loss: LossFacts | None, count: CountTokens | None) -> DatasetFacts:
-    hub_id, revision = _origin(data)
+def _facts(name: str, data: Any, loss: Any, count: CountTokens | None) -> DatasetFacts:
     try:
         found, size = summary(data, READ_ROWS, count), size_of(data)
     except (InputError, TypeError, ValueError, LookupError, OSError) as error:
-        # A stream that has begun, a loader that gives its rows once: training has them, not we.
+        # A stream that has begun, a loader that gives its rows once: those are for training.
         logger.debug("the rows of the dataset %r cannot be shown: %s", name, error)
         found, size = Summary(), None
     columns = tuple(found.columns.values())
     rows = tuple([_short(cell) for cell in row] for row in found.first)
-    return DatasetFacts(name, hub_id, revision, size, found.rows, columns, rows, loss)
+    known = None if loss is None else facts_of_loss(loss)
+    return DatasetFacts(name, *_origin(data), size, found.rows, columns, rows, known)
 
 
 def _origin(data: Any) -> tuple[str | None, str | None]:
@@ -162,9 +145,9 @@ def _origin(data: Any) -> tuple[str | None, str | None]:
 
 
 def _short(value: Any) -> Any:
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (int, float)):
         return value
-    return clean(value, _MOST_CHARACTERS) if isinstance(value, str) else clean(value, 80)
+    return clean(value, _MOST_CHARACTERS if isinstance(value, str) else 80)
 
 
 def _as_data(value: Any) -> Any:

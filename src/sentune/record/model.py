@@ -21,6 +21,12 @@ _BASE = re.compile(r"^base_model: *['\"]?([\w./-]+)['\"]? *$", re.MULTILINE)
 class SentenceTransformerModelCardData:
     """What is known for a model's card.
 
+    The fields that are no arguments are filled as a model is loaded, trained and evaluated:
+    `base_model`, the Hub id of the model that this one was made from; `runs` since it was made or
+    loaded, or else its `losses`; `results` of evaluators, in order; `emissions`, in grams, and more
+    of what the Hub reads as `co2_eq_emissions`; `loaded_card`; `is_running`, during which nothing
+    is computed for the card.
+
     Args:
         language: Code or codes of the languages it reads: "en", "multilingual".
         license: As the Hub names it: "apache-2.0".
@@ -30,17 +36,8 @@ class SentenceTransformerModelCardData:
         eval_datasets: What it was evaluated on, likewise.
         task_name: What it is good for, in words.
         tags: Tags to add to those that every such model has.
-        local_files_only: For callers that give it; the Hub is never asked for a card.
+        local_files_only: Not read: the Hub is never asked for a card.
         generate_widget_examples: Whether the first training rows become examples on its page.
-
-    Attributes:
-        base_model: Hub id of the model that this one was made from.
-        runs: The training runs since the model was made or loaded.
-        losses: What it was trained with, if there is no run to say so.
-        results: What evaluators found, in order.
-        emissions: What the Hub reads as `co2_eq_emissions`: "emissions" in grams, and more.
-        loaded_card: The card that the model came with.
-        is_running: Whether a training run is going on; nothing is computed for the card then.
     """
 
     language: str | list[str] | None = None
@@ -89,14 +86,7 @@ class SentenceTransformerModelCardData:
     def set_evaluation_metrics(
         self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
     ) -> None:
-        """Note what an evaluator found; evaluators call it.
-
-        Args:
-            evaluator: The evaluator.
-            metrics: Metric -> value; names may begin with the evaluator's name.
-            epoch: When it was.
-            step: After how many steps.
-        """
+        """Note what an evaluator found; metrics may begin with its name. Evaluators call this."""
         name = str(getattr(evaluator, "name", "") or "")
         start = f"{name}_" if name else ""
         primary = getattr(evaluator, "primary_metric", None)
@@ -130,15 +120,8 @@ class SentenceTransformerModelCardData:
     ) -> Run:
         """Note that a training run begins; the caller fills its log as it goes.
 
-        What was measured before is about another model and is forgotten.
-
-        Args:
-            train: The training dataset, or a dict of them.
-            eval: The evaluation dataset, or a dict of them.
-            losses: The loss, or dataset name -> loss.
-            settings: All settings of the run.
-            defaults: The same where nothing is set.
-            count_tokens: Texts -> tokens of each, for the statistics.
+        What was measured before is about another model and is removed. Datasets and losses are one,
+        or a dict by name; `defaults` are the settings of a run in which nothing is set.
         """
         shown, changed = facts.facts_of_settings(settings or {}, defaults or {})
         run = Run(
@@ -156,18 +139,12 @@ class SentenceTransformerModelCardData:
     def end_run(
         self, seconds: float | None = None, saved_step: int | None = None, energy: Any = None
     ) -> None:
-        """Note that the run is over.
-
-        Args:
-            seconds: How long it took.
-            saved_step: The step whose model is kept; None for the last.
-            energy: What codecarbon measured, its `EmissionsData`.
-        """
+        """Note that the run is over, and the step whose model is kept; None for the last."""
         self.is_running = False
         self.note_energy(energy)
         if self.runs:
-            self.runs[-1].seconds, self.runs[-1].saved_step = seconds, saved_step
-            self.runs[-1].hardware = facts.hardware()
+            run = self.runs[-1]
+            run.seconds, run.saved_step, run.hardware = seconds, saved_step, facts.hardware()
 
     def note_energy(self, energy: Any) -> None:
         """Note what codecarbon measured of a run, its `EmissionsData`; None if it did not."""
@@ -177,21 +154,15 @@ class SentenceTransformerModelCardData:
                 self.runs[-1].emissions = self.emissions
 
     def note_source(self, source: str | Path, folder: Path | None, card: str | None) -> None:
-        """Note where a model was loaded from, and the card it came with.
-
-        Args:
-            source: As the user named it.
-            folder: Where its files are.
-            card: What its README.md holds.
-        """
+        """Note where a model was loaded from: as the user named it, its folder, its README.md."""
         self.loaded_card = card
         found = fetch.origin(folder) or fetch.origin(source)
-        # A folder of somebody's own may say what its model was made from.
+        # A folder of the user's own may say what its model was made from.
         self.base_model = found[0] if found else base_in(self.loaded_card or "")
 
 
 def base_in(text: str) -> str | None:
-    """The model that a card says its own was made from; None if it says nothing of the kind."""
+    """The model that a card says its own was made from; None if it says nothing of it."""
     # Not parsed: the results of a benchmark in it can take seconds.
     found = BLOCK.match(text)
     named = _BASE.search(found[2]) if found else None

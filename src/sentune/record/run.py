@@ -24,19 +24,12 @@ _NOT_FINITE = "$float"  # JSON has neither NaN nor infinities
 
 @dataclass(frozen=True)
 class LossFacts:
-    """A loss.
+    """A loss."""
 
-    Args:
-        name: Its class.
-        settings: Name -> value.
-        inner: The loss inside it, if there is one.
-        citation: BibTeX that it brings itself.
-    """
-
-    name: str
+    name: str  # of its class
     settings: Mapping[str, Any]
-    inner: LossFacts | None = None
-    citation: str | None = None
+    inner: LossFacts | None = None  # the loss inside it
+    citation: str | None = None  # BibTeX that it brings itself
 
     def nested(self) -> list[LossFacts]:
         """This loss and those inside it, the outer one first."""
@@ -45,85 +38,48 @@ class LossFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """A dataset.
+    """A dataset."""
 
-    Args:
-        name: Its name among the datasets of a run; "" for the only one.
-        hub_id: Its id on the Hub, if it is from there.
-        revision: Commit on the Hub.
-        size: How many rows it has; None where nobody knows.
-        read: How many rows the statistics are of.
-        columns: Statistics of its columns.
-        rows: The first rows, a list of cells each, texts shortened.
-        loss: What is trained on it.
-    """
-
-    name: str
+    name: str  # among the datasets of a run; "" for the only one
     hub_id: str | None = None
-    revision: str | None = None
-    size: int | None = None
-    read: int = 0
-    columns: tuple[Column, ...] = ()
-    rows: tuple[list[Any], ...] = ()
-    loss: LossFacts | None = None
+    revision: str | None = None  # commit on the Hub
+    size: int | None = None  # rows; None where that is not known
+    read: int = 0  # rows that the statistics are of
+    columns: tuple[Column, ...] = ()  # statistics
+    rows: tuple[list[Any], ...] = ()  # the first ones, a list of cells each, texts shortened
+    loss: LossFacts | None = None  # what is trained on it
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluator found.
+    """What an evaluator found."""
 
-    Args:
-        kind: The kind of evaluation, in words.
-        name: Of the data.
-        metrics: Metric -> value, without the name in front.
-        primary: The metric that counts.
-        settings: Of the evaluator.
-        epoch: When it was; -1 outside of training.
-        step: After how many steps; -1 outside of training.
-    """
-
-    kind: str
-    name: str
-    metrics: Mapping[str, float]
-    primary: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    epoch: float = -1
+    kind: str  # of evaluation, in words
+    name: str  # of the data
+    metrics: Mapping[str, float]  # without the name in front
+    primary: str | None = None  # the metric that counts
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the evaluator
+    epoch: float = -1  # -1 outside of training, as the step
     step: int = -1
 
 
 @dataclass
 class Run:
-    """A training run.
-
-    Args:
-        train: What was trained on.
-        eval: What the loss was measured on.
-        settings: All settings, but those that are nobody else's business.
-        changed: Names of those that are not as they are by default.
-        log: What the trainer logged, a dict per entry with `epoch` and `step`.
-        results: What evaluators found while it went on.
-        steps: How many steps of the optimizer were made.
-        saved_step: The step whose model is kept; None for the last.
-        seconds: How long it took.
-        tokens: How many tokens were read.
-        hardware: What it ran on: `processor`, `cores`, `accelerators`: name -> how many.
-        emissions: What the Hub reads as `co2_eq_emissions`.
-        versions: Package -> version.
-    """
+    """A training run."""
 
     train: list[DatasetFacts] = field(default_factory=list)
     eval: list[DatasetFacts] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    log: list[dict[str, Any]] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
-    steps: int | None = None
-    saved_step: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)  # all but secrets and places
+    changed: list[str] = field(default_factory=list)  # names of those that are not the default
+    log: list[dict[str, Any]] = field(default_factory=list)  # each with `epoch` and `step`
+    results: list[Result] = field(default_factory=list)  # of evaluators, while it went on
+    steps: int | None = None  # of the optimizer
+    saved_step: int | None = None  # the step whose model is kept; None for the last
     seconds: float | None = None
-    tokens: int | None = None
-    hardware: dict[str, Any] | None = None
-    emissions: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=dict)
+    tokens: int | None = None  # that were read
+    hardware: dict[str, Any] | None = None  # processor, cores, accelerators: name -> how many
+    emissions: dict[str, Any] | None = None  # what the Hub reads as `co2_eq_emissions`
+    versions: dict[str, str] = field(default_factory=dict)  # of packages
 
     @property
     def losses(self) -> list[LossFacts]:
@@ -146,11 +102,7 @@ class Run:
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """A run as `to_json` wrote it.
-
-        Raises:
-            InputError: If it is something else, or of a version that is not known.
-        """
+        """A run as `to_json` wrote it; an `InputError` says if it is something else, or too new."""
         try:
             found = json.loads(text, object_hook=_decoded)
             version = found["version"]

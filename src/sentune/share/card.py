@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache
@@ -23,9 +23,8 @@ from sentune.record.facts import versions
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
-from sentune.share.about import described
 from sentune.share.citations import citations
-from sentune.share.front import dataset_ids, facts_of, front_matter, with_facts
+from sentune.share.front import dataset_ids, facts_of, front_matter, listed, with_facts
 from sentune.share.kinds import CardKind, code_of, kind_of
 from sentune.share.markdown import FILTERS, bold, code, escaped, link, number
 
@@ -34,6 +33,7 @@ logger = logging.getLogger(__name__)
 _TEMPLATE = Path(__file__).with_name("card.md.jinja")
 _NOWHERE = "path/to/this/model"
 _MOST_LOG_ROWS = 100
+_WIDEST_SETTING = 60
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
 # Figures of the trainer that say nothing of the model.
 _NOT_LOGGED = re.compile(
@@ -51,19 +51,16 @@ def text(
 ) -> str | None:
     """The card of a model; None if none can be written, which is logged.
 
-    A model that was loaded and not trained keeps the card it came with; what its author says
-    beyond that, and what evaluators found, is added to the front of it.
-
-    Args:
-        model: A SentenceTransformer with `model_card_data`.
-        model_name: How the card calls it.
-        train_datasets: Ids of datasets it was trained on, besides those that are known.
-        model_id: Its id on the Hub.
-        step: Of the last run, the step that the card is about where the model in memory went on
-            from it; nothing is encoded then.
+    A model that was loaded and not trained keeps the card it came with; what its author says beyond
+    that, and what evaluators found, is added to the front of it. `train_datasets` are ids besides
+    those that are known. `step`: of the last run, the step that the card is about where the model
+    in memory went on from it; nothing is encoded then.
     """
     try:
-        card = _with(model.model_card_data, model_name, train_datasets, model_id)
+        card = copy(model.model_card_data or SentenceTransformerModelCardData())
+        card.model_name = model_name or card.model_name
+        card.model_id = model_id or card.model_id
+        card.train_datasets = [*listed(card.train_datasets), *listed(train_datasets)]
         if step is not None and card.runs:
             card.runs = [*card.runs[:-1], replace(card.runs[-1], saved_step=step)]
             card.is_running = True  # as far as the weights at hand are concerned
@@ -74,25 +71,6 @@ def text(
     except Exception:  # a card is not worth a save
         logger.warning("no card can be written for the model", exc_info=True)
         return None
-
-
-def _with(
-    known: SentenceTransformerModelCardData | None,
-    model_name: str | None,
-    train_datasets: Sequence[Any] | None,
-    model_id: str | None,
-) -> SentenceTransformerModelCardData:
-    """A copy of what is known, with some more."""
-    fresh = copy(known or SentenceTransformerModelCardData())
-    fresh.model_name = model_name or fresh.model_name
-    fresh.model_id = model_id or fresh.model_id
-    fresh.train_datasets = [*_listed(fresh.train_datasets), *_listed(train_datasets)]
-    return fresh
-
-
-def _listed(given: Any) -> list[Any]:
-    """What was given as one or as several."""
-    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
 
 
 def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
@@ -111,7 +89,7 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
         base=base,
         place=clean(card.model_id or named or _NOWHERE),
         facts=_facts(card, kind, model, base),
-        modules=described(model),
+        modules=_described(model),
         code=Markup(code_of(kind, model, is_run=not card.is_running)),
         alone=kind.alone(model),
         evaluations=_evaluations(card.final_results),
@@ -158,9 +136,35 @@ def _facts(
         ("Weights", number(sum(parameter.numel() for parameter in model.parameters()))),
         ("Prompts", [Markup(f"{code(name)}: {code(text)}") for name, text in prompts]),
         ("Training data", [link(name, "datasets/") for name in dataset_ids(card)]),
-        ("Languages", _listed(card.language)),
+        ("Languages", listed(card.language)),
         ("License", card.license or ""),
     ]
+
+
+def _described(model: Any) -> str:
+    """The modules of a model in words, a line each."""
+    children = model.named_children()
+    lines = [f"  ({name}): {line}" for name, module in children for line in _lines_of(module)]
+    return "\n".join([f"{type(model).__name__}(", *lines, ")"])
+
+
+def _lines_of(module: Any) -> Iterator[str]:
+    settings = module.settings() if hasattr(module, "settings") else {}
+    words = [f"{name}={_shown(value)}" for name, value in settings.items()]
+    encoder = getattr(module, "auto_model", None)
+    if encoder is not None:
+        words.insert(0, type(encoder).__name__)
+    yield f"{type(module).__name__}({', '.join(words)})"
+    for route, parts in getattr(module, "sub_modules", {}).items():
+        for part in parts:
+            yield from (f"  [{route}] {line}" for line in _lines_of(part))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple, dict)) and len(value) > 20:
+        return f"<{len(value)} entries>"
+    text = repr(value)
+    return text if len(text) <= _WIDEST_SETTING else f"{text[: _WIDEST_SETTING - 3]}..."
 
 
 def _evaluations(results: Sequence[Result]) -> list[tuple[list[Result], dict[str, Any]]]:

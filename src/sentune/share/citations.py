@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-_ENTRY = re.compile(r"^@\w+\{(?P<key>[^,]+),\n(?P<body>.*?)^\}$", re.MULTILINE | re.DOTALL)
-# The losses that a paper is behind. It is for this file, not for whoever cites.
-_LOSSES = re.compile(r"^\s*losses = \{(?P<names>[^}]*)\},?\n", re.MULTILINE)
+_ENTRY = re.compile(r"^@\w+\{[^,]+,\n.*?^\}$", re.MULTILINE | re.DOTALL)
+# The losses that a paper is behind; the line is not part of what is cited.
+_LOSSES = re.compile(r"^\s*losses = \{([^}]*)\},?\n", re.MULTILINE)
 _EVERYBODY = "SentenceTransformer"
 
 
@@ -19,17 +19,11 @@ def citations(losses: Iterable[str]) -> list[str]:
     return [text for names, text in _entries() if names & wanted]
 
 
-def cited_losses() -> set[str]:
-    """Names of all losses that have a citation."""
-    return set().union(*(names for names, _ in _entries())) - {_EVERYBODY}
-
-
 @cache
-def _entries() -> list[tuple[frozenset[str], str]]:
+def _entries() -> list[tuple[set[str], str]]:
+    """Each entry with the losses that it is behind."""
     text = Path(__file__).with_name("citations.bib").read_text(encoding="utf-8")
-    found = []
-    for entry in _ENTRY.finditer(text):
-        names = _LOSSES.search(entry[0])
-        listed = re.split(r"[,\s]+", names["names"].strip()) if names else []
-        found.append((frozenset(listed), _LOSSES.sub("", entry[0])))
-    return found
+    return [
+        (set(re.findall(r"\w+", " ".join(_LOSSES.findall(entry)))), _LOSSES.sub("", entry))
+        for entry in _ENTRY.findall(text)
+    ]

@@ -67,6 +67,11 @@ def facts_of(card: SentenceTransformerModelCardData, name: str) -> dict[str, Any
     return facts
 
 
+def listed(given: Any) -> list[Any]:
+    """One value or several as a list."""
+    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
+
+
 def dataset_ids(card: SentenceTransformerModelCardData) -> list[str]:
     """Hub ids of the datasets that a model was trained on, each once."""
     given = [d.get("id") if isinstance(d, Mapping) else d for d in card.train_datasets or ()]
@@ -75,13 +80,7 @@ def dataset_ids(card: SentenceTransformerModelCardData) -> list[str]:
 
 
 def with_facts(text: str, facts: Mapping[str, Any], tags: Iterable[str] = ()) -> str:
-    """A card whose front says some facts more; what it says already stays.
-
-    Args:
-        text: The card.
-        facts: Key -> value; None says nothing. Lists are added to, other values replace.
-        tags: Tags to add.
-    """
+    """A card whose front says some facts more: lists are added to, other values replace."""
     fresh = {key: value for key, value in {**facts, "tags": list(tags)}.items() if value}
     if not fresh:
         return text
@@ -123,7 +122,7 @@ def _place_of(result: Any) -> tuple[Any, Any]:
 
 
 def _languages(given: Any) -> list[str] | None:
-    names = [given] if isinstance(given, str) else list(given or ())
+    names = listed(given)
     fitting = [name for name in names if isinstance(name, str) and _LANGUAGE.fullmatch(name)]
     if len(fitting) < len(names):
         logger.warning(

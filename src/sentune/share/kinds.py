@@ -8,16 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentune.share.about import with_transformers
-
 logger = logging.getLogger(__name__)
 
 LIBRARY = "sentence-transformers"  # what the widgets of the Hub and other libraries look for
-SENTENCES = (
-    "The weather is lovely today.",
-    "It is so sunny outside!",
-    "He drove to the stadium.",
-)
+SENTENCES = "The weather is lovely today.", "It is so sunny outside!", "He drove to the stadium."
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = (
     "Mars owes the colour that gave it its nickname to the iron in its soil.",
@@ -27,35 +21,20 @@ DOCUMENTS = (
 
 @dataclass(frozen=True)
 class CardKind:
-    """A kind of model, as its cards describe it.
+    """A kind of model, as its cards describe it; functions take the model."""
 
-    Args:
-        name: The class that loads such a model, here and in sentence-transformers.
-        title: What the card of a model without a name is called.
-        noun: ... and with "from" and a name behind it, where its encoder has one.
-        tags: On the Hub, of every such model.
-        pipeline_tag: What the Hub calls its task.
-        maps: Model -> what it does, to follow "This model".
-        means: What can be said of its output, to be followed by "which serves".
-        serves: What it is good for, where the author does not say it.
-        facts: Model -> names and values of what there is to know of its output.
-        code: Model -> Python that uses `model` and prints something; it is run as it is shown.
-        alone: Model -> what the code without this library does, see `with_transformers`.
-        examples: Texts to try on its page, where there are none of the training; () for no widget.
-    """
-
-    name: str
-    title: str
-    noun: str
-    tags: tuple[str, ...]
-    pipeline_tag: str
-    maps: Callable[[Any], str]
-    means: str
-    serves: str
-    facts: Callable[[Any], list[tuple[str, Any]]]
-    code: Callable[[Any], str]
-    alone: Callable[[Any], dict[str, Any] | None] = lambda model: None
-    examples: tuple[str, ...] = ()
+    name: str  # of the class that loads it, here and in sentence-transformers
+    title: str  # of the card of a model without a name
+    noun: str  # ... and with "from" and a name behind it, where its encoder has one
+    tags: tuple[str, ...]  # on the Hub, of every such model
+    pipeline_tag: str  # what the Hub calls its task
+    maps: Callable[[Any], str]  # what it does, to follow "This model"
+    means: str  # what can be said of its output, to be followed by "which serves"
+    serves: str  # what it is good for, where the author does not say it
+    facts: Callable[[Any], list[tuple[str, Any]]]  # names and values, of its output
+    code: Callable[[Any], str]  # Python that uses `model` and prints; it is run as it is shown
+    alone: Callable[[Any], dict[str, Any] | None] = lambda model: None  # see `with_transformers`
+    examples: tuple[str, ...] = ()  # to try on its page, if the training has none; () for no widget
 
 
 def kind_of(model: Any) -> CardKind:
@@ -65,14 +44,7 @@ def kind_of(model: Any) -> CardKind:
 
 
 def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
-    """The code of a kind, with what it prints as comments below the lines that print.
-
-    Args:
-        kind: The kind.
-        model: The model.
-        is_run: Whether to run it; else, and for a model that takes no plain texts, it is shown
-            without what it prints.
-    """
+    """The code of a kind; if it is run and the texts fit, with what it prints as comments."""
     code, printed = kind.code(model), []
     try:
         if is_run and not _truncates(model):
@@ -90,7 +62,7 @@ def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
 
 
 def _truncates(model: Any) -> bool:
-    """Whether the texts are too long: the model would warn once, and the user's come after."""
+    """Whether the texts are too long: the model would warn of them, and not of the user's."""
     prompt = max(filter(None, model.prompts.values()), key=len, default=None)
     return bool(model.read([*SENTENCES, QUERY, *DOCUMENTS], prompt).get("truncated"))
 
@@ -131,6 +103,33 @@ def _vector_code(model: Any) -> str:
     has_routes = any(type(module).__name__ == "Router" for module in model)
     is_for_search = has_routes or prompts & {"query", "document", "passage", "corpus"}
     return _SEARCH if is_for_search else _COMPARE
+
+
+def with_transformers(model: Any) -> dict[str, Any] | None:
+    """What a few lines of plain transformers have to do for the same vectors; None if it is more.
+
+    `mode`: how token embeddings are pooled, "mean" or "cls"; `is_normalized`; `dimension`: keep
+    this many numbers, None for all; `max_length`: in tokens, None for no limit; `prompt`: what
+    comes before each text.
+    """
+    names = [type(module).__name__ for module in model]
+    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        return None
+    first, pooling = model[0], model[1].settings()
+    mode, name = pooling["pooling_mode"], model.default_prompt_name
+    if mode not in ("mean", "cls") or first.do_lower_case:
+        return None
+    if not pooling["include_prompt"] and name is not None:
+        return None
+    if first.tokenizer.padding_side != "right" and mode == "cls":
+        return None
+    return {
+        "mode": mode,
+        "is_normalized": len(names) == 3,
+        "dimension": model.truncate_dim,
+        "max_length": first.max_seq_length,
+        "prompt": model.prompts.get(name, ""),
+    }
 
 
 _RANK = f"""

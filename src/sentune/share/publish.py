@@ -64,9 +64,7 @@ def push_to_hub(
         revision: A branch; made if it is not there.
         create_pr: Open a pull request in place of changing the branch.
 
-    Raises:
-        HubError: If the Hub refuses it or cannot be reached; it says what to do.
-        SettingError: If the arguments contradict each other.
+    A `HubError` says what to do if the Hub refuses it or cannot be reached.
     """
     if local_model_path is not None:
         push.files_in(Path(local_model_path))  # raises before there is an empty repository
@@ -90,18 +88,7 @@ def push_to_hub(
 def save_to_hub(
     model: Any, repo_id: str, organization: str | None = None, *args: Any, **kwargs: Any
 ) -> str:
-    """As `push_to_hub`, under an organization.
-
-    Args:
-        model: The model.
-        repo_id: The model's name.
-        organization: Whose it is to be; None for your own.
-        *args: As for `push_to_hub`, from `token` on.
-        **kwargs: As for `push_to_hub`.
-
-    Raises:
-        SettingError: If the name is under another organization.
-    """
+    """As `push_to_hub`, under an organization; a `SettingError` if the name is under another."""
     is_name = isinstance(repo_id, str)
     if organization is not None and is_name and not repo_id.startswith(f"{organization}/"):
         if "/" in repo_id:
@@ -113,13 +100,7 @@ def save_to_hub(
 
 
 def write_card(model: Any, folder: str | Path, **names: Any) -> None:
-    """Write the card alone into the folder of a model; one that is there is replaced.
-
-    Args:
-        model: The model.
-        folder: The folder.
-        **names: What the card says besides what is known, see `sentune.share.card.text`.
-    """
+    """Write the card alone into the folder of a model; `names` are arguments of `card.text`."""
     files_save.save_card(card.text(model, **names), folder)
 
 

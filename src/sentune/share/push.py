@@ -17,7 +17,7 @@ from sentune.errors import HubError, SettingError
 from sentune.files.own import is_model_file
 from sentune.folders import names
 from sentune.folders.names import README
-from sentune.hub.fetch import LOGIN, NETWORK, TOO_MANY
+from sentune.hub.fetch import LOGIN, NETWORK, refusal
 
 _MODULE_FOLDER = re.compile(r"\d+_\w+")
 # What a repository has when it was just made.
@@ -26,32 +26,19 @@ _AT_BIRTH = {".gitattributes"}
 
 @dataclass(frozen=True)
 class Repository:
-    """A model's repository on the Hub that may be written to.
-
-    Args:
-        api: The Hub's client.
-        repo_id: `owner/name`.
-        revision: The branch; None for the main one.
-        create_pr: Whether to open a pull request in place of changing the branch.
-    """
+    """A model's repository on the Hub that may be written to."""
 
     api: HfApi
-    repo_id: str
-    revision: str | None = None
-    create_pr: bool = False
+    repo_id: str  # owner/name
+    revision: str | None = None  # the branch; None for the main one
+    create_pr: bool = False  # whether to open a pull request in place of changing the branch
 
     def send(self, folder: Path, message: str, *, replace_card: bool = False) -> str:
         """Upload a folder; gives the address of the commit, or of the pull request.
 
-        Files of the model that was there before and is replaced go; other files stay.
-
-        Args:
-            folder: What to upload; folders whose names begin with a dot are left out.
-            message: Of the commit.
-            replace_card: Whether a README.md that is there is replaced.
-
-        Raises:
-            HubError: If it cannot be uploaded. Nothing has changed then, and it can be repeated.
+        Files of the model that was there before go; other files stay, and so does a README.md
+        unless `replace_card` is set. Folders whose names begin with a dot are left out. If a
+        `HubError` says that it cannot be uploaded, nothing has changed, and it can be repeated.
         """
         files = files_in(folder)
         with explained(self.repo_id):
@@ -80,20 +67,7 @@ def open_repository(
     revision: str | None = None,
     create_pr: bool = False,
 ) -> Repository:
-    """A repository to upload a model to; made if it is not there.
-
-    Args:
-        repo_id: `owner/name`, or a name under the user's own.
-        token: Access token; None for the one that is logged in.
-        private: Whether a new one is seen by its owner only; None for what the owner has set.
-        exist_ok: Whether it may be there, with a model in it.
-        revision: A branch; made if it is not there.
-        create_pr: Whether a pull request is to be opened.
-
-    Raises:
-        HubError: If the Hub refuses it or cannot be reached.
-        SettingError: If a pull request is to go to a branch.
-    """
+    """A repository for a model; made if it is not there. Arguments as of `publish.push_to_hub`."""
     if create_pr and revision not in (None, constants.DEFAULT_REVISION):
         raise SettingError(
             f"create_pr=True opens a pull request for the main branch; got revision={revision!r}"
@@ -116,11 +90,7 @@ def open_repository(
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """Turn what the Hub's client raises in an upload into a `HubError` that says what to do.
-
-    Raises:
-        HubError: In place of what the client raises.
-    """
+    """Turn what the Hub's client raises in an upload into a `HubError` that says what to do."""
     start = f"the model was not uploaded to {name!r}"
     try:
         yield
@@ -145,33 +115,25 @@ def explained(name: str) -> Iterator[None]:
 
 
 def _refusal(error: errors.HfHubHTTPError) -> str:
-    status = error.response.status_code
-    what_to_do = {
-        401: f"{LOGIN}=...; the token must be valid",
+    advice = {
         403: "the token may not write there; make one with write access at "
         f"{constants.ENDPOINT}/settings/tokens, and check that you may write under this name",
         404: "there is no such repository or branch, or the token may not see it",
         413: "a file is larger than the Hub takes",
-        429: TOO_MANY,
     }
-    advice = what_to_do.get(status, "nothing has changed there; try again later")
-    return f"{advice} (the Hub answered {status}: {error})"
+    return refusal(error, advice, "nothing has changed there; try again later")
 
 
 def _obstacle(error: Exception) -> str:
-    """What stands in the way besides the Hub's word: a disk, a network, damage on the way."""
+    """What prevents it besides the Hub's word: a disk, a network, damage on the way."""
     cause = error.__cause__ if error.__cause__ is not None else error
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-        return f"the disk is full ({cause}); make room, or point TMPDIR to another disk"
+        return f"the disk is full ({cause}); free some space, or point TMPDIR to another disk"
     return f"{error} ({cause}); check the network and repeat it: nothing has changed there"
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Path in the repository -> file, of what would be uploaded of a folder.
-
-    Raises:
-        SettingError: If there is nothing.
-    """
+    """Path in the repository -> file, of what would be uploaded of a folder."""
     if not folder.is_dir():
         raise SettingError(f"there is no folder {folder} to upload")
     finish(folder)
@@ -189,7 +151,7 @@ def files_in(folder: Path) -> dict[str, Path]:
 def _stale(there: set[str], fresh: set[str]) -> list[str]:
     """Files of an earlier model that the new one does not have.
 
-    They would be taken for its own: a `model.safetensors` beside a new `pytorch_model.bin`.
+    They would be read as its own: a `model.safetensors` beside a new `pytorch_model.bin`.
     """
     return sorted(
         name
