@@ -3,10 +3,10 @@
     forward(features, labels) = compute(embed(features), labels, **context(features))
 
 `embed` runs the model and nothing else does. `compute` is the mathematics, pure over embeddings.
-`context` is for the few losses that need more of a batch than its embeddings, as what a second
-model says of it. A loss that wraps another (Matryoshka, adaptive layers) asks the inner loss for
-its embeddings and its context and calls the inner `compute`, as often as it likes: wrappers nest
-in any order, and mini-batches, guides and gathering go with them.
+`context` is for the few losses that need more of a batch than its embeddings, as those of a second
+model. A loss that wraps another (Matryoshka, adaptive layers) takes its embeddings and context from
+the inner loss and calls the inner `compute` as often as it likes: wrappers nest in any order, and
+mini-batches, guides and gathering work inside them.
 """
 
 from __future__ import annotations
@@ -71,11 +71,7 @@ class Loss(nn.Module):
     option_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self,
-        model: EmbeddingModel,
-        *,
-        mini_batch_size: int | None = None,
-        loss: Loss | None = None,
+        self, model: EmbeddingModel, *, mini_batch_size: int | None = None, loss: Loss | None = None
     ) -> None:
         super().__init__()
         self.model = model
@@ -116,12 +112,7 @@ class Loss(nn.Module):
     def forward(
         self, sentence_features: Iterable[Features], labels: Tensor | None = None
     ) -> LossValue:
-        """The loss of a batch.
-
-        Args:
-            sentence_features: One dict of tokenised text per column, ragged or padded.
-            labels: What the loss's table of inputs says; None where it needs none.
-        """
+        """The loss of a batch, one dict of tokenised text per column, ragged or padded."""
         features = list(sentence_features)
         columns = self.embed(features)
         context = self.context(features)
@@ -136,24 +127,24 @@ class Loss(nn.Module):
 
         Args:
             features: One dict per column.
-            embedder: How a wrapper around this loss wants the model run; None for its own way.
+            embedder: How a wrapper around this loss runs the model; None for its own way.
         """
         run = embedder or self.embedder()
         return run(self.model, features) if self.loss is None else self.loss.embed(features, run)
 
     def set_mini_batches(self, num_tokens: int | None, show_progress_bar: bool) -> None:
-        """Bound a mini-batch by its tokens in place of its rows, and show how they go by.
+        """Limit a mini-batch by its tokens in place of its rows, and show a progress bar over them.
 
         Args:
             num_tokens: Most tokens per forward pass; None to count rows.
-            show_progress_bar: Whether to draw one over the mini-batches.
+            show_progress_bar: Whether there is a bar over the mini-batches.
         """
         check_sizes(mini_batch_num_tokens=num_tokens)
         self.mini_batch_num_tokens = num_tokens
         self.show_progress_bar = show_progress_bar
 
     def embedder(self) -> Embedder:
-        """How this loss runs the model: a wrapper as the inner loss does, unless told otherwise."""
+        """How this loss runs the model: a wrapper as the inner loss does, unless set otherwise."""
         if self.loss is not None and self.mini_batch_size is None:
             return self.loss.embedder()
         return Embedder(self.mini_batch_size, self.mini_batch_num_tokens, self.show_progress_bar)
@@ -169,7 +160,7 @@ class Loss(nn.Module):
 
         Args:
             columns: One `(b, d)` per column.
-            labels: What the loss's table of inputs says.
+            labels: As the class says.
             *args: None; here so that a loss may name what it takes of the context.
             **context: What `context` gave for this batch.
         """
@@ -192,14 +183,10 @@ class Loss(nn.Module):
         return self.settings()
 
     def take(self, columns: Sequence[Tensor]) -> list[Tensor]:
-        """The columns in full precision.
-
-        Args:
-            columns: One `(b, d)` per column.
+        """The columns, one `(b, d)` each, in full precision.
 
         Raises:
-            InputError: If there are not as many columns as this loss wants, or not as many rows
-                in each.
+            InputError: If their number, or the number of rows in each, is not what this loss wants.
         """
         most = float("inf") if self.max_columns is None else self.max_columns
         if not self.min_columns <= len(columns) <= most:
@@ -214,11 +201,7 @@ class Loss(nn.Module):
         return [full_precision(column) for column in columns]
 
     def row_labels(self, labels: Tensor | None, like: Tensor) -> Tensor:
-        """The labels as `(b,)`, on the device of `like (b, d)`.
-
-        Raises:
-            InputError: If there is not one label per row.
-        """
+        """The labels as `(b,)`, on the device of `like (b, d)`; InputError if not one per row."""
         if labels is None or labels.numel() != len(like):
             got = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
             raise InputError(

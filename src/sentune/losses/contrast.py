@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,11 +38,7 @@ class MultipleNegativesRankingLoss(Loss):
     More directions put more negatives into the sum: other queries for the query, and for the
     document `d_i` the other queries and other documents.
 
-    Inputs:
-        | columns                             | labels |
-        |-------------------------------------|--------|
-        | query, positive                     | none   |
-        | query, positive, negative_1, ... _k | none   |
+    Inputs: query, positive[, negative_1, ... _k]. Labels: none.
 
     Args:
         model: The model to train.
@@ -54,8 +51,7 @@ class MultipleNegativesRankingLoss(Loss):
         hardness_mode: Which negatives weigh more the closer they are: "in_batch_negatives" (those
             of other rows), "hard_negatives" (a row's own), "all_negatives"; None for no weighting.
         hardness_strength: How much: strength · (unscaled similarity) is added to their logits.
-        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time; None
-            for the whole batch. Same loss and gradient; less memory, a second forward pass.
+        mini_batch_size: As in `Loss`, and rows of the score matrix kept at a time.
 
     Raises:
         SettingError: If an option is out of range, or they contradict each other.
@@ -70,7 +66,7 @@ class MultipleNegativesRankingLoss(Loss):
     inputs = "2 or more columns (query, positive, negative_1, ...)"
     forms = (PAIR, TRIPLET, NEGATIVES)
     has_batch_negatives = True
-    option_names: ClassVar[tuple[str, ...]] = (
+    option_names = (
         "scale",
         "similarity_fct",
         "gather_across_devices",
@@ -124,12 +120,9 @@ class MultipleNegativesRankingLoss(Loss):
             taken, start = gather_rows(taken)
         queries, *docs = taken
         rows = torch.arange(start, start + b, device=queries.device)
-        everything = torch.cat(docs)  # (N·k, d), positives first
-
-        def row_losses(some: Tensor) -> Tensor:
-            return self._row_losses(some, queries, docs[0], everything)
-
-        return by_rows(row_losses, rows, self.mini_batch_size).mean()
+        every = torch.cat(docs)  # (N·k, d), positives first
+        score = partial(self._row_losses, queries=queries, positives=docs[0], docs=every)
+        return by_rows(score, rows, self.mini_batch_size).mean()
 
     def _row_losses(self, rows: Tensor, queries: Tensor, positives: Tensor, docs: Tensor) -> Tensor:
         """Loss of each of the rows `(c,)`, numbered among all N queries."""
@@ -169,18 +162,7 @@ class MultipleNegativesRankingLoss(Loss):
 class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
     """`MultipleNegativesRankingLoss` with `mini_batch_size` set: large batches, little memory.
 
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        mini_batch_size: Rows per forward pass.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        gather_across_devices: As there.
-        directions: As there.
-        partition_mode: As there.
-        show_progress_bar: Whether to draw one over the mini-batches.
-        hardness_mode: As there.
-        hardness_strength: As there.
+    Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
     """
 
     def __init__(
@@ -212,15 +194,7 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
 
 
 class MultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
-    """`MultipleNegativesRankingLoss` from query to document and back, a softmax each.
-
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        gather_across_devices: As there.
-        mini_batch_size: As there.
-    """
+    """`MultipleNegativesRankingLoss` from query to document and back, a softmax each; as there."""
 
     def __init__(
         self,
@@ -242,17 +216,10 @@ class MultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
         )
 
 
-class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
+class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRankingLoss):
     """`MultipleNegativesSymmetricRankingLoss` with `mini_batch_size` set.
 
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        mini_batch_size: Rows per forward pass.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        gather_across_devices: As there.
-        show_progress_bar: Whether to draw one over the mini-batches.
+    Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
     """
 
     def __init__(
@@ -265,15 +232,8 @@ class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
         gather_across_devices: bool = False,
         show_progress_bar: bool = False,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions=_SYMMETRIC,
-            partition_mode="per_direction",
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices)
+        super().__init__(model, *options, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 

@@ -1,9 +1,8 @@
-"""What is wrong with a dataset, before the first step of a training finds out.
+"""What is wrong with a dataset for a loss, before the first step of a training.
 
-`problems` looks at a dataset with the eyes of one loss, as the loss declares what it reads; `check`
-raises one error that says what the loss wants, what the dataset has and which losses would fit, and
-warns of what is only odd. A loss that declares no forms may read anything, as long as it is texts
-and numbers.
+`problems` compares it with what the loss declares; `check` raises one error that says what the loss
+wants, what the dataset has and which losses would fit, and warns of what is only odd. A loss that
+declares no forms may read anything, as long as it is texts and numbers.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def check(
         batch_size: Rows of a batch, if known.
         name: Of the dataset, for messages.
         is_random: Whether rows come together in batches at random.
-        is_trained_on: Whether the loss has to learn from it, and is not only measured with it.
+        is_trained_on: Whether it is used for training, and not only for evaluation.
         limits: What is to be in the labels; None for what the loss declares.
 
     Raises:
@@ -95,15 +94,7 @@ def problems(
     is_random: bool = False,
     limits: Limits | None = None,
 ) -> list[Problem]:
-    """Everything that is wrong with a dataset for a loss.
-
-    Args:
-        found: The profile of the dataset.
-        loss: As for `check`.
-        batch_size: Rows of a batch, if known.
-        is_random: As for `check`.
-        limits: As for `check`.
-    """
+    """Everything that is wrong with a dataset for a loss; arguments as in `check`."""
     if not found.rows:
         return [Problem("it has no rows")]
     name, declared = _declared(loss)
@@ -130,11 +121,7 @@ def problems(
 
 
 def advice(found: Profile) -> str:
-    """Which losses fit a dataset, in a sentence.
-
-    Args:
-        found: Its profile.
-    """
+    """Which losses fit a dataset, in a sentence."""
     fitting = losses_for(len(found.inputs), found.kind)
     if fitting:
         return f"losses that fit it: {', '.join(fitting)}"
@@ -145,16 +132,7 @@ def advice(found: Profile) -> str:
 
 
 def losses_for(inputs: int, label: Label) -> tuple[str, ...]:
-    """The public losses that fit a dataset, by name, the first choice first.
-
-    Args:
-        inputs: Number of text columns.
-        label: What its label column holds.
-
-    Example:
-        >>> losses_for(3, Label("none"))[:2]
-        ('MultipleNegativesRankingLoss', 'CachedMultipleNegativesRankingLoss')
-    """
+    """The public losses that fit a number of text columns and a label, the first choice first."""
     fitting = [form for form in forms.forms_of(inputs, label) if form.is_advice]
     fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
     public = public_losses()

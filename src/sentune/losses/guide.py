@@ -18,14 +18,7 @@ from sentune.types import Features
 def guide_embeddings(
     guide: Any, model: Any, columns: Sequence[Features], embedder: Embedder
 ) -> list[Tensor]:
-    """The guide's embeddings `(b, d)` of each column, without gradient.
-
-    Args:
-        guide: The model that is asked.
-        model: The model whose tokens the features are.
-        columns: n columns of features.
-        embedder: How the guide is run.
-    """
+    """The guide's embeddings `(b, d)` of each column, without gradient."""
     if needs_own_tokens(guide, model):
         columns = [_tokens(guide, texts(model, features)) for features in columns]
     device = getattr(guide, "device", None)
@@ -36,11 +29,7 @@ def guide_embeddings(
 
 
 def needs_own_tokens(guide: Any, model: Any) -> bool:
-    """Whether the guide reads other tokens than the model, or fewer of them.
-
-    Raises:
-        SettingError: If only one of the two has a tokenizer, so that nobody can tell.
-    """
+    """Whether the guide reads other tokens than the model, or fewer; SettingError if unknown."""
     tokenizers = [getattr(one, "tokenizer", None) for one in (guide, model)]
     if tokenizers == [None, None]:
         return False
@@ -54,11 +43,7 @@ def needs_own_tokens(guide: Any, model: Any) -> bool:
 
 
 def texts(model: Any, features: Features) -> list[str]:
-    """The texts of a column of tokens, as far as the model's tokenizer can tell.
-
-    Raises:
-        InputError: If the features are no tokens of text.
-    """
+    """The texts of a column of tokens, as far as the model's tokenizer can restore them."""
     ragged = as_ragged(features)
     if not layouts.is_ragged(ragged):
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,12 +18,9 @@ from sentune.vectors.similarity import pairwise_angle_sim, pairwise_cos_sim
 def order_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """`log(1 + sum over pairs of rows with labels_i > labels_j of exp(scores_j - scores_i))`.
 
-    Computed in `b log b`: with the rows in ascending order of their labels, the rows above row j
-    are a suffix, so one running logsumexp from the end holds every inner sum.
-
-    Args:
-        scores: `(b,)`.
-        labels: `(b,)`; only their order counts, and equal labels are not compared.
+    Of scores `(b,)` and labels `(b,)`, in `b log b`: with the rows in ascending order of their
+    labels, the rows above row j are a suffix, so one running logsumexp from the end holds every
+    inner sum. Only the order of the labels counts, and equal labels are not compared.
     """
     labels, order = (labels.long() if labels.dtype == torch.bool else labels).sort()
     scores = scores[order]
@@ -42,16 +38,12 @@ class CoSENTLoss(Loss):
 
         loss = log( 1 + sum_{i, j: label_i > label_j} exp(s_j - s_i) )
 
-    Inputs:
-        | columns                | labels                           |
-        |------------------------|----------------------------------|
-        | sentence_1, sentence_2 | float score; only its order counts |
+    Inputs: sentence_1, sentence_2. Labels: float score; only its order counts.
 
     Args:
-        model: The model to train.
+        model, mini_batch_size: As in `Loss`.
         scale: Inverse temperature; 20 suits cosines.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Source:
         Su 2022, https://kexue.fm/archives/8847.
@@ -59,7 +51,7 @@ class CoSENTLoss(Loss):
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_SCORE,)
-    option_names: ClassVar[tuple[str, ...]] = ("scale", "similarity_fct")
+    option_names = ("scale", "similarity_fct")
 
     def __init__(
         self,
@@ -85,16 +77,12 @@ class AnglELoss(Loss):
 
     The cosine is flat where it is near 1 or -1; the angle is not.
 
-    Inputs:
-        | columns                              | labels                          |
-        |--------------------------------------|---------------------------------|
-        | sentence_1, sentence_2               | float score; its order counts   |
-        | anchor, positive, negative_1, ... _k | none: positives 1, negatives 0  |
+    Inputs: as there; or anchor, positive, negative_1[, ... _k] without labels, which then are 1
+        for positives and 0 for negatives.
 
     Args:
-        model: The model to train.
+        model, mini_batch_size: As in `Loss`.
         scale: Inverse temperature.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Source:
         Li and Li 2023, equations 5 to 9, https://arxiv.org/abs/2309.12871.
@@ -102,7 +90,7 @@ class AnglELoss(Loss):
 
     inputs = "2 columns (sentence_1, sentence_2), or more (anchor, positive, negative_1, ...)"
     forms = (PAIR_AND_SCORE, TRIPLET, NEGATIVES)
-    option_names: ClassVar[tuple[str, ...]] = ("scale",)
+    option_names = ("scale",)
 
     def __init__(
         self, model: EmbeddingModel, scale: float = 20.0, *, mini_batch_size: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,18 +27,14 @@ class GlobalOrthogonalRegularizationLoss(Loss):
     each aggregated over the columns and times its weight. Both parts are given by name, are
     summed for the gradient and logged one by one. To be used beside a loss that teaches something.
 
-    Inputs:
-        | columns             | labels |
-        |---------------------|--------|
-        | sentence_1, ..., _n | none   |
+    Inputs: sentence_1, ..., _n. Labels: none.
 
     Args:
-        model: The model to train.
+        model, mini_batch_size: As in `Loss`.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
         mean_weight: Weight of the first part; None or 0 to leave it out.
         second_moment_weight: Weight of the second part; None or 0 to leave it out.
         aggregation: "mean" or "sum" over the columns.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Raises:
         SettingError: If both parts are left out, or the aggregation is unknown.
@@ -49,12 +45,7 @@ class GlobalOrthogonalRegularizationLoss(Loss):
 
     inputs = "1 or more columns of sentences"
     forms = (ANY_TEXTS,)
-    option_names: ClassVar[tuple[str, ...]] = (
-        "similarity_fct",
-        "mean_weight",
-        "second_moment_weight",
-        "aggregation",
-    )
+    option_names = ("similarity_fct", "mean_weight", "second_moment_weight", "aggregation")
 
     def __init__(
         self,

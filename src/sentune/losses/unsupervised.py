@@ -32,15 +32,11 @@ class ContrastiveTensionLoss(Loss):
 
     The copy `model1` is trained along and thrown away; `model` is what is kept.
 
-    Inputs:
-        | columns                | labels                                                 |
-        |------------------------|--------------------------------------------------------|
-        | sentence_1, sentence_2 | 1 for the same sentence twice, 0 otherwise; or none, and |
-        |                        | rows with the same tokens count as the same sentence   |
+    Inputs: sentence_1, sentence_2. Labels: 1 for the same sentence twice, 0 otherwise; or none,
+        and rows with the same tokens count as the same sentence.
 
     Args:
-        model: The model to train.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
+        model, mini_batch_size: As in `Loss`.
 
     Source:
         Carlsson et al. 2021, equation 1, https://openreview.net/forum?id=Ov_sMNau-PF.
@@ -64,7 +60,7 @@ class ContrastiveTensionLoss(Loss):
         return [*run(self.model1, features[:1]), *run(self.model, features[1:])]
 
     def context(self, features: Sequence[Features]) -> dict[str, Any]:
-        """The features themselves: without labels, their tokens tell which rows match."""
+        """The features themselves: without labels, their tokens show which rows match."""
         return {"features": features}
 
     def compute(
@@ -73,7 +69,7 @@ class ContrastiveTensionLoss(Loss):
         labels: Tensor | None = None,
         features: Sequence[Features] | None = None,
     ) -> Tensor:
-        """The loss of two `(b, d)` with `(b,)` labels, or those told from the tokens."""
+        """The loss of two `(b, d)` with `(b,)` labels, or those that the tokens show."""
         first, second = self.take(columns)
         if labels is None and features is not None:
             labels = _is_same_text(*features)
@@ -90,16 +86,12 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
 
         loss = 1/2 mean_i [ cross_entropy(s_i., i) + cross_entropy(s_.i, i) ]
 
-    Inputs:
-        | columns  | labels |
-        |----------|--------|
-        | sentence | none   |
+    Inputs: sentence. Labels: none.
 
     Args:
-        model: The model to train.
+        model, mini_batch_size: As in `Loss`.
         scale: The first scale, > 0.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Raises:
         SettingError: If `scale` is not > 0.
