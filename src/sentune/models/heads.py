@@ -122,6 +122,7 @@ class LogitScore(Module):
     """
 
     outputs: Mapping[str, OutputKind] = {"scores": "row"}
+    setting_names = ("true_token_id", "false_token_id", "module_input_name")
 
     def __init__(
         self,
@@ -141,11 +142,6 @@ class LogitScore(Module):
         if self.false_token_id is not None:
             scores = scores - logits[:, self.false_token_id]
         return {**features, "scores": scores[:, None]}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("true_token_id", "false_token_id", "module_input_name")
-        return {name: getattr(self, name) for name in names}
 
 
 class Normalize(Module):
@@ -191,6 +187,7 @@ class LayerNorm(Module):
 
     reads_packed = True
     outputs = PER_ROW
+    setting_names = ("dimension",)
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -201,10 +198,6 @@ class LayerNorm(Module):
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """The features with the normalised embedding."""
         return {**features, SENTENCE: self.norm(take(features, SENTENCE, self, self.dimension))}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"dimension": self.dimension}
 
     def get_embedding_dimension(self) -> int:
         """Width of the embedding."""
@@ -220,6 +213,7 @@ class Dropout(Module):
 
     reads_packed = True
     outputs = PER_ROW
+    setting_names = ("dropout",)
 
     def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()
@@ -230,10 +224,6 @@ class Dropout(Module):
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """The features with the thinned embedding."""
         return {**features, SENTENCE: self.dropout_layer(take(features, SENTENCE, self))}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"dropout": self.dropout}
 
 
 def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:
@@ -247,11 +237,7 @@ def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:
 
 
 def _start_from(parameter: Tensor, values: Tensor, name: str) -> None:
-    """Copy values into a parameter.
-
-    Raises:
-        SettingError: If the shapes differ.
-    """
+    """Copy values into a parameter; SettingError if the shapes differ."""
     if values.shape != parameter.shape:
         raise SettingError(
             f"{name} must have shape {tuple(parameter.shape)}, got {tuple(values.shape)}"

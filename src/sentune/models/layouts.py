@@ -46,9 +46,5 @@ def in_caller_order(features: Features, rows: Tensor) -> Tensor:
 
 
 def owners(sizes: Tensor) -> Tensor:
-    """For each token, the number of its row, `(T,)`.
-
-    Args:
-        sizes: `(b,)` tokens of each row.
-    """
+    """For each token, the number of its row, `(T,)`, from the `(b,)` tokens of each row."""
     return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)

@@ -84,23 +84,12 @@ class Router(InputModule):
         default_route: str | None = "document",
         allow_empty_key: bool = True,
     ) -> Router:
-        """A router for `encode_query` and `encode_document`.
-
-        Args:
-            query_modules: Modules of the route "query".
-            document_modules: Modules of the route "document".
-            default_route: Route of plain `encode`.
-            allow_empty_key: As for the class.
-        """
+        """A router for `encode_query` and `encode_document`, with these as its two routes."""
         routes = {"query": query_modules, "document": document_modules}
         return cls(routes, default_route, allow_empty_key)
 
     def route_for(self, task: str | None = None, modality: Modality = None) -> str:
-        """The name of the route for a task and a modality.
-
-        Args:
-            task: Such as "query" or "document"; None if not known.
-            modality: Such as "text"; None if not known.
+        """The name of the route for a task, such as "query", and a modality, such as "text".
 
         Raises:
             SettingError: If the task is not known, or none was given and there is no default.
@@ -128,13 +117,9 @@ class Router(InputModule):
         task: str | None = None,
         modality: Modality = "text",
     ) -> Features:
-        """Texts as the first module of their route reads them, with their task.
+        """Texts, each behind the prompt, as the first module of their route reads them.
 
-        Args:
-            texts: b texts, or `{task: text}` with the same task in all of them.
-            prompt: Put before each text.
-            task: Task of the texts; None if they name it themselves, or for the default route.
-            modality: What they are.
+        A text may be `{task: text}`; the task is the same in all of them.
 
         Raises:
             InputError: If the texts name different tasks.
@@ -160,11 +145,7 @@ class Router(InputModule):
         return _labelled(self._first(task, modality).pad(features), task, modality)
 
     def forward(
-        self,
-        features: Features,
-        task: str | None = None,
-        modality: Modality = None,
-        **kwargs: Any,
+        self, features: Features, task: str | None = None, modality: Modality = None, **kwargs: Any
     ) -> Features:
         """The features after the modules of the route.
 
@@ -173,9 +154,6 @@ class Router(InputModule):
             task: Its task; None for what the features say.
             modality: Its modality; None for what the features say.
             **kwargs: Passed on to the modules that take them.
-
-        Raises:
-            SettingError: If there is no route for the task.
         """
         task = features.get("task") if task is None else task
         modality = features.get("modality") if modality is None else modality
@@ -291,11 +269,7 @@ def _in_order(modality: Modality) -> Modality:
 
 
 def _without_task(texts: Sequence[Text], task: str | None) -> tuple[Sequence[Text], str | None]:
-    """The plain texts of `{task: text}` dicts, and the task.
-
-    Raises:
-        InputError: If they name more than one task, or another than is given.
-    """
+    """The plain texts of `{task: text}` dicts, and the one task that they may name."""
     items = list(texts)
     inputs.check_items(items)
     if not any(isinstance(item, Mapping) for item in items):

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class StaticEmbedding(InputModule):
     """The mean of a vector per token, without special tokens; zeros for a text without tokens.
 
-    There is no limit of length, unless the tokenizer itself cuts texts or `max_seq_length` is set.
+    Texts are truncated only if the tokenizer does so or `max_seq_length` is set.
 
     Args:
         tokenizer: A `tokenizers.Tokenizer`, or a transformers tokenizer that is built on one. It
@@ -89,16 +89,7 @@ class StaticEmbedding(InputModule):
         self.tokenizer = tokenizer
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Tokenised texts in the ragged layout.
-
-        Args:
-            texts: b texts or pairs.
-            prompt: Put before each text.
-
-        Raises:
-            InputTypeError: If a text is of another type.
-            InputError: If a text is not valid Unicode.
-        """
+        """Texts or pairs, each behind the prompt, as tokens in the ragged layout."""
         items = list(texts)
         inputs.check_items(items)
         if prompt:
@@ -134,13 +125,10 @@ class StaticEmbedding(InputModule):
 
     @classmethod
     def from_model2vec(cls, model_id_or_path: str | Path) -> StaticEmbedding:
-        """A model2vec model.
-
-        Args:
-            model_id_or_path: A folder with its files, or its id on the Hugging Face Hub.
+        """A model2vec model, from a folder or by its id on the Hugging Face Hub.
 
         Raises:
-            HubError: If it is neither a folder nor to be had from the Hub.
+            HubError: If it is neither a folder nor available on the Hub.
             ModelFileError: If its weights lack the vectors.
         """
         source = str(model_id_or_path)
@@ -217,10 +205,7 @@ def fold(
 ) -> Tensor:
     """One vector per token id `(v, d)` of the three tables that model2vec keeps.
 
-    Args:
-        embeddings: `(m, d)` vectors.
-        mapping: `(v,)` row of `embeddings` that each token id uses; None for its own.
-        weights: `(v,)` factor of each token id.
+    These are `(m, d)` vectors, the row `(v,)` of each token id, and its factor `(v,)`.
     """
     table = torch.as_tensor(embeddings)
     if mapping is not None:

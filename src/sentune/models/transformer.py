@@ -47,7 +47,7 @@ class Transformer(InputModule):
     Encoders in `sentune.engine.attention.PACKABLE` run on packed sentences, the others on padded
     ones, and so does one that was changed in a way that the engine cannot follow
     (`sentune.engine.tree`); the numbers are the same. The modules of a BERT that a model was loaded
-    with are made when somebody looks at them (`sentune.engine.deferred`).
+    with are made when they are first used (`sentune.engine.deferred`).
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
@@ -66,13 +66,14 @@ class Transformer(InputModule):
         transformer_task: "feature-extraction", "sequence-classification" or "text-generation".
 
     Raises:
-        HubError: If the model is neither a folder nor to be had from the Hub.
+        HubError: If the model is neither a folder nor available on the Hub.
         ModelFileError: If its files are damaged.
         SettingError: If `max_seq_length` is not a positive number, or there is no such task.
     """
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
+    setting_names = ("max_seq_length", "do_lower_case")  # kept beside the encoder's own files
     transformer_task: str = tasks.FEATURES
     _max_seq_length: int | None
 
@@ -118,13 +119,7 @@ class Transformer(InputModule):
     def deferred(
         cls, encoder: Deferred, max_seq_length: int | None = None, do_lower_case: bool = False
     ) -> Transformer:
-        """A Transformer whose encoder and tokenizer are made when somebody looks at them.
-
-        Args:
-            encoder: What they are made of.
-            max_seq_length: As for the class.
-            do_lower_case: As for the class.
-        """
+        """A Transformer whose encoder and tokenizer are made of their parts when first used."""
         module = cls.__new__(cls)
         InputModule.__init__(module)
         module.__dict__["_engine"] = State()
@@ -138,11 +133,8 @@ class Transformer(InputModule):
     ) -> Features:
         """Add `token_embeddings`: `(b, t, d)`, or `(T, d)` for packed features; or logits.
 
-        Args:
-            features: Padded or packed tokens.
-            output_hidden_states: Also add `all_layer_embeddings`, a tuple of the same shape per
-                layer, the input embeddings first.
-            **kwargs: Not read.
+        With `output_hidden_states` also `all_layer_embeddings`, a tuple of the same shape per
+        layer, the input embeddings first. Other keyword arguments have no effect.
         """
         first, *layers = self._run(features, output_hidden_states)
         result = {**features, self.module_output_name: first}
@@ -172,11 +164,8 @@ class Transformer(InputModule):
     def _run_padded(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
         wants_layers = wants_layers or bool(getattr(self.config, "output_hidden_states", False))
         _check_adapter(self.auto_model)
-        options: dict[str, Any] = {
-            "return_dict": True,
-            "output_hidden_states": wants_layers,
-            "use_cache": False,
-        }
+        options: dict[str, Any] = {"return_dict": True, "use_cache": False}
+        options["output_hidden_states"] = wants_layers
         if self.transformer_task == tasks.GENERATION:
             options["logits_to_keep"] = 1
         output = self.auto_model(**self._padded_arguments({**features, **options}))
@@ -198,7 +187,7 @@ class Transformer(InputModule):
         return {name: features[name] for name in known if name in features}
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Tokenised texts in the ragged layout, cut to `max_seq_length`."""
+        """Tokenised texts in the ragged layout, truncated to `max_seq_length`."""
         return packing.to_tensors(self._reader.read(texts, prompt))
 
     def pad(self, features: Features) -> Features:
@@ -231,7 +220,7 @@ class Transformer(InputModule):
 
     @property
     def is_deferred(self) -> bool:
-        """Whether nobody has looked at the encoder's modules yet."""
+        """Whether the encoder's modules have not been used yet."""
         return self._deferred is not None
 
     @property
@@ -274,9 +263,7 @@ class Transformer(InputModule):
         elif table is not None and value is not None and value > table:
             logger.warning(
                 "max_seq_length=%d is more than the %d positions this encoder has; %d is used",
-                value,
-                table,
-                table,
+                *(value, table, table),
             )
             value = table
         self._max_seq_length = None if value is None else int(value)
@@ -289,10 +276,6 @@ class Transformer(InputModule):
     def inner_width(self) -> int:
         """Numbers that the widest layer holds per token."""
         return getattr(self._sizes, "intermediate_size", None) or 4 * self.get_embedding_dimension()
-
-    def settings(self) -> dict[str, Any]:
-        """The settings kept beside the encoder's own files."""
-        return {"max_seq_length": self.max_seq_length, "do_lower_case": self.do_lower_case}
 
     def extra_repr(self) -> str:
         """Settings and architecture."""
@@ -324,7 +307,7 @@ class Transformer(InputModule):
         return self
 
     def _defer(self, encoder: Deferred) -> None:
-        """Hold the parts of an encoder, and make it of them when somebody looks at it."""
+        """Hold the parts of an encoder, and make it of them when it is first used."""
         self.__dict__["_parts"] = encoder
         self.__dict__["_modules"] = Unopened("auto_model", self._open)
 
