@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import SentenceEvaluator
+from sentune.evaluation.base import SentenceEvaluator, csv_name
 
 
 class LabelAccuracyEvaluator(SentenceEvaluator):
@@ -30,14 +30,12 @@ class LabelAccuracyEvaluator(SentenceEvaluator):
         softmax_model: Callable[..., Any] | None = None,
         write_csv: bool = True,
     ) -> None:
-        super().__init__()
         if softmax_model is None:
             raise SettingError("softmax_model is missing: the SoftmaxLoss of the training")
         self.dataloader = dataloader
-        self.name = name
         self.softmax_model = softmax_model
-        self.write_csv = write_csv
-        self.csv_file = f"accuracy_evaluation{'_' + name if name else ''}_results.csv"
+        self._keep(name, write_csv)
+        self.csv_file = csv_name("accuracy_evaluation", name)
         self.primary_metric = "accuracy"
 
     def __call__(
