@@ -26,7 +26,7 @@ class Rows:
     first: list[int] = field(default_factory=list)
 
     def add(self, row: int) -> None:
-        """Note one row."""
+        """Count one row."""
         self.count += 1
         if self.count <= _SHOWN:
             self.first.append(row)
@@ -76,7 +76,7 @@ class InputColumn:
         return int(self.column.sizes.high) if self.column.kind == "text" else 0
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column."""
+        """Read a portion of the column."""
         if start == 0 and cells:
             self._first = cells[0]
         for row, cell in enumerate(cells, start):
@@ -167,7 +167,7 @@ class LabelColumn:
         return words.get(label.kind, "values that are not all numbers")
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column."""
+        """Read a portion of the column."""
         for row, cell in enumerate(cells, start):
             value = cell.tolist() if hasattr(cell, "tolist") else cell
             if self.is_constant:
@@ -209,15 +209,7 @@ class LabelColumn:
 
 @dataclass
 class Profile:
-    """What is in a dataset.
-
-    Args:
-        rows: How many rows were read.
-        is_whole: Whether those are all there are.
-        inputs: The input columns, in order.
-        label: The label column, if there is one.
-        same: Pairs of input columns that are equal in every row.
-    """
+    """What is in the rows of a dataset that were read; `same` are pairs of equal columns."""
 
     rows: int
     is_whole: bool
@@ -240,12 +232,7 @@ class Profile:
 
 
 def profile(data: Any, limit: int | None = None) -> Profile:
-    """A profile of a dataset.
-
-    Args:
-        data: Rows in any of the shapes that `sentune.data.columns` reads.
-        limit: Read at most this many rows; None for all.
-    """
+    """A profile of a dataset, of at most `limit` rows."""
     inputs: list[InputColumn] = []
     label: LabelColumn | None = None
     same: list[tuple[str, str]] = []

@@ -14,12 +14,7 @@ from sentune.errors import DatasetError
 
 
 class SentencesDataset(Dataset):
-    """A list of examples; a plain list does as well.
-
-    Args:
-        examples: The examples.
-        model: Not used.
-    """
+    """A list of examples, without regard to the model; a plain list does as well."""
 
     def __init__(self, examples: list[InputExample], model: Any = None) -> None:
         self.examples = examples

@@ -34,7 +34,8 @@ class LabelAccuracyEvaluator(SentenceEvaluator):
             raise SettingError("softmax_model is missing: the SoftmaxLoss of the training")
         self.dataloader = dataloader
         self.softmax_model = softmax_model
-        self._keep(name, write_csv)
+        self.name = name
+        self.write_csv = write_csv
         self.csv_file = csv_name("accuracy_evaluation", name)
         self.primary_metric = "accuracy"
 

@@ -145,11 +145,7 @@ def says(module: nn.Module, name: str) -> bool:
 
 
 def reader_of(module: Any) -> Callable[..., Features] | None:
-    """What reads texts: the most derived of `preprocess`, `tokenize` and `read`; None if nothing.
-
-    Args:
-        module: The first module of a model.
-    """
+    """What reads texts: the most derived of `preprocess`, `tokenize` and `read`; None if none."""
     names = [name for name in ("read", "preprocess", "tokenize") if hasattr(module, name)]
     return getattr(module, min(names, key=lambda name: _place(module, name))) if names else None
 

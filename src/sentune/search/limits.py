@@ -55,12 +55,7 @@ class Limits:
         return any(value is not None for _, value in self._by_score())
 
     def with_range(self, max_positives: int, is_rescored: bool) -> Limits:
-        """The same with a `range_max`: room for the positives, and more where some drop out.
-
-        Args:
-            max_positives: The most rows that one query has.
-            is_rescored: Whether a cross encoder gives the scores.
-        """
+        """The same with a `range_max`: enough for the positives, and more where some drop out."""
         if self.range_max is not None:
             return self
         needs_more = any(

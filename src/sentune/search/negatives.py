@@ -67,7 +67,7 @@ def mine_hard_negatives(
         anchor_column_name: The column of anchors; by default the first.
         positive_column_name: The column of positives; by default the second.
         corpus: More documents to find negatives in, besides all positives.
-        cross_encoder: Scores the candidates anew where scores limit them; anything with
+        cross_encoder: Scores the candidates again where scores limit them; anything with
             `predict(pairs, batch_size=...)`.
         range_min: How many of the nearest remaining candidates to pass over.
         range_max: The last rank to look at; by default enough for `num_negatives` and the
@@ -80,15 +80,15 @@ def mine_hard_negatives(
         sampling_strategy: "top" takes the nearest, "random" any of the range, by Python's `random`.
         query_prompt_name: Name of the model's prompt to put before each anchor.
         query_prompt: Text to put there instead.
-        corpus_prompt_name: Name of the model's prompt to put before each document.
-        corpus_prompt: Text to put there instead.
+        corpus_prompt_name: The same for documents.
+        corpus_prompt: The same for documents.
         include_positives: Whether positives stay among the candidates, to have a ranking as a
             first search gives it; the format is then "n-tuple".
         output_format: "triplet": a row per negative; "n-tuple": columns `negative_1` ...;
             "labeled-pair": anchor, document, label 1 or 0; "labeled-list": anchor, list of
             documents, list of labels.
         output_scores: Whether to add the scores, or to put them in place of the labels.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
+        batch_size: Of encoding; None to choose it by tokens, for speed.
         faiss_batch_size: Anchors compared at a time, at most 1024.
         use_faiss: Has no effect: the search is exact and needs no index.
         use_multi_process: Whether to encode in several processes; a list names their devices.
@@ -249,9 +249,8 @@ def _rescored(
 
 def _without(candidates: Candidates, positives: list[list[int]]) -> Candidates:
     """The candidates with the query's own positives out."""
-    is_positive = [
-        np.isin(found, own) for found, own in zip(candidates.documents, positives, strict=True)
-    ]
+    both = zip(candidates.documents, positives, strict=True)
+    is_positive = [np.isin(found, own) for found, own in both]
     return candidates._replace(scores=np.where(is_positive, NOTHING, candidates.scores))
 
 

@@ -39,19 +39,7 @@ def paraphrase_mining(
 ) -> list[list[float | int]]:
     """The most similar pairs of sentences, `[[score, i, j], ...]`, best first and i < j.
 
-    Args:
-        model: Embeds the sentences.
-        sentences: The texts to compare with each other.
-        show_progress_bar: Whether encoding shows a bar.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        query_chunk_size: As `paraphrase_mining_embeddings`, and so the next four.
-        corpus_chunk_size: See there.
-        max_pairs: See there.
-        top_k: See there.
-        score_function: See there.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
-        prompt_name: Name of one of the model's prompts, to put before each sentence.
-        prompt: The text to put there instead.
+    The arguments of encoding are those of `encode`, the others of `paraphrase_mining_embeddings`.
     """
     embeddings = model.encode(
         sentences,
@@ -63,12 +51,7 @@ def paraphrase_mining(
         prompt=prompt,
     )
     return paraphrase_mining_embeddings(
-        embeddings,
-        query_chunk_size=query_chunk_size,
-        corpus_chunk_size=corpus_chunk_size,
-        max_pairs=max_pairs,
-        top_k=top_k,
-        score_function=score_function,
+        embeddings, query_chunk_size, corpus_chunk_size, max_pairs, top_k, score_function
     )
 
 
@@ -109,8 +92,7 @@ def paraphrase_mining_embeddings(
     if len(rows) < 2:
         return []
     tile = min(query_chunk_size, corpus_chunk_size, TILE)
-    best = _neighbours(rows, score_function, top_k, tile)
-    return _pairs(best, max_pairs)
+    return _pairs(_neighbours(rows, score_function, top_k, tile), max_pairs)
 
 
 def _neighbours(rows: Tensor, score: Similarity, k: int, tile: int) -> Best:

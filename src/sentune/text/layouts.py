@@ -67,14 +67,10 @@ def ragged(
     prompt_lengths: list[int] | None = None,
     truncated: int = 0,
 ) -> Features:
-    """Features in the ragged layout.
+    """Features in the ragged layout, `(T,)` ids and types, with ints for each row.
 
-    Args:
-        input_ids: `(T,)` token ids, the rows end to end.
-        lengths: b ints, tokens of each row.
-        token_type_ids: `(T,)` segment of each token, for pairs.
-        prompt_lengths: b ints, leading tokens of each row that belong to a prompt.
-        truncated: How many rows lost tokens to the length limit.
+    A row has its length and the number of leading tokens that are its prompt; `truncated` rows
+    lost tokens to the length limit.
     """
     features: Features = {"input_ids": input_ids, "lengths": lengths}
     if token_type_ids is not None:
@@ -131,8 +127,8 @@ def select(features: Features, rows: Sequence[int]) -> Features:
 def can_be_ragged(features: Features) -> bool:
     """Whether a padded batch says the same without its padding.
 
-    It does if it holds nothing but tokens, and those of each row come first: of a mask with gaps,
-    or padded on the left, the positions are those of the slots.
+    It does if it holds only tokens, and those of each row come first: with gaps in the mask, or
+    padding on the left, the positions are those of the slots.
     """
     if not features.keys() <= PADDED_KEYS or "input_ids" not in features:
         return False

@@ -18,11 +18,7 @@ OutputValue = Literal["sentence_embedding", "token_embeddings"]
 
 
 def check(output_value: str | None, precision: str | None) -> None:
-    """Check two options before any work is done.
-
-    Raises:
-        SettingError: If one of them is not known.
-    """
+    """Check two options before any work is done."""
     if output_value is not None and output_value not in get_args(OutputValue):
         raise SettingError(
             f"output_value must be one of {get_args(OutputValue)} or None for everything, "
@@ -35,13 +31,10 @@ def check(output_value: str | None, precision: str | None) -> None:
 def finish(
     embeddings: np.ndarray | Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
 ) -> np.ndarray | Tensor | list[Tensor]:
-    """The embeddings in the caller's form.
+    """The embeddings `(b, d)`, arrays of either library, in the caller's form.
 
-    Args:
-        embeddings: `(b, d)`, an array of either library.
-        precision: "float32" for as they are, else what `quantize_embeddings` takes.
-        to_numpy: Whether an array is wanted.
-        to_tensor: Whether a tensor is wanted; wins over `to_numpy`. Neither: a list of rows.
+    A tensor if asked for, else a numpy array if asked for, else a list of rows; quantised with
+    `quantize_embeddings` unless the precision is None or "float32".
     """
     result: Any = embeddings
     if precision is not None and precision != "float32" and len(embeddings):
