@@ -25,20 +25,15 @@ class SoftmaxLoss(Loss):
     Inputs: sentence_1, sentence_2. Labels: class number, 0 ... num_labels - 1.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         embedding_dimension: d, width of the model's embeddings; None to ask the model.
         num_labels: Number of classes.
-        concatenation_sent_rep: Whether the classifier sees u and v.
-        concatenation_sent_difference: Whether it sees |u - v|.
-        concatenation_sent_multiplication: Whether it sees u · v, number by number.
+        concatenation_sent_rep: Whether the classifier reads u and v.
+        concatenation_sent_difference: Whether it reads |u - v|.
+        concatenation_sent_multiplication: Whether it reads u · v, number by number.
         loss_fct: Maps logits and classes to a scalar; cross entropy by default.
         sentence_embedding_dimension: Older name of `embedding_dimension`.
 
-    Raises:
-        SettingError: If there is nothing to classify by, or a number is missing.
-
-    Source:
-        Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
+    Source: Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"

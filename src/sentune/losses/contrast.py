@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from sentune.checks import a_function, one_of
 from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import SettingError, warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.losses.embed import by_rows
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel
@@ -21,10 +21,10 @@ from sentune.vectors.similarity import cos_sim
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 Partition = Literal["joint", "per_direction"]
 Hardness = Literal["in_batch_negatives", "hard_negatives", "all_negatives"]
-AllPairs = Callable[[Tensor, Tensor], Tensor]
 
 _DIRECTIONS = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 _SYMMETRIC: tuple[Direction, ...] = ("query_to_doc", "doc_to_query")
+_EACH: Partition = "per_direction"
 _HARDNESS = (None, "in_batch_negatives", "hard_negatives", "all_negatives")
 
 
@@ -41,7 +41,6 @@ class MultipleNegativesRankingLoss(Loss):
     Inputs: query, positive[, negative_1, ... _k]. Labels: none.
 
     Args:
-        model: The model to train.
         scale: Inverse temperature, > 0. 20 suits cosines; take 1 for a dot product.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
         gather_across_devices: Whether the documents (and queries) of all processes are negatives.
@@ -52,9 +51,6 @@ class MultipleNegativesRankingLoss(Loss):
             of other rows), "hard_negatives" (a row's own), "all_negatives"; None for no weighting.
         hardness_strength: How much: strength · (unscaled similarity) is added to their logits.
         mini_batch_size: As in `Loss`, and rows of the score matrix kept at a time.
-
-    Raises:
-        SettingError: If an option is out of range, or they contradict each other.
 
     Source:
         Henderson et al. 2017, section 4.4, https://arxiv.org/abs/1705.00652; van den Oord et al.
@@ -80,7 +76,7 @@ class MultipleNegativesRankingLoss(Loss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         gather_across_devices: bool = False,
         directions: Sequence[Direction] = ("query_to_doc",),
         partition_mode: Partition = "joint",
@@ -169,7 +165,7 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         mini_batch_size: int = 32,
         mini_batch_num_tokens: int | None = None,
         gather_across_devices: bool = False,
@@ -179,17 +175,9 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
         hardness_mode: Hardness | None = None,
         hardness_strength: float = 0.0,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions,
-            partition_mode,
-            hardness_mode,
-            hardness_strength,
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices, directions, partition_mode)
+        hardness = (hardness_mode, hardness_strength)
+        super().__init__(model, *options, *hardness, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 
@@ -200,20 +188,13 @@ class MultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         gather_across_devices: bool = False,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions=_SYMMETRIC,
-            partition_mode="per_direction",
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices, _SYMMETRIC, _EACH)
+        super().__init__(model, *options, mini_batch_size=mini_batch_size)
 
 
 class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRankingLoss):
@@ -226,7 +207,7 @@ class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRank
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         mini_batch_size: int = 32,
         mini_batch_num_tokens: int | None = None,
         gather_across_devices: bool = False,

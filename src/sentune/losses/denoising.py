@@ -36,11 +36,9 @@ class DenoisingAutoEncoderLoss(Loss):
         mini_batch_size: As in `Loss`, for the encoder.
 
     Raises:
-        SettingError: If encoder and decoder do not fit each other, or no decoder is named.
         ModelFileError: If the checkpoint cannot be a decoder.
 
-    Source:
-        Wang et al. 2021, TSDAE, equation 1, https://arxiv.org/abs/2104.06979.
+    Source: Wang et al. 2021, TSDAE, equation 1, https://arxiv.org/abs/2104.06979.
     """
 
     inputs = "2 columns (damaged sentence, sentence)"

@@ -31,16 +31,11 @@ class EmbedDistillLoss(Loss):
         `(b, n, d)`, one for each column.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         distance_metric: "cosine", "l2" or "mse".
         projection_dim: Width of the teacher's embeddings, if a linear map from the model's to
             them is to be learnt with the model; None where both have the same width.
 
-    Raises:
-        SettingError: If `distance_metric` is unknown.
-
-    Source:
-        "mse": Reimers and Gurevych 2020, equation 1, https://arxiv.org/abs/2004.09813.
+    Source: "mse": Reimers and Gurevych 2020, equation 1, https://arxiv.org/abs/2004.09813.
     """
 
     inputs = "1 or more columns of sentences"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,9 @@ from torch.nn import functional as F
 from sentune.checks import a_function
 from sentune.data.forms import TEACHER_MARGINS, TEACHER_SCORES
 from sentune.errors import InputError, SettingError, warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import pairwise_dot_score
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class MarginMSELoss(Loss):
@@ -28,11 +26,9 @@ class MarginMSELoss(Loss):
         or the scores of the positive and the negatives, `(b, k + 1)`.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores, on the teacher's scale.
 
-    Source:
-        Hofstätter et al. 2020, equation 2, https://arxiv.org/abs/2010.02666.
+    Source: Hofstätter et al. 2020, equation 2, https://arxiv.org/abs/2010.02666.
     """
 
     inputs = "3 or more columns (query, positive, negative_1, ...)"
@@ -42,7 +38,7 @@ class MarginMSELoss(Loss):
     def __init__(
         self,
         model: EmbeddingModel,
-        similarity_fct: Pairwise = pairwise_dot_score,
+        similarity_fct: Compare = pairwise_dot_score,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -81,14 +77,9 @@ class DistillKLDivLoss(Loss):
         columns.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores.
-        temperature: T_s and T_t where they are not given.
-        student_temperature: T_s.
-        teacher_temperature: T_t.
-
-    Raises:
-        SettingError: If a temperature is not a positive number.
+        temperature: T_s and T_t where they are not given; all > 0.
+        student_temperature, teacher_temperature: T_s and T_t.
 
     Source:
         Hinton et al. 2015, section 2, https://arxiv.org/abs/1503.02531; for retrieval Lin et al.
@@ -102,7 +93,7 @@ class DistillKLDivLoss(Loss):
     def __init__(
         self,
         model: EmbeddingModel,
-        similarity_fct: Pairwise = pairwise_dot_score,
+        similarity_fct: Compare = pairwise_dot_score,
         temperature: float = 1.0,
         student_temperature: float | None = None,
         teacher_temperature: float | None = None,
@@ -152,6 +143,6 @@ class DistillKLDivLoss(Loss):
             )
 
 
-def _scores(similarity: Pairwise, query: Tensor, candidates: Sequence[Tensor]) -> Tensor:
+def _scores(similarity: Compare, query: Tensor, candidates: Sequence[Tensor]) -> Tensor:
     """Scores of the query and each of its candidates, `(b, N)`."""
     return torch.stack([similarity(query, candidate) for candidate in candidates], dim=1)

@@ -47,12 +47,8 @@ def embed(
 class Embedder:
     """How a model is run over the columns of a batch.
 
-    Attributes:
-        mini_batch_size: Rows of the longest length per forward pass, and as many more of shorter
-            ones as take the same memory; None for all rows at once.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        show_progress_bar: Whether to draw one over the mini-batches.
-        read: What is taken from the model: `(model, features) -> (b, ..., d)`.
+    `mini_batch_size` is as in `Loss`; `mini_batch_num_tokens` limits the tokens of a pass instead.
+    `read` is what is taken from the model: `(model, features) -> (b, ..., d)`.
     """
 
     mini_batch_size: int | None = None
@@ -113,10 +109,10 @@ def replayed(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
 
 
 def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
-    """Inside the block autocast rounds the weights anew for each mini-batch.
+    """Inside the block autocast rounds the weights again for each mini-batch.
 
     Shared rounded weights would sum up the gradients of all mini-batches in half precision, where
-    the sum of some hundred terms stands still.
+    the sum of some hundred terms no longer grows.
     """
     return multiplying_in(multiplied_in(device.type), device)
 
@@ -163,7 +159,7 @@ def _joined(columns: Sequence[Features]) -> Iterator[tuple[list[int], Features]]
 
 
 def _kind(features: Features, place: int) -> Hashable:
-    """Equal for columns that may be joined: ragged, and told apart by nothing else."""
+    """Equal for columns that may be joined: ragged, and different in nothing else."""
     extras = _extras(features)
     plain = all(isinstance(value, (str, int, float, type(None))) for value in extras.values())
     if layouts.is_ragged(features) and plain:

@@ -25,25 +25,15 @@ from sentune.data.profile import Profile, profile
 from sentune.errors import DatasetError, warn
 from sentune.losses.base import Loss
 
-STREAM_ROWS = 1000  # rows of a dataset without a length that are looked at
+STREAM_ROWS = 1000  # rows of a dataset without a length that are read
 _INSTEAD = ", or take CoSENTLoss, which reads only their order"
 # Of the losses that read the same form, which one to begin with; others follow by their names.
-_BEST_FIRST = (
-    "MultipleNegativesRankingLoss",
-    "CachedMultipleNegativesRankingLoss",
-    "MultipleNegativesSymmetricRankingLoss",
-    "CachedMultipleNegativesSymmetricRankingLoss",
-    "GISTEmbedLoss",
-    "CachedGISTEmbedLoss",
-    "MegaBatchMarginLoss",
-    "TripletLoss",
-    "CoSENTLoss",
-    "AnglELoss",
-    "OnlineContrastiveLoss",
-    "BatchAllTripletLoss",
-    "BatchHardTripletLoss",
-    "MarginMSELoss",
-)
+_BEST_FIRST = """
+MultipleNegativesRankingLoss CachedMultipleNegativesRankingLoss
+MultipleNegativesSymmetricRankingLoss CachedMultipleNegativesSymmetricRankingLoss
+GISTEmbedLoss CachedGISTEmbedLoss MegaBatchMarginLoss TripletLoss
+CoSENTLoss AnglELoss OnlineContrastiveLoss BatchAllTripletLoss BatchHardTripletLoss MarginMSELoss
+""".split()
 
 
 def check(
@@ -62,7 +52,7 @@ def check(
         data: Rows in any of the shapes that `sentune.data.columns` reads. Of a dataset without a
             length, the first `STREAM_ROWS` rows are read.
         loss: The loss, its class, or the name of a public one; of a wrapper such as
-            `MatryoshkaLoss`, the loss inside is looked at.
+            `MatryoshkaLoss`, the inner loss counts.
         batch_size: Rows of a batch, if known.
         name: Of the dataset, for messages.
         is_random: Whether rows come together in batches at random.
@@ -205,7 +195,8 @@ def _unread_labels(found: Profile, loss: str) -> list[Problem]:
 
 
 def _misfit(found: Profile, wants: str, wanted: tuple[Form, ...]) -> str:
-    label, hint = found.label, _capital(advice(found))
+    label, hint = found.label, advice(found)
+    hint = hint[0].upper() + hint[1:]
     wants_class = any(form.takes(len(found.inputs), Label("class")) for form in wanted)
     if label is not None and label.has_whole_floats and wants_class:
         cast = f"dataset.cast_column({label.name!r}, datasets.Value('int64'))"
@@ -214,15 +205,9 @@ def _misfit(found: Profile, wants: str, wanted: tuple[Form, ...]) -> str:
 
 
 def _wants(loss: str, wanted: tuple[Form, ...]) -> str:
-    listed = (f"{form.words} ({_count(form)}, {forms.LABELS[form.wanted]})" for form in wanted)
+    listed = []
+    for form in wanted:
+        more = " or more text columns" if form.most is None else " text column"
+        plural = "s" if form.most is not None and form.fewest > 1 else ""
+        listed.append(f"{form.words} ({form.fewest}{more}{plural}, {forms.LABELS[form.wanted]})")
     return f"{loss} wants {'; or '.join(listed)}"
-
-
-def _count(form: Form) -> str:
-    if form.most is None:
-        return f"{form.fewest} or more text columns"
-    return f"{form.fewest} text column{'s' if form.fewest > 1 else ''}"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

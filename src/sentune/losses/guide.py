@@ -20,7 +20,8 @@ def guide_embeddings(
 ) -> list[Tensor]:
     """The guide's embeddings `(b, d)` of each column, without gradient."""
     if needs_own_tokens(guide, model):
-        columns = [_tokens(guide, texts(model, features)) for features in columns]
+        read = getattr(guide, "read", None) or guide.tokenize
+        columns = [read(texts(model, features)) for features in columns]
     device = getattr(guide, "device", None)
     if device is not None:
         columns = [packing.to_device(features, device) for features in columns]
@@ -30,12 +31,13 @@ def guide_embeddings(
 
 def needs_own_tokens(guide: Any, model: Any) -> bool:
     """Whether the guide reads other tokens than the model, or fewer; SettingError if unknown."""
-    tokenizers = [getattr(one, "tokenizer", None) for one in (guide, model)]
+    tokenizers: list[Any] = [getattr(one, "tokenizer", None) for one in (guide, model)]
     if tokenizers == [None, None]:
         return False
     if None in tokenizers:
         raise SettingError("both the model and its guide need a tokenizer, or neither")
-    if tokenizers[0] is not tokenizers[1] and _vocabulary(guide) != _vocabulary(model):
+    first, second = tokenizers
+    if first is not second and first.get_vocab() != second.get_vocab():
         return True
     limits = [getattr(one, "max_seq_length", None) for one in (guide, model)]
     guide_limit, model_limit = (float("inf") if limit is None else limit for limit in limits)
@@ -53,11 +55,3 @@ def texts(model: Any, features: Features) -> list[str]:
     tokenizer = model.tokenizer
     decode = getattr(tokenizer, "batch_decode", None) or tokenizer.decode_batch
     return decode(rows, skip_special_tokens=True)
-
-
-def _vocabulary(model: Any) -> Any:
-    return model.tokenizer.get_vocab()
-
-
-def _tokens(guide: Any, texts: list[str]) -> Features:
-    return (getattr(guide, "read", None) or guide.tokenize)(texts)

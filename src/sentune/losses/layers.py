@@ -40,20 +40,14 @@ class AdaptiveLayerLoss(Loss):
         model: That of the inner loss. `model(features, output_hidden_states=True)` has to give
             `layer_sentence_embeddings (b, L + 1, d)`.
         loss: The inner loss, which has the inputs and the labels.
-        n_layers_per_step: How many layers, drawn anew, are used beside the last; -1 for all.
-        last_layer_weight: w_last.
-        prior_layers_weight: w_prior.
-        kl_div_weight: w_kl.
+        n_layers_per_step: How many layers, drawn at random, are used beside the last; -1 for all.
+        last_layer_weight, prior_layers_weight, kl_div_weight: w_last, w_prior, w_kl.
         kl_temperature: T; 0 to leave the second term out.
         layer_weighting: w(l): "uniform" 1, "log" 1 / (1 + ln(1 + l)), "linear" 1 / (1 + l), or a
             function of l.
         mini_batch_size: As in `Loss`; None for what the inner loss says.
 
-    Raises:
-        SettingError: If `layer_weighting` is unknown.
-
-    Source:
-        Li et al. 2024, equations 4 to 6, https://arxiv.org/abs/2402.14776.
+    Source: Li et al. 2024, equations 4 to 6, https://arxiv.org/abs/2402.14776.
     """
 
     option_names = (
@@ -140,10 +134,7 @@ class AdaptiveLayerLoss(Loss):
 
 
 class Matryoshka2dLoss(AdaptiveLayerLoss):
-    """`AdaptiveLayerLoss` around `MatryoshkaLoss`: fewer layers and fewer dimensions.
-
-    Arguments as in these two.
-    """
+    """`AdaptiveLayerLoss` around `MatryoshkaLoss`: fewer layers, fewer dimensions; as these two."""
 
     def __init__(
         self,
@@ -161,17 +152,10 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
         *,
         mini_batch_size: int | None = None,
     ) -> None:
-        super().__init__(
-            model,
-            MatryoshkaLoss(model, loss, matryoshka_dims, matryoshka_weights, n_dims_per_step),
-            n_layers_per_step,
-            last_layer_weight,
-            prior_layers_weight,
-            kl_div_weight,
-            kl_temperature,
-            layer_weighting,
-            mini_batch_size=mini_batch_size,
-        )
+        inner = MatryoshkaLoss(model, loss, matryoshka_dims, matryoshka_weights, n_dims_per_step)
+        weights = (last_layer_weight, prior_layers_weight, kl_div_weight)
+        options = (n_layers_per_step, *weights, kl_temperature, layer_weighting)
+        super().__init__(model, inner, *options, mini_batch_size=mini_batch_size)
 
     def settings(self) -> dict[str, Any]:
         """The settings of both, `loss` being the innermost."""

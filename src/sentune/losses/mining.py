@@ -78,12 +78,10 @@ class BatchAllTripletLoss(_Mined):
     Inputs: sentence. Labels: class number; several rows of each class.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         distance_metric: Maps `(b, d)` to `(b, b)` distances.
         margin: In units of the distance.
 
-    Source:
-        Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
+    Source: Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
     """
 
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
@@ -114,8 +112,7 @@ class BatchHardSoftMarginTripletLoss(_Mined):
 
         loss = mean_a log( 1 + exp( max_p d(a, p) - min_n d(a, n) ) )
 
-    Source:
-        Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
+    Source: Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
     """
 
     option_names = ("distance_metric",)
@@ -141,8 +138,7 @@ class BatchSemiHardTripletLoss(_Mined):
     with n_ap the closest negative strictly further from a than p is, or the furthest negative
     where none is. Inputs, labels and arguments as in `BatchAllTripletLoss`.
 
-    Source:
-        Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
+    Source: Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
     """
 
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

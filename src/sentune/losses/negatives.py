@@ -1,4 +1,4 @@
-"""In-batch negatives, looked through first: by a guide, or for the hardest one."""
+"""In-batch negatives, filtered by a guide, or only the hardest one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sentune.losses.guide import guide_embeddings, needs_own_tokens
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel, Features
 
-# A matrix product rounds a similarity by where it stands in the matrix: scores of the guide that
+# A matrix product rounds a similarity by its place in the matrix: scores of the guide that
 # differ by less than this are the same score.
 _TIE = 1e-6
 
@@ -36,9 +36,8 @@ class GISTEmbedLoss(Loss):
     Inputs: anchor, positive[, negative_1, ... _k]. Labels: none.
 
     Args:
-        model: The model to train.
         guide: A trained model, which is not changed. Texts are tokenised again for it where its
-            tokens differ from the model's.
+            tokens differ from the model's, so both need a tokenizer, or none.
         temperature: T, > 0.
         margin_strategy: "absolute": the margin is a cosine. "relative": a share of g(a_i, p_i).
         margin: How far below the row's own pair a candidate is already left out.
@@ -46,9 +45,6 @@ class GISTEmbedLoss(Loss):
         contrast_positives: Whether the positive has to differ from other positives.
         gather_across_devices: Whether the texts of all processes are candidates, anchors too.
         mini_batch_size: As in `Loss`, and rows of the score matrix kept at a time.
-
-    Raises:
-        SettingError: If an option is out of range, or one of the models has no tokenizer.
 
     Source:
         Solatorio 2024, equations 1 to 5, https://arxiv.org/abs/2402.16829. Margins: NV-Retriever,
@@ -84,7 +80,7 @@ class GISTEmbedLoss(Loss):
         super().__init__(model, mini_batch_size=mini_batch_size)
         if not temperature > 0:
             raise SettingError(f"temperature must be > 0, got {temperature}")
-        needs_own_tokens(guide, model)  # raises if that cannot be told
+        needs_own_tokens(guide, model)  # raises if that is unknown
         # In a tuple, so that the guide is no part of this module: not trained, saved or put in
         # training mode with it.
         self._guide = (guide,)
@@ -177,17 +173,9 @@ class CachedGISTEmbedLoss(GISTEmbedLoss):
         contrast_positives: bool = True,
         gather_across_devices: bool = False,
     ) -> None:
-        super().__init__(
-            model,
-            guide,
-            temperature,
-            margin_strategy,
-            margin,
-            contrast_anchors,
-            contrast_positives,
-            gather_across_devices,
-            mini_batch_size=mini_batch_size,
-        )
+        options = (guide, temperature, margin_strategy, margin, contrast_anchors)
+        others = (contrast_positives, gather_across_devices)
+        super().__init__(model, *options, *others, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 
@@ -201,14 +189,12 @@ class MegaBatchMarginLoss(Loss):
     Inputs: anchor, positive. Labels: none.
 
     Args:
-        model: The model to train.
         positive_margin: m_pos, a cosine.
         negative_margin: m_neg, a cosine.
         use_mini_batched_version: Whether there are mini-batches: of `mini_batch_size` rows, also of
             the score matrix, and as `Loss.set_mini_batches` says.
 
-    Source:
-        Wieting and Gimpel 2018, section 4, https://www.aclweb.org/anthology/P18-1042.pdf.
+    Source: Wieting and Gimpel 2018, section 4, https://www.aclweb.org/anthology/P18-1042.pdf.
     """
 
     inputs = "2 columns (anchor, positive)"

@@ -25,16 +25,12 @@ class MatryoshkaLoss(Loss):
     Args:
         model: That of the inner loss.
         loss: The inner loss.
-        matryoshka_dims: Widths, in any order; the full one should be among them.
+        matryoshka_dims: Widths from 1 to the model's, in any order; the full one should be there.
         matryoshka_weights: A weight for each; None for 1.
-        n_dims_per_step: How many of them, drawn anew, are used in a step; -1 for all.
+        n_dims_per_step: How many of them, drawn at random, are used in a step; -1 for all.
         mini_batch_size: As in `Loss`; None for what the inner loss says.
 
-    Raises:
-        SettingError: If a width is not between 1 and the model's, or has no weight.
-
-    Source:
-        Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
+    Source: Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
     """
 
     option_names = ("loss", "matryoshka_dims", "matryoshka_weights", "n_dims_per_step")
@@ -98,7 +94,7 @@ def _cut(column: Tensor, width: int) -> Tensor:
 
 
 def _cut_targets(labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
-    """Labels that are embeddings as wide as the model's, cut like them; others as they are."""
+    """Labels that are embeddings as wide as the model's, truncated too; others as they are."""
     if isinstance(labels, Tensor) and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
         return labels[..., :width]
     return labels

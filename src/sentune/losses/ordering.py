@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from sentune.checks import a_function
 from sentune.data.forms import NEGATIVES, PAIR_AND_SCORE, TRIPLET
 from sentune.errors import InputError
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import pairwise_angle_sim, pairwise_cos_sim
 
@@ -41,12 +41,10 @@ class CoSENTLoss(Loss):
     Inputs: sentence_1, sentence_2. Labels: float score; only its order counts.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         scale: Inverse temperature; 20 suits cosines.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores.
 
-    Source:
-        Su 2022, https://kexue.fm/archives/8847.
+    Source: Su 2022, https://kexue.fm/archives/8847.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
@@ -57,7 +55,7 @@ class CoSENTLoss(Loss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: Callable[[Tensor, Tensor], Tensor] = pairwise_cos_sim,
+        similarity_fct: Compare = pairwise_cos_sim,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -81,11 +79,9 @@ class AnglELoss(Loss):
         for positives and 0 for negatives.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         scale: Inverse temperature.
 
-    Source:
-        Li and Li 2023, equations 5 to 9, https://arxiv.org/abs/2309.12871.
+    Source: Li and Li 2023, equations 5 to 9, https://arxiv.org/abs/2309.12871.
     """
 
     inputs = "2 columns (sentence_1, sentence_2), or more (anchor, positive, negative_1, ...)"

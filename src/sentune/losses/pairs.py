@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from sentune.checks import a_function
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, Limits
 from sentune.errors import warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class CosineSimilarityLoss(Loss):
@@ -25,12 +23,10 @@ class CosineSimilarityLoss(Loss):
     Inputs: sentence_1, sentence_2. Labels: float score, in [-1, 1].
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         loss_fct: Maps scores `(b,)` and labels `(b,)` to a scalar; mean squared error by default.
         cos_score_transformation: Applied to the cosines, such as `torch.nn.Sigmoid()`.
 
-    Source:
-        Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
+    Source: Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
@@ -86,7 +82,6 @@ class ContrastiveLoss(Loss):
     Inputs: sentence_1, sentence_2. Labels: 1 for a matching pair, 0 for others.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         distance_metric: Maps `(b, d)` and `(b, d)` to `(b,)` distances.
         margin: Distance, in its own unit, beyond which a pair that does not match is left alone.
         size_average: Whether the mean over the batch is taken; else the sum.
@@ -104,7 +99,7 @@ class ContrastiveLoss(Loss):
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = SiameseDistanceMetric.COSINE_DISTANCE,
+        distance_metric: Compare = SiameseDistanceMetric.COSINE_DISTANCE,
         margin: float = 0.5,
         size_average: bool = True,
         *,
@@ -157,7 +152,7 @@ class OnlineContrastiveLoss(Loss):
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = SiameseDistanceMetric.COSINE_DISTANCE,
+        distance_metric: Compare = SiameseDistanceMetric.COSINE_DISTANCE,
         margin: float = 0.5,
         *,
         mini_batch_size: int | None = None,

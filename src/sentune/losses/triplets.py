@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from sentune.checks import a_function
 from sentune.data.forms import TRIPLET
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import (
     pairwise_cos_sim,
     pairwise_euclidean_sim,
     pairwise_manhattan_sim,
 )
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class TripletDistanceMetric:
@@ -46,7 +44,6 @@ class TripletLoss(Loss):
     Inputs: anchor, positive, negative. Labels: none.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         distance_metric: Maps `(b, d)` and `(b, d)` to `(b,)` distances.
         triplet_margin: In units of the distance. 5 suits euclidean distances of unnormalised
             embeddings; cosine distances lie in [0, 2].
@@ -63,7 +60,7 @@ class TripletLoss(Loss):
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = TripletDistanceMetric.EUCLIDEAN,
+        distance_metric: Compare = TripletDistanceMetric.EUCLIDEAN,
         triplet_margin: float = 5,
         *,
         mini_batch_size: int | None = None,

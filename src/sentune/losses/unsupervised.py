@@ -16,7 +16,7 @@ from sentune.checks import a_function
 from sentune.data.example import InputExample
 from sentune.data.forms import TENSION_PAIR, TEXT
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, describe, full_precision
+from sentune.losses.base import Compare, Loss, describe, full_precision
 from sentune.losses.embed import Embedder, as_ragged
 from sentune.text import layouts
 from sentune.types import EmbeddingModel, Features
@@ -35,11 +35,7 @@ class ContrastiveTensionLoss(Loss):
     Inputs: sentence_1, sentence_2. Labels: 1 for the same sentence twice, 0 otherwise; or none,
         and rows with the same tokens count as the same sentence.
 
-    Args:
-        model, mini_batch_size: As in `Loss`.
-
-    Source:
-        Carlsson et al. 2021, equation 1, https://openreview.net/forum?id=Ov_sMNau-PF.
+    Source: Carlsson et al. 2021, equation 1, https://openreview.net/forum?id=Ov_sMNau-PF.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
@@ -89,12 +85,8 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
     Inputs: sentence. Labels: none.
 
     Args:
-        model, mini_batch_size: As in `Loss`.
         scale: The first scale, > 0.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
-
-    Raises:
-        SettingError: If `scale` is not > 0.
 
     Source:
         Carlsson et al. 2021, https://openreview.net/forum?id=Ov_sMNau-PF, with the contrast of
@@ -108,7 +100,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: Callable[[Tensor, Tensor], Tensor] = cos_sim,
+        similarity_fct: Compare = cos_sim,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -152,11 +144,8 @@ class ContrastiveTensionDataLoader:
 
     Args:
         sentences: The sentences.
-        batch_size: Pairs per batch.
+        batch_size: Pairs per batch, a multiple of the ratio.
         pos_neg_ratio: One pair in so many is of a sentence with itself.
-
-    Raises:
-        SettingError: If the batch size is not a multiple of the ratio.
     """
 
     def __init__(self, sentences: Sequence[str], batch_size: int, pos_neg_ratio: int = 8) -> None:
