@@ -24,7 +24,7 @@ def made(given: Activation | type | str | None, **arguments: Any) -> Activation:
         return nn.Identity()
     if callable(given) and not isinstance(given, type):
         return given
-    # A name comes from a file as often as not: nothing but torch.nn is looked at, nothing imported.
+    # A name comes from a file as often as not: only torch.nn is searched, and nothing is imported.
     name = given if isinstance(given, str) else name_of(given)
     found = given if isinstance(given, type) else None
     if name.startswith("torch.nn."):

@@ -28,6 +28,8 @@ class Module(nn.Module):
         forward_kwargs: Names of the keyword arguments that `forward` takes besides the features.
         outputs: Key -> what kind of output it is, for each that `forward` gives.
         setting_names: Attributes that `settings` gives.
+
+    The modules of sentune raise a SettingError if an argument is out of range.
     """
 
     config_file_name: ClassVar[str] = "config.json"

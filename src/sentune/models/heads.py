@@ -43,6 +43,7 @@ class Dense(Module):
     """
 
     reads_packed = True
+    setting_names = ("in_features", "out_features", "bias")
 
     def __init__(
         self,
@@ -94,12 +95,7 @@ class Dense(Module):
 
         Readers of older files refuse names they do not know.
         """
-        settings: dict[str, Any] = {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias,
-            **activations.shown(self.activation_function),
-        }
+        settings = {**super().settings(), **activations.shown(self.activation_function)}
         settings |= _names(self.module_input_name, self.module_output_name)
         if self.use_residual:
             settings["use_residual"] = True
@@ -179,11 +175,7 @@ class Normalize(Module):
 
 
 class LayerNorm(Module):
-    """The sentence embedding, its entries brought to mean 0 and variance 1, scaled and shifted.
-
-    Args:
-        dimension: Width of the embedding.
-    """
+    """The sentence embedding, its entries brought to mean 0 and variance 1, scaled and shifted."""
 
     reads_packed = True
     outputs = PER_ROW
@@ -205,11 +197,7 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """The sentence embedding with entries dropped at random in training.
-
-    Args:
-        dropout: Share of the entries that are dropped, 0 to 1.
-    """
+    """The sentence embedding with a share of its entries, 0 to 1, dropped at random in training."""
 
     reads_packed = True
     outputs = PER_ROW

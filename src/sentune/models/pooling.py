@@ -21,7 +21,7 @@ from sentune.types import Features
 
 PoolingMode = Literal["cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean"]
 
-# Keeps a text without tokens from dividing by zero, as the field's files expect.
+# Keeps a text without tokens from dividing by zero, as existing model files expect.
 _TINY = 1e-9
 
 
@@ -109,9 +109,6 @@ class Pooling(Module):
             trained without.
         **older: Names of earlier versions: `word_embedding_dimension`, and flags such as
             `pooling_mode_mean_tokens=True`.
-
-    Raises:
-        SettingError: If the mode or an argument is not known.
     """
 
     reads_packed = True

@@ -30,11 +30,8 @@ class Router(InputModule):
         sub_modules: Route -> its modules, in order.
         default_route: Route of a batch without a task.
         allow_empty_key: Whether the first route is the default where none is given.
-        route_mappings: (task, modality) -> route; None stands for any. Keys may be written as
+        route_mappings: (task, modality) -> route; None means any. Keys may be written as
             strings, as they are in files: "('query', None)".
-
-    Raises:
-        SettingError: If there is no route, an empty one, or one that is named but not there.
 
     Example:
         >>> from sentune.models import Dense
@@ -89,11 +86,7 @@ class Router(InputModule):
         return cls(routes, default_route, allow_empty_key)
 
     def route_for(self, task: str | None = None, modality: Modality = None) -> str:
-        """The name of the route for a task, such as "query", and a modality, such as "text".
-
-        Raises:
-            SettingError: If the task is not known, or none was given and there is no default.
-        """
+        """The route for a task, such as "query", and a modality; SettingError if there is none."""
         modality = _in_order(modality)
         for key in ((task, modality), (task, None), (None, modality), (None, None)):
             if key in self.route_mappings:
@@ -119,11 +112,7 @@ class Router(InputModule):
     ) -> Features:
         """Texts, each behind the prompt, as the first module of their route reads them.
 
-        A text may be `{task: text}`; the task is the same in all of them.
-
-        Raises:
-            InputError: If the texts name different tasks.
-            SettingError: If there is no route for the task.
+        Each may be `{task: text}`, all with the same task; else there is an InputError.
         """
         texts, task = _without_task(texts, task)
         return _labelled(self._first(task, modality).read(texts, prompt), task, modality)
@@ -147,13 +136,9 @@ class Router(InputModule):
     def forward(
         self, features: Features, task: str | None = None, modality: Modality = None, **kwargs: Any
     ) -> Features:
-        """The features after the modules of the route.
+        """The features after the modules of the route, each with the arguments that it takes.
 
-        Args:
-            features: A batch, all of one task.
-            task: Its task; None for what the features say.
-            modality: Its modality; None for what the features say.
-            **kwargs: Passed on to the modules that take them.
+        Task and modality are those of the whole batch; None for what the features say.
         """
         task = features.get("task") if task is None else task
         modality = features.get("modality") if modality is None else modality

@@ -30,9 +30,6 @@ class CNN(Module):
         out_channels: Width that each convolution gives.
         kernel_sizes: Tokens that each convolution sees; odd ones keep the number of tokens.
         stride_sizes: Steps of each convolution; None for 1. Others shorten the text.
-
-    Raises:
-        SettingError: If a size is not positive, or kernels and strides differ in number.
     """
 
     outputs = PER_TOKEN
@@ -98,9 +95,6 @@ class LSTM(Module):
         num_layers: Layers on top of each other.
         dropout: Share of the entries dropped between two layers, 0 to 1.
         bidirectional: Whether to read the text backwards too; doubles the width given.
-
-    Raises:
-        SettingError: If a size is not positive, or the dropout not a share.
     """
 
     reads_packed = True
@@ -164,9 +158,6 @@ class WeightedLayerPooling(Module):
         layer_start: The first layer that counts; 0 is the input embeddings.
         layer_weights: `(num_hidden_layers + 1 - layer_start,)` weights to start from; None for
             equal ones.
-
-    Raises:
-        SettingError: If the layers or the number of weights do not fit.
     """
 
     reads_packed = True

@@ -127,9 +127,7 @@ class StaticEmbedding(InputModule):
     def from_model2vec(cls, model_id_or_path: str | Path) -> StaticEmbedding:
         """A model2vec model, from a folder or by its id on the Hugging Face Hub.
 
-        Raises:
-            HubError: If it is neither a folder nor available on the Hub.
-            ModelFileError: If its weights lack the vectors.
+        A HubError if it is in neither, a ModelFileError if its weights lack the vectors.
         """
         source = str(model_id_or_path)
         tokenizer = Tokenizer.from_file(_file_of(source, "tokenizer.json"))
@@ -157,7 +155,7 @@ class StaticEmbedding(InputModule):
         use_subword: bool = True,
         **kwargs: Any,
     ) -> StaticEmbedding:
-        r"""A static model distilled from a transformers model by the package model2vec.
+        r"""A static model distilled from a transformers model by model2vec, if it is installed.
 
         Args:
             model_name: The model to distil, a folder or an id on the Hugging Face Hub.
@@ -170,9 +168,6 @@ class StaticEmbedding(InputModule):
             quantize_to: Type of the vectors.
             use_subword: Whether to keep the model's own tokens; in older model2vec only.
             **kwargs: Further arguments of `model2vec.distill.distill`.
-
-        Raises:
-            MissingDependencyError: If model2vec is not installed.
         """
         distill = need("model2vec.distill", "static").distill
         options = {
@@ -203,10 +198,7 @@ def fold(
     mapping: Tensor | np.ndarray | None = None,
     weights: Tensor | np.ndarray | None = None,
 ) -> Tensor:
-    """One vector per token id `(v, d)` of the three tables that model2vec keeps.
-
-    These are `(m, d)` vectors, the row `(v,)` of each token id, and its factor `(v,)`.
-    """
+    """One vector per token id `(v, d)`, of vectors `(m, d)`, the row of each id and its factor."""
     table = torch.as_tensor(embeddings)
     if mapping is not None:
         table = table[torch.as_tensor(mapping).long()]

@@ -60,15 +60,12 @@ class Transformer(InputModule):
         cache_dir: Where downloads are kept.
         do_lower_case: Whether texts are lower-cased before they are tokenised.
         tokenizer_name_or_path: Where the tokenizer is, if not with the encoder.
-        model_args: Older name of `model_kwargs`.
-        tokenizer_args: Older name of `processor_kwargs`.
-        config_args: Older name of `config_kwargs`.
+        model_args, tokenizer_args, config_args: Older names of the three.
         transformer_task: "feature-extraction", "sequence-classification" or "text-generation".
 
     Raises:
         HubError: If the model is neither a folder nor available on the Hub.
         ModelFileError: If its files are damaged.
-        SettingError: If `max_seq_length` is not a positive number, or there is no such task.
     """
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
@@ -254,7 +251,7 @@ class Transformer(InputModule):
         least = self._words.num_special_tokens_to_add()
         if value is not None and value < least:
             raise SettingError(
-                f"max_seq_length={value} leaves no room for the {least} special tokens that this "
+                f"max_seq_length={value} leaves no space for the {least} special tokens that this "
                 f"tokenizer puts around every text; use more than {least}"
             )
         table = self._position_table
@@ -332,7 +329,7 @@ class Transformer(InputModule):
 
     @property
     def _sizes(self) -> Any:
-        """What tells the sizes of the encoder."""
+        """What has the sizes of the encoder."""
         deferred = self._deferred
         return _sizes_in(self.config) if deferred is None else deferred.shape
 
@@ -354,7 +351,7 @@ class Transformer(InputModule):
 
     @property
     def _reader(self) -> TokenReader:
-        """The reader for the settings of now; made anew when one of them has changed."""
+        """The reader for the current settings; made again when one of them has changed."""
         words = self._words
         core = getattr(words, "backend_tokenizer", None)
         state = (
@@ -380,7 +377,7 @@ class Transformer(InputModule):
         return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """In a new process, transformers has to be told of the attention that its encoder names."""
+        """A new process has to register the attention that the encoder names."""
         is_open = "_modules" in state
         super().__setstate__({"_modules": {}, **state})
         if is_open:
@@ -391,7 +388,7 @@ class Transformer(InputModule):
             self._defer(state["_parts"])
 
     def _multiplies_to_measure(self, ids: torch.Tensor) -> bool:
-        """Whether matrix products of another number of tokens have to be prepared anew."""
+        """Whether matrix products of another number of tokens have to be compiled again."""
         if ids.device.type != "cpu":
             return False
         return multiplied_in("cpu") is not None or self.dtype != torch.float32

@@ -99,15 +99,9 @@ class WordEmbeddings(InputModule):
     ) -> WordEmbeddings:
         """Word vectors of a text file; its words become the vocabulary, after a zero for padding.
 
-        Args:
-            embeddings_file_path: Lines of a word and its numbers, may be gzipped.
-            update_embeddings: Whether training changes the vectors.
-            item_separator: What is between word and numbers.
-            tokenizer: Of which a copy gets the vocabulary; None for a `WhitespaceTokenizer`.
-            max_vocab_size: Most words to read, from the top of the file; None for all.
-
-        Raises:
-            InputError: If the file is missing or does not hold word vectors.
+        A line has a word, the separator and numbers, else there is an InputError; the file may be
+        gzipped. A copy of the tokenizer, by default a `WhitespaceTokenizer`, gets the words, of
+        which there are at most `max_vocab_size`.
         """
         words, vectors = read_word_vectors(embeddings_file_path, item_separator, max_vocab_size)
         own = WhitespaceTokenizer() if tokenizer is None else copy.copy(tokenizer)
