@@ -96,6 +96,10 @@ class SentenceEvaluator:
         self.show_progress_bar = show_progress_bar
         self.truncate_dim = truncate_dim
 
+    def _name_csv_file(self, *parts: str | None) -> None:
+        """Name the csv file by those parts that are not empty."""
+        self.csv_file = "_".join(part for part in (*parts, "results.csv") if part)
+
     def _encode(self, encode: Callable[..., Any], texts: Sequence[Any], **options: Any) -> Any:
         """The embeddings of the texts, `(b, d)`, each text encoded once.
 
@@ -148,11 +152,6 @@ def moment(epoch: int, steps: int) -> str:
 def add_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to a csv file, atomically; a new one gets the names of the columns first."""
     files.append(path, _csv_line(row.values()), start=_csv_line(row))
-
-
-def csv_name(*parts: str | None) -> str:
-    """Name of the csv file of an evaluator, of those parts that are not empty."""
-    return "_".join(part for part in (*parts, "results.csv") if part)
 
 
 def _csv_line(cells: Iterable[Any]) -> bytes:

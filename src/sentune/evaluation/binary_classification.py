@@ -1,4 +1,4 @@
-"""Can a threshold on the similarity tell pairs that are alike from pairs that are not?"""
+"""Does a threshold on the similarity separate pairs that are alike from others?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ import numpy as np
 
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
-from sentune.evaluation.base import (
-    SentenceEvaluator,
-    check_columns,
-    csv_name,
-    function_names,
-    names_for,
-)
+from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -30,8 +24,7 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
 
     Args:
         name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
-        sentences1: The first text of each pair.
-        sentences2: The second text of each pair.
+        sentences1, sentences2: The texts of each pair.
         labels: 1 for pairs that are alike, 0 for others.
         write_csv: Whether to write `binary_classification_evaluation_{name}_results.csv`.
         similarity_fn_names: Similarities to evaluate with; by default the model's own. With
@@ -58,7 +51,7 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         self.labels = labels
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.similarity_fn_names = function_names(similarity_fn_names)
-        self.csv_file = csv_name("binary_classification_evaluation", name)
+        self._name_csv_file("binary_classification_evaluation", name)
 
     @classmethod
     def from_input_examples(

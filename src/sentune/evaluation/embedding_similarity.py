@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import (
-    SentenceEvaluator,
-    check_columns,
-    csv_name,
-    function_names,
-    names_for,
-)
+from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
 from sentune.evaluation.metrics import pearson, spearman
 from sentune.types import Encoder
 from sentune.vectors.quantize import PRECISIONS
@@ -26,8 +20,7 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
 
     Args:
         name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
-        sentences1: The first text of each pair.
-        sentences2: The second text of each pair.
+        sentences1, sentences2: The texts of each pair.
         scores: How alike they are, higher is more alike; the scale does not matter.
         main_similarity: The similarity whose Spearman correlation is the primary metric.
         similarity_fn_names: Similarities to evaluate with; by default the main one, else the
@@ -60,7 +53,7 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         self.main_similarity = SimilarityFunction(main_similarity) if main_similarity else None
         self.similarity_fn_names = function_names(similarity_fn_names, main_similarity)
         self.precision = precision
-        self.csv_file = csv_name("similarity_evaluation", name, precision)
+        self._name_csv_file("similarity_evaluation", name, precision)
 
     @classmethod
     def from_input_examples(

@@ -108,13 +108,8 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The metrics; the first arguments as in `SentenceEvaluator`.
 
-        Args:
-            model: Encodes the queries.
-            output_path: Folder for the files.
-            epoch: See there.
-            steps: See there.
-            corpus_model: Encodes the documents; by default the same model.
-            corpus_embeddings: The documents already encoded, in the order of the corpus.
+        The model encodes the queries; `corpus_model`, by default the same, encodes the documents
+        unless `corpus_embeddings` has them in the order of the corpus.
         """
         prompts = {"prompt_name": self.query_prompt_name, "prompt": self.query_prompt}
         queries = self._encode(model.encode_query, self.queries, convert_to_tensor=True, **prompts)

@@ -40,10 +40,7 @@ def ranks(values: ArrayLike) -> np.ndarray:
 
 
 class Cuts(NamedTuple):
-    """What calling the highest scores positive would give, for every place to cut them.
-
-    There is a cut only where the score changes, since equal scores cannot be distinguished.
-    """
+    """What calling the highest scores positive would give, for each place where scores differ."""
 
     thresholds: np.ndarray  # (c,) falling: from here on up a score counts as positive
     called: np.ndarray  # (c,) how many scores are above the cut
@@ -51,12 +48,9 @@ class Cuts(NamedTuple):
 
 
 def cuts(scores: ArrayLike, is_positive: ArrayLike) -> Cuts:
-    """Every place to cut, from the highest score down.
+    """Every place to cut, from the highest score down; an InputError if a score is NaN.
 
     A threshold is half way to the next lower score, in the dtype of the scores.
-
-    Raises:
-        InputError: If there are NaNs among the scores, or not as many scores as labels.
     """
     score, positive = np.asarray(scores), np.asarray(is_positive).astype(bool)
     if score.shape != positive.shape:
@@ -74,17 +68,14 @@ def cuts(scores: ArrayLike, is_positive: ArrayLike) -> Cuts:
     values = score[is_last]
     lower = np.append(values[1:], values[-1:])
     middle = (values + lower) / np.asarray(2, dtype=score.dtype)
-    # Between neighbours of the dtype there is no middle: it would fall onto the lower one.
+    # Between neighbours of the dtype there is no middle: it would be the lower one.
     return Cuts(np.where(middle == lower, values, middle), called, correct)
 
 
 def average_precision(
     scores: ArrayLike, is_positive: ArrayLike, positives: int | None = None
 ) -> float:
-    """The mean over all positives of the precision at which each is found.
-
-    `positives` is their number, where some have no score and are never found.
-    """
+    """The mean over all `positives`, found or not, of the precision at which each is found."""
     _, called, correct = cuts(scores, is_positive)
     total = _count(is_positive) if positives is None else positives
     if not total:
@@ -136,10 +127,7 @@ def accuracy_at_k(hits: np.ndarray, k: int) -> float:
 
 
 def precision_at_k(hits: np.ndarray, k: int) -> float:
-    """The part of the first `k` that is relevant, mean over queries.
-
-    Ranks that a small corpus leaves empty count as wrong.
-    """
+    """The part of the first `k` that is relevant, mean over queries; empty ranks count as wrong."""
     return float((hits[:, :k].sum(axis=1) / k).mean())
 
 

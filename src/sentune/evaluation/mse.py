@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import InputError, SettingError
-from sentune.evaluation.base import SentenceEvaluator, check_columns, csv_name
+from sentune.evaluation.base import SentenceEvaluator, check_columns
 from sentune.types import Encoder
 
 PERCENT = 100
@@ -89,7 +89,7 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
     ) -> None:
         self.combinations = combinations
         self._keep(name, write_csv, batch_size, truncate_dim=truncate_dim)
-        self.csv_file = csv_name("mse_evaluation", name)
+        self._name_csv_file("mse_evaluation", name)
         self.primary_metric = "negative_mse"
         check_columns(combinations=combinations)
         self.data = {tuple(pair): _parallel(dataframe, *pair) for pair in combinations}

@@ -16,21 +16,11 @@ from sentune.evaluation.information_retrieval import InformationRetrievalEvaluat
 from sentune.types import Encoder
 from sentune.vectors.similarity import Similarity, SimilarityFunction
 
-SPLITS = {
-    "climatefever": "NanoClimateFEVER",
-    "dbpedia": "NanoDBPedia",
-    "fever": "NanoFEVER",
-    "fiqa2018": "NanoFiQA2018",
-    "hotpotqa": "NanoHotpotQA",
-    "msmarco": "NanoMSMARCO",
-    "nfcorpus": "NanoNFCorpus",
-    "nq": "NanoNQ",
-    "quoraretrieval": "NanoQuoraRetrieval",
-    "scidocs": "NanoSCIDOCS",
-    "arguana": "NanoArguAna",
-    "scifact": "NanoSciFact",
-    "touche2020": "NanoTouche2020",
-}
+_COLLECTIONS = """
+ClimateFEVER DBPedia FEVER FiQA2018 HotpotQA MSMARCO NFCorpus NQ QuoraRetrieval SCIDOCS ArguAna
+SciFact Touche2020
+"""
+SPLITS = {name.lower(): f"Nano{name}" for name in _COLLECTIONS.split()}
 
 
 class NanoBEIREvaluator(SentenceEvaluator):

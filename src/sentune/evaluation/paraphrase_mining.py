@@ -10,7 +10,7 @@ import numpy as np
 
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
-from sentune.evaluation.base import SentenceEvaluator, csv_name
+from sentune.evaluation.base import SentenceEvaluator
 from sentune.search.paraphrases import paraphrase_mining_embeddings
 from sentune.types import Encoder
 
@@ -56,7 +56,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         self.max_pairs = max_pairs
         self.top_k = top_k
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
-        self.csv_file = csv_name("paraphrase_mining_evaluation", name)
+        self._name_csv_file("paraphrase_mining_evaluation", name)
         self.primary_metric = "average_precision"
 
         same = [pair for pair in duplicates_list or () if set(pair) <= sentences_map.keys()]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sentune.evaluation.base import SentenceEvaluator, check_columns, csv_name
+from sentune.evaluation.base import SentenceEvaluator, check_columns
 from sentune.search.semantic import nearest
 from sentune.types import Encoder
 from sentune.vectors.similarity import dot_score, normalize_embeddings, to_rows
@@ -44,7 +44,7 @@ class TranslationEvaluator(SentenceEvaluator):
         self.target_sentences = target_sentences
         self.print_wrong_matches = print_wrong_matches
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
-        self.csv_file = csv_name("translation_evaluation", name)
+        self._name_csv_file("translation_evaluation", name)
         self.primary_metric = "mean_accuracy"
 
     def __call__(

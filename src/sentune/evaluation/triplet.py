@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import (
-    SentenceEvaluator,
-    check_columns,
-    csv_name,
-    function_names,
-    names_for,
-)
+from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -24,9 +18,7 @@ class TripletEvaluator(SentenceEvaluator):
 
     Args:
         name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
-        anchors: The texts to compare with.
-        positives: One text for each, that should be closer.
-        negatives: One text for each, that should be farther away.
+        anchors, positives, negatives: The texts of each triplet.
         main_similarity_function: The similarity whose accuracy is the primary metric.
         margin: By how much the positive must be closer; one number, or one per similarity.
         write_csv: Whether to write `triplet_evaluation_{name}_results.csv`.
@@ -59,7 +51,7 @@ class TripletEvaluator(SentenceEvaluator):
         self.similarity_fn_names = function_names(similarity_fn_names, main)
         self.margin = _margins(margin)
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
-        self.csv_file = csv_name("triplet_evaluation", name)
+        self._name_csv_file("triplet_evaluation", name)
 
     @classmethod
     def from_input_examples(cls, examples: Sequence[Any], **kwargs: Any) -> TripletEvaluator:
