@@ -42,12 +42,7 @@ def label_column(names: Sequence[str]) -> str | None:
 
 
 def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any]]]:
-    """The rows, at most `limit`, as columns, `PORTION` rows at a time.
-
-    Raises:
-        InputTypeError: If the data is none of the shapes above.
-        DatasetError: If rows do not have the same columns.
-    """
+    """The rows, at most `limit`, as columns, `PORTION` rows at a time, after checks."""
     if limit is None:
         yield from _portions(data, PORTION)
         return

@@ -43,13 +43,8 @@ class Rows:
 class InputColumn:
     """What is in the cells of one input column.
 
-    Args:
-        column: Its statistics.
-        missing: Rows with None.
-        blank: Rows with an empty string, or one of white space only.
-        numbers: Rows with a number or bytes.
-        lists: Rows with a list or a dict of lists, which have to be spread out.
-        is_constant: Whether every row has the same text.
+    `blank` are rows with an empty string or only white space, `numbers` those with a number or
+    bytes, `lists` those with a list or a dict of lists, which have to be spread out.
     """
 
     column: Column
@@ -97,19 +92,10 @@ class InputColumn:
 class LabelColumn:
     """What is in the label column.
 
-    Args:
-        name: Its name.
-        missing: Rows with None.
-        not_finite: Rows with NaN or an infinity.
-        foreign: Rows with something that is no number and no list of numbers.
-        low: Smallest number.
-        high: Largest number.
-        counts: How often each number is there (of very many floats, the first ones).
-        widths: Lengths of the lists, 0 for a plain number and -1 for a list of lists.
-        has_floats: Whether a number is no integer by its type.
-        has_fractions: Whether one is none by its value.
-        shapes: Sizes of the lists of lists.
-        is_constant: Whether every row has the same.
+    `not_finite` are rows with NaN or an infinity, `foreign` those with something that is no number
+    and no list of numbers. `counts` has how often each number is there (of very many floats, the
+    first ones), `widths` the lengths of the lists, 0 for a plain number and -1 for a list of lists,
+    `shapes` the sizes of these. `has_floats` is about types, `has_fractions` about values.
     """
 
     name: str

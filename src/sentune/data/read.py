@@ -50,8 +50,7 @@ def read(source: str | Path, split: str = "train", **options: Any) -> Any:
             f"{path} is a folder that Dataset.save_to_disk did not write; name a file in it"
         )
     if path.is_dir():
-        found = _opened(lambda: datasets.load_from_disk(str(path)), path)
-        found = _part(found, split, path)
+        found = _part(_opened(lambda: datasets.load_from_disk(str(path)), path), split, path)
     elif path.is_file():
         found = _of_file(datasets, path, split, options)
     else:

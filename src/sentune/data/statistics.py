@@ -46,12 +46,9 @@ class Spread:
 class Column:
     """Statistics of a column, whatever it is there for.
 
-    Args:
-        name: Its name.
-        kind: What its first cell that is not None is: "text", "number", "list", or its type.
-        sizes: Characters of its texts, entries of its lists, or its numbers, the finite ones.
-        tokens: Of its texts, where they are counted.
-        counts: Number -> how often it is there, where all are whole and few are different.
+    Its `kind` is what its first cell that is not None is: "text", "number", "list", or its type.
+    `sizes` are characters of texts, entries of lists, or the finite numbers; `counts` has how often
+    each number is there, where all are whole and few are different.
     """
 
     name: str

@@ -31,10 +31,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Mined:
-    """Queries and documents, each once, and the places in the corpus that belong to each query.
-
-    The negatives are as many as were asked for, missing ones out.
-    """
+    """Queries and documents, each once, and the places in the corpus that belong to each query."""
 
     queries: list[str]
     corpus: list[str]

@@ -13,9 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from sentune._lazy import need
-from sentune.checks import check_sizes
+from sentune.checks import check_sizes, one_of
 from sentune.disk import files
-from sentune.errors import DatasetError, SettingError
+from sentune.errors import DatasetError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
 from sentune.search.semantic import nearest
@@ -70,8 +70,8 @@ def mine_hard_negatives(
         cross_encoder: Scores the candidates again where scores limit them; anything with
             `predict(pairs, batch_size=...)`.
         range_min: How many of the nearest remaining candidates to pass over.
-        range_max: The last rank to look at; by default enough for `num_negatives` and the
-            positives, ten times as many where limits on the score will drop some.
+        range_max: The last rank used; by default enough for `num_negatives` and the positives,
+            ten times as many where limits on the score will drop some.
         max_score: Highest score of a negative.
         min_score: Lowest score of a negative.
         absolute_margin: How far below the lowest score of the anchor's positives.
@@ -101,21 +101,14 @@ def mine_hard_negatives(
     """
     datasets = need("datasets", extra="train")
     output_format = "n-tuple" if include_positives else output_format
-    _check_format(output_format)
+    one_of("output_format", output_format, list(FORMATS))
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
     anchors, answers = (list(dataset[name]) for name in names)
     pairs = _pairs(anchors, answers, corpus or ())
-    limits = Limits(
-        num_negatives=num_negatives,
-        range_min=range_min,
-        range_max=range_max,
-        max_score=max_score,
-        min_score=min_score,
-        absolute_margin=absolute_margin,
-        relative_margin=relative_margin,
-        sampling_strategy=sampling_strategy,
-    ).with_range(pairs.most_positives, cross_encoder is not None)
+    by_score = (max_score, min_score, absolute_margin, relative_margin)
+    limits = Limits(num_negatives, range_min, range_max, *by_score, sampling_strategy)
+    limits = limits.with_range(pairs.most_positives, cross_encoder is not None)
 
     with _workers(model, use_multi_process) as workers:
         options = {"batch_size": batch_size, "show_progress_bar": verbose, **workers}
@@ -139,11 +132,6 @@ def mine_hard_negatives(
     if verbose:
         print(_report(mined, skipped))  # noqa: T201  (the caller asked for it)
     return datasets.Dataset.from_dict(mined.columns(names, output_format, output_scores))
-
-
-def _check_format(name: str) -> None:
-    if name not in FORMATS:
-        raise SettingError(f"output_format must be among {', '.join(FORMATS)}, got {name!r}")
 
 
 class Pairs(NamedTuple):
@@ -198,7 +186,7 @@ def _embed(
     options = {"normalize_embeddings": True, "convert_to_numpy": True, **options}
     if folder is None:
         return to_tensor(encode(texts, **options))
-    # One embedding stands for the model in the name: another model would make another.
+    # One embedding represents the model in the name: another model would make another.
     sample = encode(texts[:1], **{**options, "show_progress_bar": False})
     prompts = [options["prompt_name"], options["prompt"]]
     known = repr((prompts, np.asarray(sample).round(3).tolist(), texts))

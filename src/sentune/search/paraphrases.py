@@ -73,7 +73,7 @@ def paraphrase_mining_embeddings(
         query_chunk_size: Rows compared at a time, at most 4096. The result does not depend on it.
         corpus_chunk_size: The same for the other side; the smaller of both counts.
         max_pairs: Pairs to give back.
-        top_k: Neighbours looked at per row.
+        top_k: Neighbours considered per row.
         score_function: Scores of all pairs; must be symmetric, higher is more similar.
     """
     check_sizes(
@@ -112,7 +112,7 @@ def _neighbours(rows: Tensor, score: Similarity, k: int, tile: int) -> Best:
     for i, j in combinations_with_replacement(range(len(blocks)), 2):
         scores = score(blocks[i], blocks[j]).detach()
         if i == j:
-            scores = scores.clone().fill_diagonal_(-torch.inf)  # nobody is its own neighbour
+            scores = scores.clone().fill_diagonal_(-torch.inf)  # no row is its own neighbour
         else:
             add(j, scores.T.contiguous(), i * tile)
         add(i, scores, j * tile)
@@ -127,7 +127,7 @@ def _pairs(best: Best, max_pairs: int) -> list[list[float | int]]:
     low, high = torch.minimum(row, best.columns), torch.maximum(row, best.columns)
     is_pair = low != high
     scores, keys = best.scores[is_pair], (low * count + high)[is_pair]
-    if len(scores) > 2 * max_pairs:  # a pair stands here twice at most: more cannot be needed
+    if len(scores) > 2 * max_pairs:  # a pair is here twice at most: more cannot be needed
         is_high = scores >= scores.topk(2 * max_pairs, sorted=False).values.min()
         scores, keys = scores[is_high], keys[is_high]
     keys, order = keys.sort(stable=True)
