@@ -77,7 +77,7 @@ def texts_of(item: Any) -> list[str]:
 
 
 def character_length(item: Any) -> int:
-    """How many characters an item has; a cheap stand-in for its tokens."""
+    """How many characters an item has; a cheap estimate of its tokens."""
     return sum(map(len, texts_of(item)))
 
 

@@ -67,11 +67,7 @@ def ragged(
     prompt_lengths: list[int] | None = None,
     truncated: int = 0,
 ) -> Features:
-    """Features in the ragged layout, `(T,)` ids and types, with ints for each row.
-
-    A row has its length and the number of leading tokens that are its prompt; `truncated` rows
-    lost tokens to the length limit.
-    """
+    """Features in the ragged layout: `(T,)` what is per token, b ints what is per row."""
     features: Features = {"input_ids": input_ids, "lengths": lengths}
     if token_type_ids is not None:
         features["token_type_ids"] = token_type_ids
@@ -144,10 +140,7 @@ def by_length(lengths: Sequence[int], *, longest_first: bool = False) -> list[in
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Row numbers in batches of at most `batch_size`, like lengths together, longest first.
-
-    The longest come first so that a batch that is too big for the memory fails at once.
-    """
+    """Row numbers in batches of like length, longest first: one that is too big fails at once."""
     order = by_length(lengths, longest_first=True)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

@@ -5,7 +5,7 @@ text where its tokens are and what the hash of the text was. A budget, which all
 share, bounds what is kept:
 
 - When a third of the tokens are of texts that have been replaced, the pieces are written again
-  without them: texts drawn anew in every epoch take the memory of one version each.
+  without them: texts drawn again in every epoch take the memory of one version each.
 - Where the budget does not allow another piece, texts are read each time. Which of them does not
   matter, as an epoch asks for each text once: with memory for half of the texts, half are found.
 - A piece none of whose texts was asked for in a whole turn (as many texts as the table has entries)
@@ -39,10 +39,7 @@ _ENTRY = np.dtype(
 
 
 class Budget:
-    """Bytes for kept tokens, shared by the stores that have the same one.
-
-    On disk they are in files without a name, which the system removes with the process.
-    """
+    """Bytes for kept tokens, shared by stores; on disk in files that end with the process."""
 
     def __init__(self, memory_bytes: int = 256 << 20, disk_bytes: int = 4 << 30) -> None:
         self.memory_bytes = memory_bytes
@@ -89,7 +86,7 @@ class TokenStore:
         self.budget = Budget() if budget is None else budget
         self._pieces: list[np.ndarray] = []
         self._used = 0  # tokens of the last piece
-        self._stale = 0  # of all tokens, those of texts that are there no more
+        self._stale = 0  # of all tokens, those of texts that have been replaced
         self._known = np.empty(0, _ENTRY)
         # Once the budget is used up: texts asked for since, and how many at each piece's last use.
         self._is_full, self._turn, self._asked = False, 0, np.empty(0, np.int64)
@@ -98,10 +95,7 @@ class TokenStore:
         self._example: Any = None  # of the arrays that `read` gives
 
     def take(self, numbers: Sequence[int], texts: Sequence[Any]) -> Features:
-        """The tokens of the texts with these numbers, ragged, as `read` gives them.
-
-        Where one of the texts is no string, nothing is kept of the batch.
-        """
+        """The tokens of the texts with these numbers, ragged; kept if all are strings."""
         if not numbers or not set(map(type, texts)) <= {str}:
             return self.read(texts)
         if max(numbers) >= len(self._known) and not self._lengthen(max(numbers) + 1):

@@ -19,13 +19,8 @@ class TokenReader:
     """Reads items as token ids; safe to call from several threads at once.
 
     A transformers tokenizer sets truncation and padding on its Rust core in every call, which two
-    threads may not do at once ("Already borrowed"). This reader has a core of its own, whose
-    truncation is set when it is made and never again.
-
-    Args:
-        tokenizer: A transformers tokenizer. One without a Rust core works too, under a lock.
-        max_length: Most tokens of an item, special tokens included; None for no limit.
-        lower_case: Whether texts are lower-cased first.
+    threads may not do at once ("Already borrowed"). This reader has its own core, whose truncation
+    to `max_length` (special tokens included) is set once; a tokenizer without one runs locked.
     """
 
     adds_special_tokens = True

@@ -8,12 +8,12 @@ import numpy as np
 
 from sentune.errors import SettingError
 from sentune.vectors import rows
-from sentune.vectors.quantize import quantize_embeddings
+from sentune.vectors.quantize import PRECISIONS, quantize_embeddings
+from sentune.vectors.quantize import Precision as Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 OutputValue = Literal["sentence_embedding", "token_embeddings"]
 
 
@@ -24,18 +24,14 @@ def check(output_value: str | None, precision: str | None) -> None:
             f"output_value must be one of {get_args(OutputValue)} or None for everything, "
             f"got {output_value!r}"
         )
-    if precision is not None and precision not in get_args(Precision):
-        raise SettingError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
+    if precision is not None and precision not in PRECISIONS:
+        raise SettingError(f"precision must be one of {PRECISIONS}, got {precision!r}")
 
 
 def finish(
     embeddings: np.ndarray | Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
 ) -> np.ndarray | Tensor | list[Tensor]:
-    """The embeddings `(b, d)`, arrays of either library, in the caller's form.
-
-    A tensor if asked for, else a numpy array if asked for, else a list of rows; quantised with
-    `quantize_embeddings` unless the precision is None or "float32".
-    """
+    """The embeddings `(b, d)`, quantised if asked: a tensor, an array, or a list of rows."""
     result: Any = embeddings
     if precision is not None and precision != "float32" and len(embeddings):
         full = rows.to_numpy(embeddings).astype(np.float32, copy=False)

@@ -27,7 +27,7 @@ def like(values: np.ndarray, other: Any) -> Any:
         return values
     import torch
 
-    # To wait for the copy would be to wait for all that an accelerator has been told to do before.
+    # To wait for the copy would be to wait for all earlier work of an accelerator.
     return torch.from_numpy(values).to(other.device, non_blocking=other.is_cuda)
 
 
@@ -42,10 +42,7 @@ def take(values: Any, index: np.ndarray) -> Any:
 
 
 def put(rows: Any, numbers: Sequence[int], values: Any, size: int) -> Any:
-    """Rows, of which there will be `size`, with some more in their places, which `numbers` gives.
-
-    The rows so far, None for nothing, are changed; the new ones are an array or a list.
-    """
+    """The rows so far, `size` of them or None, changed to hold new ones at these numbers."""
     if isinstance(values, list):
         rows = [None] * size if rows is None else rows
         for number, value in zip(numbers, values, strict=True):

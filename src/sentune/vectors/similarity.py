@@ -84,8 +84,7 @@ def pairwise_angle_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
     (an odd width gets one zero more). With both vectors of unit length, the score is
     `|sum Re(z_a conj(z_b)) + sum Im(z_a conj(z_b))|`.
 
-    Source:
-        AnglE, equations 5 to 8, https://arxiv.org/abs/2309.12871, with lengths divided out.
+    Source: AnglE, equations 5 to 8, https://arxiv.org/abs/2309.12871, with lengths divided out.
     """
     left, right = (_unit(side) for side in _pairs(a, b))
     if left.shape[-1] % 2:
@@ -160,15 +159,14 @@ _FUNCTIONS: dict[SimilarityFunction, tuple[Similarity, Similarity]] = {
 def to_tensor(embeddings: ArrayLike) -> Tensor:
     """Embeddings as one dense tensor, sharing memory with what was given where it can.
 
-    Raises:
-        InputError: If rows differ in length.
-        InputTypeError: If there is something else than numbers in it.
+    An InputError if rows differ in length, an InputTypeError if there is anything but numbers.
     """
     if isinstance(embeddings, Tensor):
         return embeddings.to_dense() if embeddings.is_sparse else embeddings
     try:
         if isinstance(embeddings, np.ndarray):
-            return _from_numpy(embeddings)
+            # A copy where torch cannot view the array: read-only, reversed.
+            return torch.from_numpy(np.require(embeddings, requirements=["C", "W"]))
         items: list[Any] = list(embeddings)
         if items and all(isinstance(item, (Tensor, np.ndarray)) for item in items):
             return torch.stack([to_tensor(item) for item in items])
@@ -180,11 +178,6 @@ def to_tensor(embeddings: ArrayLike) -> Tensor:
         ) from error
     except (ValueError, RuntimeError) as error:
         raise InputError(f"the rows do not form one matrix of embeddings: {error}") from error
-
-
-def _from_numpy(array: np.ndarray) -> Tensor:
-    """A view of the array, or a copy where torch cannot view it (read-only, reversed)."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def to_rows(embeddings: ArrayLike) -> Tensor:
