@@ -33,13 +33,10 @@ class SentenceLabelDataset(IterableDataset):
     that is a multiple of it keeps groups whole.
 
     Args:
-        examples: The examples; classes with fewer than `samples_per_label` are left out.
+        examples: Classes with fewer than `samples_per_label` are left out; a DatasetError if all.
         samples_per_label: Examples of a class that come together.
         with_replacement: Whether every group is drawn from all examples of its class; else each
             example comes once, until a class has fewer than `samples_per_label` left.
-
-    Raises:
-        DatasetError: If no class has enough examples.
     """
 
     def __init__(

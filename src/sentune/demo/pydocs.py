@@ -4,15 +4,10 @@ The structure of the docstrings gives pairs without labels: the first paragraph 
 or class does (the query); its name, its parameters and the remaining text are what a search should
 find (the document). The source is parsed with `ast`; no module is imported or run.
 
-What counts as an entry:
-
-- a function, method or class with a docstring, unless it is defined inside a function;
-- whose own name does not begin with a single underscore: `__enter__` counts, `_helper` does not;
-- in a file of the standard library outside `SKIPPED_FOLDERS`: third-party packages, tests, the
-  IDLE editor and the turtle demos.
-
-On Python 3.11 that is 6,296 entries, 5,822 once those that repeat a query or a document are
-dropped (`distinct`), read in a few seconds.
+An entry is a function, method or class with a docstring, unless it is defined inside a function or
+its own name begins with a single underscore, in a file outside `SKIPPED_FOLDERS` (third-party
+packages, tests, the IDLE editor and the turtle demos). On Python 3.11 that is 6,296 entries, 5,822
+once those that repeat a query or a document are dropped (`distinct`), read in a few seconds.
 """
 
 from __future__ import annotations
@@ -51,11 +46,7 @@ class Entry(NamedTuple):
 
 
 def entries(root: str | Path | None = None) -> list[Entry]:
-    """Every entry below a folder of Python source, in the order of the file names.
-
-    By default the folder is the standard library of the running Python. DatasetError if there is no
-    entry, as in a Python that was installed without its source.
-    """
+    """Every entry below a folder of Python source, by default this Python's; an error if none."""
     folder = Path(root) if root is not None else Path(sysconfig.get_paths()["stdlib"])
     found = [entry for path in _source_files(folder) for entry in _entries_of(path, folder)]
     if not found:

@@ -19,10 +19,7 @@ NLI_LABELS = {"contradiction": 0, "entailment": 1, "neutral": 2}
 
 
 class LabelSentenceReader:
-    """Lines with a class name and a sentence -> sentences with class numbers.
-
-    The columns of both are counted from 0.
-    """
+    """Lines with a class name and a sentence -> sentences with class numbers; columns from 0."""
 
     def __init__(
         self,
