@@ -251,7 +251,7 @@ def test_positions_that_never_end_need_no_limit(tiny_folders):
 def test_a_limit_without_room_for_the_special_tokens(tiny_bert_folder):
     transformer = Transformer(tiny_bert_folder, max_seq_length=2)
     assert transformer.read(["cat"])["lengths"] == [2]
-    with pytest.raises(SettingError, match="max_seq_length=1 leaves no room for the 2 special"):
+    with pytest.raises(SettingError, match="max_seq_length=1 leaves no space for the 2 special"):
         transformer.max_seq_length = 1
 
 

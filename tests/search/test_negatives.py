@@ -114,7 +114,7 @@ def test_several_processes_are_started_and_stopped():
         ({"anchor_column_name": "x"}, DatasetError, "columns q, a; x missing"),
         ({"num_negatives": 0}, SettingError, "num_negatives"),
         ({"range_min": -1}, SettingError, "range_min"),
-        ({"range_min": 2, "range_max": 3}, SettingError, "no room for 2"),
+        ({"range_min": 2, "range_max": 3}, SettingError, "no space for 2"),
         ({"sampling_strategy": "best"}, SettingError, "'best'"),
         ({"output_format": "pairs"}, SettingError, "triplet.*'pairs'"),
     ],

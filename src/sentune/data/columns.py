@@ -31,11 +31,7 @@ def input_columns(names: Sequence[str]) -> list[str]:
 
 
 def label_column(names: Sequence[str]) -> str | None:
-    """The column with the labels, or None.
-
-    Raises:
-        DatasetError: If there are several.
-    """
+    """The column with the labels, or None; DatasetError if there are several."""
     found = [name for name in names if name in LABEL_COLUMNS]
     if len(found) > 1:
         raise DatasetError(
@@ -46,25 +42,16 @@ def label_column(names: Sequence[str]) -> str | None:
 
 
 def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any]]]:
-    """The rows as columns, `PORTION` rows at a time.
-
-    Args:
-        data: The rows, in any of the shapes above.
-        limit: Stop after this many rows.
-
-    Raises:
-        InputTypeError: If the data is none of the shapes above.
-        DatasetError: If rows do not have the same columns.
-    """
-    if limit is not None:
-        size = min(PORTION, limit)
-        for number, portion in enumerate(_portions(data, size)):
-            left = limit - number * size
-            if left <= 0:
-                return
-            yield {name: cells[:left] for name, cells in portion.items()}
+    """The rows, at most `limit`, as columns, `PORTION` rows at a time, after checks."""
+    if limit is None:
+        yield from _portions(data, PORTION)
         return
-    yield from _portions(data, PORTION)
+    size = min(PORTION, limit)
+    for number, portion in enumerate(_portions(data, size)):
+        left = limit - number * size
+        if left <= 0:
+            return
+        yield {name: cells[:left] for name, cells in portion.items()}
 
 
 def is_hub_dataset(data: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 # numbers; lists of lists; anything else.
 LabelKind: TypeAlias = Literal["none", "binary", "class", "score", "list", "matrix", "other"]
 # What a form wants of them. "scores": one per document; "margins": one per negative, the score of
-# the positive less that of the negative; "any": they are not looked at.
+# the positive less that of the negative; "any": they are not read.
 Wanted: TypeAlias = Literal[
     "none", "any", "binary", "class", "score", "scores", "margins", "embedding"
 ]
@@ -50,7 +50,7 @@ class Limits:
     Args:
         scores: Smallest and largest score that it can reach; in place of labels 0 and 1, scores
             between them are read as weights.
-        classes: How many classes it tells apart.
+        classes: How many classes it distinguishes.
         width: How many numbers an embedding has.
     """
 

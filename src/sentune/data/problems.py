@@ -27,7 +27,7 @@ class Problem:
     Args:
         text: What it is and what to do.
         is_fatal: Whether training on it would fail or learn nothing.
-        is_of_learning: Whether it is no matter where rows are only measured with.
+        is_of_learning: Whether this can be ignored in an evaluation dataset.
     """
 
     text: str
@@ -73,15 +73,7 @@ def in_label_cells(label: LabelColumn) -> list[Problem]:
 def in_labels(
     found: Profile, loss: str, wanted: Wanted, limits: Limits, instead: str
 ) -> list[Problem]:
-    """What is wrong with labels, each of which is a number or a list of numbers.
-
-    Args:
-        found: The profile of the dataset.
-        loss: Class name of the loss.
-        wanted: What the loss takes the labels for.
-        limits: What the loss can read.
-        instead: What else can be done about scores out of its range, after a comma.
-    """
+    """What is wrong with labels for a loss; `instead` is another way out of scores out of range."""
     label = found.label
     if label is None:
         return []
@@ -104,15 +96,7 @@ def in_labels(
 def in_columns(
     names: list[str], found: Profile, loss: str, *, has_order: bool, may_repeat: bool
 ) -> list[Problem]:
-    """What is wrong with the input columns, seen together.
-
-    Args:
-        names: Of the columns.
-        found: The profile of the dataset.
-        loss: Class name of the loss.
-        has_order: Whether it matters to the loss which column is first.
-        may_repeat: Whether it can learn from two columns with the same texts.
-    """
+    """What is wrong with the input columns, seen together, for a loss with these needs."""
     if len(names) < 2 or found.rows < 2:
         return []
     wrong = []
@@ -137,20 +121,12 @@ def in_batches(
 ) -> list[Problem]:
     """What is wrong with a dataset that comes in batches of this size.
 
-    Args:
-        found: The profile of the dataset.
-        loss: Class name of the loss.
-        batch_size: Rows of a batch.
-        needs_others: Whether the loss takes its negatives from other rows only.
-        needs_classmates: Whether it needs rows of a class together, and they come at random.
+    A loss `needs_others` if it takes its negatives from other rows only, and `needs_classmates` if
+    it needs rows of a class together and they come at random.
     """
     if batch_size == 1 and needs_others:
-        return [
-            Problem(
-                f"{loss} takes its negatives from the other rows of a batch, and with batch size 1 "
-                "there are none; use at least 2"
-            )
-        ]
+        text = f"{loss} takes its negatives from the other rows of a batch, and with batch size 1 "
+        return [Problem(text + "there are none; use at least 2")]
     if found.is_whole and found.rows < batch_size:
         text = f"it has {found.rows:,} rows, fewer than one batch of {batch_size:,}"
         return [Problem(text, is_fatal=False)]

@@ -26,7 +26,7 @@ class Rows:
     first: list[int] = field(default_factory=list)
 
     def add(self, row: int) -> None:
-        """Note one row."""
+        """Count one row."""
         self.count += 1
         if self.count <= _SHOWN:
             self.first.append(row)
@@ -43,13 +43,8 @@ class Rows:
 class InputColumn:
     """What is in the cells of one input column.
 
-    Args:
-        column: Its statistics.
-        missing: Rows with None.
-        blank: Rows with an empty string, or one of white space only.
-        numbers: Rows with a number or bytes.
-        lists: Rows with a list or a dict of lists, which have to be spread out.
-        is_constant: Whether every row has the same text.
+    `blank` are rows with an empty string or only white space, `numbers` those with a number or
+    bytes, `lists` those with a list or a dict of lists, which have to be spread out.
     """
 
     column: Column
@@ -76,7 +71,7 @@ class InputColumn:
         return int(self.column.sizes.high) if self.column.kind == "text" else 0
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column."""
+        """Read a portion of the column."""
         if start == 0 and cells:
             self._first = cells[0]
         for row, cell in enumerate(cells, start):
@@ -97,19 +92,10 @@ class InputColumn:
 class LabelColumn:
     """What is in the label column.
 
-    Args:
-        name: Its name.
-        missing: Rows with None.
-        not_finite: Rows with NaN or an infinity.
-        foreign: Rows with something that is no number and no list of numbers.
-        low: Smallest number.
-        high: Largest number.
-        counts: How often each number is there (of very many floats, the first ones).
-        widths: Lengths of the lists, 0 for a plain number and -1 for a list of lists.
-        has_floats: Whether a number is no integer by its type.
-        has_fractions: Whether one is none by its value.
-        shapes: Sizes of the lists of lists.
-        is_constant: Whether every row has the same.
+    `not_finite` are rows with NaN or an infinity, `foreign` those with something that is no number
+    and no list of numbers. `counts` has how often each number is there (of very many floats, the
+    first ones), `widths` the lengths of the lists, 0 for a plain number and -1 for a list of lists,
+    `shapes` the sizes of these. `has_floats` is about types, `has_fractions` about values.
     """
 
     name: str
@@ -167,7 +153,7 @@ class LabelColumn:
         return words.get(label.kind, "values that are not all numbers")
 
     def read(self, cells: Sequence[Any], start: int) -> None:
-        """Look at a portion of the column."""
+        """Read a portion of the column."""
         for row, cell in enumerate(cells, start):
             value = cell.tolist() if hasattr(cell, "tolist") else cell
             if self.is_constant:
@@ -209,15 +195,7 @@ class LabelColumn:
 
 @dataclass
 class Profile:
-    """What is in a dataset.
-
-    Args:
-        rows: How many rows were read.
-        is_whole: Whether those are all there are.
-        inputs: The input columns, in order.
-        label: The label column, if there is one.
-        same: Pairs of input columns that are equal in every row.
-    """
+    """What is in the rows of a dataset that were read; `same` are pairs of equal columns."""
 
     rows: int
     is_whole: bool
@@ -240,12 +218,7 @@ class Profile:
 
 
 def profile(data: Any, limit: int | None = None) -> Profile:
-    """A profile of a dataset.
-
-    Args:
-        data: Rows in any of the shapes that `sentune.data.columns` reads.
-        limit: Read at most this many rows; None for all.
-    """
+    """A profile of a dataset, of at most `limit` rows."""
     inputs: list[InputColumn] = []
     label: LabelColumn | None = None
     same: list[tuple[str, str]] = []

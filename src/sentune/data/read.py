@@ -42,10 +42,6 @@ def read(source: str | Path, split: str = "train", **options: Any) -> Any:
         DatasetError: If there is no such file, its ending is unknown, it cannot be parsed, it has
             no rows, or there is no such split.
         HubError: If the Hub does not have it or cannot be reached.
-
-    Example:
-        >>> read("pairs.csv").column_names  # doctest: +SKIP
-        ['question', 'answer']
     """
     datasets = need("datasets", extra="train")
     path = Path(source).expanduser()
@@ -54,8 +50,7 @@ def read(source: str | Path, split: str = "train", **options: Any) -> Any:
             f"{path} is a folder that Dataset.save_to_disk did not write; name a file in it"
         )
     if path.is_dir():
-        found = _opened(lambda: datasets.load_from_disk(str(path)), path)
-        found = _part(found, split, path)
+        found = _part(_opened(lambda: datasets.load_from_disk(str(path)), path), split, path)
     elif path.is_file():
         found = _of_file(datasets, path, split, options)
     else:
@@ -66,15 +61,7 @@ def read(source: str | Path, split: str = "train", **options: Any) -> Any:
 
 
 def column(dataset: Any, name: str | None = None) -> list[str]:
-    """The texts of one column.
-
-    Args:
-        dataset: A `datasets.Dataset`.
-        name: Of the column; None for the first one that holds no labels.
-
-    Raises:
-        DatasetError: If there is no such column, or it does not hold texts.
-    """
+    """The texts of one column of a dataset; None for the first that holds no labels."""
     names = list(dataset.column_names)
     chosen = name if name is not None else next(iter(input_columns(names)), None)
     if chosen not in names:

@@ -33,7 +33,7 @@ class Spread:
         return self.total / max(self.count, 1)
 
     def add(self, numbers: Sequence[float]) -> None:
-        """Note some more."""
+        """Add some numbers."""
         if numbers:
             low, high = min(numbers), max(numbers)
             self.low = min(self.low, low) if self.count else low
@@ -46,12 +46,9 @@ class Spread:
 class Column:
     """Statistics of a column, whatever it is there for.
 
-    Args:
-        name: Its name.
-        kind: What its first cell that is not None is: "text", "number", "list", or its type.
-        sizes: Characters of its texts, entries of its lists, or its numbers, the finite ones.
-        tokens: Of its texts, where they are counted.
-        counts: Number -> how often it is there, where all are whole and few are different.
+    Its `kind` is what its first cell that is not None is: "text", "number", "list", or its type.
+    `sizes` are characters of texts, entries of lists, or the finite numbers; `counts` has how often
+    each number is there, where all are whole and few are different.
     """
 
     name: str
@@ -61,12 +58,7 @@ class Column:
     counts: dict[int, int] | None = field(default_factory=dict)
 
     def read(self, cells: Sequence[Any], count_tokens: CountTokens | None = None) -> None:
-        """Look at a portion of the column.
-
-        Args:
-            cells: The portion.
-            count_tokens: Texts -> tokens of each; None not to count them.
-        """
+        """Read a portion of the column; `count_tokens` gives the tokens of each of its texts."""
         if self.kind == "NoneType":
             self.kind = _kind(next((cell for cell in cells if cell is not None), None))
         if self.kind == "text":
@@ -89,13 +81,7 @@ class Column:
 
 @dataclass
 class Summary:
-    """Statistics of the columns of a dataset.
-
-    Args:
-        rows: How many rows were read.
-        columns: Name -> statistics of each column, in order.
-        first: The first rows, a list of cells for each.
-    """
+    """Statistics of the columns of a dataset, by name, and its first rows as lists of cells."""
 
     rows: int = 0
     columns: dict[str, Column] = field(default_factory=dict)
@@ -104,12 +90,7 @@ class Summary:
     def read(
         self, portion: Mapping[str, Sequence[Any]], count_tokens: CountTokens | None = None
     ) -> None:
-        """Look at a portion of the rows.
-
-        Args:
-            portion: Name -> cells.
-            count_tokens: Texts -> tokens of each; None not to count them.
-        """
+        """Read a portion of the rows, name -> cells; `count_tokens` as in `Column.read`."""
         if not self.rows:
             self.columns = {name: Column(name) for name in portion}
             rows = zip(*portion.values(), strict=False)
@@ -120,13 +101,7 @@ class Summary:
 
 
 def summary(data: Any, limit: int, count_tokens: CountTokens | None = None) -> Summary:
-    """Statistics of the columns of a dataset, of its first rows.
-
-    Args:
-        data: Rows in any of the shapes that `sentune.data.columns` reads.
-        limit: Read at most this many rows.
-        count_tokens: Texts -> tokens of each; None not to count them.
-    """
+    """Statistics of the columns of a dataset, of at most `limit` rows."""
     found = Summary()
     for portion in portions(data, limit):
         found.read(portion, count_tokens)
@@ -136,23 +111,15 @@ def summary(data: Any, limit: int, count_tokens: CountTokens | None = None) -> S
 
 
 def size_of(data: Any) -> int | None:
-    """How many rows a dataset has; None if it does not know.
-
-    Args:
-        data: Rows in any of the shapes that `sentune.data.columns` reads.
-    """
+    """How many rows a dataset has; None if it does not know."""
     if isinstance(data, Mapping):
         return len(next(iter(data.values()), ()))
     return len(data) if hasattr(data, "__len__") else None
 
 
 def _kind(cell: Any) -> str:
-    kinds: dict[str, tuple[type, ...]] = {
-        "text": (str,),
-        "number": (int, float),
-        "list": (list, tuple),
-    }
-    found = (name for name, types in kinds.items() if isinstance(_scalar(cell), types))
+    kinds = (("text", str), ("number", (int, float)), ("list", (list, tuple)))
+    found = (name for name, types in kinds if isinstance(_scalar(cell), types))
     return next(found, type(cell).__name__)
 
 

@@ -17,14 +17,13 @@ def _without_words(text: str) -> str:
 class DenoisingAutoEncoderDataset(Dataset):
     """Each sentence with the same sentence after noise: `texts=[noise, sentence]`.
 
-    The noise is drawn anew every time a sentence is asked for.
+    The noise is drawn every time a sentence is asked for.
 
     Args:
         sentences: The sentences.
         noise_fn: Sentence -> sentence with noise; by default `delete`.
 
-    Source:
-        TSDAE, section 3: deleting 60% of the words; https://arxiv.org/abs/2104.06979.
+    Source: TSDAE, section 3: deleting 60% of the words; https://arxiv.org/abs/2104.06979.
     """
 
     def __init__(

@@ -15,14 +15,8 @@ from sentune.training.samplers import NoDuplicatesBatchSampler
 class NoDuplicatesDataLoader(DataLoader):
     """Full batches of examples, in a new random order each time, with no text twice in a batch.
 
-    Texts that differ only in case or in white space around them count as the same.
-
-    Args:
-        train_examples: The examples; the list stays as it is.
-        batch_size: Examples in a batch.
-
-    Raises:
-        DatasetError: If the examples do not have as many texts each.
+    Texts that differ only in case or in white space around them count as the same. All examples
+    must have as many texts (else a DatasetError); the list given stays as it is.
     """
 
     def __init__(self, train_examples: Sequence[InputExample], batch_size: int) -> None:

@@ -20,13 +20,8 @@ class ParallelSentencesDataset(Dataset):
     """Sentences of all languages, each labelled with the teacher's embedding of its original.
 
     Several sources can be added, each with a weight that says how many of its entries are taken
-    in a round.
-
-    Args:
-        student_model: Not used; the trainer has it.
-        teacher_model: Embeds the originals.
-        batch_size: Sentences in a batch of the teacher.
-        use_embedding_cache: Whether the teacher's embeddings are kept.
+    in a round. `batch_size` is for the teacher, which encodes the originals, once each if
+    `use_embedding_cache`. The student has no effect.
     """
 
     def __init__(

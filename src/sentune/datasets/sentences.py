@@ -14,12 +14,7 @@ from sentune.errors import DatasetError
 
 
 class SentencesDataset(Dataset):
-    """A list of examples; a plain list does as well.
-
-    Args:
-        examples: The examples.
-        model: Not used.
-    """
+    """A list of examples, without regard to the model; a plain list does as well."""
 
     def __init__(self, examples: list[InputExample], model: Any = None) -> None:
         self.examples = examples
@@ -38,13 +33,10 @@ class SentenceLabelDataset(IterableDataset):
     that is a multiple of it keeps groups whole.
 
     Args:
-        examples: The examples; classes with fewer than `samples_per_label` are left out.
+        examples: Classes with fewer than `samples_per_label` are left out; a DatasetError if all.
         samples_per_label: Examples of a class that come together.
         with_replacement: Whether every group is drawn from all examples of its class; else each
             example comes once, until a class has fewer than `samples_per_label` left.
-
-    Raises:
-        DatasetError: If no class has enough examples.
     """
 
     def __init__(

@@ -4,15 +4,10 @@ The structure of the docstrings gives pairs without labels: the first paragraph 
 or class does (the query); its name, its parameters and the remaining text are what a search should
 find (the document). The source is parsed with `ast`; no module is imported or run.
 
-What counts as an entry:
-
-- a function, method or class with a docstring, unless it is defined inside a function;
-- whose own name does not begin with a single underscore: `__enter__` counts, `_helper` does not;
-- in a file of the standard library outside `SKIPPED_FOLDERS`: third-party packages, tests, the
-  IDLE editor and the turtle demos.
-
-On Python 3.11 that is 6,296 entries, 5,822 once those that repeat a query or a document are
-dropped (`distinct`), read in a few seconds.
+An entry is a function, method or class with a docstring, unless it is defined inside a function or
+its own name begins with a single underscore, in a file outside `SKIPPED_FOLDERS` (third-party
+packages, tests, the IDLE editor and the turtle demos). On Python 3.11 that is 6,296 entries, 5,822
+once those that repeat a query or a document are dropped (`distinct`), read in a few seconds.
 """
 
 from __future__ import annotations
@@ -41,10 +36,8 @@ _Definition: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef"
 class Entry(NamedTuple):
     """One function, method or class and what its docstring says.
 
-    Args:
-        name: Dotted name, e.g. `threading.Timer`.
-        query: First paragraph of the docstring on one line.
-        document: Dotted name with the parameters, then the rest of the docstring, on one line.
+    The name is dotted, as `threading.Timer`. The query is the first paragraph of the docstring, the
+    document the name with the parameters and the rest of the docstring; both on one line.
     """
 
     name: str
@@ -53,14 +46,7 @@ class Entry(NamedTuple):
 
 
 def entries(root: str | Path | None = None) -> list[Entry]:
-    """Every entry below a folder of Python source, in the order of the file names.
-
-    Args:
-        root: The folder; by default the standard library of the running Python.
-
-    Raises:
-        DatasetError: If there is none, as in a Python that was installed without its source.
-    """
+    """Every entry below a folder of Python source, by default this Python's; an error if none."""
     folder = Path(root) if root is not None else Path(sysconfig.get_paths()["stdlib"])
     found = [entry for path in _source_files(folder) for entry in _entries_of(path, folder)]
     if not found:
@@ -98,22 +84,16 @@ def sample(found: Iterable[Entry], n: int) -> list[Entry]:
 
 
 def split(found: Iterable[Entry], held_out: int = 600) -> tuple[list[Entry], list[Entry]]:
-    """Entries to train on and entries held out; the split does not depend on their order.
-
-    Raises:
-        SettingError: If that leaves nothing to train on, or holds out nothing.
-    """
+    """Entries to train on and entries held out; the split does not depend on their order."""
     found = list(found)
     if not 0 < held_out < len(found):
         raise SettingError(
             f"held_out must be between 1 and {len(found) - 1} for {len(found)} entries, "
             f"got {held_out}"
         )
-    chosen = set(sample(found, held_out))
-    return (
-        [entry for entry in found if entry not in chosen],
-        [entry for entry in found if entry in chosen],
-    )
+    kept = sample(found, held_out)
+    chosen = set(kept)
+    return [entry for entry in found if entry not in chosen], kept
 
 
 def _stable_hash(entry: Entry) -> bytes:

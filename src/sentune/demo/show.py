@@ -53,11 +53,7 @@ class Look:
 
 
 def show(plan: Plan) -> None:
-    """Run the demo and print its results.
-
-    Raises:
-        SettingError: If a result could not be written, before anything else is done.
-    """
+    """Run the demo and print its results; SettingError at once if they could not be written."""
     start = time.perf_counter()
     _check_output(plan)
     with quiet_libraries():
@@ -239,13 +235,7 @@ def _ask(model: SentenceTransformer, corpus: steps.Corpus, found: Look) -> None:
 
 
 def _report(
-    plan: Plan,
-    name: str,
-    corpus: steps.Corpus,
-    before: Look,
-    after: Look,
-    run: Run,
-    seconds: float,
+    plan: Plan, name: str, corpus: steps.Corpus, before: Look, after: Look, run: Run, seconds: float
 ) -> dict[str, Any]:
     """All results, for `--json`."""
     packages = ("sentune", "torch", "transformers", "datasets", "accelerate")

@@ -46,11 +46,7 @@ class Corpus:
 
 
 def prepare(limit: int | None = None) -> Corpus:
-    """Read the corpus.
-
-    Args:
-        limit: Use only this many entries, and hold out at most a fifth of them.
-    """
+    """Read the corpus; with a limit only so many entries, at most a fifth of them held out."""
     found = pydocs.entries()
     kept = pydocs.distinct(found)
     if limit is not None and limit < len(kept):
@@ -80,13 +76,7 @@ def embed(
 
 
 def measure(model: SentenceTransformer, corpus: Corpus, embeddings: Tensor) -> dict[str, float]:
-    """Metrics of searching all documents with the held-out queries.
-
-    Args:
-        model: The model that made the embeddings.
-        corpus: The entries.
-        embeddings: `(entries, d)` of their documents.
-    """
+    """Metrics of searching the embeddings of all documents with the held-out queries."""
     places = {entry: str(row) for row, entry in enumerate(corpus.entries)}
     evaluator = InformationRetrievalEvaluator(
         queries={places[entry]: entry.query for entry in corpus.held_out},
@@ -106,15 +96,7 @@ def search(
     queries: Sequence[str],
     top_k: int = 3,
 ) -> list[list[Entry]]:
-    """The best entries for each query, best first.
-
-    Args:
-        model: The model that made the embeddings.
-        corpus: The entries.
-        embeddings: `(entries, d)` of their documents.
-        queries: The searches.
-        top_k: How many entries for each.
-    """
+    """The `top_k` best entries for each query, best first."""
     asked = model.encode_query(list(queries), convert_to_tensor=True, show_progress_bar=False)
     found = semantic_search(asked, embeddings, top_k=top_k)
     return [[corpus.entries[int(hit["corpus_id"])] for hit in hits] for hits in found]
@@ -129,25 +111,14 @@ def train(
     seed: int,
     report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
 ) -> Run:
-    """Train the model, in place, to find each document by its query.
+    """Train the model, in place, to find each document by its query; the record of the run.
 
-    Args:
-        model: The model.
-        corpus: Its `train` part gives the pairs.
-        epochs: Passes over the pairs.
-        batch_size: Pairs in a step.
-        seed: For the order of the pairs and for dropout.
-        report: Called with step, number of steps and smoothed loss after each step.
-
-    Returns:
-        The record of the run.
+    After each step `report` is called with the step, the number of steps and the smoothed loss.
     """
     datasets = need("datasets", extra="train")
+    columns = ("query", "document")
     pairs = datasets.Dataset.from_dict(
-        {
-            "query": [entry.query for entry in corpus.train],
-            "document": [entry.document for entry in corpus.train],
-        }
+        {name: [getattr(entry, name) for entry in corpus.train] for name in columns}
     )
     with TemporaryDirectory() as folder:  # an interrupted trainer saves a checkpoint
         arguments = SentenceTransformerTrainingArguments(

@@ -11,27 +11,13 @@ from sentune.errors import SettingError
 from sentune.evaluation import metrics as figures
 from sentune.vectors.similarity import SimilarityFunction
 
-LABELS = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "mrr": "MRR",
-    "ndcg": "NDCG",
-    "map": "MAP",
-}
+LABELS = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall"}
+LABELS |= {name: name.upper() for name in ("mrr", "ndcg", "map")}
 
 
 @dataclass
 class AtK:
-    """For each metric of a ranking, how many ranks it looks at; several numbers each.
-
-    Args:
-        mrr: For the mean reciprocal rank.
-        ndcg: For nDCG; the largest names the primary metric.
-        accuracy: For accuracy.
-        precision_recall: For precision and recall.
-        map: For mean average precision.
-    """
+    """For each metric of a ranking, how many ranks it counts; several numbers each."""
 
     mrr: Iterable[int]
     ndcg: Iterable[int]
@@ -55,26 +41,15 @@ class AtK:
         return max(k for _, k in self._columns())
 
     def measure(self, hits: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
-        """The metrics, such as `ndcg@10`.
-
-        Args:
-            hits: `(b, depth)`, whether the document at each rank is relevant.
-            relevant: `(b,)`, how many are relevant to each query.
-        """
+        """The metrics, such as `ndcg@10`; hits and relevant as in `evaluation.metrics`."""
         values = {}
         for metric, k in self._columns():
-            function = getattr(figures, f"{metric}_at_k")
-            needs_total = metric in ("recall", "ndcg", "map")
-            values[f"{metric}@{k}"] = function(hits, *([relevant] if needs_total else []), k)
+            total = [relevant] if metric in ("recall", "ndcg", "map") else []
+            values[f"{metric}@{k}"] = getattr(figures, f"{metric}_at_k")(hits, *total, k)
         return values
 
     def csv_row(self, metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
-        """The metrics under the names of the columns, in their order.
-
-        Args:
-            metrics: Keys such as `cosine_ndcg@10`.
-            names: Of the ways to score.
-        """
+        """The metrics, such as `cosine_ndcg@10`, under the names of the columns, in their order."""
         return {
             f"{name}-{LABELS[metric]}@{k}": metrics[f"{name}_{metric}@{k}"]
             for name in names
@@ -84,13 +59,7 @@ class AtK:
     def primary_metric(
         self, metrics: Mapping[str, float], names: Iterable[str], main: SimilarityFunction | None
     ) -> str:
-        """The nDCG of the main way to score, or of the best where none is the main one.
-
-        Args:
-            metrics: Keys such as `cosine_ndcg@10`.
-            names: Of the ways to score.
-            main: The main one.
-        """
+        """The nDCG of the main way to score, or of the best where none is the main one."""
         keys = [f"{name}_ndcg@{max(self.ndcg)}" for name in ([main.value] if main else names)]
         return max(keys, key=lambda key: metrics.get(key, 0.0))
 

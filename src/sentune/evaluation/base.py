@@ -29,9 +29,9 @@ class SentenceEvaluator:
         name: Of the data; part of each key and of the csv file's name.
         csv_file: Name of the file that a row is added to at every call with an output path.
         write_csv: Whether there is such a file.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
+        batch_size: Of encoding; None to choose it by tokens, for speed.
         show_progress_bar: Of encoding; None leaves it to the model.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
+        truncate_dim: Dimension to truncate the embeddings to; None leaves it to the model.
     """
 
     greater_is_better: bool = True
@@ -46,23 +46,18 @@ class SentenceEvaluator:
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float] | float:
-        """The metrics of the model; the evaluators of your own override this.
+        """The metrics of the model; custom evaluators override this.
 
         Args:
             model: The model to evaluate.
             output_path: Folder for the csv file; None writes none.
-            epoch: When it is, for the csv file and the log; -1 outside of training.
+            epoch: For the csv file and the log; -1 outside of training.
             steps: The step in the epoch; -1 at its end.
         """
         raise NotImplementedError(f"{type(self).__name__} must say how it evaluates: __call__")
 
     def prefix_name_to_metrics(self, metrics: dict[str, Any], name: str) -> dict[str, Any]:
-        """The metrics as floats, under keys that start with the name; so does `primary_metric`.
-
-        Args:
-            metrics: Key -> value.
-            name: Put before each key, with an underscore; nothing if empty.
-        """
+        """The metrics as floats, under keys that start with the name; so does `primary_metric`."""
         prefix = f"{name}_" if name else ""
         if prefix and self.primary_metric and not self.primary_metric.startswith(prefix):
             self.primary_metric = prefix + self.primary_metric
@@ -71,14 +66,7 @@ class SentenceEvaluator:
     def store_metrics_in_model_card_data(
         self, model: Any, metrics: dict[str, Any], epoch: int = 0, step: int = 0
     ) -> None:
-        """Tell the model's card, where it has one.
-
-        Args:
-            model: The model that was evaluated.
-            metrics: As the call gives them back.
-            epoch: When it was.
-            step: The step in the epoch.
-        """
+        """Store the metrics in the model's card, where it has one; arguments as in the call."""
         store = getattr(getattr(model, "model_card_data", None), "set_evaluation_metrics", None)
         if store is not None:
             store(self, metrics, epoch, step)
@@ -93,13 +81,30 @@ class SentenceEvaluator:
         """The settings that the model card shows."""
         return {} if self.truncate_dim is None else {"truncate_dim": self.truncate_dim}
 
+    def _keep(
+        self,
+        name: str,
+        write_csv: bool,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = False,
+        truncate_dim: int | None = None,
+    ) -> None:
+        """Keep the settings that most evaluators take."""
+        self.name = name
+        self.write_csv = write_csv
+        self.batch_size = batch_size
+        self.show_progress_bar = show_progress_bar
+        self.truncate_dim = truncate_dim
+
+    def _name_csv_file(self, *parts: str | None) -> None:
+        """Name the csv file by those parts that are not empty."""
+        self.csv_file = "_".join(part for part in (*parts, "results.csv") if part)
+
     def _encode(self, encode: Callable[..., Any], texts: Sequence[Any], **options: Any) -> Any:
         """The embeddings of the texts, `(b, d)`, each text encoded once.
 
-        Args:
-            encode: `encode`, `encode_query` or `encode_document` of a model.
-            texts: The inputs; those that cannot be hashed, such as images, are all encoded.
-            **options: Of `encode`; they must make it give one matrix, not a list.
+        `encode` is a method of a model; the options make it give one matrix. Inputs that cannot be
+        hashed, such as images, are all encoded.
         """
         options |= {
             "batch_size": self.batch_size,
@@ -138,24 +143,14 @@ BaseEvaluator = SentenceEvaluator
 
 
 def moment(epoch: int, steps: int) -> str:
-    """When an evaluation takes place, in words; empty outside of training.
-
-    Args:
-        epoch: As in the call of an evaluator.
-        steps: As in the call of an evaluator.
-    """
+    """When an evaluation takes place, in words; empty outside of training."""
     if epoch == -1:
         return ""
     return f" after epoch {epoch}" if steps == -1 else f" in epoch {epoch} after {steps} steps"
 
 
 def add_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a csv file, atomically; a new one gets the names of the columns first.
-
-    Args:
-        path: The file; missing folders are made.
-        row: Column -> value, in the order of the columns.
-    """
+    """Add a row to a csv file, atomically; a new one gets the names of the columns first."""
     files.append(path, _csv_line(row.values()), start=_csv_line(row))
 
 
@@ -166,11 +161,7 @@ def _csv_line(cells: Iterable[Any]) -> bytes:
 
 
 def check_columns(**columns: Sequence[Any]) -> None:
-    """Refuse columns of different lengths, and empty ones.
-
-    Args:
-        **columns: Name of the argument -> its values.
-    """
+    """Refuse columns of different lengths, and empty ones."""
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or not all(lengths.values()):
         raise InputError(
@@ -180,23 +171,13 @@ def check_columns(**columns: Sequence[Any]) -> None:
 
 
 def function_names(names: Sequence[Any] | None, main: Any = None) -> list[str]:
-    """The names of the similarities to evaluate with; empty: the model's own.
-
-    Args:
-        names: As the caller gave them.
-        main: The one that counts, taken where no names are given.
-    """
+    """The names of the similarities given, else the main one; empty: the model's own."""
     given = names or ([main] if main else [])
     return [SimilarityFunction(name).value for name in given]
 
 
 def names_for(model: Encoder, names: list[str]) -> list[str]:
-    """The names, or that of the model's own similarity where there are none.
-
-    Args:
-        model: Any model.
-        names: As `function_names` gives them.
-    """
+    """The names, or that of the model's own similarity where there are none."""
     return names or function_names([model.similarity_fn_name])
 
 

@@ -1,4 +1,4 @@
-"""Can a threshold on the similarity tell pairs that are alike from pairs that are not?"""
+"""Does a threshold on the similarity separate pairs that are alike from others?"""
 
 from __future__ import annotations
 
@@ -13,16 +13,7 @@ from sentune.evaluation.base import SentenceEvaluator, check_columns, function_n
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
-COLUMNS = (
-    "accuracy",
-    "accuracy_threshold",
-    "f1",
-    "precision",
-    "recall",
-    "f1_threshold",
-    "ap",
-    "mcc",
-)
+COLUMNS = tuple("accuracy accuracy_threshold f1 precision recall f1_threshold ap mcc".split())
 
 
 class BinaryClassificationEvaluator(SentenceEvaluator):
@@ -32,14 +23,10 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
     thresholds of euclidean and manhattan are distances: alike is what is below.
 
     Args:
-        sentences1: The first text of each pair.
-        sentences2: The second text of each pair.
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
+        sentences1, sentences2: The texts of each pair.
         labels: 1 for pairs that are alike, 0 for others.
-        name: Of the data.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        show_progress_bar: Of encoding.
         write_csv: Whether to write `binary_classification_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
         similarity_fn_names: Similarities to evaluate with; by default the model's own. With
             several, the keys that start with `max_` hold the highest.
     """
@@ -56,32 +43,21 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         truncate_dim: int | None = None,
         similarity_fn_names: Sequence[str] | None = None,
     ) -> None:
-        super().__init__()
         check_columns(sentences1=sentences1, sentences2=sentences2, labels=labels)
         if others := sorted({str(label) for label in labels if label not in (0, 1)}):
             raise InputError(f"labels must be 0 or 1, got {', '.join(others[:5])}")
         self.sentences1 = sentences1
         self.sentences2 = sentences2
         self.labels = labels
-        self.name = name
-        self.batch_size = batch_size
-        self.show_progress_bar = show_progress_bar
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.similarity_fn_names = function_names(similarity_fn_names)
-        suffix = f"_{name}" if name else ""
-        self.csv_file = f"binary_classification_evaluation{suffix}_results.csv"
+        self._name_csv_file("binary_classification_evaluation", name)
 
     @classmethod
     def from_input_examples(
         cls, examples: Sequence[Any], **kwargs: Any
     ) -> BinaryClassificationEvaluator:
-        """The evaluator of examples with two texts and a label of 0 or 1 each.
-
-        Args:
-            examples: With `texts` and `label`.
-            **kwargs: The other arguments of the class.
-        """
+        """The evaluator of examples with two `texts` and a `label` of 0 or 1 each."""
         first, second = ([example.texts[side] for example in examples] for side in (0, 1))
         return cls(first, second, [example.label for example in examples], **kwargs)
 

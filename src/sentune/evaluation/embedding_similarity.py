@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import (
-    SentenceEvaluator,
-    check_columns,
-    function_names,
-    names_for,
-)
+from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
 from sentune.evaluation.metrics import pearson, spearman
 from sentune.types import Encoder
 from sentune.vectors.quantize import PRECISIONS
@@ -24,18 +19,14 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
     """Correlation of the similarity of pairs with gold scores: `spearman_cosine` and so on.
 
     Args:
-        sentences1: The first text of each pair.
-        sentences2: The second text of each pair.
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
+        sentences1, sentences2: The texts of each pair.
         scores: How alike they are, higher is more alike; the scale does not matter.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
         main_similarity: The similarity whose Spearman correlation is the primary metric.
         similarity_fn_names: Similarities to evaluate with; by default the main one, else the
             model's own. With several, the keys ending in `_max` hold the highest.
-        name: Of the data.
-        show_progress_bar: Of encoding.
         write_csv: Whether to write `similarity_evaluation_{name}_{precision}_results.csv`.
         precision: Quantize the embeddings before comparing.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
 
     def __init__(
@@ -52,34 +43,23 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         precision: str | None = None,
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__()
         check_columns(sentences1=sentences1, sentences2=sentences2, scores=scores)
         if precision is not None and precision not in PRECISIONS:
             raise SettingError(f"precision {precision!r} is unknown; use one of {PRECISIONS}")
         self.sentences1 = sentences1
         self.sentences2 = sentences2
         self.scores = scores
-        self.batch_size = batch_size
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.main_similarity = SimilarityFunction(main_similarity) if main_similarity else None
         self.similarity_fn_names = function_names(similarity_fn_names, main_similarity)
-        self.name = name
-        self.show_progress_bar = show_progress_bar
-        self.write_csv = write_csv
         self.precision = precision
-        self.truncate_dim = truncate_dim
-        parts = ["similarity_evaluation", name, precision, "results.csv"]
-        self.csv_file = "_".join(part for part in parts if part)
+        self._name_csv_file("similarity_evaluation", name, precision)
 
     @classmethod
     def from_input_examples(
         cls, examples: Sequence[Any], **kwargs: Any
     ) -> EmbeddingSimilarityEvaluator:
-        """The evaluator of examples with two texts and a score each.
-
-        Args:
-            examples: With `texts` and `label`.
-            **kwargs: The other arguments of the class.
-        """
+        """The evaluator of examples with two `texts` and a score as `label` each."""
         first, second = ([example.texts[side] for example in examples] for side in (0, 1))
         return cls(first, second, [example.label for example in examples], **kwargs)
 

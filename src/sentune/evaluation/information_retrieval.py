@@ -27,26 +27,18 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
     Queries without relevant documents are left out. Documents of equal score are ordered by id.
 
     Args:
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
         queries: Query id -> query.
         corpus: Document id -> document.
         relevant_docs: Query id -> ids of the documents that answer it.
         corpus_chunk_size: Documents encoded and compared at a time; bounds the memory.
-        mrr_at_k: Numbers of ranks to look at, for the mean reciprocal rank.
-        ndcg_at_k: The same for nDCG; the largest names the primary metric.
-        accuracy_at_k: The same for accuracy.
-        precision_recall_at_k: The same for precision and recall.
-        map_at_k: The same for mean average precision.
-        show_progress_bar: Of encoding.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        name: Of the data.
+        mrr_at_k, accuracy_at_k, precision_recall_at_k, map_at_k: How many ranks each metric counts.
+        ndcg_at_k: The same; the largest names the primary metric.
         write_csv: Whether to write `Information-Retrieval_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
         score_functions: Name -> scores of all pairs; by default the model's own similarity.
         main_score_function: The similarity of the primary metric; by default the best one.
-        query_prompt: Text to put before each query.
-        query_prompt_name: Name of the model's prompt to put there.
-        corpus_prompt: Text to put before each document.
-        corpus_prompt_name: Name of the model's prompt to put there.
+        query_prompt, corpus_prompt: Text to put before each query, or each document.
+        query_prompt_name, corpus_prompt_name: Name of the model's prompt to put there.
         write_predictions: Whether to write what was found, one query a line, as
             `Information-Retrieval_evaluation_{name}_predictions_{score function}.jsonl`.
     """
@@ -75,7 +67,6 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         corpus_prompt_name: str | None = None,
         write_predictions: bool = False,
     ) -> None:
-        super().__init__()
         check_sizes(corpus_chunk_size=corpus_chunk_size)
         _check_relevant(relevant_docs)
         self.queries_ids = [i for i in queries if len(relevant_docs.get(i, ()))]
@@ -90,15 +81,10 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
             )
         self.at_k = AtK(mrr_at_k, ndcg_at_k, accuracy_at_k, precision_recall_at_k, map_at_k)
         self.corpus_chunk_size = corpus_chunk_size
-        self.show_progress_bar = show_progress_bar
-        self.batch_size = batch_size
-        self.name = name
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.score_functions = score_functions
-        self.main_score_function = (
-            SimilarityFunction(main_score_function) if main_score_function else None
-        )
+        main = main_score_function
+        self.main_score_function = SimilarityFunction(main) if main else None
         self.query_prompt = query_prompt
         self.query_prompt_name = query_prompt_name
         self.corpus_prompt = corpus_prompt
@@ -122,21 +108,11 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The metrics; the first arguments as in `SentenceEvaluator`.
 
-        Args:
-            model: Encodes the queries.
-            output_path: Folder for the files.
-            epoch: When it is.
-            steps: The step in the epoch.
-            corpus_model: Encodes the documents; by default the same model.
-            corpus_embeddings: The documents already encoded, in the order of the corpus.
+        The model encodes the queries; `corpus_model`, by default the same, encodes the documents
+        unless `corpus_embeddings` has them in the order of the corpus.
         """
-        queries = self._encode(
-            model.encode_query,
-            self.queries,
-            prompt_name=self.query_prompt_name,
-            prompt=self.query_prompt,
-            convert_to_tensor=True,
-        )
+        prompts = {"prompt_name": self.query_prompt_name, "prompt": self.query_prompt}
+        queries = self._encode(model.encode_query, self.queries, convert_to_tensor=True, **prompts)
         chunks = self._corpus(corpus_model or model, corpus_embeddings)
         found = nearest(queries, chunks, self._score_functions(model), self.at_k.depth)
         if self.write_predictions and output_path is not None:
@@ -160,18 +136,14 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
 
     def _corpus(self, model: Encoder, embeddings: ArrayLike | None) -> Iterator[Tensor]:
         """The embeddings of the documents, a chunk at a time, in the order of the ids."""
+        prompts = {"prompt_name": self.corpus_prompt_name, "prompt": self.corpus_prompt}
         for start in range(0, len(self._order), self.corpus_chunk_size):
             rows = self._order[start : start + self.corpus_chunk_size]
             if embeddings is not None:
                 yield to_tensor(embeddings)[rows]
             else:
-                yield self._encode(
-                    model.encode_document,
-                    [self.corpus[row] for row in rows],
-                    prompt_name=self.corpus_prompt_name,
-                    prompt=self.corpus_prompt,
-                    convert_to_tensor=True,
-                )
+                texts = [self.corpus[row] for row in rows]
+                yield self._encode(model.encode_document, texts, convert_to_tensor=True, **prompts)
 
     def _judge(self, best: Best) -> tuple[np.ndarray, np.ndarray]:
         """Whether each document found is relevant `(q, k)`, and how many are relevant `(q,)`."""
@@ -193,13 +165,9 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         for name, best in found.items():
             path = folder / self.predictions_file.replace(".jsonl", f"_{name}.jsonl")
             with files.opened(path, through_links=True) as file:
-                for query_id, query, columns, scores in zip(
-                    self.queries_ids,
-                    self.queries,
-                    best.columns.tolist(),
-                    best.scores.tolist(),
-                    strict=True,
-                ):
+                ranking = (best.columns.tolist(), best.scores.tolist())
+                rows = zip(self.queries_ids, self.queries, *ranking, strict=True)
+                for query_id, query, columns, scores in rows:
                     results = [
                         {"corpus_id": self.corpus_ids[self._order[column]], "score": score}
                         for column, score in zip(columns, scores, strict=True)

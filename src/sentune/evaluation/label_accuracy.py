@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -30,31 +29,38 @@ class LabelAccuracyEvaluator(SentenceEvaluator):
         softmax_model: Callable[..., Any] | None = None,
         write_csv: bool = True,
     ) -> None:
-        super().__init__()
         if softmax_model is None:
             raise SettingError("softmax_model is missing: the SoftmaxLoss of the training")
         self.dataloader = dataloader
-        self.name = name
         self.softmax_model = softmax_model
+        self.name = name
         self.write_csv = write_csv
-        self.csv_file = f"accuracy_evaluation{'_' + name if name else ''}_results.csv"
+        self._name_csv_file("accuracy_evaluation", name)
         self.primary_metric = "accuracy"
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """The accuracy; arguments as in `SentenceEvaluator`."""
-        right = total = 0
-        with _evaluating(model), torch.no_grad():
-            for examples in _batches(self.dataloader):
-                texts = zip(*(example.texts for example in examples), strict=True)
-                columns = [_on(model.device, model.tokenize(list(column))) for column in texts]
-                _, logits = self.softmax_model(columns, labels=None)
-                labels = torch.tensor([example.label for example in examples])
-                right += int((logits.argmax(dim=1).cpu() == labels).sum())
-                total += len(examples)
-        metrics = {"accuracy": right / total}
+        was_training = model.training
+        model.eval()
+        try:
+            metrics = {"accuracy": self._accuracy(model)}
+        finally:
+            model.train(was_training)
         return self._report(model, metrics, metrics, output_path, epoch, steps)
+
+    @torch.no_grad()
+    def _accuracy(self, model: Any) -> float:
+        right = total = 0
+        for examples in _batches(self.dataloader):
+            texts = zip(*(example.texts for example in examples), strict=True)
+            columns = [_on(model.device, model.tokenize(list(column))) for column in texts]
+            _, logits = self.softmax_model(columns, labels=None)
+            labels = torch.tensor([example.label for example in examples])
+            right += int((logits.argmax(dim=1).cpu() == labels).sum())
+            total += len(examples)
+        return right / total
 
 
 def _batches(dataloader: Any) -> Iterable[list[Any]]:
@@ -67,14 +73,3 @@ def _batches(dataloader: Any) -> Iterable[list[Any]]:
 
 def _on(device: torch.device, features: dict[str, Any]) -> dict[str, Any]:
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in features.items()}
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Dropout off meanwhile."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

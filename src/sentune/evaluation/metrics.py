@@ -1,8 +1,9 @@
-"""Figures of merit: pure functions over arrays, in float64.
+"""Metrics: pure functions over arrays, in float64.
 
-Three families: correlations of two rows of numbers; scores with a yes or no each (pairs that are
-alike or not); rankings, given as `hits (b, k)`, true where the document at that rank of that query
-is relevant, best rank first.
+Three families: correlations of two rows of numbers; `scores (b,)`, higher means positive, with
+`is_positive (b,)`, 0 or 1 (pairs that are alike or not); rankings, given as `hits (b, k)`, true
+where the document at that rank of that query is relevant, best rank first, with `relevant (b,)`,
+how many are relevant to each query, and `k`, how many ranks count.
 """
 
 from __future__ import annotations
@@ -16,12 +17,7 @@ from sentune.errors import InputError
 
 
 def pearson(x: ArrayLike, y: ArrayLike) -> float:
-    """The linear correlation of two rows of numbers; NaN where one of them never varies.
-
-    Args:
-        x: `(b,)`.
-        y: `(b,)`.
-    """
+    """The linear correlation of two rows of numbers; NaN where one of them never varies."""
     first, second = _centered(x), _centered(y)
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
     if not lengths > 0:
@@ -30,33 +26,21 @@ def pearson(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """The correlation of the ranks; equal values share the mean of their ranks.
-
-    Args:
-        x: `(b,)`.
-        y: `(b,)`.
-    """
+    """The correlation of the ranks; equal values share the mean of their ranks."""
     if np.isnan(_numbers(x)).any() or np.isnan(_numbers(y)).any():
         return float("nan")
     return pearson(ranks(x), ranks(y))
 
 
 def ranks(values: ArrayLike) -> np.ndarray:
-    """The rank of each value, smallest 1; equal values share the mean of their ranks.
-
-    Args:
-        values: `(b,)`.
-    """
+    """The rank of each value, smallest 1; equal values share the mean of their ranks."""
     _, group, sizes = np.unique(_numbers(values), return_inverse=True, return_counts=True)
     last = np.cumsum(sizes)
     return (last - (sizes - 1) / 2)[group]
 
 
 class Cuts(NamedTuple):
-    """What calling the highest scores positive would give, for every place to cut them.
-
-    A cut stands only where the score changes, since equal scores cannot be told apart.
-    """
+    """What calling the highest scores positive would give, for each place where scores differ."""
 
     thresholds: np.ndarray  # (c,) falling: from here on up a score counts as positive
     called: np.ndarray  # (c,) how many scores are above the cut
@@ -64,16 +48,9 @@ class Cuts(NamedTuple):
 
 
 def cuts(scores: ArrayLike, is_positive: ArrayLike) -> Cuts:
-    """Every place to cut, from the highest score down.
+    """Every place to cut, from the highest score down; an InputError if a score is NaN.
 
-    A threshold lies half way to the next lower score, in the dtype of the scores.
-
-    Args:
-        scores: `(b,)`, higher means positive.
-        is_positive: `(b,)`, 0 or 1.
-
-    Raises:
-        InputError: If there are NaNs among the scores, or not as many scores as labels.
+    A threshold is half way to the next lower score, in the dtype of the scores.
     """
     score, positive = np.asarray(scores), np.asarray(is_positive).astype(bool)
     if score.shape != positive.shape:
@@ -91,20 +68,14 @@ def cuts(scores: ArrayLike, is_positive: ArrayLike) -> Cuts:
     values = score[is_last]
     lower = np.append(values[1:], values[-1:])
     middle = (values + lower) / np.asarray(2, dtype=score.dtype)
-    # Between neighbours of the dtype there is no middle: it would fall onto the lower one.
+    # Between neighbours of the dtype there is no middle: it would be the lower one.
     return Cuts(np.where(middle == lower, values, middle), called, correct)
 
 
 def average_precision(
     scores: ArrayLike, is_positive: ArrayLike, positives: int | None = None
 ) -> float:
-    """The mean over all positives of the precision at which each is found.
-
-    Args:
-        scores: `(b,)`, higher means positive.
-        is_positive: `(b,)`, 0 or 1.
-        positives: How many there are, where some have no score and are never found.
-    """
+    """The mean over all `positives`, found or not, of the precision at which each is found."""
     _, called, correct = cuts(scores, is_positive)
     total = _count(is_positive) if positives is None else positives
     if not total:
@@ -113,12 +84,7 @@ def average_precision(
 
 
 def best_accuracy(scores: ArrayLike, is_positive: ArrayLike) -> tuple[float, float]:
-    """The highest accuracy that a threshold can give, and the threshold.
-
-    Args:
-        scores: `(b,)`, at least one; higher means positive.
-        is_positive: `(b,)`, 0 or 1.
-    """
+    """The highest accuracy that a threshold can give, and the threshold."""
     thresholds, called, correct = cuts(scores, is_positive)
     count, negatives = called[-1], called[-1] - _count(is_positive)
     above_all = np.nextafter(np.asarray(scores).max(), np.inf, dtype=thresholds.dtype)
@@ -137,13 +103,7 @@ class F1(NamedTuple):
 
 
 def best_f1(scores: ArrayLike, is_positive: ArrayLike, positives: int | None = None) -> F1:
-    """The highest F1 that a threshold can give; all zero where nothing positive is found.
-
-    Args:
-        scores: `(b,)`, higher means positive.
-        is_positive: `(b,)`, 0 or 1.
-        positives: As in `average_precision`.
-    """
+    """The highest F1 that a threshold can give; all zero where nothing positive is found."""
     thresholds, called, correct = cuts(scores, is_positive)
     total = _count(is_positive) if positives is None else positives
     found = np.flatnonzero(correct)
@@ -152,63 +112,32 @@ def best_f1(scores: ArrayLike, is_positive: ArrayLike, positives: int | None = N
     precision, recall = correct[found] / called[found], correct[found] / total
     f1 = 2 * precision * recall / (precision + recall)
     best = int(np.argmax(f1))
-    return F1(
-        float(f1[best]),
-        float(precision[best]),
-        float(recall[best]),
-        float(thresholds[found[best]]),
-    )
+    return F1(*(float(values[best]) for values in (f1, precision, recall, thresholds[found])))
 
 
 def matthews_correlation(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """The correlation of two rows of yes and no; 0 where one of them never varies.
-
-    Args:
-        predicted: `(b,)`, 0 or 1.
-        actual: `(b,)`, 0 or 1.
-    """
+    """The correlation of two rows of yes and no; 0 where one of them never varies."""
     value = pearson(np.asarray(predicted).astype(bool), np.asarray(actual).astype(bool))
     return 0.0 if np.isnan(value) else value
 
 
 def accuracy_at_k(hits: np.ndarray, k: int) -> float:
-    """The part of the queries with something relevant among the first `k`.
-
-    Args:
-        hits: `(b, ...)`, as described above.
-        k: How many ranks count.
-    """
+    """The part of the queries with something relevant among the first `k`."""
     return float(hits[:, :k].any(axis=1).mean())
 
 
 def precision_at_k(hits: np.ndarray, k: int) -> float:
-    """The part of the first `k` that is relevant, mean over queries.
-
-    Args:
-        hits: As in `accuracy_at_k`.
-        k: How many ranks count; ranks that a small corpus leaves empty count as wrong.
-    """
+    """The part of the first `k` that is relevant, mean over queries; empty ranks count as wrong."""
     return float((hits[:, :k].sum(axis=1) / k).mean())
 
 
 def recall_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    """The part of the relevant that is among the first `k`, mean over queries.
-
-    Args:
-        hits: As in `accuracy_at_k`.
-        relevant: `(b,)`, how many are relevant to each query.
-        k: How many ranks count.
-    """
+    """The part of the relevant that is among the first `k`, mean over queries."""
     return float((hits[:, :k].sum(axis=1) / relevant).mean())
 
 
 def mrr_at_k(hits: np.ndarray, k: int) -> float:
-    """One over the rank of the first relevant, 0 if it is beyond `k`; mean over queries.
-
-    Args:
-        hits: As in `accuracy_at_k`.
-        k: How many ranks count.
-    """
+    """One over the rank of the first relevant, 0 if it is beyond `k`; mean over queries."""
     if not hits[:, :k].shape[1]:
         return 0.0
     first = hits[:, :k].argmax(axis=1)
@@ -216,38 +145,23 @@ def mrr_at_k(hits: np.ndarray, k: int) -> float:
 
 
 def ndcg_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    """The sum of 1 / log2(rank + 1) over the relevant, divided by the best there can be.
-
-    Args:
-        hits: As in `accuracy_at_k`.
-        relevant: As in `recall_at_k`.
-        k: How many ranks count.
-    """
+    """The sum of 1 / log2(rank + 1) over the relevant, divided by the best there can be."""
     gained = hits[:, :k] @ _discounts(hits[:, :k].shape[1])
     best = np.append(0, np.cumsum(_discounts(k)))
     return float((gained / best[np.minimum(relevant, k)]).mean())
 
 
 def map_at_k(hits: np.ndarray, relevant: np.ndarray, k: int) -> float:
-    """The mean precision at the ranks of the relevant among the first `k`; mean over queries.
-
-    Args:
-        hits: As in `accuracy_at_k`.
-        relevant: As in `recall_at_k`; at most `k` of them are asked for.
-        k: How many ranks count.
-    """
+    """The mean precision at the ranks of the relevant among the first `k`; mean over queries."""
     hits = hits[:, :k]
     precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
     return float(((precision * hits).sum(axis=1) / np.minimum(relevant, k)).mean())
 
 
 def ndcg_of_scores(scores: ArrayLike, gains: ArrayLike, k: int) -> float:
-    """The nDCG of one scored list, as the mean over all orders of equal scores.
+    """The nDCG of one list of `scores (n,)`, as the mean over all orders of equal scores.
 
-    Args:
-        scores: `(n,)`.
-        gains: `(n,)`, what each entry is worth, 0 or more.
-        k: How many ranks count.
+    The gains `(n,)` say what each entry is worth, 0 or more.
 
     Source:
         McSherry and Najork, Computing Information Retrieval Performance Measures Efficiently in

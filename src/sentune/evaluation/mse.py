@@ -20,14 +20,11 @@ class MSEEvaluator(SentenceEvaluator):
     The teacher encodes its sentences once, when the evaluator is made.
 
     Args:
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
         source_sentences: What the teacher encodes.
         target_sentences: What the student encodes, such as their translations.
         teacher_model: The model to come close to.
-        show_progress_bar: Of encoding.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        name: Of the data.
         write_csv: Whether to write `mse_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
 
     def __init__(
@@ -41,16 +38,11 @@ class MSEEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__()
         check_columns(source_sentences=source_sentences, target_sentences=target_sentences)
         if teacher_model is None:
             raise SettingError("teacher_model is missing: the model whose embeddings are the goal")
         self.target_sentences = target_sentences
-        self.show_progress_bar = show_progress_bar
-        self.batch_size = batch_size
-        self.name = name
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.csv_file = f"mse_evaluation_{name}_results.csv"
         self.primary_metric = "negative_mse"
         self.source_embeddings = self._encode(
@@ -75,15 +67,15 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
     """As `MSEEvaluator`, but for several pairs of languages at once; the mean over the pairs.
 
     Args:
+        name, batch_size, truncate_dim: As in `SentenceEvaluator`.
         dataframe: One dict a row, language -> sentence; all sentences of a row mean the same.
         teacher_model: The model to come close to.
         combinations: Pairs of languages: that of the teacher, that of the student. Rows in which
             one of both is blank are left out.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        name: Of the data.
         write_csv: Whether to write `mse_evaluation_{name}_results.csv`, a column per pair.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
+
+    description = MSEEvaluator.description
 
     def __init__(
         self,
@@ -95,13 +87,9 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__()
         self.combinations = combinations
-        self.batch_size = batch_size
-        self.name = name
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
-        self.csv_file = f"mse_evaluation{'_' + name if name else ''}_results.csv"
+        self._keep(name, write_csv, batch_size, truncate_dim=truncate_dim)
+        self._name_csv_file("mse_evaluation", name)
         self.primary_metric = "negative_mse"
         check_columns(combinations=combinations)
         self.data = {tuple(pair): _parallel(dataframe, *pair) for pair in combinations}
@@ -121,11 +109,6 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
             row["-".join(pair)] = _mse(self.source_embeddings[pair], found)
         metrics = {"negative_mse": -float(np.mean(list(row.values())))}
         return self._report(model, metrics, row, output_path, epoch, steps)
-
-    @property
-    def description(self) -> str:
-        """As the base's."""
-        return "Knowledge Distillation"
 
     def get_config_dict(self) -> dict[str, Any]:
         """As the base's."""

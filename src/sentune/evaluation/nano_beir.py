@@ -16,21 +16,11 @@ from sentune.evaluation.information_retrieval import InformationRetrievalEvaluat
 from sentune.types import Encoder
 from sentune.vectors.similarity import Similarity, SimilarityFunction
 
-SPLITS = {
-    "climatefever": "NanoClimateFEVER",
-    "dbpedia": "NanoDBPedia",
-    "fever": "NanoFEVER",
-    "fiqa2018": "NanoFiQA2018",
-    "hotpotqa": "NanoHotpotQA",
-    "msmarco": "NanoMSMARCO",
-    "nfcorpus": "NanoNFCorpus",
-    "nq": "NanoNQ",
-    "quoraretrieval": "NanoQuoraRetrieval",
-    "scidocs": "NanoSCIDOCS",
-    "arguana": "NanoArguAna",
-    "scifact": "NanoSciFact",
-    "touche2020": "NanoTouche2020",
-}
+_COLLECTIONS = """
+ClimateFEVER DBPedia FEVER FiQA2018 HotpotQA MSMARCO NFCorpus NQ QuoraRetrieval SCIDOCS ArguAna
+SciFact Touche2020
+"""
+SPLITS = {name.lower(): f"Nano{name}" for name in _COLLECTIONS.split()}
 
 
 class NanoBEIREvaluator(SentenceEvaluator):
@@ -43,23 +33,14 @@ class NanoBEIREvaluator(SentenceEvaluator):
         dataset_id: A dataset on the Hub with the parts `corpus`, `queries` and `qrels`, each with
             a split per collection (`NanoMSMARCO`, ...); or a folder of the same shape with files
             such as `corpus/NanoMSMARCO.jsonl`.
-        mrr_at_k: As in `InformationRetrievalEvaluator`, and so the following.
-        ndcg_at_k: See there.
-        accuracy_at_k: See there.
-        precision_recall_at_k: See there.
-        map_at_k: See there.
-        show_progress_bar: See there.
-        batch_size: See there.
         write_csv: Whether to write `NanoBEIR_evaluation_{aggregate_key}_results.csv`, besides a
             file per collection.
-        truncate_dim: See there.
-        score_functions: See there.
-        main_score_function: See there.
         aggregate_fn: One number from those of the collections.
         aggregate_key: Its name.
         query_prompts: Text to put before each query; one for all, or collection -> text.
         corpus_prompts: The same for the documents.
-        write_predictions: See there.
+
+    The other arguments are those of `InformationRetrievalEvaluator`.
     """
 
     def __init__(
@@ -83,15 +64,13 @@ class NanoBEIREvaluator(SentenceEvaluator):
         corpus_prompts: str | Mapping[str, str] | None = None,
         write_predictions: bool = False,
     ) -> None:
-        super().__init__()
         self.dataset_names = _checked(dataset_names)
         self.dataset_id = dataset_id
         self.at_k = AtK(mrr_at_k, ndcg_at_k, accuracy_at_k, precision_recall_at_k, map_at_k)
         self.write_csv = write_csv
         self.truncate_dim = truncate_dim
-        self.main_score_function = (
-            SimilarityFunction(main_score_function) if main_score_function else None
-        )
+        main = main_score_function
+        self.main_score_function = SimilarityFunction(main) if main else None
         self.aggregate_fn = aggregate_fn
         self.query_prompts = self._prompts("query_prompts", query_prompts)
         self.corpus_prompts = self._prompts("corpus_prompts", corpus_prompts)

@@ -21,19 +21,13 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
     """Average precision and best F1 of paraphrase mining: `average_precision`.
 
     Args:
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
         sentences_map: Id -> sentence.
         duplicates_list: Pairs of ids that mean the same.
         duplicates_dict: The same as id -> id -> whether they do.
         add_transitive_closure: Whether what means the same as the same also means the same.
-        query_chunk_size: As in `paraphrase_mining`.
-        corpus_chunk_size: As in `paraphrase_mining`.
-        max_pairs: As in `paraphrase_mining`.
-        top_k: As in `paraphrase_mining`.
-        show_progress_bar: Of encoding.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        name: Of the data.
+        query_chunk_size, corpus_chunk_size, max_pairs, top_k: As in `paraphrase_mining`.
         write_csv: Whether to write `paraphrase_mining_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
 
     def __init__(
@@ -52,7 +46,6 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__()
         if len(sentences_map) < 2:
             raise InputError(f"there is no pair among {len(sentences_map)} sentences; give two")
         self.ids = list(sentences_map)
@@ -62,12 +55,8 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         self.corpus_chunk_size = corpus_chunk_size
         self.max_pairs = max_pairs
         self.top_k = top_k
-        self.show_progress_bar = show_progress_bar
-        self.batch_size = batch_size
-        self.name = name
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
-        self.csv_file = f"paraphrase_mining_evaluation{'_' + name if name else ''}_results.csv"
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
+        self._name_csv_file("paraphrase_mining_evaluation", name)
         self.primary_metric = "average_precision"
 
         same = [pair for pair in duplicates_list or () if set(pair) <= sentences_map.keys()]
@@ -100,13 +89,8 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         is_same = np.isin((low * len(self.ids) + high).astype(np.int64), self._pairs)
         total = self.total_num_duplicates  # of these some may not have been found
         best = figures.best_f1(scores, is_same, total)
-        row = {
-            "precision": best.precision,
-            "recall": best.recall,
-            "f1": best.f1,
-            "threshold": best.threshold,
-            "average_precision": figures.average_precision(scores, is_same, total),
-        }
+        row = {name: getattr(best, name) for name in ("precision", "recall", "f1", "threshold")}
+        row["average_precision"] = figures.average_precision(scores, is_same, total)
         return self._report(model, row, row, output_path, epoch, steps)
 
     def get_config_dict(self) -> dict[str, Any]:
@@ -116,11 +100,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
 
 
 def connected(pairs: Iterable[tuple[Id, Id]]) -> list[list[Id]]:
-    """The groups that pairs link together, in the order in which they are first met.
-
-    Args:
-        pairs: Two of the same group each.
-    """
+    """The groups that pairs link together, in the order in which they are first met."""
     group_of: dict[Id, list[Id]] = {}
     for one, other in pairs:
         groups = [group_of.setdefault(member, [member]) for member in (one, other)]

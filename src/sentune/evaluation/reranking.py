@@ -22,17 +22,14 @@ class RerankingEvaluator(SentenceEvaluator):
     Queries without positives or without negatives are left out.
 
     Args:
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
         samples: Dicts with `query`, `positive` and `negative`; the last two are a list of
             documents, or one document.
         at_k: How many ranks MRR and nDCG look at; MAP looks at all.
-        name: Of the data.
         write_csv: Whether to write `RerankingEvaluator_{name}_results_@{at_k}.csv`.
         similarity_fct: Scores of all pairs.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        show_progress_bar: Of encoding.
         use_batched_encoding: Whether to encode all texts at once; False goes query by query,
             which takes less memory and more time.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
         mrr_at_k: Older name of `at_k`.
     """
 
@@ -49,7 +46,6 @@ class RerankingEvaluator(SentenceEvaluator):
         truncate_dim: int | None = None,
         mrr_at_k: int | None = None,
     ) -> None:
-        super().__init__()
         self.at_k = mrr_at_k or at_k
         check_sizes(at_k=self.at_k)
         given = list(samples.values()) if isinstance(samples, Mapping) else list(samples)
@@ -60,13 +56,9 @@ class RerankingEvaluator(SentenceEvaluator):
                 f"none of {len(given)} samples has both a positive and a negative document; "
                 "give at least one that has"
             )
-        self.name = name
-        self.write_csv = write_csv
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.similarity_fct = similarity_fct
-        self.batch_size = batch_size
-        self.show_progress_bar = show_progress_bar
         self.use_batched_encoding = use_batched_encoding
-        self.truncate_dim = truncate_dim
         suffix = f"_{name}" if name else ""
         self.csv_file = f"RerankingEvaluator{suffix}_results_@{self.at_k}.csv"
         self.primary_metric = f"ndcg@{self.at_k}"
@@ -75,17 +67,13 @@ class RerankingEvaluator(SentenceEvaluator):
         self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """The metrics; arguments as in `SentenceEvaluator`."""
-        figures_of_queries = []
+        found = []
         for scores, is_relevant in self._scored(model):
             ranked = is_relevant[np.argsort(-scores, kind="stable")]
-            figures_of_queries.append(
-                (
-                    figures.average_precision(scores, is_relevant),
-                    figures.mrr_at_k(ranked[None], self.at_k),
-                    figures.ndcg_of_scores(scores, is_relevant, self.at_k),
-                )
-            )
-        means = np.mean(figures_of_queries, axis=0)
+            precision = figures.average_precision(scores, is_relevant)
+            mrr = figures.mrr_at_k(ranked[None], self.at_k)
+            found.append((precision, mrr, figures.ndcg_of_scores(scores, is_relevant, self.at_k)))
+        means = np.mean(found, axis=0)
         names = ("map", f"mrr@{self.at_k}", f"ndcg@{self.at_k}")
         metrics = dict(zip(names, means.tolist(), strict=True))
         row = {name.upper(): value for name, value in metrics.items()}

@@ -9,11 +9,7 @@ from sentune.evaluation.base import SentenceEvaluator
 
 
 def last(scores: Sequence[float]) -> float:
-    """The last of the scores.
-
-    Args:
-        scores: One per evaluator.
-    """
+    """The last of the scores."""
     return scores[-1]
 
 
@@ -30,7 +26,6 @@ class SequentialEvaluator(SentenceEvaluator):
         evaluators: Iterable[Callable[..., Any]],
         main_score_function: Callable[[list[float]], float] = last,
     ) -> None:
-        super().__init__()
         self.evaluators = list(evaluators)
         self.main_score_function = main_score_function
         self.primary_metric = "sequential_score"

@@ -21,14 +21,11 @@ class TranslationEvaluator(SentenceEvaluator):
     Nearest by cosine. Where a translation occurs several times, any of them is right.
 
     Args:
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
         source_sentences: Sentences of one language.
         target_sentences: Their translations, in the same order.
-        show_progress_bar: Of encoding.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        name: Of the data.
         print_wrong_matches: Whether to print each source sentence whose nearest is wrong.
         write_csv: Whether to write `translation_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
     """
 
     def __init__(
@@ -42,17 +39,12 @@ class TranslationEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        super().__init__()
         check_columns(source_sentences=source_sentences, target_sentences=target_sentences)
         self.source_sentences = source_sentences
         self.target_sentences = target_sentences
-        self.show_progress_bar = show_progress_bar
-        self.batch_size = batch_size
-        self.name = name
         self.print_wrong_matches = print_wrong_matches
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
-        self.csv_file = f"translation_evaluation{'_' + name if name else ''}_results.csv"
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
+        self._name_csv_file("translation_evaluation", name)
         self.primary_metric = "mean_accuracy"
 
     def __call__(
@@ -67,12 +59,9 @@ class TranslationEvaluator(SentenceEvaluator):
         back = _accuracy(_nearest(targets, sources), self.source_sentences)
         if self.print_wrong_matches:
             self._print_wrong(sources, targets)
-        metrics = {
-            "src2trg_accuracy": there,
-            "trg2src_accuracy": back,
-            "mean_accuracy": (there + back) / 2,
-        }
         row = {"src2trg": there, "trg2src": back}
+        metrics = {f"{way}_accuracy": value for way, value in row.items()}
+        metrics["mean_accuracy"] = (there + back) / 2
         return self._report(model, metrics, row, output_path, epoch, steps)
 
     def _print_wrong(self, sources: Tensor, targets: Tensor) -> None:

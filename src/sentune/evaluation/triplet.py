@@ -17,16 +17,11 @@ class TripletEvaluator(SentenceEvaluator):
     Anchors are encoded as queries, the others as documents, so that a model's prompts apply.
 
     Args:
-        anchors: The texts to compare with.
-        positives: One text for each, that should be closer.
-        negatives: One text for each, that should be farther away.
+        name, batch_size, show_progress_bar, truncate_dim: As in `SentenceEvaluator`.
+        anchors, positives, negatives: The texts of each triplet.
         main_similarity_function: The similarity whose accuracy is the primary metric.
         margin: By how much the positive must be closer; one number, or one per similarity.
-        name: Of the data.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        show_progress_bar: Of encoding.
         write_csv: Whether to write `triplet_evaluation_{name}_results.csv`.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
         similarity_fn_names: Similarities to evaluate with; by default the main one, else the
             model's own. With several, `max_accuracy` is the highest.
         main_distance_function: Older name of `main_similarity_function`.
@@ -47,7 +42,6 @@ class TripletEvaluator(SentenceEvaluator):
         similarity_fn_names: Sequence[str] | None = None,
         main_distance_function: str | SimilarityFunction | None = None,
     ) -> None:
-        super().__init__()
         check_columns(anchors=anchors, positives=positives, negatives=negatives)
         main = main_similarity_function or main_distance_function
         self.anchors = anchors
@@ -56,21 +50,12 @@ class TripletEvaluator(SentenceEvaluator):
         self.main_similarity_function = SimilarityFunction(main) if main else None
         self.similarity_fn_names = function_names(similarity_fn_names, main)
         self.margin = _margins(margin)
-        self.name = name
-        self.batch_size = batch_size
-        self.show_progress_bar = show_progress_bar
-        self.write_csv = write_csv
-        self.truncate_dim = truncate_dim
-        self.csv_file = "triplet_evaluation" + (f"_{name}" if name else "") + "_results.csv"
+        self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
+        self._name_csv_file("triplet_evaluation", name)
 
     @classmethod
     def from_input_examples(cls, examples: Sequence[Any], **kwargs: Any) -> TripletEvaluator:
-        """The evaluator of examples with three texts each.
-
-        Args:
-            examples: With `texts`.
-            **kwargs: The other arguments of the class.
-        """
+        """The evaluator of examples with three `texts` each."""
         anchors, positives, negatives = ([e.texts[side] for e in examples] for side in range(3))
         return cls(anchors, positives, negatives, **kwargs)
 

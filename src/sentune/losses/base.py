@@ -3,16 +3,16 @@
     forward(features, labels) = compute(embed(features), labels, **context(features))
 
 `embed` runs the model and nothing else does. `compute` is the mathematics, pure over embeddings.
-`context` is for the few losses that need more of a batch than its embeddings, as what a second
-model says of it. A loss that wraps another (Matryoshka, adaptive layers) asks the inner loss for
-its embeddings and its context and calls the inner `compute`, as often as it likes: wrappers nest
-in any order, and mini-batches, guides and gathering go with them.
+`context` is for the few losses that need more of a batch than its embeddings, as those of a second
+model. A loss that wraps another (Matryoshka, adaptive layers) takes its embeddings and context from
+the inner loss and calls the inner `compute` as often as it likes: wrappers nest in any order, and
+mini-batches, guides and gathering work inside them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -26,12 +26,13 @@ from sentune.types import EmbeddingModel, Features
 
 # Several named parts are summed for the gradient and logged one by one.
 LossValue: TypeAlias = "Tensor | dict[str, Tensor]"
+Compare: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # similarities or distances
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
 class Loss(nn.Module):
-    """A training objective over the embeddings of a model.
+    """A training objective over the embeddings of a model; every loss has the arguments below.
 
     To write one, define `compute(columns, labels)`. Data are checked before the first step for a
     loss that declares its `forms`; a subclass with a `compute` or `forward` of its own inherits
@@ -42,7 +43,7 @@ class Loss(nn.Module):
         mini_batch_size: Rows of the longest length per forward pass of the model, and as many more
             of shorter ones as take the same memory; None for the whole batch at once. Smaller
             values need less memory and more time, and give the same loss and gradient.
-        loss: The inner loss, if this one wraps another.
+        loss: The inner loss, for those that wrap another.
 
     Attributes:
         inputs: The columns it wants, for people.
@@ -57,8 +58,8 @@ class Loss(nn.Module):
         option_names: Settings that a model card shows.
 
     Raises:
-        SettingError: If `mini_batch_size` is not a positive number, or the inner loss is none of
-            sentune's, or of another model.
+        SettingError: If an argument is out of range, in any loss of sentune, or if the inner loss
+            is no `Loss`, or of another model.
     """
 
     inputs: str = "any columns"
@@ -71,11 +72,7 @@ class Loss(nn.Module):
     option_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self,
-        model: EmbeddingModel,
-        *,
-        mini_batch_size: int | None = None,
-        loss: Loss | None = None,
+        self, model: EmbeddingModel, *, mini_batch_size: int | None = None, loss: Loss | None = None
     ) -> None:
         super().__init__()
         self.model = model
@@ -116,12 +113,7 @@ class Loss(nn.Module):
     def forward(
         self, sentence_features: Iterable[Features], labels: Tensor | None = None
     ) -> LossValue:
-        """The loss of a batch.
-
-        Args:
-            sentence_features: One dict of tokenised text per column, ragged or padded.
-            labels: What the loss's table of inputs says; None where it needs none.
-        """
+        """The loss of a batch, one dict of tokenised text per column, ragged or padded."""
         features = list(sentence_features)
         columns = self.embed(features)
         context = self.context(features)
@@ -132,28 +124,18 @@ class Loss(nn.Module):
             return self.compute(columns, labels, **context)
 
     def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
-        """The embeddings that `compute` works on, one `(b, d)` per column.
-
-        Args:
-            features: One dict per column.
-            embedder: How a wrapper around this loss wants the model run; None for its own way.
-        """
+        """What `compute` works on: one `(b, d)` per column, by `embedder` if it is given."""
         run = embedder or self.embedder()
         return run(self.model, features) if self.loss is None else self.loss.embed(features, run)
 
     def set_mini_batches(self, num_tokens: int | None, show_progress_bar: bool) -> None:
-        """Bound a mini-batch by its tokens in place of its rows, and show how they go by.
-
-        Args:
-            num_tokens: Most tokens per forward pass; None to count rows.
-            show_progress_bar: Whether to draw one over the mini-batches.
-        """
+        """Limit mini-batches by tokens, None for rows, and show a progress bar over them or not."""
         check_sizes(mini_batch_num_tokens=num_tokens)
         self.mini_batch_num_tokens = num_tokens
         self.show_progress_bar = show_progress_bar
 
     def embedder(self) -> Embedder:
-        """How this loss runs the model: a wrapper as the inner loss does, unless told otherwise."""
+        """How this loss runs the model: a wrapper as the inner loss does, unless set otherwise."""
         if self.loss is not None and self.mini_batch_size is None:
             return self.loss.embedder()
         return Embedder(self.mini_batch_size, self.mini_batch_num_tokens, self.show_progress_bar)
@@ -165,14 +147,7 @@ class Loss(nn.Module):
     def compute(
         self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
     ) -> LossValue:
-        """The loss of embeddings.
-
-        Args:
-            columns: One `(b, d)` per column.
-            labels: What the loss's table of inputs says.
-            *args: None; here so that a loss may name what it takes of the context.
-            **context: What `context` gave for this batch.
-        """
+        """The loss of one `(b, d)` per column; with what `context` gave for this batch."""
         raise NotImplementedError(f"{type(self).__name__} has to define compute(columns, labels)")
 
     def compute_loss_from_embeddings(
@@ -192,15 +167,7 @@ class Loss(nn.Module):
         return self.settings()
 
     def take(self, columns: Sequence[Tensor]) -> list[Tensor]:
-        """The columns in full precision.
-
-        Args:
-            columns: One `(b, d)` per column.
-
-        Raises:
-            InputError: If there are not as many columns as this loss wants, or not as many rows
-                in each.
-        """
+        """The columns, one `(b, d)` each, in full precision; InputError unless all are there."""
         most = float("inf") if self.max_columns is None else self.max_columns
         if not self.min_columns <= len(columns) <= most:
             raise InputError(
@@ -214,11 +181,7 @@ class Loss(nn.Module):
         return [full_precision(column) for column in columns]
 
     def row_labels(self, labels: Tensor | None, like: Tensor) -> Tensor:
-        """The labels as `(b,)`, on the device of `like (b, d)`.
-
-        Raises:
-            InputError: If there is not one label per row.
-        """
+        """The labels as `(b,)`, on the device of `like (b, d)`; InputError if not one per row."""
         if labels is None or labels.numel() != len(like):
             got = "none" if labels is None else f"labels of shape {tuple(labels.shape)}"
             raise InputError(

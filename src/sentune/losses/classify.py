@@ -1,9 +1,9 @@
-"""Pairs of texts and the class of their relation, told by a classifier on the embeddings."""
+"""Pairs of texts and the class of their relation, named by a classifier on the embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,39 +15,30 @@ from sentune.types import EmbeddingModel, Features
 
 
 class SoftmaxLoss(Loss):
-    """A linear classifier on top of the two embeddings has to tell their relation.
+    """A linear classifier on top of the two embeddings has to name their relation.
 
         loss = cross_entropy( W [u_i; v_i; |u_i - v_i|] + c, class_i )
 
     The classifier is part of the loss: it is trained with the model and not saved with it.
     Called without labels, the loss gives the embeddings and the logits `(b, num_labels)`.
 
-    Inputs:
-        | columns                | labels                             |
-        |------------------------|------------------------------------|
-        | sentence_1, sentence_2 | class number, 0 ... num_labels - 1 |
+    Inputs: sentence_1, sentence_2. Labels: class number, 0 ... num_labels - 1.
 
     Args:
-        model: The model to train.
         embedding_dimension: d, width of the model's embeddings; None to ask the model.
         num_labels: Number of classes.
-        concatenation_sent_rep: Whether the classifier sees u and v.
-        concatenation_sent_difference: Whether it sees |u - v|.
-        concatenation_sent_multiplication: Whether it sees u · v, number by number.
+        concatenation_sent_rep: Whether the classifier reads u and v.
+        concatenation_sent_difference: Whether it reads |u - v|.
+        concatenation_sent_multiplication: Whether it reads u · v, number by number.
         loss_fct: Maps logits and classes to a scalar; cross entropy by default.
         sentence_embedding_dimension: Older name of `embedding_dimension`.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Raises:
-        SettingError: If there is nothing to classify by, or a number is missing.
-
-    Source:
-        Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
+    Source: Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_CLASS,)
-    option_names: ClassVar[tuple[str, ...]] = (
+    option_names = (
         "num_labels",
         "concatenation_sent_rep",
         "concatenation_sent_difference",
@@ -90,12 +81,7 @@ class SoftmaxLoss(Loss):
             self.limits = Limits(classes=num_labels)  # else a class may be there to be passed over
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None = None) -> Any:
-        """The loss of a batch; without labels its embeddings and logits.
-
-        Args:
-            sentence_features: One dict of tokenised text per column.
-            labels: `(b,)` class numbers.
-        """
+        """The loss of a batch; without labels its embeddings and logits."""
         if labels is not None:
             return super().forward(sentence_features, labels)
         columns = self.embed(list(sentence_features))

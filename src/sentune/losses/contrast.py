@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from sentune.checks import a_function, one_of
 from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import SettingError, warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.losses.embed import by_rows
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel
@@ -20,10 +21,10 @@ from sentune.vectors.similarity import cos_sim
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 Partition = Literal["joint", "per_direction"]
 Hardness = Literal["in_batch_negatives", "hard_negatives", "all_negatives"]
-AllPairs = Callable[[Tensor, Tensor], Tensor]
 
 _DIRECTIONS = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 _SYMMETRIC: tuple[Direction, ...] = ("query_to_doc", "doc_to_query")
+_EACH: Partition = "per_direction"
 _HARDNESS = (None, "in_batch_negatives", "hard_negatives", "all_negatives")
 
 
@@ -37,14 +38,9 @@ class MultipleNegativesRankingLoss(Loss):
     More directions put more negatives into the sum: other queries for the query, and for the
     document `d_i` the other queries and other documents.
 
-    Inputs:
-        | columns                             | labels |
-        |-------------------------------------|--------|
-        | query, positive                     | none   |
-        | query, positive, negative_1, ... _k | none   |
+    Inputs: query, positive[, negative_1, ... _k]. Labels: none.
 
     Args:
-        model: The model to train.
         scale: Inverse temperature, > 0. 20 suits cosines; take 1 for a dot product.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
         gather_across_devices: Whether the documents (and queries) of all processes are negatives.
@@ -54,11 +50,7 @@ class MultipleNegativesRankingLoss(Loss):
         hardness_mode: Which negatives weigh more the closer they are: "in_batch_negatives" (those
             of other rows), "hard_negatives" (a row's own), "all_negatives"; None for no weighting.
         hardness_strength: How much: strength · (unscaled similarity) is added to their logits.
-        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time; None
-            for the whole batch. Same loss and gradient; less memory, a second forward pass.
-
-    Raises:
-        SettingError: If an option is out of range, or they contradict each other.
+        mini_batch_size: As in `Loss`, and rows of the score matrix kept at a time.
 
     Source:
         Henderson et al. 2017, section 4.4, https://arxiv.org/abs/1705.00652; van den Oord et al.
@@ -70,7 +62,7 @@ class MultipleNegativesRankingLoss(Loss):
     inputs = "2 or more columns (query, positive, negative_1, ...)"
     forms = (PAIR, TRIPLET, NEGATIVES)
     has_batch_negatives = True
-    option_names: ClassVar[tuple[str, ...]] = (
+    option_names = (
         "scale",
         "similarity_fct",
         "gather_across_devices",
@@ -84,7 +76,7 @@ class MultipleNegativesRankingLoss(Loss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         gather_across_devices: bool = False,
         directions: Sequence[Direction] = ("query_to_doc",),
         partition_mode: Partition = "joint",
@@ -124,12 +116,9 @@ class MultipleNegativesRankingLoss(Loss):
             taken, start = gather_rows(taken)
         queries, *docs = taken
         rows = torch.arange(start, start + b, device=queries.device)
-        everything = torch.cat(docs)  # (N·k, d), positives first
-
-        def row_losses(some: Tensor) -> Tensor:
-            return self._row_losses(some, queries, docs[0], everything)
-
-        return by_rows(row_losses, rows, self.mini_batch_size).mean()
+        every = torch.cat(docs)  # (N·k, d), positives first
+        score = partial(self._row_losses, queries=queries, positives=docs[0], docs=every)
+        return by_rows(score, rows, self.mini_batch_size).mean()
 
     def _row_losses(self, rows: Tensor, queries: Tensor, positives: Tensor, docs: Tensor) -> Tensor:
         """Loss of each of the rows `(c,)`, numbered among all N queries."""
@@ -169,25 +158,14 @@ class MultipleNegativesRankingLoss(Loss):
 class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
     """`MultipleNegativesRankingLoss` with `mini_batch_size` set: large batches, little memory.
 
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        mini_batch_size: Rows per forward pass.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        gather_across_devices: As there.
-        directions: As there.
-        partition_mode: As there.
-        show_progress_bar: Whether to draw one over the mini-batches.
-        hardness_mode: As there.
-        hardness_strength: As there.
+    Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
     """
 
     def __init__(
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         mini_batch_size: int = 32,
         mini_batch_num_tokens: int | None = None,
         gather_across_devices: bool = False,
@@ -197,83 +175,46 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
         hardness_mode: Hardness | None = None,
         hardness_strength: float = 0.0,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions,
-            partition_mode,
-            hardness_mode,
-            hardness_strength,
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices, directions, partition_mode)
+        hardness = (hardness_mode, hardness_strength)
+        super().__init__(model, *options, *hardness, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 
 class MultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
-    """`MultipleNegativesRankingLoss` from query to document and back, a softmax each.
-
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        gather_across_devices: As there.
-        mini_batch_size: As there.
-    """
+    """`MultipleNegativesRankingLoss` from query to document and back, a softmax each; as there."""
 
     def __init__(
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         gather_across_devices: bool = False,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions=_SYMMETRIC,
-            partition_mode="per_direction",
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices, _SYMMETRIC, _EACH)
+        super().__init__(model, *options, mini_batch_size=mini_batch_size)
 
 
-class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
+class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRankingLoss):
     """`MultipleNegativesSymmetricRankingLoss` with `mini_batch_size` set.
 
-    Args:
-        model: The model to train.
-        scale: As there.
-        similarity_fct: As there.
-        mini_batch_size: Rows per forward pass.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        gather_across_devices: As there.
-        show_progress_bar: Whether to draw one over the mini-batches.
+    Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
     """
 
     def __init__(
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: AllPairs = cos_sim,
+        similarity_fct: Compare = cos_sim,
         mini_batch_size: int = 32,
         mini_batch_num_tokens: int | None = None,
         gather_across_devices: bool = False,
         show_progress_bar: bool = False,
     ) -> None:
-        super().__init__(
-            model,
-            scale,
-            similarity_fct,
-            gather_across_devices,
-            directions=_SYMMETRIC,
-            partition_mode="per_direction",
-            mini_batch_size=mini_batch_size,
-        )
+        options = (scale, similarity_fct, gather_across_devices)
+        super().__init__(model, *options, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,30 +26,25 @@ class DenoisingAutoEncoderLoss(Loss):
 
     The decoder is part of the loss: it is trained with the model and not saved with it.
 
-    Inputs:
-        | columns                    | labels |
-        |----------------------------|--------|
-        | damaged sentence, sentence | none   |
+    Inputs: damaged sentence, sentence. Labels: none.
 
     Args:
-        model: The model to train; its first module must be a Transformer.
+        model: Its first module must be a Transformer.
         decoder_name_or_path: Checkpoint of the decoder; None for that of the encoder.
         tie_encoder_decoder: Whether the decoder shares the weights of the encoder, all but its
             attention to the embedding and its output layer.
-        mini_batch_size: Rows per forward pass of the encoder; None for the whole batch.
+        mini_batch_size: As in `Loss`, for the encoder.
 
     Raises:
-        SettingError: If encoder and decoder do not fit each other, or no decoder is named.
         ModelFileError: If the checkpoint cannot be a decoder.
 
-    Source:
-        Wang et al. 2021, TSDAE, equation 1, https://arxiv.org/abs/2104.06979.
+    Source: Wang et al. 2021, TSDAE, equation 1, https://arxiv.org/abs/2104.06979.
     """
 
     inputs = "2 columns (damaged sentence, sentence)"
     forms = (DAMAGED_TEXT,)
     is_computed_in_full = False  # a decoder is a model: autocast is for it as well
-    option_names: ClassVar[tuple[str, ...]] = ("decoder_name_or_path", "tie_encoder_decoder")
+    option_names = ("decoder_name_or_path", "tie_encoder_decoder")
 
     def __init__(
         self,
@@ -100,10 +95,7 @@ class DenoisingAutoEncoderLoss(Loss):
         return {"target": packing.pad(whole, self._pad_id, "right")["input_ids"]}
 
     def compute(
-        self,
-        columns: Sequence[Tensor],
-        labels: Tensor | None = None,
-        target: Tensor | None = None,
+        self, columns: Sequence[Tensor], labels: Tensor | None = None, target: Tensor | None = None
     ) -> Tensor:
         """The loss of `(b, d)` of damaged sentences with the tokens `(b, t)` of the whole ones."""
         (rows,) = columns

@@ -27,24 +27,15 @@ class EmbedDistillLoss(Loss):
                                      mean_i |u_i - t_i|           "l2"
                                      mean_i mean_k (u_ik - t_ik)² "mse"
 
-    Inputs:
-        | columns              | labels                                                   |
-        |----------------------|----------------------------------------------------------|
-        | sentence_1, ..., _n  | teacher embeddings `(b, d)`, the same for each column, or |
-        |                      | `(b, n, d)`, one for each column                         |
+    Inputs: sentence_1, ..., _n. Labels: teacher embeddings `(b, d)`, the same for each column, or
+        `(b, n, d)`, one for each column.
 
     Args:
-        model: The model to train.
         distance_metric: "cosine", "l2" or "mse".
         projection_dim: Width of the teacher's embeddings, if a linear map from the model's to
             them is to be learnt with the model; None where both have the same width.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Raises:
-        SettingError: If `distance_metric` is unknown.
-
-    Source:
-        "mse": Reimers and Gurevych 2020, equation 1, https://arxiv.org/abs/2004.09813.
+    Source: "mse": Reimers and Gurevych 2020, equation 1, https://arxiv.org/abs/2004.09813.
     """
 
     inputs = "1 or more columns of sentences"
@@ -78,14 +69,7 @@ class EmbedDistillLoss(Loss):
         return (1 - F.cosine_similarity(rows, teacher, dim=-1)).mean()
 
     def save_projection(self, path: str | Path) -> None:
-        """Write the weights of the projection to a safetensors file, atomically.
-
-        Args:
-            path: The file.
-
-        Raises:
-            SettingError: If there is no projection.
-        """
+        """Write the weights of the projection to a safetensors file, atomically."""
         if self.projection is None:
             raise SettingError("there is no projection to save; it comes with projection_dim=...")
         weights = {name: value.contiguous() for name, value in self.projection.state_dict().items()}
@@ -93,14 +77,7 @@ class EmbedDistillLoss(Loss):
             file.write(as_bytes(weights, metadata={"format": "pt"}))
 
     def load_projection(self, path: str | Path) -> None:
-        """Read the weights of the projection from a safetensors file.
-
-        Args:
-            path: A file that `save_projection` wrote.
-
-        Raises:
-            SettingError: If its widths are not those of the model and of the projection.
-        """
+        """Read the weights of the projection from a file that `save_projection` wrote."""
         state = load_file(str(path))
         out_width, in_width = state["weight"].shape
         wanted = (self.projection_dim or out_width, embedding_width(self.model) or in_width)
@@ -139,15 +116,9 @@ class EmbedDistillLoss(Loss):
 
 
 class MSELoss(EmbedDistillLoss):
-    """`EmbedDistillLoss` with the mean squared error.
+    """`EmbedDistillLoss` with the mean squared error; arguments as there."""
 
-    Args:
-        model: The model to train.
-        projection_dim: As there.
-        mini_batch_size: As there.
-    """
-
-    option_names: ClassVar[tuple[str, ...]] = ("projection_dim",)
+    option_names = ("projection_dim",)
 
     def __init__(
         self,

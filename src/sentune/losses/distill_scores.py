@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,11 +12,9 @@ from torch.nn import functional as F
 from sentune.checks import a_function
 from sentune.data.forms import TEACHER_MARGINS, TEACHER_SCORES
 from sentune.errors import InputError, SettingError, warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import pairwise_dot_score
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class MarginMSELoss(Loss):
@@ -25,30 +22,23 @@ class MarginMSELoss(Loss):
 
         loss = mean_{i, k} ( [s(q_i, p_i) - s(q_i, n_ik)] - margin_ik )²
 
-    Inputs:
-        | columns                             | labels                                          |
-        |-------------------------------------|-------------------------------------------------|
-        | query, positive, negative           | margin, `(b,)`, or both scores, `(b, 2)`        |
-        | query, positive, negative_1, ... _k | margins `(b, k)`, or scores of positive and      |
-        |                                     | negatives `(b, k + 1)`                          |
+    Inputs: query, positive, negative_1[, ... _k]. Labels: margins `(b, k)`, also `(b,)` for k = 1,
+        or the scores of the positive and the negatives, `(b, k + 1)`.
 
     Args:
-        model: The model to train.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores, on the teacher's scale.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Source:
-        Hofstätter et al. 2020, equation 2, https://arxiv.org/abs/2010.02666.
+    Source: Hofstätter et al. 2020, equation 2, https://arxiv.org/abs/2010.02666.
     """
 
     inputs = "3 or more columns (query, positive, negative_1, ...)"
     forms = (TEACHER_SCORES, TEACHER_MARGINS)
-    option_names: ClassVar[tuple[str, ...]] = ("similarity_fct",)
+    option_names = ("similarity_fct",)
 
     def __init__(
         self,
         model: EmbeddingModel,
-        similarity_fct: Pairwise = pairwise_dot_score,
+        similarity_fct: Compare = pairwise_dot_score,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -83,21 +73,13 @@ class DistillKLDivLoss(Loss):
 
         loss = T_s² · mean_i KL(p_i || q_i)
 
-    Inputs:
-        | columns                             | labels                                      |
-        |-------------------------------------|---------------------------------------------|
-        | query, positive, negative_1, ... _k | teacher scores `(b, k + 1)`, as the columns |
+    Inputs: query, positive, negative_1, ... _k. Labels: teacher scores `(b, k + 1)`, as the
+        columns.
 
     Args:
-        model: The model to train.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores.
-        temperature: T_s and T_t where they are not given.
-        student_temperature: T_s.
-        teacher_temperature: T_t.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
-    Raises:
-        SettingError: If a temperature is not a positive number.
+        temperature: T_s and T_t where they are not given; all > 0.
+        student_temperature, teacher_temperature: T_s and T_t.
 
     Source:
         Hinton et al. 2015, section 2, https://arxiv.org/abs/1503.02531; for retrieval Lin et al.
@@ -106,17 +88,12 @@ class DistillKLDivLoss(Loss):
 
     inputs = "3 or more columns (query, positive, negative_1, ...)"
     forms = (TEACHER_SCORES,)
-    option_names: ClassVar[tuple[str, ...]] = (
-        "similarity_fct",
-        "temperature",
-        "student_temperature",
-        "teacher_temperature",
-    )
+    option_names = ("similarity_fct", "temperature", "student_temperature", "teacher_temperature")
 
     def __init__(
         self,
         model: EmbeddingModel,
-        similarity_fct: Pairwise = pairwise_dot_score,
+        similarity_fct: Compare = pairwise_dot_score,
         temperature: float = 1.0,
         student_temperature: float | None = None,
         teacher_temperature: float | None = None,
@@ -126,12 +103,9 @@ class DistillKLDivLoss(Loss):
         super().__init__(model, mini_batch_size=mini_batch_size)
         self.similarity_fct = a_function("similarity_fct", similarity_fct)
         self.temperature = temperature
-        self.student_temperature = (
-            temperature if student_temperature is None else student_temperature
-        )
-        self.teacher_temperature = (
-            temperature if teacher_temperature is None else teacher_temperature
-        )
+        both = student_temperature, teacher_temperature
+        own = (temperature if value is None else value for value in both)
+        self.student_temperature, self.teacher_temperature = own
         for value in (temperature, self.student_temperature, self.teacher_temperature):
             if not 0 < value < math.inf:
                 raise SettingError(f"a temperature must be a positive number, got {value}")
@@ -159,9 +133,8 @@ class DistillKLDivLoss(Loss):
         if scores.isnan().any():
             raise InputError("the teacher's scores contain NaN, and so would every weight")
         zeros = int((probabilities == 0).sum())
-        if (
-            zeros and not scores.isinf().any()
-        ):  # an infinite score leaves a candidate out on purpose
+        # An infinite score leaves a candidate out on purpose.
+        if zeros and not scores.isinf().any():
             spread = float((scores.amax(dim=1) - scores.amin(dim=1)).max())
             warn(
                 f"{zeros} of {scores.numel()} teacher probabilities are 0: the scores of a row are "
@@ -170,6 +143,6 @@ class DistillKLDivLoss(Loss):
             )
 
 
-def _scores(similarity: Pairwise, query: Tensor, candidates: Sequence[Tensor]) -> Tensor:
+def _scores(similarity: Compare, query: Tensor, candidates: Sequence[Tensor]) -> Tensor:
     """Scores of the query and each of its candidates, `(b, N)`."""
     return torch.stack([similarity(query, candidate) for candidate in candidates], dim=1)

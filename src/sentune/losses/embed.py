@@ -1,7 +1,7 @@
 """Columns of features -> columns of embeddings, in one forward pass or in several small ones.
 
 All columns of a batch are joined into one ragged batch, so that the model sees texts of like
-length together whatever column they stand in, and the result is split again.
+length together whatever column they are in, and the result is split again.
 
 Bounded memory ("gradient caching") is the same with `mini_batch_size` set: each mini-batch runs
 under `torch.utils.checkpoint`, which keeps only its embeddings and runs it again, with the same
@@ -39,14 +39,7 @@ def sentence_embedding(model: EmbeddingModel, features: Features) -> Tensor:
 def embed(
     model: EmbeddingModel, columns: Sequence[Features], mini_batch_size: int | None = None
 ) -> list[Tensor]:
-    """One `(b, d)` per column, all columns together in as few forward passes as possible.
-
-    Args:
-        model: Maps features to features with `sentence_embedding`.
-        columns: n columns of features, ragged or padded.
-        mini_batch_size: Rows of the longest length per forward pass, and as many more of shorter
-            ones as take the same memory; None for all rows at once.
-    """
+    """One `(b, d)` per column, all in as few forward passes as possible; as `Embedder`."""
     return Embedder(mini_batch_size)(model, columns)
 
 
@@ -54,12 +47,8 @@ def embed(
 class Embedder:
     """How a model is run over the columns of a batch.
 
-    Attributes:
-        mini_batch_size: Rows of the longest length per forward pass, and as many more of shorter
-            ones as take the same memory; None for all rows at once.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        show_progress_bar: Whether to draw one over the mini-batches.
-        read: What is taken from the model: `(model, features) -> (b, ..., d)`.
+    `mini_batch_size` is as in `Loss`; `mini_batch_num_tokens` limits the tokens of a pass instead.
+    `read` is what is taken from the model: `(model, features) -> (b, ..., d)`.
     """
 
     mini_batch_size: int | None = None
@@ -105,10 +94,7 @@ class Embedder:
 def by_rows(score: Callable[[Tensor], Tensor], rows: Tensor, size: int | None) -> Tensor:
     """`score(rows)`, computed for `size` rows at a time so that no full score matrix is kept.
 
-    Args:
-        score: Maps row numbers `(c,)` to one value per row `(c,)`.
-        rows: `(b,)` row numbers.
-        size: Rows at a time; None for all at once.
+    `score` maps row numbers `(c,)` to one value per row `(c,)`; `size=None` takes all at once.
     """
     if size is None or size >= len(rows):
         return score(rows)
@@ -123,10 +109,10 @@ def replayed(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
 
 
 def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
-    """Inside the block autocast rounds the weights anew for each mini-batch.
+    """Inside the block autocast rounds the weights again for each mini-batch.
 
     Shared rounded weights would sum up the gradients of all mini-batches in half precision, where
-    the sum of some hundred terms stands still.
+    the sum of some hundred terms no longer grows.
     """
     return multiplying_in(multiplied_in(device.type), device)
 
@@ -173,7 +159,7 @@ def _joined(columns: Sequence[Features]) -> Iterator[tuple[list[int], Features]]
 
 
 def _kind(features: Features, place: int) -> Hashable:
-    """Equal for columns that may be joined: ragged, and told apart by nothing else."""
+    """Equal for columns that may be joined: ragged, and different in nothing else."""
     extras = _extras(features)
     plain = all(isinstance(value, (str, int, float, type(None))) for value in extras.values())
     if layouts.is_ragged(features) and plain:

@@ -1,9 +1,8 @@
-"""What is wrong with a dataset, before the first step of a training finds out.
+"""What is wrong with a dataset for a loss, before the first step of a training.
 
-`problems` looks at a dataset with the eyes of one loss, as the loss declares what it reads; `check`
-raises one error that says what the loss wants, what the dataset has and which losses would fit, and
-warns of what is only odd. A loss that declares no forms may read anything, as long as it is texts
-and numbers.
+`problems` compares it with what the loss declares; `check` raises one error that says what the loss
+wants, what the dataset has and which losses would fit, and warns of what is only odd. A loss that
+declares no forms may read anything, as long as it is texts and numbers.
 """
 
 from __future__ import annotations
@@ -26,25 +25,15 @@ from sentune.data.profile import Profile, profile
 from sentune.errors import DatasetError, warn
 from sentune.losses.base import Loss
 
-STREAM_ROWS = 1000  # rows of a dataset without a length that are looked at
+STREAM_ROWS = 1000  # rows of a dataset without a length that are read
 _INSTEAD = ", or take CoSENTLoss, which reads only their order"
 # Of the losses that read the same form, which one to begin with; others follow by their names.
-_BEST_FIRST = (
-    "MultipleNegativesRankingLoss",
-    "CachedMultipleNegativesRankingLoss",
-    "MultipleNegativesSymmetricRankingLoss",
-    "CachedMultipleNegativesSymmetricRankingLoss",
-    "GISTEmbedLoss",
-    "CachedGISTEmbedLoss",
-    "MegaBatchMarginLoss",
-    "TripletLoss",
-    "CoSENTLoss",
-    "AnglELoss",
-    "OnlineContrastiveLoss",
-    "BatchAllTripletLoss",
-    "BatchHardTripletLoss",
-    "MarginMSELoss",
-)
+_BEST_FIRST = """
+MultipleNegativesRankingLoss CachedMultipleNegativesRankingLoss
+MultipleNegativesSymmetricRankingLoss CachedMultipleNegativesSymmetricRankingLoss
+GISTEmbedLoss CachedGISTEmbedLoss MegaBatchMarginLoss TripletLoss
+CoSENTLoss AnglELoss OnlineContrastiveLoss BatchAllTripletLoss BatchHardTripletLoss MarginMSELoss
+""".split()
 
 
 def check(
@@ -63,11 +52,11 @@ def check(
         data: Rows in any of the shapes that `sentune.data.columns` reads. Of a dataset without a
             length, the first `STREAM_ROWS` rows are read.
         loss: The loss, its class, or the name of a public one; of a wrapper such as
-            `MatryoshkaLoss`, the loss inside is looked at.
+            `MatryoshkaLoss`, the inner loss counts.
         batch_size: Rows of a batch, if known.
         name: Of the dataset, for messages.
         is_random: Whether rows come together in batches at random.
-        is_trained_on: Whether the loss has to learn from it, and is not only measured with it.
+        is_trained_on: Whether it is used for training, and not only for evaluation.
         limits: What is to be in the labels; None for what the loss declares.
 
     Raises:
@@ -95,15 +84,7 @@ def problems(
     is_random: bool = False,
     limits: Limits | None = None,
 ) -> list[Problem]:
-    """Everything that is wrong with a dataset for a loss.
-
-    Args:
-        found: The profile of the dataset.
-        loss: As for `check`.
-        batch_size: Rows of a batch, if known.
-        is_random: As for `check`.
-        limits: As for `check`.
-    """
+    """Everything that is wrong with a dataset for a loss; arguments as in `check`."""
     if not found.rows:
         return [Problem("it has no rows")]
     name, declared = _declared(loss)
@@ -130,11 +111,7 @@ def problems(
 
 
 def advice(found: Profile) -> str:
-    """Which losses fit a dataset, in a sentence.
-
-    Args:
-        found: Its profile.
-    """
+    """Which losses fit a dataset, in a sentence."""
     fitting = losses_for(len(found.inputs), found.kind)
     if fitting:
         return f"losses that fit it: {', '.join(fitting)}"
@@ -145,16 +122,7 @@ def advice(found: Profile) -> str:
 
 
 def losses_for(inputs: int, label: Label) -> tuple[str, ...]:
-    """The public losses that fit a dataset, by name, the first choice first.
-
-    Args:
-        inputs: Number of text columns.
-        label: What its label column holds.
-
-    Example:
-        >>> losses_for(3, Label("none"))[:2]
-        ('MultipleNegativesRankingLoss', 'CachedMultipleNegativesRankingLoss')
-    """
+    """The public losses that fit a number of text columns and a label, the first choice first."""
     fitting = [form for form in forms.forms_of(inputs, label) if form.is_advice]
     fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
     public = public_losses()
@@ -227,7 +195,8 @@ def _unread_labels(found: Profile, loss: str) -> list[Problem]:
 
 
 def _misfit(found: Profile, wants: str, wanted: tuple[Form, ...]) -> str:
-    label, hint = found.label, _capital(advice(found))
+    label, hint = found.label, advice(found)
+    hint = hint[0].upper() + hint[1:]
     wants_class = any(form.takes(len(found.inputs), Label("class")) for form in wanted)
     if label is not None and label.has_whole_floats and wants_class:
         cast = f"dataset.cast_column({label.name!r}, datasets.Value('int64'))"
@@ -236,15 +205,9 @@ def _misfit(found: Profile, wants: str, wanted: tuple[Form, ...]) -> str:
 
 
 def _wants(loss: str, wanted: tuple[Form, ...]) -> str:
-    listed = (f"{form.words} ({_count(form)}, {forms.LABELS[form.wanted]})" for form in wanted)
+    listed = []
+    for form in wanted:
+        more = " or more text columns" if form.most is None else " text column"
+        plural = "s" if form.most is not None and form.fewest > 1 else ""
+        listed.append(f"{form.words} ({form.fewest}{more}{plural}, {forms.LABELS[form.wanted]})")
     return f"{loss} wants {'; or '.join(listed)}"
-
-
-def _count(form: Form) -> str:
-    if form.most is None:
-        return f"{form.fewest} or more text columns"
-    return f"{form.fewest} text column{'s' if form.fewest > 1 else ''}"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -18,16 +18,10 @@ from sentune.types import Features
 def guide_embeddings(
     guide: Any, model: Any, columns: Sequence[Features], embedder: Embedder
 ) -> list[Tensor]:
-    """The guide's embeddings `(b, d)` of each column, without gradient.
-
-    Args:
-        guide: The model that is asked.
-        model: The model whose tokens the features are.
-        columns: n columns of features.
-        embedder: How the guide is run.
-    """
+    """The guide's embeddings `(b, d)` of each column, without gradient."""
     if needs_own_tokens(guide, model):
-        columns = [_tokens(guide, texts(model, features)) for features in columns]
+        read = getattr(guide, "read", None) or guide.tokenize
+        columns = [read(texts(model, features)) for features in columns]
     device = getattr(guide, "device", None)
     if device is not None:
         columns = [packing.to_device(features, device) for features in columns]
@@ -36,17 +30,14 @@ def guide_embeddings(
 
 
 def needs_own_tokens(guide: Any, model: Any) -> bool:
-    """Whether the guide reads other tokens than the model, or fewer of them.
-
-    Raises:
-        SettingError: If only one of the two has a tokenizer, so that nobody can tell.
-    """
-    tokenizers = [getattr(one, "tokenizer", None) for one in (guide, model)]
+    """Whether the guide reads other tokens than the model, or fewer; SettingError if unknown."""
+    tokenizers: list[Any] = [getattr(one, "tokenizer", None) for one in (guide, model)]
     if tokenizers == [None, None]:
         return False
     if None in tokenizers:
         raise SettingError("both the model and its guide need a tokenizer, or neither")
-    if tokenizers[0] is not tokenizers[1] and _vocabulary(guide) != _vocabulary(model):
+    first, second = tokenizers
+    if first is not second and first.get_vocab() != second.get_vocab():
         return True
     limits = [getattr(one, "max_seq_length", None) for one in (guide, model)]
     guide_limit, model_limit = (float("inf") if limit is None else limit for limit in limits)
@@ -54,11 +45,7 @@ def needs_own_tokens(guide: Any, model: Any) -> bool:
 
 
 def texts(model: Any, features: Features) -> list[str]:
-    """The texts of a column of tokens, as far as the model's tokenizer can tell.
-
-    Raises:
-        InputError: If the features are no tokens of text.
-    """
+    """The texts of a column of tokens, as far as the model's tokenizer can restore them."""
     ragged = as_ragged(features)
     if not layouts.is_ragged(ragged):
         raise InputError(
@@ -68,11 +55,3 @@ def texts(model: Any, features: Features) -> list[str]:
     tokenizer = model.tokenizer
     decode = getattr(tokenizer, "batch_decode", None) or tokenizer.decode_batch
     return decode(rows, skip_special_tokens=True)
-
-
-def _vocabulary(model: Any) -> Any:
-    return model.tokenizer.get_vocab()
-
-
-def _tokens(guide: Any, texts: list[str]) -> Features:
-    return (getattr(guide, "read", None) or guide.tokenize)(texts)

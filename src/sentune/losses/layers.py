@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,33 +36,21 @@ class AdaptiveLayerLoss(Loss):
              + sum_l w_prior · w(l) / n · inner(e_l)
              + sum_l w_kl · T · KL( softmax(e_L / T) || softmax(e_l / T) )
 
-    Inputs:
-        | columns               | labels   |
-        |-----------------------|----------|
-        | as for the inner loss | as there |
-
     Args:
-        model: The model to train, which is that of the inner loss. `model(features,
-            output_hidden_states=True)` has to give `layer_sentence_embeddings (b, L + 1, d)`.
-        loss: The inner loss.
-        n_layers_per_step: How many layers, drawn anew, are used beside the last; -1 for all.
-        last_layer_weight: w_last.
-        prior_layers_weight: w_prior.
-        kl_div_weight: w_kl.
+        model: That of the inner loss. `model(features, output_hidden_states=True)` has to give
+            `layer_sentence_embeddings (b, L + 1, d)`.
+        loss: The inner loss, which has the inputs and the labels.
+        n_layers_per_step: How many layers, drawn at random, are used beside the last; -1 for all.
+        last_layer_weight, prior_layers_weight, kl_div_weight: w_last, w_prior, w_kl.
         kl_temperature: T; 0 to leave the second term out.
         layer_weighting: w(l): "uniform" 1, "log" 1 / (1 + ln(1 + l)), "linear" 1 / (1 + l), or a
             function of l.
-        mini_batch_size: Rows per forward pass; None for what the inner loss says.
+        mini_batch_size: As in `Loss`; None for what the inner loss says.
 
-    Raises:
-        SettingError: If `layer_weighting` is unknown, or if the inner loss is none of sentune's or
-            of another model.
-
-    Source:
-        Li et al. 2024, equations 4 to 6, https://arxiv.org/abs/2402.14776.
+    Source: Li et al. 2024, equations 4 to 6, https://arxiv.org/abs/2402.14776.
     """
 
-    option_names: ClassVar[tuple[str, ...]] = (
+    option_names = (
         "loss",
         "n_layers_per_step",
         "last_layer_weight",
@@ -146,22 +134,7 @@ class AdaptiveLayerLoss(Loss):
 
 
 class Matryoshka2dLoss(AdaptiveLayerLoss):
-    """`AdaptiveLayerLoss` around `MatryoshkaLoss`: fewer layers and fewer dimensions.
-
-    Args:
-        model: The model to train.
-        loss: The inner loss.
-        matryoshka_dims: As in `MatryoshkaLoss`.
-        matryoshka_weights: As in `MatryoshkaLoss`.
-        n_layers_per_step: As in `AdaptiveLayerLoss`.
-        n_dims_per_step: As in `MatryoshkaLoss`.
-        last_layer_weight: As in `AdaptiveLayerLoss`.
-        prior_layers_weight: As in `AdaptiveLayerLoss`.
-        kl_div_weight: As in `AdaptiveLayerLoss`.
-        kl_temperature: As in `AdaptiveLayerLoss`.
-        layer_weighting: As in `AdaptiveLayerLoss`.
-        mini_batch_size: Rows per forward pass; None for what the inner loss says.
-    """
+    """`AdaptiveLayerLoss` around `MatryoshkaLoss`: fewer layers, fewer dimensions; as these two."""
 
     def __init__(
         self,
@@ -179,17 +152,10 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
         *,
         mini_batch_size: int | None = None,
     ) -> None:
-        super().__init__(
-            model,
-            MatryoshkaLoss(model, loss, matryoshka_dims, matryoshka_weights, n_dims_per_step),
-            n_layers_per_step,
-            last_layer_weight,
-            prior_layers_weight,
-            kl_div_weight,
-            kl_temperature,
-            layer_weighting,
-            mini_batch_size=mini_batch_size,
-        )
+        inner = MatryoshkaLoss(model, loss, matryoshka_dims, matryoshka_weights, n_dims_per_step)
+        weights = (last_layer_weight, prior_layers_weight, kl_div_weight)
+        options = (n_layers_per_step, *weights, kl_temperature, layer_weighting)
+        super().__init__(model, inner, *options, mini_batch_size=mini_batch_size)
 
     def settings(self) -> dict[str, Any]:
         """The settings of both, `loss` being the innermost."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sentune.checks import a_function
 from sentune.data.forms import TEXT_AND_CLASS
@@ -22,21 +23,12 @@ class BatchHardTripletLossDistanceFunction:
 
     @staticmethod
     def cosine_distance(embeddings: Tensor) -> Tensor:
-        """1 - cosine, in [0, 2].
-
-        Args:
-            embeddings: `(b, d)`.
-        """
+        """1 - cosine, in [0, 2]."""
         return 1 - cos_sim(embeddings, embeddings)
 
     @staticmethod
     def euclidean_distance(embeddings: Tensor, squared: bool = False) -> Tensor:
-        """Euclidean distance, exactly 0 between equal rows.
-
-        Args:
-            embeddings: `(b, d)`.
-            squared: Whether its square is taken.
-        """
+        """Euclidean distance or its square, exactly 0 between equal rows."""
         rows = full_precision(embeddings)
         # Not by |x|² - 2xy + |y|²: near rows would lose their distance to rounding.
         distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
@@ -45,124 +37,85 @@ class BatchHardTripletLossDistanceFunction:
     eucledian_distance = euclidean_distance
 
 
-class BatchAllTripletLoss(Loss):
+class _Mined(Loss):
+    """What the losses of this file share: they score the distances of a batch with its classes."""
+
+    inputs = "1 column (sentence)"
+    forms = (TEXT_AND_CLASS,)
+    has_batch_classes = True
+    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
+        margin: float = 5,
+        *,
+        mini_batch_size: int | None = None,
+    ) -> None:
+        super().__init__(model, mini_batch_size=mini_batch_size)
+        self.distance_metric = a_function("distance_metric", distance_metric)
+        self.margin = margin
+
+    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
+        """The loss of `(b, d)` with `(b,)` class numbers."""
+        (rows,) = self.take(columns)
+        distance = self.distance_metric(rows)
+        return self._score(distance, *_partners(self.row_labels(labels, rows)))
+
+    def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """The loss of distances and the masks of positives and negatives, `(b, b)` each."""
+        raise NotImplementedError
+
+
+class BatchAllTripletLoss(_Mined):
     """Every triplet of the batch: all positives of an anchor against all its negatives.
 
         loss = mean of the l_apn > 0,  l_apn = relu( d(a, p) - d(a, n) + margin )
 
     for all a, p of the same class (a ≠ p) and n of another one.
 
-    Inputs:
-        | columns  | labels                                     |
-        |----------|--------------------------------------------|
-        | sentence | class number; several rows of each class |
+    Inputs: sentence. Labels: class number; several rows of each class.
 
     Args:
-        model: The model to train.
         distance_metric: Maps `(b, d)` to `(b, b)` distances.
         margin: In units of the distance.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Source:
-        Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
+    Source: Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
     """
 
-    inputs = "1 column (sentence)"
-    forms = (TEXT_AND_CLASS,)
-    has_batch_classes = True
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
-
-    def __init__(
-        self,
-        model: EmbeddingModel,
-        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
-        margin: float = 5,
-        *,
-        mini_batch_size: int | None = None,
-    ) -> None:
-        super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = a_function("distance_metric", distance_metric)
-        self.margin = margin
-
-    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
-        """The loss of `(b, d)` with `(b,)` class numbers."""
-        (rows,) = self.take(columns)
-        distance = self.distance_metric(rows)
-        positive, negative = _partners(self.row_labels(labels, rows))
+    def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         anchors, partners = positive.nonzero(as_tuple=True)  # (P,) pairs of one class
         closer = distance[anchors, partners][:, None] - distance[anchors]  # (P, b)
         losses = (closer + self.margin).relu() * negative[anchors]
         return losses.sum() / (losses > 1e-16).sum().clamp(min=1)
 
 
-class BatchHardTripletLoss(Loss):
+class BatchHardTripletLoss(_Mined):
     """For each anchor the furthest text of its class against the closest of another class.
 
         loss = mean_a relu( max_p d(a, p) - min_n d(a, n) + margin )
 
-    Inputs:
-        | columns  | labels                                     |
-        |----------|--------------------------------------------|
-        | sentence | class number; several rows of each class |
-
-    Args:
-        model: The model to train.
-        distance_metric: Maps `(b, d)` to `(b, b)` distances.
-        margin: In units of the distance.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
+    Inputs, labels and arguments as in `BatchAllTripletLoss`.
 
     Source:
         Hermans et al. 2017, equation 5, https://arxiv.org/abs/1703.07737. An anchor alone in its
         class counts as its own positive; one without negatives has the furthest row for one.
     """
 
-    inputs = "1 column (sentence)"
-    forms = (TEXT_AND_CLASS,)
-    has_batch_classes = True
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
-
-    def __init__(
-        self,
-        model: EmbeddingModel,
-        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
-        margin: float = 5,
-        *,
-        mini_batch_size: int | None = None,
-    ) -> None:
-        super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = a_function("distance_metric", distance_metric)
-        self.margin = margin
-
-    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
-        """The loss of `(b, d)` with `(b,)` class numbers."""
-        (rows,) = self.take(columns)
-        closer = _hardest(self.distance_metric(rows), self.row_labels(labels, rows))
-        return (closer + self.margin).relu().mean()
+    def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return (_hardest(distance, positive, negative) + self.margin).relu().mean()
 
 
-class BatchHardSoftMarginTripletLoss(Loss):
+class BatchHardSoftMarginTripletLoss(_Mined):
     """As `BatchHardTripletLoss`, with a soft margin: there is nothing to tune.
 
         loss = mean_a log( 1 + exp( max_p d(a, p) - min_n d(a, n) ) )
 
-    Inputs:
-        | columns  | labels                                     |
-        |----------|--------------------------------------------|
-        | sentence | class number; several rows of each class |
-
-    Args:
-        model: The model to train.
-        distance_metric: Maps `(b, d)` to `(b, b)` distances.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
-    Source:
-        Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
+    Source: Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
     """
 
-    inputs = "1 column (sentence)"
-    forms = (TEXT_AND_CLASS,)
-    has_batch_classes = True
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric",)
+    option_names = ("distance_metric",)
 
     def __init__(
         self,
@@ -171,61 +124,24 @@ class BatchHardSoftMarginTripletLoss(Loss):
         *,
         mini_batch_size: int | None = None,
     ) -> None:
-        super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = a_function("distance_metric", distance_metric)
+        super().__init__(model, distance_metric, mini_batch_size=mini_batch_size)
 
-    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
-        """The loss of `(b, d)` with `(b,)` class numbers."""
-        (rows,) = self.take(columns)
-        closer = _hardest(self.distance_metric(rows), self.row_labels(labels, rows))
-        return torch.nn.functional.softplus(closer).mean()
+    def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return softplus(_hardest(distance, positive, negative)).mean()
 
 
-class BatchSemiHardTripletLoss(Loss):
+class BatchSemiHardTripletLoss(_Mined):
     """For each pair of a class the closest negative that is further than the positive.
 
         loss = mean_{a, p} relu( d(a, p) - d(a, n_ap) + margin )
 
     with n_ap the closest negative strictly further from a than p is, or the furthest negative
-    where none is.
+    where none is. Inputs, labels and arguments as in `BatchAllTripletLoss`.
 
-    Inputs:
-        | columns  | labels                                     |
-        |----------|--------------------------------------------|
-        | sentence | class number; several rows of each class |
-
-    Args:
-        model: The model to train.
-        distance_metric: Maps `(b, d)` to `(b, b)` distances.
-        margin: In units of the distance.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
-    Source:
-        Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
+    Source: Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
     """
 
-    inputs = "1 column (sentence)"
-    forms = (TEXT_AND_CLASS,)
-    has_batch_classes = True
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
-
-    def __init__(
-        self,
-        model: EmbeddingModel,
-        distance_metric: AllDistances = BatchHardTripletLossDistanceFunction.euclidean_distance,
-        margin: float = 5,
-        *,
-        mini_batch_size: int | None = None,
-    ) -> None:
-        super().__init__(model, mini_batch_size=mini_batch_size)
-        self.distance_metric = a_function("distance_metric", distance_metric)
-        self.margin = margin
-
-    def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
-        """The loss of `(b, d)` with `(b,)` class numbers."""
-        (rows,) = self.take(columns)
-        distance = self.distance_metric(rows)
-        positive, negative = _partners(self.row_labels(labels, rows))
+    def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         closer = distance - _semi_hard(distance, negative)  # (b, b), of which the positives count
         losses = (closer + self.margin).relu() * positive
         return losses.sum() / positive.sum().clamp(min=1)
@@ -238,9 +154,8 @@ def _partners(labels: Tensor) -> tuple[Tensor, Tensor]:
     return is_same & ~itself, ~is_same
 
 
-def _hardest(distance: Tensor, labels: Tensor) -> Tensor:
+def _hardest(distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """Of each row, the furthest positive less the closest negative, `(b,)`."""
-    positive, negative = _partners(labels)
     furthest = distance.masked_fill(~positive, 0.0).amax(dim=1)
     closest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
     return furthest - torch.where(negative.any(dim=1), closest, distance.amax(dim=1))

@@ -1,9 +1,10 @@
-"""In-batch negatives, looked through first: by a guide, or for the hardest one."""
+"""In-batch negatives, filtered by a guide, or only the hardest one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from sentune.losses.guide import guide_embeddings, needs_own_tokens
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel, Features
 
-# A matrix product rounds a similarity by where it stands in the matrix: scores of the guide that
+# A matrix product rounds a similarity by its place in the matrix: scores of the guide that
 # differ by less than this are the same score.
 _TIE = 1e-6
 
@@ -32,27 +33,18 @@ class GISTEmbedLoss(Loss):
 
         loss = mean_i [ logsumexp_{c in C(i)} s_c / T - s(a_i, p_i) / T ]
 
-    Inputs:
-        | columns                              | labels |
-        |--------------------------------------|--------|
-        | anchor, positive                     | none   |
-        | anchor, positive, negative_1, ... _k | none   |
+    Inputs: anchor, positive[, negative_1, ... _k]. Labels: none.
 
     Args:
-        model: The model to train.
-        guide: A trained model; it is not changed. Texts are read anew for it where its tokens
-            differ from the model's.
+        guide: A trained model, which is not changed. Texts are tokenised again for it where its
+            tokens differ from the model's, so both need a tokenizer, or none.
         temperature: T, > 0.
         margin_strategy: "absolute": the margin is a cosine. "relative": a share of g(a_i, p_i).
         margin: How far below the row's own pair a candidate is already left out.
         contrast_anchors: Whether other anchors are candidates.
         contrast_positives: Whether the positive has to differ from other positives.
         gather_across_devices: Whether the texts of all processes are candidates, anchors too.
-        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time; None
-            for the whole batch.
-
-    Raises:
-        SettingError: If an option is out of range, or one of the models has no tokenizer.
+        mini_batch_size: As in `Loss`, and rows of the score matrix kept at a time.
 
     Source:
         Solatorio 2024, equations 1 to 5, https://arxiv.org/abs/2402.16829. Margins: NV-Retriever,
@@ -62,7 +54,7 @@ class GISTEmbedLoss(Loss):
     inputs = "2 or more columns (anchor, positive, negative_1, ...)"
     forms = (PAIR, TRIPLET, NEGATIVES)
     has_batch_negatives = True
-    option_names: ClassVar[tuple[str, ...]] = (
+    option_names = (
         "guide",
         "temperature",
         "margin_strategy",
@@ -88,7 +80,7 @@ class GISTEmbedLoss(Loss):
         super().__init__(model, mini_batch_size=mini_batch_size)
         if not temperature > 0:
             raise SettingError(f"temperature must be > 0, got {temperature}")
-        needs_own_tokens(guide, model)  # raises if that cannot be told
+        needs_own_tokens(guide, model)  # raises if that is unknown
         # In a tuple, so that the guide is no part of this module: not trained, saved or put in
         # training mode with it.
         self._guide = (guide,)
@@ -126,11 +118,8 @@ class GISTEmbedLoss(Loss):
             model_rows, start = gather_rows(model_rows)
             guide_rows, _ = gather_rows(guide_rows)
         rows = torch.arange(start, start + b, device=device)
-
-        def row_losses(some: Tensor) -> Tensor:
-            return self._row_losses(some, model_rows, guide_rows)
-
-        return by_rows(row_losses, rows, self.mini_batch_size).mean()
+        score = partial(self._row_losses, model=model_rows, guide=guide_rows)
+        return by_rows(score, rows, self.mini_batch_size).mean()
 
     def _row_losses(self, rows: Tensor, model: list[Tensor], guide: list[Tensor]) -> Tensor:
         """Loss of each of the rows `(c,)`, numbered among those of all processes."""
@@ -167,18 +156,7 @@ class GISTEmbedLoss(Loss):
 class CachedGISTEmbedLoss(GISTEmbedLoss):
     """`GISTEmbedLoss` with `mini_batch_size` set: large batches, little memory.
 
-    Args:
-        model: The model to train.
-        guide: As there.
-        temperature: As there.
-        mini_batch_size: Rows per forward pass.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        show_progress_bar: Whether to draw one over the mini-batches.
-        margin_strategy: As there.
-        margin: As there.
-        contrast_anchors: As there.
-        contrast_positives: As there.
-        gather_across_devices: As there.
+    Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
     """
 
     def __init__(
@@ -195,17 +173,9 @@ class CachedGISTEmbedLoss(GISTEmbedLoss):
         contrast_positives: bool = True,
         gather_across_devices: bool = False,
     ) -> None:
-        super().__init__(
-            model,
-            guide,
-            temperature,
-            margin_strategy,
-            margin,
-            contrast_anchors,
-            contrast_positives,
-            gather_across_devices,
-            mini_batch_size=mini_batch_size,
-        )
+        options = (guide, temperature, margin_strategy, margin, contrast_anchors)
+        others = (contrast_positives, gather_across_devices)
+        super().__init__(model, *options, *others, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
 
@@ -216,28 +186,20 @@ class MegaBatchMarginLoss(Loss):
 
     The larger the batch, the harder the negative: best with hundreds of rows.
 
-    Inputs:
-        | columns          | labels |
-        |------------------|--------|
-        | anchor, positive | none   |
+    Inputs: anchor, positive. Labels: none.
 
     Args:
-        model: The model to train.
         positive_margin: m_pos, a cosine.
         negative_margin: m_neg, a cosine.
-        use_mini_batched_version: Whether `mini_batch_size` is followed; else the whole batch runs
-            at once.
-        mini_batch_size: Rows per forward pass, and rows of the score matrix kept at a time.
-        mini_batch_num_tokens: Tokens per forward pass, in place of a number of rows.
-        show_progress_bar: Whether to draw one over the mini-batches.
+        use_mini_batched_version: Whether there are mini-batches: of `mini_batch_size` rows, also of
+            the score matrix, and as `Loss.set_mini_batches` says.
 
-    Source:
-        Wieting and Gimpel 2018, section 4, https://www.aclweb.org/anthology/P18-1042.pdf.
+    Source: Wieting and Gimpel 2018, section 4, https://www.aclweb.org/anthology/P18-1042.pdf.
     """
 
     inputs = "2 columns (anchor, positive)"
     forms = (PAIR,)
-    option_names: ClassVar[tuple[str, ...]] = ("positive_margin", "negative_margin")
+    option_names = ("positive_margin", "negative_margin")
 
     def __init__(
         self,

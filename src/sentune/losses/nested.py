@@ -1,15 +1,10 @@
-"""A loss around another loss: the same objective at several widths.
-
-It never runs the model itself: the inner loss embeds the batch once, and its `compute` is called
-on what is made of the embeddings. So wrappers nest in any order, over mini-batches, guides and
-gathering alike.
-"""
+"""A loss around another loss: the same objective at several widths."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,37 +15,25 @@ from sentune.types import EmbeddingModel
 
 
 class MatryoshkaLoss(Loss):
-    """The inner loss at several widths, so that embeddings may be cut to fewer dimensions.
+    """The inner loss at several widths, so that embeddings may be truncated to fewer dimensions.
 
         loss = sum_d weight_d · inner( the first d numbers of each embedding, at length 1 )
 
-    Inputs:
-        | columns               | labels                                                         |
-        |-----------------------|----------------------------------------------------------------|
-        | as for the inner loss | as there; teacher embeddings of the full width are cut as well |
+    Inputs and labels are those of the inner loss; teacher embeddings of the full width are
+    truncated as well.
 
     Args:
-        model: The model to train, which is that of the inner loss.
+        model: That of the inner loss.
         loss: The inner loss.
-        matryoshka_dims: Widths, in any order; the full one should be among them.
+        matryoshka_dims: Widths from 1 to the model's, in any order; the full one should be there.
         matryoshka_weights: A weight for each; None for 1.
-        n_dims_per_step: How many of them, drawn anew, are used in a step; -1 for all.
-        mini_batch_size: Rows per forward pass; None for what the inner loss says.
+        n_dims_per_step: How many of them, drawn at random, are used in a step; -1 for all.
+        mini_batch_size: As in `Loss`; None for what the inner loss says.
 
-    Raises:
-        SettingError: If a width is not between 1 and the model's, if there are not as many weights
-            as widths, or if the inner loss is none of sentune's or of another model.
-
-    Source:
-        Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
+    Source: Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
     """
 
-    option_names: ClassVar[tuple[str, ...]] = (
-        "loss",
-        "matryoshka_dims",
-        "matryoshka_weights",
-        "n_dims_per_step",
-    )
+    option_names = ("loss", "matryoshka_dims", "matryoshka_weights", "n_dims_per_step")
     loss: Loss
 
     def __init__(
@@ -85,11 +68,7 @@ class MatryoshkaLoss(Loss):
 
 
 def weighted_sum(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
-    """The sum of weight · value; of losses with named parts, name by name.
-
-    Args:
-        parts: At least one weight and value.
-    """
+    """The sum of weight · value; of losses with named parts, name by name."""
     total: dict[str, Tensor] = {}
     for weight, value in parts:
         named = value if isinstance(value, dict) else {"": value}
@@ -99,13 +78,7 @@ def weighted_sum(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
 
 
 def drawn(count: int, wanted: int, *, in_order: bool = True) -> list[int]:
-    """Numbers 0 ... count - 1, or some of them at random.
-
-    Args:
-        count: How many there are.
-        wanted: How many are drawn; if not between 1 and `count`, all are taken.
-        in_order: Whether they come in ascending order, or as they were drawn.
-    """
+    """Numbers 0 ... count - 1; if fewer are wanted (from 1 on), so many of them at random."""
     if not 0 < wanted < count:
         return list(range(count))
     numbers = random.sample(range(count), wanted)
@@ -121,7 +94,7 @@ def _cut(column: Tensor, width: int) -> Tensor:
 
 
 def _cut_targets(labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
-    """Labels that are embeddings as wide as the model's, cut like them; others as they are."""
+    """Labels that are embeddings as wide as the model's, truncated too; others as they are."""
     if isinstance(labels, Tensor) and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
         return labels[..., :width]
     return labels

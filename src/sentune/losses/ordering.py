@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from sentune.checks import a_function
 from sentune.data.forms import NEGATIVES, PAIR_AND_SCORE, TRIPLET
 from sentune.errors import InputError
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import pairwise_angle_sim, pairwise_cos_sim
 
@@ -19,12 +18,9 @@ from sentune.vectors.similarity import pairwise_angle_sim, pairwise_cos_sim
 def order_loss(scores: Tensor, labels: Tensor) -> Tensor:
     """`log(1 + sum over pairs of rows with labels_i > labels_j of exp(scores_j - scores_i))`.
 
-    Computed in `b log b`: with the rows in ascending order of their labels, the rows above row j
-    are a suffix, so one running logsumexp from the end holds every inner sum.
-
-    Args:
-        scores: `(b,)`.
-        labels: `(b,)`; only their order counts, and equal labels are not compared.
+    Of scores `(b,)` and labels `(b,)`, in `b log b`: with the rows in ascending order of their
+    labels, the rows above row j are a suffix, so one running logsumexp from the end holds every
+    inner sum. Only the order of the labels counts, and equal labels are not compared.
     """
     labels, order = (labels.long() if labels.dtype == torch.bool else labels).sort()
     scores = scores[order]
@@ -42,30 +38,24 @@ class CoSENTLoss(Loss):
 
         loss = log( 1 + sum_{i, j: label_i > label_j} exp(s_j - s_i) )
 
-    Inputs:
-        | columns                | labels                           |
-        |------------------------|----------------------------------|
-        | sentence_1, sentence_2 | float score; only its order counts |
+    Inputs: sentence_1, sentence_2. Labels: float score; only its order counts.
 
     Args:
-        model: The model to train.
         scale: Inverse temperature; 20 suits cosines.
         similarity_fct: Maps `(b, d)` and `(b, d)` to `(b,)` scores.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Source:
-        Su 2022, https://kexue.fm/archives/8847.
+    Source: Su 2022, https://kexue.fm/archives/8847.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_SCORE,)
-    option_names: ClassVar[tuple[str, ...]] = ("scale", "similarity_fct")
+    option_names = ("scale", "similarity_fct")
 
     def __init__(
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: Callable[[Tensor, Tensor], Tensor] = pairwise_cos_sim,
+        similarity_fct: Compare = pairwise_cos_sim,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -85,24 +75,18 @@ class AnglELoss(Loss):
 
     The cosine is flat where it is near 1 or -1; the angle is not.
 
-    Inputs:
-        | columns                              | labels                          |
-        |--------------------------------------|---------------------------------|
-        | sentence_1, sentence_2               | float score; its order counts   |
-        | anchor, positive, negative_1, ... _k | none: positives 1, negatives 0  |
+    Inputs: as there; or anchor, positive, negative_1[, ... _k] without labels, which then are 1
+        for positives and 0 for negatives.
 
     Args:
-        model: The model to train.
         scale: Inverse temperature.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Source:
-        Li and Li 2023, equations 5 to 9, https://arxiv.org/abs/2309.12871.
+    Source: Li and Li 2023, equations 5 to 9, https://arxiv.org/abs/2309.12871.
     """
 
     inputs = "2 columns (sentence_1, sentence_2), or more (anchor, positive, negative_1, ...)"
     forms = (PAIR_AND_SCORE, TRIPLET, NEGATIVES)
-    option_names: ClassVar[tuple[str, ...]] = ("scale",)
+    option_names = ("scale",)
 
     def __init__(
         self, model: EmbeddingModel, scale: float = 20.0, *, mini_batch_size: int | None = None

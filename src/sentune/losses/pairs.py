@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,8 @@ from torch.nn import functional as F
 from sentune.checks import a_function
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, Limits
 from sentune.errors import warn
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class CosineSimilarityLoss(Loss):
@@ -23,25 +20,19 @@ class CosineSimilarityLoss(Loss):
 
         loss = loss_fct( transformation(cos(u_i, v_i)), label_i )
 
-    Inputs:
-        | columns              | labels                   |
-        |----------------------|--------------------------|
-        | sentence_1, sentence_2 | float score, in [-1, 1] |
+    Inputs: sentence_1, sentence_2. Labels: float score, in [-1, 1].
 
     Args:
-        model: The model to train.
         loss_fct: Maps scores `(b,)` and labels `(b,)` to a scalar; mean squared error by default.
         cos_score_transformation: Applied to the cosines, such as `torch.nn.Sigmoid()`.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Source:
-        Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
+    Source: Reimers and Gurevych 2019, section 3, https://arxiv.org/abs/1908.10084.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_SCORE,)
     limits = Limits(scores=(-1.0, 1.0))
-    option_names: ClassVar[tuple[str, ...]] = ("loss_fct", "cos_score_transformation")
+    option_names = ("loss_fct", "cos_score_transformation")
 
     def __init__(
         self,
@@ -88,17 +79,12 @@ class ContrastiveLoss(Loss):
 
         loss = mean_i 1/2 [ y_i d_i² + (1 - y_i) relu(margin - d_i)² ],  d_i = dist(u_i, v_i)
 
-    Inputs:
-        | columns                | labels                              |
-        |------------------------|-------------------------------------|
-        | sentence_1, sentence_2 | 1 for a matching pair, 0 for others |
+    Inputs: sentence_1, sentence_2. Labels: 1 for a matching pair, 0 for others.
 
     Args:
-        model: The model to train.
         distance_metric: Maps `(b, d)` and `(b, d)` to `(b,)` distances.
         margin: Distance, in its own unit, beyond which a pair that does not match is left alone.
         size_average: Whether the mean over the batch is taken; else the sum.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Source:
         Hadsell et al. 2006, equation 4,
@@ -108,12 +94,12 @@ class ContrastiveLoss(Loss):
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_MATCH,)
     limits = Limits(scores=(0.0, 1.0))
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin", "size_average")
+    option_names = ("distance_metric", "margin", "size_average")
 
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = SiameseDistanceMetric.COSINE_DISTANCE,
+        distance_metric: Compare = SiameseDistanceMetric.COSINE_DISTANCE,
         margin: float = 0.5,
         size_average: bool = True,
         *,
@@ -154,17 +140,6 @@ class OnlineContrastiveLoss(Loss):
 
         loss = sum_{hard, y_i = 1} d_i² + sum_{hard, y_i = 0} relu(margin - d_i)²
 
-    Inputs:
-        | columns                | labels                              |
-        |------------------------|-------------------------------------|
-        | sentence_1, sentence_2 | 1 for a matching pair, 0 for others |
-
-    Args:
-        model: The model to train.
-        distance_metric: Maps `(b, d)` and `(b, d)` to `(b,)` distances.
-        margin: Distance beyond which a pair that does not match is left alone.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
     Source:
         The online mining of Schroff et al. 2015, section 3.2, https://arxiv.org/abs/1503.03832,
         for pairs; there is no paper for this form.
@@ -172,12 +147,12 @@ class OnlineContrastiveLoss(Loss):
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_MATCH,)
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "margin")
+    option_names = ("distance_metric", "margin")
 
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = SiameseDistanceMetric.COSINE_DISTANCE,
+        distance_metric: Compare = SiameseDistanceMetric.COSINE_DISTANCE,
         margin: float = 0.5,
         *,
         mini_batch_size: int | None = None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from sentune.checks import a_function, one_of
 from sentune.data.forms import ANY_TEXTS
 from sentune.errors import SettingError
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import cos_sim
 
@@ -27,39 +27,24 @@ class GlobalOrthogonalRegularizationLoss(Loss):
     each aggregated over the columns and times its weight. Both parts are given by name, are
     summed for the gradient and logged one by one. To be used beside a loss that teaches something.
 
-    Inputs:
-        | columns             | labels |
-        |---------------------|--------|
-        | sentence_1, ..., _n | none   |
+    Inputs: sentence_1, ..., _n. Labels: none.
 
     Args:
-        model: The model to train.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
-        mean_weight: Weight of the first part; None or 0 to leave it out.
-        second_moment_weight: Weight of the second part; None or 0 to leave it out.
+        mean_weight, second_moment_weight: Weights; None or 0 leaves a part out, but not both.
         aggregation: "mean" or "sum" over the columns.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
-    Raises:
-        SettingError: If both parts are left out, or the aggregation is unknown.
-
-    Source:
-        Zhang et al. 2017, equations 5 to 7, https://arxiv.org/abs/1708.06320.
+    Source: Zhang et al. 2017, equations 5 to 7, https://arxiv.org/abs/1708.06320.
     """
 
     inputs = "1 or more columns of sentences"
     forms = (ANY_TEXTS,)
-    option_names: ClassVar[tuple[str, ...]] = (
-        "similarity_fct",
-        "mean_weight",
-        "second_moment_weight",
-        "aggregation",
-    )
+    option_names = ("similarity_fct", "mean_weight", "second_moment_weight", "aggregation")
 
     def __init__(
         self,
         model: EmbeddingModel,
-        similarity_fct: Callable[[Tensor, Tensor], Tensor] = cos_sim,
+        similarity_fct: Compare = cos_sim,
         mean_weight: float | None = 1.0,
         second_moment_weight: float | None = 1.0,
         aggregation: Literal["mean", "sum"] = "mean",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from sentune.checks import a_function
 from sentune.data.forms import TRIPLET
-from sentune.losses.base import Loss
+from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
 from sentune.vectors.similarity import (
     pairwise_cos_sim,
     pairwise_euclidean_sim,
     pairwise_manhattan_sim,
 )
-
-Pairwise = Callable[[Tensor, Tensor], Tensor]
 
 
 class TripletDistanceMetric:
@@ -44,17 +41,12 @@ class TripletLoss(Loss):
 
         loss = mean_i relu( dist(a_i, p_i) - dist(a_i, n_i) + margin )
 
-    Inputs:
-        | columns                    | labels |
-        |----------------------------|--------|
-        | anchor, positive, negative | none   |
+    Inputs: anchor, positive, negative. Labels: none.
 
     Args:
-        model: The model to train.
         distance_metric: Maps `(b, d)` and `(b, d)` to `(b,)` distances.
         triplet_margin: In units of the distance. 5 suits euclidean distances of unnormalised
             embeddings; cosine distances lie in [0, 2].
-        mini_batch_size: Rows per forward pass; None for the whole batch.
 
     Source:
         Schroff et al. 2015, FaceNet, equation 3, https://arxiv.org/abs/1503.03832, with the
@@ -63,12 +55,12 @@ class TripletLoss(Loss):
 
     inputs = "3 columns (anchor, positive, negative)"
     forms = (TRIPLET,)
-    option_names: ClassVar[tuple[str, ...]] = ("distance_metric", "triplet_margin")
+    option_names = ("distance_metric", "triplet_margin")
 
     def __init__(
         self,
         model: EmbeddingModel,
-        distance_metric: Pairwise = TripletDistanceMetric.EUCLIDEAN,
+        distance_metric: Compare = TripletDistanceMetric.EUCLIDEAN,
         triplet_margin: float = 5,
         *,
         mini_batch_size: int | None = None,

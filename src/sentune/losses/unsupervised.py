@@ -16,7 +16,7 @@ from sentune.checks import a_function
 from sentune.data.example import InputExample
 from sentune.data.forms import TENSION_PAIR, TEXT
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, describe, full_precision
+from sentune.losses.base import Compare, Loss, describe, full_precision
 from sentune.losses.embed import Embedder, as_ragged
 from sentune.text import layouts
 from sentune.types import EmbeddingModel, Features
@@ -32,18 +32,10 @@ class ContrastiveTensionLoss(Loss):
 
     The copy `model1` is trained along and thrown away; `model` is what is kept.
 
-    Inputs:
-        | columns                | labels                                                 |
-        |------------------------|--------------------------------------------------------|
-        | sentence_1, sentence_2 | 1 for the same sentence twice, 0 otherwise; or none, and |
-        |                        | rows with the same tokens count as the same sentence   |
+    Inputs: sentence_1, sentence_2. Labels: 1 for the same sentence twice, 0 otherwise; or none,
+        and rows with the same tokens count as the same sentence.
 
-    Args:
-        model: The model to train.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
-    Source:
-        Carlsson et al. 2021, equation 1, https://openreview.net/forum?id=Ov_sMNau-PF.
+    Source: Carlsson et al. 2021, equation 1, https://openreview.net/forum?id=Ov_sMNau-PF.
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
@@ -64,7 +56,7 @@ class ContrastiveTensionLoss(Loss):
         return [*run(self.model1, features[:1]), *run(self.model, features[1:])]
 
     def context(self, features: Sequence[Features]) -> dict[str, Any]:
-        """The features themselves: without labels, their tokens tell which rows match."""
+        """The features themselves: without labels, their tokens show which rows match."""
         return {"features": features}
 
     def compute(
@@ -73,7 +65,7 @@ class ContrastiveTensionLoss(Loss):
         labels: Tensor | None = None,
         features: Sequence[Features] | None = None,
     ) -> Tensor:
-        """The loss of two `(b, d)` with `(b,)` labels, or those told from the tokens."""
+        """The loss of two `(b, d)` with `(b,)` labels, or those that the tokens show."""
         first, second = self.take(columns)
         if labels is None and features is not None:
             labels = _is_same_text(*features)
@@ -90,19 +82,11 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
 
         loss = 1/2 mean_i [ cross_entropy(s_i., i) + cross_entropy(s_.i, i) ]
 
-    Inputs:
-        | columns  | labels |
-        |----------|--------|
-        | sentence | none   |
+    Inputs: sentence. Labels: none.
 
     Args:
-        model: The model to train.
         scale: The first scale, > 0.
         similarity_fct: Maps `(m, d)` and `(n, d)` to `(m, n)` scores.
-        mini_batch_size: Rows per forward pass; None for the whole batch.
-
-    Raises:
-        SettingError: If `scale` is not > 0.
 
     Source:
         Carlsson et al. 2021, https://openreview.net/forum?id=Ov_sMNau-PF, with the contrast of
@@ -116,7 +100,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
         self,
         model: EmbeddingModel,
         scale: float = 20.0,
-        similarity_fct: Callable[[Tensor, Tensor], Tensor] = cos_sim,
+        similarity_fct: Compare = cos_sim,
         *,
         mini_batch_size: int | None = None,
     ) -> None:
@@ -160,11 +144,8 @@ class ContrastiveTensionDataLoader:
 
     Args:
         sentences: The sentences.
-        batch_size: Pairs per batch.
+        batch_size: Pairs per batch, a multiple of the ratio.
         pos_neg_ratio: One pair in so many is of a sentence with itself.
-
-    Raises:
-        SettingError: If the batch size is not a multiple of the ratio.
     """
 
     def __init__(self, sentences: Sequence[str], batch_size: int, pos_neg_ratio: int = 8) -> None:

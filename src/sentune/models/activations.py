@@ -19,20 +19,12 @@ TANH = "torch.nn.modules.activation.Tanh"
 
 
 def made(given: Activation | type | str | None, **arguments: Any) -> Activation:
-    """The activation itself, of a callable, a class, a dotted name in `torch.nn`, or None.
-
-    Args:
-        given: What was asked for; None for none.
-        **arguments: For its constructor.
-
-    Raises:
-        SettingError: If it is no activation.
-    """
+    """The activation itself, of a callable, a class, a dotted name in `torch.nn`, or None."""
     if given is None:
         return nn.Identity()
     if callable(given) and not isinstance(given, type):
         return given
-    # A name comes from a file as often as not: nothing but torch.nn is looked at, nothing imported.
+    # A name comes from a file as often as not: only torch.nn is searched, and nothing is imported.
     name = given if isinstance(given, str) else name_of(given)
     found = given if isinstance(given, type) else None
     if name.startswith("torch.nn."):
@@ -50,17 +42,7 @@ def made(given: Activation | type | str | None, **arguments: Any) -> Activation:
 
 
 def read(name: str | None, arguments: Mapping[str, Any], *, is_trusted: bool) -> Activation:
-    """The activation that a file names.
-
-    Args:
-        name: Its dotted name; None for none.
-        arguments: For its constructor.
-        is_trusted: Whether code from other packages than torch may run.
-
-    Raises:
-        UntrustedCodeError: If it is of another package and that may not run.
-        SettingError: If there is no such activation.
-    """
+    """The activation that a file names; code from other packages than torch only if trusted."""
     if name is None or name.startswith("torch.nn."):
         return made(name, **arguments)
     if not is_trusted:
@@ -76,14 +58,7 @@ def read(name: str | None, arguments: Mapping[str, Any], *, is_trusted: bool) ->
 
 
 def described(activation: Activation) -> tuple[str, dict[str, Any]]:
-    """Name and arguments from which `read` makes an equal activation.
-
-    Args:
-        activation: The activation.
-
-    Raises:
-        SettingError: If it cannot be made again; it says why.
-    """
+    """Name and arguments from which `read` makes an equal one; SettingError if there are none."""
     if not isinstance(activation, nn.Module):
         kind = _class_like(activation)
         if kind is None:
@@ -116,27 +91,16 @@ def described(activation: Activation) -> tuple[str, dict[str, Any]]:
 
 
 def shown(activation: Activation) -> dict[str, Any]:
-    """Name and arguments as settings, also of an activation that cannot be made again.
-
-    Args:
-        activation: The activation.
-    """
+    """Name and arguments as settings, also of an activation that cannot be made again."""
     try:
         name, arguments = described(activation)
     except SettingError:
         name, arguments = getattr(activation, "__qualname__", name_of(activation)), {}
-    return {
-        "activation_function": name,
-        **({"activation_kwargs": arguments} if arguments else {}),
-    }
+    return {"activation_function": name, **({"activation_kwargs": arguments} if arguments else {})}
 
 
 def name_of(thing: object) -> str:
-    """The dotted name of a class, or of an instance's class.
-
-    Args:
-        thing: The class or instance.
-    """
+    """The dotted name of a class, or of an instance's class."""
     kind = thing if isinstance(thing, type) else type(thing)
     return f"{kind.__module__}.{kind.__qualname__}"
 

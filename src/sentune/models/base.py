@@ -29,6 +29,8 @@ class Module(Files, nn.Module):
         save_in_root: Whether it is saved in the model's own folder when it comes first.
         forward_kwargs: Names of the keyword arguments that `forward` takes besides the features.
         outputs: Key -> what kind of output it is, for each that `forward` gives.
+
+    The modules of sentune raise a SettingError if an argument is out of range.
     """
 
     save_in_root: ClassVar[bool] = False
@@ -37,10 +39,9 @@ class Module(Files, nn.Module):
 
     @property
     def reads_packed(self) -> bool:
-        """Whether `forward` understands the packed layout of `sentune.text.layouts`.
+        """Whether `forward` takes the packed layout of `sentune.text.layouts`; may be an attribute.
 
-        If every module of a model does, the model runs packed. A subclass may as well set it as a
-        plain class attribute.
+        If every module of a model does, the model runs packed.
         """
         return False
 
@@ -85,12 +86,7 @@ class InputModule(Module):
     max_seq_length: int | None
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Tokenised texts in the ragged layout.
-
-        Args:
-            texts: b texts.
-            prompt: Put before each text.
-        """
+        """Texts, each behind the prompt, as tokens in the ragged layout."""
         raise NotImplementedError
 
     def tokenize(
@@ -134,17 +130,7 @@ class InputModule(Module):
 
 
 def take(features: Features, name: str, reader: nn.Module, width: int | None = None) -> Tensor:
-    """What a module reads from the features.
-
-    Args:
-        features: The features given to the module.
-        name: The key it reads.
-        reader: The module, for the error.
-        width: Size that the last axis must have.
-
-    Raises:
-        InputError: If the key is missing or its value has another width.
-    """
+    """The features' value of that name for a module; InputError if missing or of another width."""
     value: Tensor | None = features.get(name)
     who = type(reader).__name__
     if value is None:
@@ -163,11 +149,8 @@ def take(features: Features, name: str, reader: nn.Module, width: int | None = N
 def reads_packed(module: nn.Module) -> bool:
     """Whether a module reads the packed layout; not one that computes in a way of its own.
 
-    A subclass with a `forward` of its own, or a module that somebody listens to, expects the padded
-    layout unless its class says otherwise.
-
-    Args:
-        module: Any module of a model.
+    A subclass with its own `forward`, or a module with hooks, expects the padded layout unless
+    its class says otherwise.
     """
     own = module.__dict__
     if own["_forward_hooks"] or own["_forward_pre_hooks"]:
@@ -176,13 +159,9 @@ def reads_packed(module: nn.Module) -> bool:
 
 
 def says(module: nn.Module, name: str) -> bool:
-    """What the flag of this name is, as far as it speaks of the `forward` that the module has.
+    """What the flag of this name is, as far as it describes the `forward` that the module has.
 
-    A flag of a class says nothing of a `forward` that was defined further down.
-
-    Args:
-        module: Any module.
-        name: Of the flag.
+    A flag of a class does not describe a `forward` that a subclass defines.
     """
     is_replaced = "forward" in module.__dict__ and "_original_forward" not in module.__dict__
     if is_replaced:  # and not by accelerate, which calls the one before
@@ -191,11 +170,7 @@ def says(module: nn.Module, name: str) -> bool:
 
 
 def reader_of(module: Any) -> Callable[..., Features] | None:
-    """What reads texts: the most derived of `preprocess`, `tokenize` and `read`; None if nothing.
-
-    Args:
-        module: The first module of a model.
-    """
+    """What reads texts: the most derived of `preprocess`, `tokenize` and `read`; None if none."""
     names = [name for name in ("read", "preprocess", "tokenize") if hasattr(module, name)]
     return getattr(module, min(names, key=lambda name: _place(module, name))) if names else None
 

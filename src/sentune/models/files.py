@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeVar
 
@@ -64,16 +65,6 @@ def load_dir_path(
     return str(folder.path) if folder.exists() else None
 
 
-class _Keys:
-    """The default of `config_keys`: for a class of the table what its files hold, else nothing."""
-
-    def __get__(self, module: Any, kind: type) -> list[str]:
-        return from_higher_layer("sentune.files.modules.alone", "keys_of")(kind)
-
-
-_KEYS = _Keys()
-
-
 class Files:
     """The methods of a module for its files.
 
@@ -83,7 +74,7 @@ class Files:
         config_file_name: Name of that file.
     """
 
-    config_keys: ClassVar[Sequence[str]] = _KEYS  # type: ignore[assignment]
+    config_keys: ClassVar[Sequence[str]] = []
     config_key_renames: ClassVar[dict[str, str]] = {}
     config_file_name: ClassVar[str] = "config.json"
 
@@ -203,14 +194,15 @@ class Files:
         return model
 
     def settings(self) -> dict[str, Any]:
-        """JSON-able keyword arguments that build an equal module, weights aside."""
-        return {}
+        """JSON-able keyword arguments that build an equal module, without its weights."""
+        return {key: getattr(self, key) for key in _keys(type(self))}
 
     def get_config_dict(self) -> dict[str, Any]:
-        """What is kept in its file: `settings()`, and the attributes in `config_keys`."""
-        own = self.settings()  # of a class of the table, it leaves out what has its default
-        known = {*own, *_KEYS.__get__(self, type(self))}
-        return {**own, **{key: getattr(self, key) for key in self.config_keys if key not in known}}
+        """What is kept in its file: `settings()`, and the `config_keys` that a subclass adds."""
+        own = self.settings()
+        teller: Any = next(kind for kind in type(self).__mro__ if "settings" in vars(kind))
+        added = [key for key in _keys(type(self), teller) if key not in {*own, *teller.config_keys}]
+        return {**own, **{key: getattr(self, key) for key in added}}
 
     def save(
         self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any
@@ -250,6 +242,13 @@ class Files:
         Path(output_path).mkdir(parents=True, exist_ok=True)
         tensors: Any = self.state_dict()  # type: ignore[attr-defined]
         weights.write(tensors, Path(output_path), safe=safe_serialization)
+
+
+def _keys(kind: type, above: type | None = None) -> dict[str, None]:
+    """The `config_keys` of a class, and of those above it up to one, in order."""
+    kinds = list(takewhile(lambda one: one is not above, kind.__mro__))
+    every = (key for one in reversed(kinds) for key in vars(one).get("config_keys", ()))
+    return dict.fromkeys(every)
 
 
 def _folder(name: str, subfolder: str, access: Access) -> ModelFolder:

@@ -43,6 +43,10 @@ class Dense(Module):
     """
 
     reads_packed = True
+    config_keys = [
+        *("in_features", "out_features", "bias", "activation_function"),
+        *("module_input_name", "module_output_name", "use_residual"),
+    ]
 
     def __init__(
         self,
@@ -94,12 +98,8 @@ class Dense(Module):
 
         Readers of older files refuse names they do not know.
         """
-        settings: dict[str, Any] = {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias,
-            **activations.shown(self.activation_function),
-        }
+        own = {name: getattr(self, name) for name in Dense.config_keys[:3]}
+        settings = {**own, **activations.shown(self.activation_function)}
         settings |= _names(self.module_input_name, self.module_output_name)
         if self.use_residual:
             settings["use_residual"] = True
@@ -122,6 +122,7 @@ class LogitScore(Module):
     """
 
     outputs: Mapping[str, OutputKind] = {"scores": "row"}
+    config_keys = ["true_token_id", "false_token_id", "module_input_name"]
 
     def __init__(
         self,
@@ -142,11 +143,6 @@ class LogitScore(Module):
             scores = scores - logits[:, self.false_token_id]
         return {**features, "scores": scores[:, None]}
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("true_token_id", "false_token_id", "module_input_name")
-        return {name: getattr(self, name) for name in names}
-
 
 class Normalize(Module):
     """The embedding scaled to length 1; a zero vector stays zero.
@@ -157,6 +153,7 @@ class Normalize(Module):
     """
 
     reads_packed = True
+    config_keys = ["module_input_name", "module_output_name"]
 
     def __init__(
         self, module_input_name: str = SENTENCE, module_output_name: str | None = None
@@ -183,14 +180,11 @@ class Normalize(Module):
 
 
 class LayerNorm(Module):
-    """The sentence embedding, its entries brought to mean 0 and variance 1, scaled and shifted.
-
-    Args:
-        dimension: Width of the embedding.
-    """
+    """The sentence embedding, its entries brought to mean 0 and variance 1, scaled and shifted."""
 
     reads_packed = True
     outputs = PER_ROW
+    config_keys = ["dimension"]
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
@@ -202,24 +196,17 @@ class LayerNorm(Module):
         """The features with the normalised embedding."""
         return {**features, SENTENCE: self.norm(take(features, SENTENCE, self, self.dimension))}
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"dimension": self.dimension}
-
     def get_embedding_dimension(self) -> int:
         """Width of the embedding."""
         return self.dimension
 
 
 class Dropout(Module):
-    """The sentence embedding with entries dropped at random in training.
-
-    Args:
-        dropout: Share of the entries that are dropped, 0 to 1.
-    """
+    """The sentence embedding with a share of its entries, 0 to 1, dropped at random in training."""
 
     reads_packed = True
     outputs = PER_ROW
+    config_keys = ["dropout"]
 
     def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()
@@ -230,10 +217,6 @@ class Dropout(Module):
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """The features with the thinned embedding."""
         return {**features, SENTENCE: self.dropout_layer(take(features, SENTENCE, self))}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"dropout": self.dropout}
 
 
 def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:
@@ -247,11 +230,7 @@ def _names(module_input_name: str, module_output_name: str) -> dict[str, Any]:
 
 
 def _start_from(parameter: Tensor, values: Tensor, name: str) -> None:
-    """Copy values into a parameter.
-
-    Raises:
-        SettingError: If the shapes differ.
-    """
+    """Copy values into a parameter; SettingError if the shapes differ."""
     if values.shape != parameter.shape:
         raise SettingError(
             f"{name} must have shape {tuple(parameter.shape)}, got {tuple(values.shape)}"

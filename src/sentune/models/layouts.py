@@ -15,15 +15,7 @@ def is_padded(features: Features) -> bool:
 
 
 def flat(features: Features, values: Tensor) -> tuple[Tensor, Tensor]:
-    """One value per token, `(b, t, ...)` or `(T, ...)`, end to end, and how many each row has.
-
-    Args:
-        features: Features in any layout.
-        values: Of those features, what is to be laid end to end.
-
-    Returns:
-        `(T, ...)` and `(b,)` int64, both in the order of rows that the layout has.
-    """
+    """One value per token, `(b, t, ...)` or `(T, ...)`, as `(T, ...)`, and the `(b,)` lengths."""
     if is_padded(features):
         mask = features["attention_mask"].bool()
         return values[mask], mask.sum(dim=1)
@@ -46,9 +38,5 @@ def in_caller_order(features: Features, rows: Tensor) -> Tensor:
 
 
 def owners(sizes: Tensor) -> Tensor:
-    """For each token, the number of its row, `(T,)`.
-
-    Args:
-        sizes: `(b,)` tokens of each row.
-    """
+    """For each token, the number of its row, `(T,)`, from the `(b,)` tokens of each row."""
     return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)

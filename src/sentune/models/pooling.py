@@ -21,7 +21,7 @@ from sentune.types import Features
 
 PoolingMode = Literal["cls", "lasttoken", "max", "mean", "mean_sqrt_len_tokens", "weightedmean"]
 
-# Keeps a text without tokens from dividing by zero, as the field's files expect.
+# Keeps a text without tokens from dividing by zero, as existing model files expect.
 _TINY = 1e-9
 
 
@@ -50,11 +50,8 @@ def maximum(tokens: Tensor, mask: Tensor | None) -> Tensor:
 def mean(tokens: Tensor, mask: Tensor | None, weight_sum: Tensor | None = None) -> Tensor:
     """The average, `(b, d)`, summed in float32 at least.
 
-    Args:
-        tokens: `(b, t, d)`.
-        mask: `(b, t)`; None where every token counts.
-        weight_sum: `(b,)` what to divide by in place of the number of tokens, where an earlier
-            module has weighted the tokens.
+    It divides by `weight_sum (b,)` in place of the number of tokens, where an earlier module has
+    weighted the tokens.
     """
     total, count = _sum(tokens, mask)
     divisor = count if weight_sum is None else weight_sum[:, None]
@@ -76,12 +73,8 @@ def weightedmean(
 ) -> Tensor:
     """The average in which a later token counts more, `(b, d)`; else as `mean`.
 
-    Args:
-        tokens: `(b, t, d)`.
-        mask: `(b, t)`.
-        weight_sum: `(b,)`, as in `mean`.
-        position: `(b, t)` the weight of each token: its place in its text, from 1. A prompt that
-            is left out by the mask still counts as places.
+    The weight of a token is its `position (b, t)` in its text, from 1. A prompt that is left out by
+    the mask still counts as places.
 
     Source: Muennighoff 2022, "SGPT: GPT Sentence Embeddings for Semantic Search", equation 2.
     """
@@ -116,14 +109,12 @@ class Pooling(Module):
             trained without.
         **older: Names of earlier versions: `word_embedding_dimension`, and flags such as
             `pooling_mode_mean_tokens=True`.
-
-    Raises:
-        SettingError: If the mode or an argument is not known.
     """
 
     reads_packed = True
     outputs = PER_ROW
     config_file_name: ClassVar[str] = "config.json"
+    config_keys = ["embedding_dimension", "pooling_mode", "include_prompt"]
 
     def __init__(
         self,

@@ -30,11 +30,8 @@ class Router(InputModule):
         sub_modules: Route -> its modules, in order.
         default_route: Route of a batch without a task.
         allow_empty_key: Whether the first route is the default where none is given.
-        route_mappings: (task, modality) -> route; None stands for any. Keys may be written as
+        route_mappings: (task, modality) -> route; None means any. Keys may be written as
             strings, as they are in files: "('query', None)".
-
-    Raises:
-        SettingError: If there is no route, an empty one, or one that is named but not there.
 
     Example:
         >>> from sentune.models import Dense
@@ -44,6 +41,7 @@ class Router(InputModule):
     """
 
     config_file_name: ClassVar[str] = "router_config.json"
+    config_keys = ["default_route", "allow_empty_key", "route_mappings"]
 
     def __init__(
         self,
@@ -84,27 +82,12 @@ class Router(InputModule):
         default_route: str | None = "document",
         allow_empty_key: bool = True,
     ) -> Router:
-        """A router for `encode_query` and `encode_document`.
-
-        Args:
-            query_modules: Modules of the route "query".
-            document_modules: Modules of the route "document".
-            default_route: Route of plain `encode`.
-            allow_empty_key: As for the class.
-        """
+        """A router for `encode_query` and `encode_document`, with these as its two routes."""
         routes = {"query": query_modules, "document": document_modules}
         return cls(routes, default_route, allow_empty_key)
 
     def route_for(self, task: str | None = None, modality: Modality = None) -> str:
-        """The name of the route for a task and a modality.
-
-        Args:
-            task: Such as "query" or "document"; None if not known.
-            modality: Such as "text"; None if not known.
-
-        Raises:
-            SettingError: If the task is not known, or none was given and there is no default.
-        """
+        """The route for a task, such as "query", and a modality; SettingError if there is none."""
         modality = _in_order(modality)
         for key in ((task, modality), (task, None), (None, modality), (None, None)):
             if key in self.route_mappings:
@@ -128,17 +111,9 @@ class Router(InputModule):
         task: str | None = None,
         modality: Modality = "text",
     ) -> Features:
-        """Texts as the first module of their route reads them, with their task.
+        """Texts, each behind the prompt, as the first module of their route reads them.
 
-        Args:
-            texts: b texts, or `{task: text}` with the same task in all of them.
-            prompt: Put before each text.
-            task: Task of the texts; None if they name it themselves, or for the default route.
-            modality: What they are.
-
-        Raises:
-            InputError: If the texts name different tasks.
-            SettingError: If there is no route for the task.
+        Each may be `{task: text}`, all with the same task; else there is an InputError.
         """
         texts, task = _without_task(texts, task)
         return _labelled(self._first(task, modality).read(texts, prompt), task, modality)
@@ -163,22 +138,11 @@ class Router(InputModule):
         return _labelled(self._first(task, modality).pad(features), task, modality)
 
     def forward(
-        self,
-        features: Features,
-        task: str | None = None,
-        modality: Modality = None,
-        **kwargs: Any,
+        self, features: Features, task: str | None = None, modality: Modality = None, **kwargs: Any
     ) -> Features:
-        """The features after the modules of the route.
+        """The features after the modules of the route, each with the arguments that it takes.
 
-        Args:
-            features: A batch, all of one task.
-            task: Its task; None for what the features say.
-            modality: Its modality; None for what the features say.
-            **kwargs: Passed on to the modules that take them.
-
-        Raises:
-            SettingError: If there is no route for the task.
+        Task and modality are those of the whole batch; None for what the features say.
         """
         task = features.get("task") if task is None else task
         modality = features.get("modality") if modality is None else modality
@@ -294,11 +258,7 @@ def _in_order(modality: Modality) -> Modality:
 
 
 def _without_task(texts: Sequence[Text], task: str | None) -> tuple[Sequence[Text], str | None]:
-    """The plain texts of `{task: text}` dicts, and the task.
-
-    Raises:
-        InputError: If they name more than one task, or another than is given.
-    """
+    """The plain texts of `{task: text}` dicts, and the one task that they may name."""
     items = list(texts)
     inputs.check_items(items)
     if not any(isinstance(item, Mapping) for item in items):

@@ -22,7 +22,7 @@ TOKENS = "token_embeddings"
 class CNN(Module):
     """Convolutions of several widths over the token embeddings of a text, side by side.
 
-    Beyond its ends a text reads as zeros. Padding does too, whatever vectors an encoder has left
+    Before and after a text there are zeros, as in its padding, whatever vectors an encoder has left
     there, so that the result does not depend on the other texts of the batch.
 
     Args:
@@ -30,12 +30,11 @@ class CNN(Module):
         out_channels: Width that each convolution gives.
         kernel_sizes: Tokens that each convolution sees; odd ones keep the number of tokens.
         stride_sizes: Steps of each convolution; None for 1. Others shorten the text.
-
-    Raises:
-        SettingError: If a size is not positive, or kernels and strides differ in number.
     """
 
+    outputs = PER_TOKEN
     config_file_name: ClassVar[str] = "cnn_config.json"
+    config_keys = ["in_embedding_dimension", "out_channels", "kernel_sizes", "stride_sizes"]
 
     @accepts_old_names(in_word_embedding_dimension="in_embedding_dimension")
     def __init__(
@@ -59,8 +58,6 @@ class CNN(Module):
             for kernel, stride in zip(self.kernel_sizes, self.stride_sizes, strict=True)
         )
 
-    outputs = PER_TOKEN
-
     @property
     def reads_packed(self) -> bool:
         """Whether every token has its own result, so that the lengths of a packed batch hold."""
@@ -76,15 +73,6 @@ class CNN(Module):
         for run in packing.row_views(tokens, features["lengths"]):
             results.append(self._convolve(run).flatten(0, 1))  # (n·L, out)
         return {**features, TOKENS: torch.cat(results)}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "in_embedding_dimension": self.in_embedding_dimension,
-            "out_channels": self.out_channels,
-            "kernel_sizes": self.kernel_sizes,
-            "stride_sizes": self.stride_sizes,
-        }
 
     def get_embedding_dimension(self) -> int:
         """Width of the results side by side."""
@@ -107,14 +95,12 @@ class LSTM(Module):
         num_layers: Layers on top of each other.
         dropout: Share of the entries dropped between two layers, 0 to 1.
         bidirectional: Whether to read the text backwards too; doubles the width given.
-
-    Raises:
-        SettingError: If a size is not positive, or the dropout not a share.
     """
 
     reads_packed = True
     outputs = PER_TOKEN
     config_file_name: ClassVar[str] = "lstm_config.json"
+    config_keys = ["embedding_dimension", "hidden_dim", "num_layers", "dropout", "bidirectional"]
 
     @accepts_old_names(word_embedding_dimension="embedding_dimension")
     def __init__(
@@ -135,13 +121,9 @@ class LSTM(Module):
         self.num_layers = num_layers
         self.dropout = dropout
         self.bidirectional = bidirectional
+        options: dict[str, Any] = {"dropout": dropout, "bidirectional": bidirectional}
         self.encoder = nn.LSTM(
-            embedding_dimension,
-            hidden_dim,
-            num_layers=num_layers,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            batch_first=True,
+            embedding_dimension, hidden_dim, num_layers, batch_first=True, **options
         )
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
@@ -149,16 +131,6 @@ class LSTM(Module):
         tokens = take(features, TOKENS, self, self.embedding_dimension)
         tokens, sizes = rows.flat(features, tokens)
         return {**features, TOKENS: rows.unflat(features, self._states(tokens, sizes))}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "embedding_dimension": self.embedding_dimension,
-            "hidden_dim": self.hidden_dim,
-            "num_layers": self.num_layers,
-            "dropout": self.dropout,
-            "bidirectional": self.bidirectional,
-        }
 
     def get_embedding_dimension(self) -> int:
         """Width of the states."""
@@ -186,13 +158,11 @@ class WeightedLayerPooling(Module):
         layer_start: The first layer that counts; 0 is the input embeddings.
         layer_weights: `(num_hidden_layers + 1 - layer_start,)` weights to start from; None for
             equal ones.
-
-    Raises:
-        SettingError: If the layers or the number of weights do not fit.
     """
 
     reads_packed = True
     outputs = PER_TOKEN
+    config_keys = ["embedding_dimension", "layer_start", "num_hidden_layers"]
 
     @accepts_old_names(word_embedding_dimension="embedding_dimension")
     def __init__(
@@ -239,25 +209,13 @@ class WeightedLayerPooling(Module):
         average = torch.tensordot(weights.to(chosen.dtype), chosen, dims=1) / weights.sum()
         return {**features, TOKENS: average}
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, weights aside."""
-        return {
-            "embedding_dimension": self.embedding_dimension,
-            "layer_start": self.layer_start,
-            "num_hidden_layers": self.num_hidden_layers,
-        }
-
     def get_embedding_dimension(self) -> int:
         """Width of the token embeddings."""
         return self.embedding_dimension
 
 
 def _check_kernels(kernel_sizes: list[int], stride_sizes: list[int]) -> None:
-    """Check the sizes of the convolutions.
-
-    Raises:
-        SettingError: If one is not positive, or the two lists differ in length.
-    """
+    """Refuse sizes that are not positive, or kernels and strides that differ in number."""
     if not kernel_sizes or len(kernel_sizes) != len(stride_sizes):
         raise SettingError(
             f"kernel_sizes must hold at least one size, and stride_sizes one for each, "
@@ -270,11 +228,7 @@ def _check_kernels(kernel_sizes: list[int], stride_sizes: list[int]) -> None:
 def _by_step(sizes: Tensor) -> tuple[Tensor, Tensor]:
     """The order in which all first tokens come first, then all second ones, long rows leading.
 
-    Args:
-        sizes: `(b,)` tokens of each row.
-
-    Returns:
-        `(T,)` which token stands at each place, and `(t,)` how many rows reach each step.
+    Of `(b,)` tokens per row: `(T,)` the token at each place, `(t,)` the rows that reach each step.
     """
     rank = torch.argsort(torch.argsort(sizes, descending=True, stable=True))  # (b,) 0 = longest
     row = rows.owners(sizes)  # (T,)

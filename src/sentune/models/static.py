@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class StaticEmbedding(InputModule):
     """The mean of a vector per token, without special tokens; zeros for a text without tokens.
 
-    There is no limit of length, unless the tokenizer itself cuts texts or `max_seq_length` is set.
+    Texts are truncated only if the tokenizer does so or `max_seq_length` is set.
 
     Args:
         tokenizer: A `tokenizers.Tokenizer`, or a transformers tokenizer that is built on one. It
@@ -89,16 +89,7 @@ class StaticEmbedding(InputModule):
         self.tokenizer = tokenizer
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Tokenised texts in the ragged layout.
-
-        Args:
-            texts: b texts or pairs.
-            prompt: Put before each text.
-
-        Raises:
-            InputTypeError: If a text is of another type.
-            InputError: If a text is not valid Unicode.
-        """
+        """Texts or pairs, each behind the prompt, as tokens in the ragged layout."""
         items = list(texts)
         inputs.check_items(items)
         if prompt:
@@ -136,14 +127,9 @@ class StaticEmbedding(InputModule):
 
     @classmethod
     def from_model2vec(cls, model_id_or_path: str | Path) -> StaticEmbedding:
-        """A model2vec model.
+        """A model2vec model, from a folder or by its id on the Hugging Face Hub.
 
-        Args:
-            model_id_or_path: A folder with its files, or its id on the Hugging Face Hub.
-
-        Raises:
-            HubError: If it is neither a folder nor to be had from the Hub.
-            ModelFileError: If its weights lack the vectors.
+        A HubError if it is in neither, a ModelFileError if its weights lack the vectors.
         """
         source = str(model_id_or_path)
         tokenizer = Tokenizer.from_file(_file_of(source, "tokenizer.json"))
@@ -171,7 +157,7 @@ class StaticEmbedding(InputModule):
         use_subword: bool = True,
         **kwargs: Any,
     ) -> StaticEmbedding:
-        r"""A static model distilled from a transformers model by the package model2vec.
+        r"""A static model distilled from a transformers model by model2vec, if it is installed.
 
         Args:
             model_name: The model to distil, a folder or an id on the Hugging Face Hub.
@@ -184,9 +170,6 @@ class StaticEmbedding(InputModule):
             quantize_to: Type of the vectors.
             use_subword: Whether to keep the model's own tokens; in older model2vec only.
             **kwargs: Further arguments of `model2vec.distill.distill`.
-
-        Raises:
-            MissingDependencyError: If model2vec is not installed.
         """
         distill = need("model2vec.distill", "static").distill
         options = {
@@ -217,13 +200,7 @@ def fold(
     mapping: Tensor | np.ndarray | None = None,
     weights: Tensor | np.ndarray | None = None,
 ) -> Tensor:
-    """One vector per token id `(v, d)` of the three tables that model2vec keeps.
-
-    Args:
-        embeddings: `(m, d)` vectors.
-        mapping: `(v,)` row of `embeddings` that each token id uses; None for its own.
-        weights: `(v,)` factor of each token id.
-    """
+    """One vector per token id `(v, d)`, of vectors `(m, d)`, the row of each id and its factor."""
     table = torch.as_tensor(embeddings)
     if mapping is not None:
         table = table[torch.as_tensor(mapping).long()]

@@ -59,7 +59,28 @@ class WordTokenizer(ABC):
         raise NotImplementedError(f"{type(self).__name__} does not say how to rebuild it")
 
 
-class WhitespaceTokenizer(WordTokenizer):
+class _OwnVocabulary(WordTokenizer):
+    """A tokenizer that holds its words and their numbers."""
+
+    stop_words: set[str]
+    do_lower_case: bool
+
+    def set_vocab(self, vocab: Iterable[str]) -> None:
+        """Take the words of a vocabulary; of a word given twice, the later number counts."""
+        self.vocab = list(vocab)
+        self.word2idx = {word: number for number, word in enumerate(self.vocab)}
+
+    def get_vocab(self) -> list[str]:
+        """The words of the vocabulary, in order."""
+        return self.vocab
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"vocab": self.vocab, "stop_words": sorted(self.stop_words)}
+        return {**own, "do_lower_case": self.do_lower_case}
+
+
+class WhitespaceTokenizer(_OwnVocabulary):
     """Words between white space.
 
     A word is looked up as written, else without punctuation at its ends, else also in lower case;
@@ -83,35 +104,18 @@ class WhitespaceTokenizer(WordTokenizer):
         self.do_lower_case = do_lower_case
         self.set_vocab(vocab)
 
-    def set_vocab(self, vocab: Iterable[str]) -> None:
-        """Take the words of a vocabulary; of a word given twice, the later number counts."""
-        self.vocab = list(vocab)
-        self.word2idx = {word: number for number, word in enumerate(self.vocab)}
-
-    def get_vocab(self) -> list[str]:
-        """The words of the vocabulary, in order."""
-        return self.vocab
-
     def tokenize(self, text: str, **kwargs: Any) -> list[int]:
         """Numbers of the known words of a text, in its order."""
         words = (text.lower() if self.do_lower_case else text).split()
         return [number for word in words for number in self._look_up(word)]
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "vocab": self.vocab,
-            "stop_words": sorted(self.stop_words),
-            "do_lower_case": self.do_lower_case,
-        }
 
     def _look_up(self, word: str) -> Iterator[int]:
         bare = word.strip(string.punctuation)
         return _first_known((word, bare, bare.lower()), self.word2idx, self.stop_words)
 
 
-class PhraseTokenizer(WordTokenizer):
-    """Words as NLTK splits them, with the phrases of the vocabulary kept together.
+class PhraseTokenizer(_OwnVocabulary):
+    """Words as NLTK, which must be installed, splits them, with known phrases kept together.
 
     A phrase is written with a separator in the vocabulary: "New York is" -> New_York, is. A word
     is looked up as written, else in lower case, else without punctuation at its ends.
@@ -122,9 +126,6 @@ class PhraseTokenizer(WordTokenizer):
         do_lower_case: Kept for the files of such tokenizers, which have it; changes nothing.
         ngram_separator: What joins the words of a phrase; None for no phrases.
         max_ngram_length: Most words of a phrase.
-
-    Raises:
-        MissingDependencyError: If NLTK is not installed.
     """
 
     config_file_name: ClassVar[str] = "phrasetokenizer_config.json"
@@ -146,14 +147,9 @@ class PhraseTokenizer(WordTokenizer):
 
     def set_vocab(self, vocab: Iterable[str]) -> None:
         """Take the words and phrases of a vocabulary; each is known by its place in it."""
-        self.vocab = list(vocab)
-        self.word2idx = {word: number for number, word in enumerate(self.vocab)}
+        super().set_vocab(vocab)
         self.ngram_lookup = {word for word in self.word2idx if self._phrase_length(word) > 1}
         self.ngram_lengths = {self._phrase_length(phrase) for phrase in self.ngram_lookup}
-
-    def get_vocab(self) -> list[str]:
-        """The words and phrases of the vocabulary, in order."""
-        return self.vocab
 
     def tokenize(self, text: str, **kwargs: Any) -> list[int]:
         """Numbers of the known words and phrases of a text, in its order."""
@@ -164,13 +160,8 @@ class PhraseTokenizer(WordTokenizer):
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            "vocab": self.vocab,
-            "stop_words": sorted(self.stop_words),
-            "do_lower_case": self.do_lower_case,
-            "ngram_separator": self.ngram_separator,
-            "max_ngram_length": self.max_ngram_length,
-        }
+        names = ("ngram_separator", "max_ngram_length")
+        return {**super().settings(), **{name: getattr(self, name) for name in names}}
 
     def _phrase_length(self, word: str) -> int:
         """How many words a vocabulary entry joins; 1 if it is not a phrase, or is malformed."""
@@ -201,11 +192,7 @@ class PhraseTokenizer(WordTokenizer):
 
 
 class TransformersTokenizerWrapper(WordTokenizer):
-    """A transformers tokenizer where a tokenizer of words is asked for.
-
-    Args:
-        tokenizer: The transformers tokenizer; it is copied.
-    """
+    """A copy of a transformers tokenizer where a tokenizer of words is asked for."""
 
     def __init__(self, tokenizer: Any) -> None:
         # A copy, called once: its truncation and padding are off from here on, so that no later

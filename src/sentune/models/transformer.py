@@ -49,7 +49,7 @@ class Transformer(InputModule):
     Encoders in `sentune.engine.attention.PACKABLE` run on packed sentences, the others on padded
     ones, and so does one that was changed in a way that the engine cannot follow
     (`sentune.engine.tree`); the numbers are the same. The modules of a BERT that a model was loaded
-    with are made when somebody looks at them (`sentune.engine.deferred`).
+    with are made when they are first used (`sentune.engine.deferred`).
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub.
@@ -62,19 +62,17 @@ class Transformer(InputModule):
         cache_dir: Where downloads are kept.
         do_lower_case: Whether texts are lower-cased before they are tokenised.
         tokenizer_name_or_path: Where the tokenizer is, if not with the encoder.
-        model_args: Older name of `model_kwargs`.
-        tokenizer_args: Older name of `processor_kwargs`.
-        config_args: Older name of `config_kwargs`.
+        model_args, tokenizer_args, config_args: Older names of the three.
         transformer_task: "feature-extraction", "sequence-classification" or "text-generation".
 
     Raises:
-        HubError: If the model is neither a folder nor to be had from the Hub.
+        HubError: If the model is neither a folder nor available on the Hub.
         ModelFileError: If its files are damaged.
-        SettingError: If `max_seq_length` is not a positive number, or there is no such task.
     """
 
     config_file_name: ClassVar[str] = "sentence_bert_config.json"
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
+    config_keys = ["max_seq_length", "do_lower_case"]  # kept beside the encoder's own files
     transformer_task: str = tasks.FEATURES
     _max_seq_length: int | None
 
@@ -120,13 +118,7 @@ class Transformer(InputModule):
     def deferred(
         cls, encoder: Deferred, max_seq_length: int | None = None, do_lower_case: bool = False
     ) -> Transformer:
-        """A Transformer whose encoder and tokenizer are made when somebody looks at them.
-
-        Args:
-            encoder: What they are made of.
-            max_seq_length: As for the class.
-            do_lower_case: As for the class.
-        """
+        """A Transformer whose encoder and tokenizer are made of their parts when first used."""
         module = cls.__new__(cls)
         InputModule.__init__(module)
         module.__dict__["_engine"] = State()
@@ -140,11 +132,8 @@ class Transformer(InputModule):
     ) -> Features:
         """Add `token_embeddings`: `(b, t, d)`, or `(T, d)` for packed features; or logits.
 
-        Args:
-            features: Padded or packed tokens.
-            output_hidden_states: Also add `all_layer_embeddings`, a tuple of the same shape per
-                layer, the input embeddings first.
-            **kwargs: Not read.
+        With `output_hidden_states` also `all_layer_embeddings`, a tuple of the same shape per
+        layer, the input embeddings first. Other keyword arguments have no effect.
         """
         first, *layers = self._run(features, output_hidden_states)
         result = {**features, self.module_output_name: first}
@@ -174,11 +163,8 @@ class Transformer(InputModule):
     def _run_padded(self, features: Features, wants_layers: bool) -> list[torch.Tensor]:
         wants_layers = wants_layers or bool(getattr(self.config, "output_hidden_states", False))
         _check_adapter(self.auto_model)
-        options: dict[str, Any] = {
-            "return_dict": True,
-            "output_hidden_states": wants_layers,
-            "use_cache": False,
-        }
+        options: dict[str, Any] = {"return_dict": True, "use_cache": False}
+        options["output_hidden_states"] = wants_layers
         if self.transformer_task == tasks.GENERATION:
             options["logits_to_keep"] = 1
         output = self.auto_model(**self._padded_arguments({**features, **options}))
@@ -200,7 +186,7 @@ class Transformer(InputModule):
         return {name: features[name] for name in known if name in features}
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Tokenised texts in the ragged layout, cut to `max_seq_length`."""
+        """Tokenised texts in the ragged layout, truncated to `max_seq_length`."""
         return packing.to_tensors(self._reader.read(texts, prompt))
 
     def pad(self, features: Features) -> Features:
@@ -233,7 +219,7 @@ class Transformer(InputModule):
 
     @property
     def is_deferred(self) -> bool:
-        """Whether nobody has looked at the encoder's modules yet."""
+        """Whether the encoder's modules have not been used yet."""
         return self._deferred is not None
 
     @property
@@ -267,7 +253,7 @@ class Transformer(InputModule):
         least = self._words.num_special_tokens_to_add()
         if value is not None and value < least:
             raise SettingError(
-                f"max_seq_length={value} leaves no room for the {least} special tokens that this "
+                f"max_seq_length={value} leaves no space for the {least} special tokens that this "
                 f"tokenizer puts around every text; use more than {least}"
             )
         table = self._position_table
@@ -276,9 +262,7 @@ class Transformer(InputModule):
         elif table is not None and value is not None and value > table:
             logger.warning(
                 "max_seq_length=%d is more than the %d positions this encoder has; %d is used",
-                value,
-                table,
-                table,
+                *(value, table, table),
             )
             value = table
         self._max_seq_length = None if value is None else int(value)
@@ -291,10 +275,6 @@ class Transformer(InputModule):
     def inner_width(self) -> int:
         """Numbers that the widest layer holds per token."""
         return getattr(self._sizes, "intermediate_size", None) or 4 * self.get_embedding_dimension()
-
-    def settings(self) -> dict[str, Any]:
-        """The settings kept beside the encoder's own files."""
-        return {"max_seq_length": self.max_seq_length, "do_lower_case": self.do_lower_case}
 
     def extra_repr(self) -> str:
         """Settings and architecture."""
@@ -340,7 +320,7 @@ class Transformer(InputModule):
         return self
 
     def _defer(self, encoder: Deferred) -> None:
-        """Hold the parts of an encoder, and make it of them when somebody looks at it."""
+        """Hold the parts of an encoder, and make it of them when it is first used."""
         self.__dict__["_parts"] = encoder
         self.__dict__["_modules"] = Unopened("auto_model", self._open)
 
@@ -365,7 +345,7 @@ class Transformer(InputModule):
 
     @property
     def _sizes(self) -> Any:
-        """What tells the sizes of the encoder."""
+        """What has the sizes of the encoder."""
         deferred = self._deferred
         return _sizes_in(self.config) if deferred is None else deferred.shape
 
@@ -387,7 +367,7 @@ class Transformer(InputModule):
 
     @property
     def _reader(self) -> TokenReader:
-        """The reader for the settings of now; made anew when one of them has changed."""
+        """The reader for the current settings; made again when one of them has changed."""
         words = self._words
         core = getattr(words, "backend_tokenizer", None)
         state = (
@@ -413,7 +393,7 @@ class Transformer(InputModule):
         return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """In a new process, transformers has to be told of the attention that its encoder names."""
+        """A new process has to register the attention that the encoder names."""
         is_open = "_modules" in state
         super().__setstate__({"_modules": {}, **state})
         if is_open:
@@ -424,7 +404,7 @@ class Transformer(InputModule):
             self._defer(state["_parts"])
 
     def _multiplies_to_measure(self, ids: torch.Tensor) -> bool:
-        """Whether matrix products of another number of tokens have to be prepared anew."""
+        """Whether matrix products of another number of tokens have to be compiled again."""
         if ids.device.type != "cpu":
             return False
         return multiplied_in("cpu") is not None or self.dtype != torch.float32

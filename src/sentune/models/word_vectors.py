@@ -21,15 +21,7 @@ def read_word_vectors(
     """The words of a file `(v,)` and their vectors `(v, d)` float32; the first is the padding.
 
     A first line of two items (word2vec's header) is skipped, and so is a line with more or fewer
-    numbers than the first one.
-
-    Args:
-        path: Lines of a word and its numbers; read through gzip if its name ends in ".gz".
-        item_separator: What stands between them.
-        max_vocab_size: Most words to read, from the top; None for all.
-
-    Raises:
-        InputError: If the file is not there, holds no vector, or something that is not a number.
+    numbers than the first one. Of words, at most `max_vocab_size` are read.
     """
     words, skipped = [PADDING], 0
     vectors: list[np.ndarray] = []

@@ -49,6 +49,7 @@ class WordEmbeddings(InputModule):
     outputs = PER_TOKEN
     config_file_name: ClassVar[str] = "wordembedding_config.json"
     save_in_root: ClassVar[bool] = True
+    config_keys = ["update_embeddings", "max_seq_length"]
 
     def __init__(
         self,
@@ -76,19 +77,12 @@ class WordEmbeddings(InputModule):
         self.max_seq_length = max_seq_length
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
-        """Numbers of the known words in the ragged layout, cut to `max_seq_length`."""
+        """Numbers of the known words in the ragged layout, truncated to `max_seq_length`."""
         return _read_words(self.tokenizer, texts, prompt, self.max_seq_length)
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """Add `token_embeddings`, `(b, t, d)` or packed `(T, d)`."""
         return {**features, "token_embeddings": self.emb_layer(features["input_ids"])}
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, tokenizer and weights aside."""
-        return {
-            "update_embeddings": self.update_embeddings,
-            "max_seq_length": self.max_seq_length,
-        }
 
     def get_embedding_dimension(self) -> int:
         """d, width of the vectors."""
@@ -105,15 +99,9 @@ class WordEmbeddings(InputModule):
     ) -> WordEmbeddings:
         """Word vectors of a text file; its words become the vocabulary, after a zero for padding.
 
-        Args:
-            embeddings_file_path: Lines of a word and its numbers, may be gzipped.
-            update_embeddings: Whether training changes the vectors.
-            item_separator: What stands between word and numbers.
-            tokenizer: Of which a copy gets the vocabulary; None for a `WhitespaceTokenizer`.
-            max_vocab_size: Most words to read, from the top of the file; None for all.
-
-        Raises:
-            InputError: If the file is not there or does not hold word vectors.
+        A line has a word, the separator and numbers, else there is an InputError; the file may be
+        gzipped. A copy of the tokenizer, by default a `WhitespaceTokenizer`, gets the words, of
+        which there are at most `max_vocab_size`.
         """
         words, vectors = read_word_vectors(embeddings_file_path, item_separator, max_vocab_size)
         own = WhitespaceTokenizer() if tokenizer is None else copy.copy(tokenizer)
@@ -135,6 +123,7 @@ class WordWeights(Module):
 
     reads_packed = True
     outputs = {**PER_TOKEN, "token_weights_sum": "row"}
+    config_keys = ["vocab", "word_weights", "unknown_word_weight"]
 
     def __init__(
         self,
@@ -162,14 +151,6 @@ class WordWeights(Module):
             total = rows.in_caller_order(features, total)
         return {**features, "token_embeddings": tokens * weights, "token_weights_sum": total}
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "vocab": self.vocab,
-            "word_weights": self.word_weights,
-            "unknown_word_weight": self.unknown_word_weight,
-        }
-
     def extra_repr(self) -> str:
         """The size of the vocabulary."""
         return f"{len(self.vocab)} words, unknown_word_weight={self.unknown_word_weight}"
@@ -191,6 +172,7 @@ class BoW(InputModule):
     reads_packed = True
     outputs = PER_ROW
     save_in_root: ClassVar[bool] = False
+    config_keys = ["vocab", "word_weights", "unknown_word_weight", "cumulative_term_frequency"]
     weights: Tensor
 
     def __init__(
@@ -226,34 +208,20 @@ class BoW(InputModule):
         embedding = rows.in_caller_order(features, counts * self.weights)
         return {**features, "sentence_embedding": embedding}
 
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "vocab": self.vocab,
-            "word_weights": self.word_weights,
-            "unknown_word_weight": self.unknown_word_weight,
-            "cumulative_term_frequency": self.cumulative_term_frequency,
-        }
-
     def get_embedding_dimension(self) -> int:
         """Size of the vocabulary."""
         return len(self.vocab)
 
     def extra_repr(self) -> str:
         """The size of the vocabulary."""
-        return (
-            f"{len(self.vocab)} words, cumulative_term_frequency={self.cumulative_term_frequency}"
-        )
+        counts_all = self.cumulative_term_frequency
+        return f"{len(self.vocab)} words, cumulative_term_frequency={counts_all}"
 
 
 def _read_words(
     tokenizer: WordTokenizer, texts: Sequence[Text], prompt: str | None, limit: int | None
 ) -> Features:
-    """Texts as numbers of words, ragged, cut to a limit.
-
-    Raises:
-        InputTypeError: If one is not a str.
-    """
+    """Texts as numbers of words, ragged, truncated to a limit."""
     numbers, truncated = [], 0
     for row, text in enumerate(texts):
         if not isinstance(text, str):
@@ -275,11 +243,7 @@ def _weights_of(vocab: list[str], weights: Mapping[str, float], unknown: float) 
 
 
 def _check_rows(weights: Tensor, tokenizer: WordTokenizer) -> None:
-    """Check that there is a vector for every word of a vocabulary.
-
-    Raises:
-        SettingError: If there is not.
-    """
+    """Refuse weights without a vector for every word of a vocabulary."""
     if weights.ndim != 2:
         raise SettingError(
             f"embedding_weights must have shape (vocabulary, width), got {tuple(weights.shape)}"

@@ -19,14 +19,7 @@ NLI_LABELS = {"contradiction": 0, "entailment": 1, "neutral": 2}
 
 
 class LabelSentenceReader:
-    """Lines with a class name and a sentence -> sentences with class numbers.
-
-    Args:
-        folder: Where the files are.
-        label_col_idx: Column of the class.
-        sentence_col_idx: Column of the sentence.
-        separator: Between columns.
-    """
+    """Lines with a class name and a sentence -> sentences with class numbers; columns from 0."""
 
     def __init__(
         self,
@@ -41,12 +34,7 @@ class LabelSentenceReader:
         self.label_map: dict[str, int] = {}
 
     def get_examples(self, filename: str, max_examples: int = 0) -> list[InputExample]:
-        """The examples of a file; a class gets its number where it comes first.
-
-        Args:
-            filename: In the folder.
-            max_examples: At most so many; 0 for all.
-        """
+        """The examples of a file, at most `max_examples` (0: all); a class gets the next number."""
         with _opened(self.folder / filename) as file:
             rows = (line.strip().split(self.separator) for line in file)
             cells = _cells(rows, self.columns, filename)
@@ -60,29 +48,15 @@ class LabelSentenceReader:
 
 
 class NLIDataReader:
-    """Pairs of sentences and what follows from what: s1.X, s2.X and labels.X, packed with gzip.
-
-    Args:
-        dataset_folder: Where the files are.
-    """
+    """Pairs of sentences and what follows from what: s1.X, s2.X and labels.X, packed with gzip."""
 
     def __init__(self, dataset_folder: str | Path) -> None:
         self.dataset_folder = Path(dataset_folder)
 
     def get_examples(self, filename: str, max_examples: int = 0) -> list[InputExample]:
-        """The examples of a part.
-
-        Args:
-            filename: What comes after the first dot, as "train.gz".
-            max_examples: At most so many; 0 for all.
-        """
-        lines = zip(
-            *(
-                _lines(self.dataset_folder / f"{part}.{filename}")
-                for part in ("s1", "s2", "labels")
-            ),
-            strict=False,
-        )
+        """The examples of a part, such as "train.gz", at most `max_examples`; 0 for all."""
+        parts = (self.dataset_folder / f"{part}.{filename}" for part in ("s1", "s2", "labels"))
+        lines = zip(*map(_lines, parts), strict=False)
         return [
             InputExample(f"{filename}-{number}", [first, second], self.map_label(label))
             for number, (first, second, label) in enumerate(islice(lines, max_examples or None))
@@ -98,11 +72,7 @@ class NLIDataReader:
         return len(NLI_LABELS)
 
     def map_label(self, label: str) -> int:
-        """The number of a class.
-
-        Args:
-            label: Its name.
-        """
+        """The number of a class; DatasetError if there is none of that name."""
         name = label.strip().lower()
         if name not in NLI_LABELS:
             raise DatasetError(f"the label must be one of {list(NLI_LABELS)}, got {label!r}")
@@ -110,21 +80,13 @@ class NLIDataReader:
 
 
 class PairedFilesReader:
-    """Files whose lines belong together -> examples of a line from each, with label 1.
-
-    Args:
-        filepaths: The files.
-    """
+    """Files whose lines belong together -> examples of a line from each, with label 1."""
 
     def __init__(self, filepaths: Sequence[str | Path]) -> None:
         self.filepaths = [Path(path) for path in filepaths]
 
     def get_examples(self, max_examples: int = 0) -> list[InputExample]:
-        """The examples, until the shortest file ends.
-
-        Args:
-            max_examples: At most so many; 0 for all.
-        """
+        """The examples, until the shortest file ends, at most `max_examples`; 0 for all."""
         lines = zip(*map(_lines, self.filepaths), strict=False)
         return [
             InputExample(str(number), list(texts), 1)
@@ -137,9 +99,7 @@ class STSDataReader:
 
     Args:
         dataset_folder: Where the files are.
-        s1_col_idx: Column of the first sentence.
-        s2_col_idx: Column of the second.
-        score_col_idx: Column of the score.
+        s1_col_idx, s2_col_idx, score_col_idx: Columns of the sentences and the score, from 0.
         delimiter: Between columns.
         quoting: One of csv's constants.
         normalize_scores: Whether scores are brought to 0 to 1.
@@ -167,12 +127,7 @@ class STSDataReader:
         self.max_score = max_score
 
     def get_examples(self, filename: str, max_examples: int = 0) -> list[InputExample]:
-        """The examples of a file.
-
-        Args:
-            filename: In the folder.
-            max_examples: At most so many; 0 for all.
-        """
+        """The examples of a file in the folder, at most `max_examples`; 0 for all."""
         with _opened(self.dataset_folder / filename) as file:
             rows = csv.reader(file, **self.format)  # type: ignore[arg-type]
             cells = _cells(rows, self.columns, filename)
@@ -202,30 +157,15 @@ class STSBenchmarkDataReader(STSDataReader):
         min_score: float = 0,
         max_score: float = 5,
     ) -> None:
-        super().__init__(
-            dataset_folder,
-            s1_col_idx,
-            s2_col_idx,
-            score_col_idx,
-            delimiter,
-            quoting,
-            normalize_scores,
-            min_score,
-            max_score,
-        )
+        columns = (s1_col_idx, s2_col_idx, score_col_idx)
+        scores = (normalize_scores, min_score, max_score)
+        super().__init__(dataset_folder, *columns, delimiter, quoting, *scores)
 
 
 class TripletReader:
     """Lines with an anchor, a positive and a negative -> triplets.
 
-    Args:
-        dataset_folder: Where the files are.
-        s1_col_idx: Column of the anchor.
-        s2_col_idx: Column of the positive.
-        s3_col_idx: Column of the negative.
-        has_header: Whether the first line names the columns.
-        delimiter: Between columns.
-        quoting: One of csv's constants.
+    The columns of the three are counted from 0; `quoting` is one of csv's constants.
     """
 
     def __init__(
@@ -244,12 +184,7 @@ class TripletReader:
         self.format = {"delimiter": delimiter, "quoting": quoting}
 
     def get_examples(self, filename: str, max_examples: int = 0) -> list[InputExample]:
-        """The examples of a file.
-
-        Args:
-            filename: In the folder.
-            max_examples: At most so many; 0 for all.
-        """
+        """The examples of a file in the folder, at most `max_examples`; 0 for all."""
         with _opened(self.dataset_folder / filename) as file:
             rows = csv.reader(file, **self.format)  # type: ignore[arg-type]
             cells = islice(_cells(rows, self.columns, filename), int(self.has_header), None)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sentune.checks import check_sizes
+from sentune.checks import check_sizes, one_of
 from sentune.errors import SettingError
 
 NOTHING = -np.inf  # the score of a candidate that is out
@@ -36,15 +36,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_sizes(num_negatives=self.num_negatives)
-        if self.sampling_strategy not in ("top", "random"):
-            raise SettingError(
-                f"sampling_strategy must be 'top' or 'random', got {self.sampling_strategy!r}"
-            )
+        one_of("sampling_strategy", self.sampling_strategy, ("top", "random"))
         if self.range_min < 0:
             raise SettingError(f"range_min must be at least 0, got {self.range_min}")
         if self.range_max is not None and self.range_max - self.range_min < self.num_negatives:
             raise SettingError(
-                f"from rank {self.range_min} to {self.range_max} there is no room for "
+                f"from rank {self.range_min} to {self.range_max} there is no space for "
                 f"{self.num_negatives} negatives; raise range_max, or lower range_min or "
                 "num_negatives"
             )
@@ -55,29 +52,23 @@ class Limits:
         return any(value is not None for _, value in self._by_score())
 
     def with_range(self, max_positives: int, is_rescored: bool) -> Limits:
-        """The same with a `range_max`: room for the positives, and more where some drop out.
-
-        Args:
-            max_positives: The most rows that one query has.
-            is_rescored: Whether a cross encoder gives the scores.
-        """
+        """The same with a `range_max`: enough for the positives, and more where some drop out."""
         if self.range_max is not None:
             return self
         needs_more = any(
             value is not None and (name != "min_score" or is_rescored)
             for name, value in self._by_score()
         )
-        room = self.num_negatives * (10 if needs_more else 1)
-        return replace(self, range_max=self.range_min + room + max_positives)
+        wanted = self.num_negatives * (10 if needs_more else 1)
+        return replace(self, range_max=self.range_min + wanted + max_positives)
 
     def choose(
         self, candidates: Candidates, positive_scores: np.ndarray
     ) -> tuple[Candidates, dict[str, int]]:
         """`num_negatives` candidates per query, and how many each limit kept out.
 
-        Args:
-            candidates: As found; positives among them already out.
-            positive_scores: `(q,)`, the lowest score of a positive of each query.
+        Positives among the candidates are already out; `positive_scores (q,)` has, for each query,
+        the lowest score of a positive.
         """
         scores = candidates.scores.copy()
         lowest = positive_scores[:, None].astype(scores.dtype)

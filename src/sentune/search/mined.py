@@ -31,15 +31,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Mined:
-    """Queries with their positives and negatives.
-
-    Args:
-        queries: The anchors, each once.
-        corpus: The documents, each once.
-        positives: For each query the places of its positives in the corpus.
-        positive_scores: For each query the scores of these.
-        negatives: For each query as many as were asked for, missing ones out.
-    """
+    """Queries and documents, each once, and the places in the corpus that belong to each query."""
 
     queries: list[str]
     corpus: list[str]
@@ -48,13 +40,7 @@ class Mined:
     negatives: Candidates
 
     def columns(self, names: list[str], output_format: str, has_scores: bool) -> dict[str, list]:
-        """The columns of the dataset.
-
-        Args:
-            names: Of the columns of anchors and positives.
-            output_format: As in `mine_hard_negatives`.
-            has_scores: Whether to show the scores instead of labels.
-        """
+        """The columns of the dataset; `names` are those of the anchors and positives."""
         count = self.negatives.scores.shape[1]
         rows = [row for group in self.groups() for row in FORMATS[output_format](group, count)]
         more = {"triplet": ["negative"], "n-tuple": [f"negative_{i + 1}" for i in range(count)]}
@@ -69,20 +55,11 @@ class Mined:
 
     def groups(self) -> Iterator[Group]:
         """What belongs to each query."""
-        for query, positives, scores, others, places in zip(
-            self.queries,
-            self.positives,
-            self.positive_scores,
-            self.negatives.scores,
-            self.negatives.documents,
-            strict=True,
-        ):
+        known = zip(self.queries, self.positives, self.positive_scores, strict=True)
+        for (query, positives, scores), others, places in zip(known, *self.negatives, strict=True):
             is_in = np.isfinite(others)
-            yield Group(
-                query,
-                self._scored(positives, scores),
-                self._scored(places[is_in].tolist(), others[is_in].tolist()),
-            )
+            negatives = self._scored(places[is_in].tolist(), others[is_in].tolist())
+            yield Group(query, self._scored(positives, scores), negatives)
 
     def _scored(self, places: list[int], scores: list[float]) -> Scored:
         return [(self.corpus[place], score) for place, score in zip(places, scores, strict=True)]

@@ -13,9 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from sentune._lazy import need
-from sentune.checks import check_sizes
+from sentune.checks import check_sizes, one_of
 from sentune.disk import files
-from sentune.errors import DatasetError, SettingError
+from sentune.errors import DatasetError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
 from sentune.search.semantic import nearest
@@ -67,11 +67,11 @@ def mine_hard_negatives(
         anchor_column_name: The column of anchors; by default the first.
         positive_column_name: The column of positives; by default the second.
         corpus: More documents to find negatives in, besides all positives.
-        cross_encoder: Scores the candidates anew where scores limit them; anything with
+        cross_encoder: Scores the candidates again where scores limit them; anything with
             `predict(pairs, batch_size=...)`.
         range_min: How many of the nearest remaining candidates to pass over.
-        range_max: The last rank to look at; by default enough for `num_negatives` and the
-            positives, ten times as many where limits on the score will drop some.
+        range_max: The last rank used; by default enough for `num_negatives` and the positives,
+            ten times as many where limits on the score will drop some.
         max_score: Highest score of a negative.
         min_score: Lowest score of a negative.
         absolute_margin: How far below the lowest score of the anchor's positives.
@@ -80,15 +80,15 @@ def mine_hard_negatives(
         sampling_strategy: "top" takes the nearest, "random" any of the range, by Python's `random`.
         query_prompt_name: Name of the model's prompt to put before each anchor.
         query_prompt: Text to put there instead.
-        corpus_prompt_name: Name of the model's prompt to put before each document.
-        corpus_prompt: Text to put there instead.
+        corpus_prompt_name: The same for documents.
+        corpus_prompt: The same for documents.
         include_positives: Whether positives stay among the candidates, to have a ranking as a
             first search gives it; the format is then "n-tuple".
         output_format: "triplet": a row per negative; "n-tuple": columns `negative_1` ...;
             "labeled-pair": anchor, document, label 1 or 0; "labeled-list": anchor, list of
             documents, list of labels.
         output_scores: Whether to add the scores, or to put them in place of the labels.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
+        batch_size: Of encoding; None to choose it by tokens, for speed.
         faiss_batch_size: Anchors compared at a time, at most 1024.
         use_faiss: Has no effect: the search is exact and needs no index.
         use_multi_process: Whether to encode in several processes; a list names their devices.
@@ -101,21 +101,14 @@ def mine_hard_negatives(
     """
     datasets = need("datasets", extra="train")
     output_format = "n-tuple" if include_positives else output_format
-    _check_format(output_format)
+    one_of("output_format", output_format, list(FORMATS))
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
     anchors, answers = (list(dataset[name]) for name in names)
     pairs = _pairs(anchors, answers, corpus or ())
-    limits = Limits(
-        num_negatives=num_negatives,
-        range_min=range_min,
-        range_max=range_max,
-        max_score=max_score,
-        min_score=min_score,
-        absolute_margin=absolute_margin,
-        relative_margin=relative_margin,
-        sampling_strategy=sampling_strategy,
-    ).with_range(pairs.most_positives, cross_encoder is not None)
+    by_score = (max_score, min_score, absolute_margin, relative_margin)
+    limits = Limits(num_negatives, range_min, range_max, *by_score, sampling_strategy)
+    limits = limits.with_range(pairs.most_positives, cross_encoder is not None)
 
     with _workers(model, use_multi_process) as workers:
         options = {"batch_size": batch_size, "show_progress_bar": verbose, **workers}
@@ -139,11 +132,6 @@ def mine_hard_negatives(
     if verbose:
         print(_report(mined, skipped))  # noqa: T201  (the caller asked for it)
     return datasets.Dataset.from_dict(mined.columns(names, output_format, output_scores))
-
-
-def _check_format(name: str) -> None:
-    if name not in FORMATS:
-        raise SettingError(f"output_format must be among {', '.join(FORMATS)}, got {name!r}")
 
 
 class Pairs(NamedTuple):
@@ -198,7 +186,7 @@ def _embed(
     options = {"normalize_embeddings": True, "convert_to_numpy": True, **options}
     if folder is None:
         return to_tensor(encode(texts, **options))
-    # One embedding stands for the model in the name: another model would make another.
+    # One embedding represents the model in the name: another model would make another.
     sample = encode(texts[:1], **{**options, "show_progress_bar": False})
     prompts = [options["prompt_name"], options["prompt"]]
     known = repr((prompts, np.asarray(sample).round(3).tolist(), texts))
@@ -249,9 +237,8 @@ def _rescored(
 
 def _without(candidates: Candidates, positives: list[list[int]]) -> Candidates:
     """The candidates with the query's own positives out."""
-    is_positive = [
-        np.isin(found, own) for found, own in zip(candidates.documents, positives, strict=True)
-    ]
+    both = zip(candidates.documents, positives, strict=True)
+    is_positive = [np.isin(found, own) for found, own in both]
     return candidates._replace(scores=np.where(is_positive, NOTHING, candidates.scores))
 
 

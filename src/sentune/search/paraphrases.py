@@ -39,19 +39,7 @@ def paraphrase_mining(
 ) -> list[list[float | int]]:
     """The most similar pairs of sentences, `[[score, i, j], ...]`, best first and i < j.
 
-    Args:
-        model: Embeds the sentences.
-        sentences: The texts to compare with each other.
-        show_progress_bar: Whether encoding shows a bar.
-        batch_size: Of encoding; None for as many texts as the machine is fast with.
-        query_chunk_size: As `paraphrase_mining_embeddings`, and so the next four.
-        corpus_chunk_size: See there.
-        max_pairs: See there.
-        top_k: See there.
-        score_function: See there.
-        truncate_dim: Width to cut the embeddings to; None leaves it to the model.
-        prompt_name: Name of one of the model's prompts, to put before each sentence.
-        prompt: The text to put there instead.
+    The arguments of encoding are those of `encode`, the others of `paraphrase_mining_embeddings`.
     """
     embeddings = model.encode(
         sentences,
@@ -63,12 +51,7 @@ def paraphrase_mining(
         prompt=prompt,
     )
     return paraphrase_mining_embeddings(
-        embeddings,
-        query_chunk_size=query_chunk_size,
-        corpus_chunk_size=corpus_chunk_size,
-        max_pairs=max_pairs,
-        top_k=top_k,
-        score_function=score_function,
+        embeddings, query_chunk_size, corpus_chunk_size, max_pairs, top_k, score_function
     )
 
 
@@ -90,7 +73,7 @@ def paraphrase_mining_embeddings(
         query_chunk_size: Rows compared at a time, at most 4096. The result does not depend on it.
         corpus_chunk_size: The same for the other side; the smaller of both counts.
         max_pairs: Pairs to give back.
-        top_k: Neighbours looked at per row.
+        top_k: Neighbours considered per row.
         score_function: Scores of all pairs; must be symmetric, higher is more similar.
     """
     check_sizes(
@@ -109,8 +92,7 @@ def paraphrase_mining_embeddings(
     if len(rows) < 2:
         return []
     tile = min(query_chunk_size, corpus_chunk_size, TILE)
-    best = _neighbours(rows, score_function, top_k, tile)
-    return _pairs(best, max_pairs)
+    return _pairs(_neighbours(rows, score_function, top_k, tile), max_pairs)
 
 
 def _neighbours(rows: Tensor, score: Similarity, k: int, tile: int) -> Best:
@@ -130,7 +112,7 @@ def _neighbours(rows: Tensor, score: Similarity, k: int, tile: int) -> Best:
     for i, j in combinations_with_replacement(range(len(blocks)), 2):
         scores = score(blocks[i], blocks[j]).detach()
         if i == j:
-            scores = scores.clone().fill_diagonal_(-torch.inf)  # nobody is its own neighbour
+            scores = scores.clone().fill_diagonal_(-torch.inf)  # no row is its own neighbour
         else:
             add(j, scores.T.contiguous(), i * tile)
         add(i, scores, j * tile)
@@ -145,7 +127,7 @@ def _pairs(best: Best, max_pairs: int) -> list[list[float | int]]:
     low, high = torch.minimum(row, best.columns), torch.maximum(row, best.columns)
     is_pair = low != high
     scores, keys = best.scores[is_pair], (low * count + high)[is_pair]
-    if len(scores) > 2 * max_pairs:  # a pair stands here twice at most: more cannot be needed
+    if len(scores) > 2 * max_pairs:  # a pair is here twice at most: more cannot be needed
         is_high = scores >= scores.topk(2 * max_pairs, sorted=False).values.min()
         scores, keys = scores[is_high], keys[is_high]
     keys, order = keys.sort(stable=True)

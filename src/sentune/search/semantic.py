@@ -67,15 +67,7 @@ def nearest(
     k: int,
     query_chunk_size: int = 1024,
 ) -> dict[str, Best]:
-    """The `k` nearest entries of each query, for each way to score.
-
-    Args:
-        queries: `(q, d)`.
-        corpus_chunks: The corpus in parts `(c, d)`, which may be made one after the other.
-        score_functions: Name -> scores of all pairs.
-        k: How many.
-        query_chunk_size: Queries compared at a time.
-    """
+    """For each way to score the `k` nearest entries of each query `(q, d)`; the corpus in parts."""
     nothing = Best(
         torch.zeros(len(queries), 0, device=queries.device),
         torch.zeros(len(queries), 0, dtype=torch.int64, device=queries.device),

@@ -14,7 +14,7 @@ BLOCK = 64  # columns that share one maximum
 
 
 class Best(NamedTuple):
-    """The highest scores of each row, `(b, k)`, descending, and the columns they stand in."""
+    """The highest scores of each row, `(b, k)`, descending, and the columns they are in."""
 
     scores: Tensor
     columns: Tensor
@@ -33,18 +33,13 @@ class Best(NamedTuple):
 
 
 def highest(scores: Tensor, k: int) -> Best:
-    """The `k` highest scores of each row.
-
-    Args:
-        scores: `(b, n)`.
-        k: How many; all of them where there are fewer.
-    """
+    """The `k` highest scores of each row of `(b, n)`; all of them where there are fewer."""
     width = scores.shape[1]
     if k >= width:
         return _sorted(scores, k)
     if width < 4 * k * BLOCK:
         return _select(scores, k)
-    # The k highest stand in the k blocks with the highest maxima, and the other scores need one
+    # The k highest are in the k blocks with the highest maxima, and the other scores need one
     # pass of comparisons only. Blocks of equal maxima are taken from the left, so that equal
     # scores are found from the left too. The columns that fill no block are candidates as well.
     whole = width - width % BLOCK

@@ -1,1 +1,1 @@
-"""Text -> tokens -> batches. Nothing here knows of a neural network."""
+"""Text -> tokens -> batches. Nothing here needs a neural network."""

@@ -26,10 +26,7 @@ class ChatReader(TokenReader):
     An item that is too long is truncated before what the template puts at the end: the token that
     would be generated next depends on it.
 
-    Args:
-        tokenizer: As for `TokenReader`; it has a `chat_template`.
-        max_length: As for `TokenReader`.
-        lower_case: As for `TokenReader`.
+    The arguments are those of `TokenReader`; the tokenizer has a `chat_template`.
     """
 
     adds_special_tokens = False  # the template has them
@@ -41,11 +38,7 @@ class ChatReader(TokenReader):
         self._suffixes: dict[tuple[int, str | None], list[int]] = {}
 
     def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
-        """Items in the ragged layout.
-
-        Raises:
-            InputError: If the template leaves out one of the messages.
-        """
+        """Items in the ragged layout; InputError if the template leaves out one of the messages."""
         if self.lower_case:
             items = [inputs.map_texts(item, str.lower) for item in items]
         texts = [tuple(inputs.texts_of(item)) for item in items]
@@ -93,7 +86,7 @@ class ChatReader(TokenReader):
         )
 
     def _suffix(self, texts: int, prompt: str | None) -> list[int]:
-        """The tokens that the template puts behind all messages."""
+        """The tokens that the template puts after all messages."""
         key = (texts, prompt)
         if key not in self._suffixes:
             first, second = (

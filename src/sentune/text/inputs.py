@@ -15,15 +15,10 @@ _ALLOWED = "a text must be a str, a pair of str, or a {route: str} dict"
 
 
 def as_items(inputs: Any) -> tuple[list[Any], bool]:
-    """A list of checked items, and whether the caller gave a single one.
+    """A list of checked items, and whether the caller gave a single str or {route: str} dict.
 
-    Args:
-        inputs: One str or {route: str} dict, or any iterable of items: a list, a tuple, an array,
-            a column of a table, a generator.
-
-    Raises:
-        InputTypeError: If an item is of another type; the message names its row.
-        InputError: If a text is not valid Unicode; likewise.
+    All else that can be iterated is a list of items: a tuple, an array, a column of a table, a
+    generator.
     """
     if isinstance(inputs, (str, Mapping)):
         items, is_single = [inputs], True
@@ -42,11 +37,7 @@ def as_items(inputs: Any) -> tuple[list[Any], bool]:
 
 
 def check_items(items: list[Any]) -> None:
-    """Check the type of every item.
-
-    Raises:
-        InputTypeError: For the first item that is not a text, a pair or a {route: text} dict.
-    """
+    """Refuse the first item that is not a text, a pair or a {route: text} dict."""
     if set(map(type, items)) <= {str}:  # one pass in C for the usual case
         return
     for row, item in enumerate(items):
@@ -55,12 +46,7 @@ def check_items(items: list[Any]) -> None:
 
 
 def checked(item: Any, row: int) -> Any:
-    """An item of a stream, after the checks of a list of them.
-
-    Raises:
-        InputTypeError: If it is none.
-        InputError: If its text is not valid Unicode.
-    """
+    """An item of a stream, after the checks of a list of them."""
     if not isinstance(item, str) and not _is_item(item):
         raise _no_item(item, row)
     if (error := bad_unicode([item], row)) is not None:
@@ -91,7 +77,7 @@ def texts_of(item: Any) -> list[str]:
 
 
 def character_length(item: Any) -> int:
-    """How many characters an item has; a cheap stand-in for its tokens."""
+    """How many characters an item has; a cheap estimate of its tokens."""
     return sum(map(len, texts_of(item)))
 
 

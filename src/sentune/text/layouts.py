@@ -67,15 +67,7 @@ def ragged(
     prompt_lengths: list[int] | None = None,
     truncated: int = 0,
 ) -> Features:
-    """Features in the ragged layout.
-
-    Args:
-        input_ids: `(T,)` token ids, the rows end to end.
-        lengths: b ints, tokens of each row.
-        token_type_ids: `(T,)` segment of each token, for pairs.
-        prompt_lengths: b ints, leading tokens of each row that belong to a prompt.
-        truncated: How many rows lost tokens to the length limit.
-    """
+    """Features in the ragged layout: `(T,)` what is per token, b ints what is per row."""
     features: Features = {"input_ids": input_ids, "lengths": lengths}
     if token_type_ids is not None:
         features["token_type_ids"] = token_type_ids
@@ -131,8 +123,8 @@ def select(features: Features, rows: Sequence[int]) -> Features:
 def can_be_ragged(features: Features) -> bool:
     """Whether a padded batch says the same without its padding.
 
-    It does if it holds nothing but tokens, and those of each row come first: of a mask with gaps,
-    or padded on the left, the positions are those of the slots.
+    It does if it holds only tokens, and those of each row come first: with gaps in the mask, or
+    padding on the left, the positions are those of the slots.
     """
     if not features.keys() <= PADDED_KEYS or "input_ids" not in features:
         return False
@@ -148,10 +140,7 @@ def by_length(lengths: Sequence[int], *, longest_first: bool = False) -> list[in
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Row numbers in batches of at most `batch_size`, like lengths together, longest first.
-
-    The longest come first so that a batch that is too big for the memory fails at once.
-    """
+    """Row numbers in batches of like length, longest first: one that is too big fails at once."""
     order = by_length(lengths, longest_first=True)
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]

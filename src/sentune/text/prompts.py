@@ -14,11 +14,7 @@ DOCUMENT_NAMES = ("document", "passage", "corpus")
 
 
 def checked(prompts: Mapping[str, str | None] | None) -> dict[str, str]:
-    """The prompts by name; None in place of a prompt counts as none, so does None for all.
-
-    Raises:
-        SettingError: If they are something else than texts by name.
-    """
+    """The prompts by name, after a check; None in place of a prompt, or of all, counts as none."""
     if prompts is None:
         return {}
     if not isinstance(prompts, Mapping) or not all(
@@ -37,17 +33,7 @@ def resolve(
     prompt_name: str | None = None,
     default_name: str | None = None,
 ) -> str | None:
-    """The prompt to use: the one given, else the named one, else the default, else None.
-
-    Args:
-        prompts: Name -> prompt, as the model has them.
-        prompt: A prompt given by the caller; wins over a name.
-        prompt_name: Name of a prompt of the model.
-        default_name: Name used when the caller gave neither.
-
-    Raises:
-        SettingError: If a name is not among the model's prompts, or the prompt is no text.
-    """
+    """The prompt to use: the one given, else the one named, else the default, else None."""
     if prompt is not None:
         if not isinstance(prompt, str):
             raise SettingError(f"prompt must be a text, got {prompt!r}")

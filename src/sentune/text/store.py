@@ -4,13 +4,13 @@ Tokens are appended to pieces, arrays of at most 16 MiB, and a table says for th
 text where its tokens are and what the hash of the text was. A budget, which all columns of a run
 share, bounds what is kept:
 
-- When a third of the tokens are of texts that are there no more, the pieces are written again
-  without them: texts drawn anew in every epoch take the room of one version each.
-- Where there is no room for another piece, texts are read each time. Which of them does not matter,
-  as an epoch asks for each text once: with room for half of the texts, half are found.
+- When a third of the tokens are of texts that have been replaced, the pieces are written again
+  without them: texts drawn again in every epoch take the memory of one version each.
+- Where the budget does not allow another piece, texts are read each time. Which of them does not
+  matter, as an epoch asks for each text once: with memory for half of the texts, half are found.
 - A piece none of whose texts was asked for in a whole turn (as many texts as the table has entries)
-  then gives way, so that what comes in a later stage of a training is kept in its turn.
-- Where there is no room for a longer table, several numbers share an entry.
+  is then dropped, so that what comes in a later stage of a training is kept in its turn.
+- Where the budget does not allow a longer table, several numbers share an entry.
 
 A text of a stream is read once: a stream should have no store.
 """
@@ -39,19 +39,14 @@ _ENTRY = np.dtype(
 
 
 class Budget:
-    """Room for kept tokens, shared by the stores that have the same one.
-
-    Args:
-        memory_bytes: In memory.
-        disk_bytes: And as much in files without a name, which the system removes with the process.
-    """
+    """Bytes for kept tokens, shared by stores; on disk in files that end with the process."""
 
     def __init__(self, memory_bytes: int = 256 << 20, disk_bytes: int = 4 << 30) -> None:
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
 
     def new(self, size: int, kind: Any) -> np.ndarray | None:
-        """An array that counts towards the budget; None if there is no room for it."""
+        """An array that counts towards the budget; None if it is too large for what is left."""
         wanted = size * np.dtype(kind).itemsize
         if wanted <= self.memory_bytes:
             self.memory_bytes -= wanted
@@ -80,11 +75,8 @@ class TokenStore:
     """Tokens of numbered texts, four bytes each, flat.
 
     A text is read when it is first asked for, and again if there is another one under its number or
-    if there was no room to keep it.
-
-    Args:
-        read: Texts -> ragged features.
-        budget: Room for the tokens and the table; None for one of its own, of the default size.
+    if it could not be kept. `read` maps texts to ragged features; the budget is for the tokens and
+    the table.
     """
 
     def __init__(
@@ -94,21 +86,16 @@ class TokenStore:
         self.budget = Budget() if budget is None else budget
         self._pieces: list[np.ndarray] = []
         self._used = 0  # tokens of the last piece
-        self._stale = 0  # of all tokens, those of texts that are there no more
+        self._stale = 0  # of all tokens, those of texts that have been replaced
         self._known = np.empty(0, _ENTRY)
-        # Once there was no room: texts asked for since, and how many when each piece was last used.
+        # Once the budget is used up: texts asked for since, and how many at each piece's last use.
         self._is_full, self._turn, self._asked = False, 0, np.empty(0, np.int64)
         self._of_all: Features = {}  # what is the same for every batch, as the route it takes
         self._has_prompt = False
         self._example: Any = None  # of the arrays that `read` gives
 
     def take(self, numbers: Sequence[int], texts: Sequence[Any]) -> Features:
-        """The tokens of the texts, ragged, as `read` gives them.
-
-        Args:
-            numbers: The number of each text, from 0.
-            texts: The texts; where one is no string, nothing is kept of the batch.
-        """
+        """The tokens of the texts with these numbers, ragged; kept if all are strings."""
         if not numbers or not set(map(type, texts)) <= {str}:
             return self.read(texts)
         if max(numbers) >= len(self._known) and not self._lengthen(max(numbers) + 1):
@@ -153,7 +140,7 @@ class TokenStore:
         return {**self._of_all, **layouts.ragged(ids, sizes, prompt_lengths=prompts)}
 
     def _keep(self, rows: np.ndarray, entries: np.ndarray, tokens: np.ndarray) -> None:
-        """Put tokens away under the numbers of their rows, as far as there is room."""
+        """Put tokens away under the numbers of their rows, as far as the budget allows."""
         ends, first = entries["size"].cumsum(), 0
         while first < len(rows) and self._make_room(int(entries["size"][first])):
             start, used = int(ends[first] - entries["size"][first]), self._used
@@ -186,7 +173,7 @@ class TokenStore:
                 self._keep(others, entries, tokens)
 
     def _make_room(self, size: int) -> bool:
-        """Whether the last piece has room for so many tokens; if need be there is a new one."""
+        """Whether the last piece can take so many tokens; if need be there is a new one."""
         if self._pieces and self._used + size <= len(self._pieces[-1]):
             return True
         wanted = max(size, min(_PIECE, max(_SMALL_PIECE, sum(map(len, self._pieces)) // 4)))
@@ -214,7 +201,7 @@ class TokenStore:
             self._used = len(self._pieces[-1]) if self._pieces else 0
 
     def _lengthen(self, rows: int) -> bool:
-        """Have an entry for each of so many rows if there is room; whether there is any entry."""
+        """Have an entry for each of so many rows if the budget allows; whether there is any."""
         had = len(self._known)
         longer = self.budget.new(max(rows, 2 * had, 1024), _ENTRY)
         if longer is not None:

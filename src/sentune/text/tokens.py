@@ -19,13 +19,8 @@ class TokenReader:
     """Reads items as token ids; safe to call from several threads at once.
 
     A transformers tokenizer sets truncation and padding on its Rust core in every call, which two
-    threads may not do at once ("Already borrowed"). This reader has a core of its own, whose
-    truncation is set when it is made and never again.
-
-    Args:
-        tokenizer: A transformers tokenizer. One without a Rust core works too, under a lock.
-        max_length: Most tokens of an item, special tokens included; None for no limit.
-        lower_case: Whether texts are lower-cased first.
+    threads may not do at once ("Already borrowed"). This reader has its own core, whose truncation
+    to `max_length` (special tokens included) is set once; a tokenizer without one runs locked.
     """
 
     adds_special_tokens = True
@@ -41,11 +36,7 @@ class TokenReader:
         self._types_matter = self._uses_types and any(self._encode(["a"])[1][0])
 
     def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
-        """Items in the ragged layout.
-
-        Raises:
-            InputError: If a text is not valid Unicode.
-        """
+        """Items, each behind the prompt, in the ragged layout; InputError for invalid Unicode."""
         if prompt:
             items = [inputs.with_prefix(item, prompt) for item in items]
         has_pairs = not set(map(type, items)) <= {str}
@@ -72,8 +63,8 @@ class TokenReader:
     def prompt_length(self, prompt: str) -> int:
         """How many leading tokens of an item belong to the prompt.
 
-        As the field counts it: the prompt alone is tokenised, and a special token at its end (the
-        separator that will stand after the whole text) is not counted.
+        The prompt alone is tokenised, and a special token at its end, the separator that comes
+        after the whole text, is not counted.
         """
         if prompt not in self._prompt_lengths:
             ids = self._encode([prompt])[0][0]
@@ -88,16 +79,15 @@ class TokenReader:
         return features
 
     def _encode(self, items: Sequence[Any]) -> tuple[list[list[int]], list[list[int]], int]:
-        """Token ids and type ids of each item, and how many items were cut."""
+        """Token ids and type ids of each item, and how many items were truncated."""
         if self.lower_case:
             items = [inputs.map_texts(item, str.lower) for item in items]
         items = [item if isinstance(item, str) else tuple(item) for item in items]
         if self._core is None:
             return self._encode_slowly(items)
+        special = self.adds_special_tokens
         try:
-            encodings = self._core.encode_batch_fast(
-                items, add_special_tokens=self.adds_special_tokens
-            )
+            encodings = self._core.encode_batch_fast(items, add_special_tokens=special)
         except TypeError as error:
             raise inputs.bad_unicode(items) or error from None
         return (
@@ -132,12 +122,7 @@ class TokenReader:
 
 
 def own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
-    """A copy of the tokenizer's Rust core with truncation set and padding off; None if it has none.
-
-    Args:
-        tokenizer: A transformers tokenizer.
-        max_length: Most tokens of an item; None for no limit.
-    """
+    """A copy of a tokenizer's Rust core, if it has one, with truncation set and padding off."""
     shared = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(shared, Tokenizer):
         return None
@@ -146,11 +131,8 @@ def own_core(tokenizer: Any, max_length: int | None) -> Tokenizer | None:
     if max_length is None:
         core.no_truncation()
     else:
-        core.enable_truncation(
-            max_length,
-            strategy="longest_first",
-            direction=getattr(tokenizer, "truncation_side", "right"),
-        )
+        side = getattr(tokenizer, "truncation_side", "right")
+        core.enable_truncation(max_length, strategy="longest_first", direction=side)
     return core
 
 

@@ -16,12 +16,7 @@ def get_device_name() -> str:
 
 
 def batch_to_device(batch: dict[str, Any], target_device: torch.device | str) -> dict[str, Any]:
-    """The batch with its tensors on a device; what is no tensor stays as it is.
-
-    Args:
-        batch: Name -> tensor, or anything else. It is not changed.
-        target_device: Where to.
-    """
+    """A new batch with its tensors on a device; what is no tensor stays as it is."""
     return {
         name: value.to(target_device) if isinstance(value, Tensor) else value
         for name, value in batch.items()

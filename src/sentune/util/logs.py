@@ -11,11 +11,7 @@ class LoggingHandler(logging.Handler):
     """Writes log lines above a progress bar that is being drawn."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line.
-
-        Args:
-            record: What to write.
-        """
+        """Write one line."""
         try:
             tqdm.write(self.format(record))
         except Exception:

@@ -1,1 +1,1 @@
-"""What can be done to rows of embeddings: compare, cut, quantise, give out."""
+"""What can be done to rows of embeddings: compare, truncate, quantise, return."""

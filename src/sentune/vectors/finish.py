@@ -8,41 +8,30 @@ import numpy as np
 
 from sentune.errors import SettingError
 from sentune.vectors import rows
-from sentune.vectors.quantize import quantize_embeddings
+from sentune.vectors.quantize import PRECISIONS, quantize_embeddings
+from sentune.vectors.quantize import Precision as Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 OutputValue = Literal["sentence_embedding", "token_embeddings"]
 
 
 def check(output_value: str | None, precision: str | None) -> None:
-    """Check two options before any work is done.
-
-    Raises:
-        SettingError: If one of them is not known.
-    """
+    """Check two options before any work is done."""
     if output_value is not None and output_value not in get_args(OutputValue):
         raise SettingError(
             f"output_value must be one of {get_args(OutputValue)} or None for everything, "
             f"got {output_value!r}"
         )
-    if precision is not None and precision not in get_args(Precision):
-        raise SettingError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
+    if precision is not None and precision not in PRECISIONS:
+        raise SettingError(f"precision must be one of {PRECISIONS}, got {precision!r}")
 
 
 def finish(
     embeddings: np.ndarray | Tensor, precision: Precision | None, *, to_numpy: bool, to_tensor: bool
 ) -> np.ndarray | Tensor | list[Tensor]:
-    """The embeddings in the caller's form.
-
-    Args:
-        embeddings: `(b, d)`, an array of either library.
-        precision: "float32" for as they are, else what `quantize_embeddings` takes.
-        to_numpy: Whether an array is wanted.
-        to_tensor: Whether a tensor is wanted; wins over `to_numpy`. Neither: a list of rows.
-    """
+    """The embeddings `(b, d)`, quantised if asked: a tensor, an array, or a list of rows."""
     result: Any = embeddings
     if precision is not None and precision != "float32" and len(embeddings):
         full = rows.to_numpy(embeddings).astype(np.float32, copy=False)

@@ -29,7 +29,7 @@ def quantize_embeddings(
     ranges: np.ndarray | None = None,
     calibration_embeddings: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The embeddings in another precision.
+    """The embeddings in another precision: `(b, d)`, or `(b, ceil(d / 8))` for the binary ones.
 
     Args:
         embeddings: Floating numbers `(b, d)`, or one embedding `(d,)`.
@@ -40,9 +40,6 @@ def quantize_embeddings(
         calibration_embeddings: Embeddings `(c, d)` to take the ranges from where `ranges` is not
             given. Without either they come from the embeddings themselves, so that the same
             embedding in another batch gets other numbers: give one of them for an index.
-
-    Returns:
-        `(b, d)`, or `(b, ceil(d / 8))` for the binary precisions.
 
     Raises:
         SettingError: If the precision is unknown.
@@ -70,7 +67,7 @@ def quantize_embeddings(
 def _levels(
     values: np.ndarray, ranges: np.ndarray | None, calibration: np.ndarray | None
 ) -> np.ndarray:
-    """Which of the steps 0 to 255 each value stands on."""
+    """Which of the steps 0 to 255 each value is on."""
     if ranges is None:
         source = _calibration(values) if calibration is None else _to_numpy(calibration)
         ranges = np.stack([source.min(axis=0), source.max(axis=0)])

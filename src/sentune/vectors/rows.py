@@ -27,17 +27,12 @@ def like(values: np.ndarray, other: Any) -> Any:
         return values
     import torch
 
-    # To wait for the copy would be to wait for all that an accelerator has been told to do before.
+    # To wait for the copy would be to wait for all earlier work of an accelerator.
     return torch.from_numpy(values).to(other.device, non_blocking=other.is_cuda)
 
 
 def take(values: Any, index: np.ndarray) -> Any:
-    """The rows with these numbers, `(len(index), ...)`; of a list, a list.
-
-    Args:
-        values: `(n, ...)`, or n things.
-        index: Numbers of rows.
-    """
+    """The rows of `(n, ...)` with these numbers, `(len(index), ...)`; of a list, a list."""
     if isinstance(values, list):
         return [values[place] for place in index.tolist()]
     if is_tensor(values) and values.device.type == "cpu" and str(values.dtype) == "torch.int64":
@@ -47,14 +42,7 @@ def take(values: Any, index: np.ndarray) -> Any:
 
 
 def put(rows: Any, numbers: Sequence[int], values: Any, size: int) -> Any:
-    """Rows with some more in their places.
-
-    Args:
-        rows: What there is so far; None for nothing. It is changed.
-        numbers: Where each of the new ones goes.
-        values: An array `(len(numbers), ...)`, or a list.
-        size: How many rows there will be.
-    """
+    """The rows so far, `size` of them or None, changed to hold new ones at these numbers."""
     if isinstance(values, list):
         rows = [None] * size if rows is None else rows
         for number, value in zip(numbers, values, strict=True):
@@ -72,11 +60,7 @@ def on_cpu(values: Any) -> Any:
 
 
 def cat(parts: Sequence[Any]) -> Any:
-    """The arrays, all of one library, one below the other.
-
-    Args:
-        parts: `(n_i, ...)` each, at least one.
-    """
+    """The arrays `(n_i, ...)`, at least one and all of one library, one below the other."""
     if len(parts) == 1:
         return parts[0]
     if not is_tensor(parts[0]):
@@ -92,13 +76,7 @@ def zeros_like(values: Any) -> Any:
 
 
 def empty(rows: int, values: Any, *, on_cpu: bool = False) -> Any:
-    """Room for so many rows of the kind that an array has.
-
-    Args:
-        rows: How many.
-        values: `(n, ...)`.
-        on_cpu: Whether it is to be in main memory wherever the array is.
-    """
+    """Memory for so many rows like those of an array `(n, ...)`, on its device or on the CPU."""
     shape = (rows, *values.shape[1:])
     if not is_tensor(values):
         return np.empty(shape, dtype=values.dtype)

@@ -1,8 +1,9 @@
 """Similarity of embeddings: cosine, dot, euclidean, manhattan; all pairs and row by row.
 
-Every function takes tensors, numpy arrays or lists. A single vector counts as one row where all
-pairs are compared. Half precision is raised to float32 first: products rounded to half would put
-near scores on the same value.
+Every function takes tensors, numpy arrays or lists. All pairs of `a (b_a, d)` and `b (b_b, d)`
+give `(b_a, b_b)`, and a single vector `(d,)` counts as one row; row by row `(b, d)` and `(b, d)`
+give `(b,)`, and two single vectors one number. Half precision is raised to float32 first: products
+rounded to half would put near scores on the same value.
 """
 
 from __future__ import annotations
@@ -28,60 +29,50 @@ _KEPT_DTYPES = (torch.float32, torch.float64, torch.int32, torch.int64)
 
 
 def cos_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The cosine of every row of `a` with every row of `b`, `(b_a, b_b)`.
-
-    Args:
-        a: Embeddings `(b_a, d)` or one of them `(d,)`.
-        b: Embeddings `(b_b, d)` or one of them `(d,)`.
-    """
+    """The cosine of every row of `a` with every row of `b`, `(b_a, b_b)`."""
     left, right = _rows(a, b)
     return _unit(left) @ _unit(right).T
 
 
 def dot_score(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The dot product of every row of `a` with every row of `b`; shapes as `cos_sim`."""
+    """The dot product of every row of `a` with every row of `b`, `(b_a, b_b)`."""
     left, right = _rows(a, b)
     return left @ right.T
 
 
 def euclidean_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """Minus the euclidean distance of every row of `a` to every row of `b`; as `cos_sim`."""
+    """Minus the euclidean distance of every row of `a` to every row of `b`, `(b_a, b_b)`."""
     left, right = _rows(a, b)
     return -torch.cdist(_floating(left), _floating(right), p=2.0)
 
 
 def manhattan_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """Minus the manhattan distance of every row of `a` to every row of `b`; as `cos_sim`."""
+    """Minus the manhattan distance of every row of `a` to every row of `b`, `(b_a, b_b)`."""
     left, right = _rows(a, b)
     return -torch.cdist(_floating(left), _floating(right), p=1.0)
 
 
 def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The cosine of row i of `a` with row i of `b`, `(b,)`.
-
-    Args:
-        a: Embeddings `(b, d)`; two single vectors `(d,)` give one number.
-        b: Embeddings `(b, d)`.
-    """
+    """The cosine of row i of `a` with row i of `b`, `(b,)`."""
     left, right = _pairs(a, b)
     return (_unit(left) * _unit(right)).sum(dim=-1)
 
 
 def pairwise_dot_score(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The dot product of row i of `a` with row i of `b`; shapes as `pairwise_cos_sim`."""
+    """The dot product of row i of `a` with row i of `b`, `(b,)`."""
     left, right = _pairs(a, b)
     return (left * right).sum(dim=-1)
 
 
 def pairwise_euclidean_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """Minus the euclidean distance of row i of `a` to row i of `b`; as `pairwise_cos_sim`."""
+    """Minus the euclidean distance of row i of `a` to row i of `b`, `(b,)`."""
     left, right = _pairs(a, b)
     # vector_norm, not sqrt of a sum: its gradient is 0, not NaN, where the rows are equal.
     return -torch.linalg.vector_norm(_floating(left - right), dim=-1)
 
 
 def pairwise_manhattan_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """Minus the manhattan distance of row i of `a` to row i of `b`; as `pairwise_cos_sim`."""
+    """Minus the manhattan distance of row i of `a` to row i of `b`, `(b,)`."""
     left, right = _pairs(a, b)
     return -(left - right).abs().sum(dim=-1)
 
@@ -93,12 +84,7 @@ def pairwise_angle_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
     (an odd width gets one zero more). With both vectors of unit length, the score is
     `|sum Re(z_a conj(z_b)) + sum Im(z_a conj(z_b))|`.
 
-    Args:
-        a: Embeddings `(b, d)`.
-        b: Embeddings `(b, d)`.
-
-    Source:
-        AnglE, equations 5 to 8, https://arxiv.org/abs/2309.12871, with lengths divided out.
+    Source: AnglE, equations 5 to 8, https://arxiv.org/abs/2309.12871, with lengths divided out.
     """
     left, right = (_unit(side) for side in _pairs(a, b))
     if left.shape[-1] % 2:
@@ -115,22 +101,16 @@ def normalize_embeddings(embeddings: np.ndarray) -> np.ndarray: ...
 @overload
 def normalize_embeddings(embeddings: Tensor | list[Any]) -> Tensor: ...
 def normalize_embeddings(embeddings: Tensor | np.ndarray | list[Any]) -> Tensor | np.ndarray:
-    """The embeddings scaled to length 1, in the dtype given; a zero vector stays zero.
+    """The embeddings `(..., d)` scaled to length 1, in the dtype given; a zero vector stays zero.
 
-    Args:
-        embeddings: `(..., d)`. A numpy array gives a numpy array, all else a tensor.
+    A numpy array gives a numpy array, all else a tensor.
     """
     unit = F.normalize(_floating(to_tensor(embeddings)), p=2, dim=-1)
     return unit.numpy() if isinstance(embeddings, np.ndarray) else unit
 
 
 def truncate_embeddings(embeddings: Embeddings, truncate_dim: int | None) -> Embeddings:
-    """The first `truncate_dim` numbers of every embedding, as a view.
-
-    Args:
-        embeddings: `(..., d)`.
-        truncate_dim: Width to keep; None keeps all.
-    """
+    """The first `truncate_dim` numbers of every embedding `(..., d)`, as a view; None keeps all."""
     return embeddings[..., :truncate_dim]
 
 
@@ -154,20 +134,12 @@ class SimilarityFunction(str, Enum):
 
     @staticmethod
     def to_similarity_fn(similarity_function: str | SimilarityFunction) -> Similarity:
-        """The function that compares all pairs.
-
-        Args:
-            similarity_function: A name such as "cosine", or a member.
-        """
+        """The function that compares all pairs."""
         return _FUNCTIONS[SimilarityFunction(similarity_function)][0]
 
     @staticmethod
     def to_similarity_pairwise_fn(similarity_function: str | SimilarityFunction) -> Similarity:
-        """The function that compares row by row.
-
-        Args:
-            similarity_function: A name such as "cosine", or a member.
-        """
+        """The function that compares row by row."""
         return _FUNCTIONS[SimilarityFunction(similarity_function)][1]
 
     @staticmethod
@@ -187,18 +159,14 @@ _FUNCTIONS: dict[SimilarityFunction, tuple[Similarity, Similarity]] = {
 def to_tensor(embeddings: ArrayLike) -> Tensor:
     """Embeddings as one dense tensor, sharing memory with what was given where it can.
 
-    Args:
-        embeddings: A tensor, a numpy array, or a list of vectors, arrays, tensors or numbers.
-
-    Raises:
-        InputError: If rows differ in length.
-        InputTypeError: If there is something else than numbers in it.
+    An InputError if rows differ in length, an InputTypeError if there is anything but numbers.
     """
     if isinstance(embeddings, Tensor):
         return embeddings.to_dense() if embeddings.is_sparse else embeddings
     try:
         if isinstance(embeddings, np.ndarray):
-            return _from_numpy(embeddings)
+            # A copy where torch cannot view the array: read-only, reversed.
+            return torch.from_numpy(np.require(embeddings, requirements=["C", "W"]))
         items: list[Any] = list(embeddings)
         if items and all(isinstance(item, (Tensor, np.ndarray)) for item in items):
             return torch.stack([to_tensor(item) for item in items])
@@ -212,17 +180,8 @@ def to_tensor(embeddings: ArrayLike) -> Tensor:
         raise InputError(f"the rows do not form one matrix of embeddings: {error}") from error
 
 
-def _from_numpy(array: np.ndarray) -> Tensor:
-    """A view of the array, or a copy where torch cannot view it (read-only, reversed)."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
 def to_rows(embeddings: ArrayLike) -> Tensor:
-    """Embeddings as a matrix, as every similarity reads them.
-
-    Args:
-        embeddings: As `to_tensor`. A single vector becomes one row, half precision float32.
-    """
+    """Embeddings as a matrix, as every similarity reads them; half precision becomes float32."""
     return torch.atleast_2d(_read(embeddings))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +16,6 @@ from sentune.files.plan import ModulePlan
 from sentune.folders.code import Code
 from sentune.folders.folder import ModelFolder
 from sentune.folders.source import Hub
-
-
-def keys_of(kind: type) -> list[str]:
-    """The arguments of a class of the table that its files hold; none for other classes."""
-    row = layout.base_type_of(kind)
-    taken = inspect.signature(kind).parameters if row else ()
-    return [key for key in taken if row and key in row.keys]
 
 
 def load(
