@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -25,39 +25,47 @@ class Row:
         homes: Modules of sentune that have its names.
         renamed: Name there -> name here.
         below: Addresses below it, with the same names.
+        lacking: Names that are nowhere in sentune.
     """
 
-    homes: tuple[str, ...]
+    homes: tuple[str, ...] = ()
     renamed: dict[str, str] = field(default_factory=dict)
     below: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 @cache
 def table() -> dict[str, Row]:
     """Address below the package, "" for the package itself -> what is there."""
-    text = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8")
-    found = {}
+    return {
+        address: Row(homes or ("sentune",), dict(name.split("=") for name in renamed), below)
+        for address, homes, renamed, below in lines("addresses.txt")
+    }
+
+
+def lines(file: str) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
+    """The rows of a file of addresses, their places with the name of this package."""
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
-            address, homes, renamed, below = (part.strip() for part in line.split("|"))
-            places = tuple(f"sentune.{home}" for home in homes.split())
-            names = dict(name.split("=") for name in renamed.split())
-            found[address] = Row(places or ("sentune",), names, tuple(below.split()))
-    return found
+            address, *parts = line.split("|")
+            homes, names, below = (tuple(part.split()) for part in parts)
+            yield address.strip(), tuple(f"sentune.{home}" for home in homes), names, below
 
 
-def row_of(address: str) -> Row | None:
+def row_of(address: str, rows: dict[str, Row] | None = None) -> Row | None:
     """What is at an address, or at the one that it is below; None if there is no such address."""
-    if (found := table().get(address)) is not None:
+    rows = table() if rows is None else rows
+    if (found := rows.get(address)) is not None:
         return found
     above, _, name = address.rpartition(".")
-    around = table().get(above)
-    return Row(around.homes, around.renamed) if around and name in around.below else None
+    around = rows.get(above)
+    return replace(around, below=()) if around and name in around.below else None
 
 
-def every() -> Iterator[str]:
+def every(rows: dict[str, Row] | None = None) -> Iterator[str]:
     """All addresses but that of the package itself, those above others first."""
-    for address, row in table().items():
+    for address, row in (table() if rows is None else rows).items():
         if address:
             yield address
         yield from (f"{address}.{name}".lstrip(".") for name in row.below)
@@ -92,6 +100,11 @@ class Address(ModuleType):
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.__all__]
 
+    @staticmethod
+    def row_at(address: str) -> Row | None:
+        """What is at an address."""
+        return row_of(address)
+
     def own(self, name: str) -> Any:
         """What sentune has under a name; None if nothing."""
         here = self._row.renamed.get(name, name)
@@ -104,7 +117,7 @@ class Address(ModuleType):
     def below(self, name: str) -> ModuleType | None:
         """A module below this one; None if there is none."""
         address = f"{self._address}.{name}".lstrip(".")
-        row = row_of(address)
+        row = self.row_at(address)
         if row is None:
             return None
         there = sys.modules.get(f"{self._package}.{address}")
