@@ -10,7 +10,12 @@ JOBS ?= 2
 CORE := tests/encoder tests/flow tests/search tests/evaluation tests/engine/test_surgery.py
 
 # Releases of sentence-transformers that `make interop` exchanges models with.
-PEERS ?= 3.0.1 4.1.0 5.0.0 6.2.0
+PEERS ?= 3.0.1 4.1.0 5.0.0 5.3.0 6.2.0
+# What `make interop` runs besides: the oldest transformers that pyproject.toml allows, and the
+# oldest and newest Python. A Python that the machine does not have is named and left out.
+OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+PYTHONS ?= 3.10 3.13
+PLACES := transformers-$(OLDEST) $(PYTHONS:%=python-%)
 
 .PHONY: help demo test cuda interop check bench bench-quality clean
 
@@ -18,7 +23,7 @@ help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
 	@echo "make test    run every test"
 	@echo "make cuda    the tests of what runs on a GPU, where there is one"
-	@echo "make interop models from and for other releases of sentence-transformers"
+	@echo "make interop models from and for other releases of sentence-transformers; old versions"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   speed and memory beside sentence-transformers"
 	@echo "make bench-quality   quality on real text, beside sentence-transformers"
@@ -52,15 +57,32 @@ test: .venv/dev
 cuda: .venv/dev
 	$(BIN)/python -m pytest tests/cuda $(ARGS)
 
+# pip of the environment that a file belongs to.
+IN = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
 .venv-interop/%/ready: constraints.txt
-	@test -x .venv-interop/$*/bin/python || $(PYTHON) -m venv .venv-interop/$*
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@echo "Setting up sentence-transformers $* ..."
-	@.venv-interop/$*/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt torch sentence-transformers==$*
+	@$(IN) torch sentence-transformers==$*
 	@touch $@
 
-interop: .venv/dev $(PEERS:%=.venv-interop/%/ready)
+.venv-interop/transformers-%/ready: pyproject.toml constraints.txt
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Setting up transformers $* ..."
+	@$(IN) torch
+	@$(IN) -e ".[train]" transformers==$*
+	@touch $@
+
+# Nothing is made where there is no such Python.
+.venv-interop/python-%/ready: pyproject.toml constraints.txt
+	@found=$$($(PYTHON) tests/interop/pythons.py $*); test -n "$$found" || exit 0; \
+		echo "Setting up Python $* ..." && \
+		{ test -x $(@D)/bin/python || "$$found" -m venv $(@D); } && \
+		$(IN) torch && $(IN) -e ".[train]" && touch $@
+
+interop: .venv/dev $(PEERS:%=.venv-interop/%/ready) $(PLACES:%=.venv-interop/%/ready)
 	$(BIN)/python tests/interop/run.py $(PEERS:%=.venv-interop/%/bin/python)
+	$(BIN)/python tests/interop/versions.py $(PLACES:%=.venv-interop/%)
 
 check: .venv/check
 	$(BIN)/ruff check src tests examples benchmarks

@@ -3,6 +3,8 @@
 python peer.py load FOLDER...      # writes vectors.npy beside each model
 python peer.py make FOLDER         # makes models in it, each with vectors.npy
 python peer.py snippet FOLDER...   # runs the card's code for plain transformers
+python peer.py score FOLDER...     # writes scores.npy beside each cross-encoder
+python peer.py rerankers FOLDER    # makes cross-encoders in it, each with scores.npy and again.npy
 """
 
 from __future__ import annotations
@@ -75,11 +77,56 @@ def snippet(folder: Path) -> None:
     np.save(folder / "snippet.npy", names["embeddings"].numpy())
 
 
+def score(folder: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    from tests.interop.pairs import PAIRS
+
+    np.save(folder / "scores.npy", CrossEncoder(str(folder), device="cpu").predict(PAIRS))
+
+
+def rerankers(root: Path) -> None:
+    """Cross-encoders, what they give, and what they give after this release has loaded them."""
+    from sentence_transformers import CrossEncoder
+
+    from tests.interop import pairs
+
+    known = inspect.signature(CrossEncoder.__init__).parameters
+    name = "activation_fn" if "activation_fn" in known else "default_activation_function"
+    for case in pairs.cases():
+        raw = pairs.make_folder(root / f"raw-{case.family}-{case.labels}", case.family, case.labels)
+        activation = pairs.ACTIVATIONS[case.activation]()
+        model = CrossEncoder(str(raw), device="cpu", **{name: activation})
+        _keep(model, root / case.name)
+        if _has_copied_config(model):
+            model.model.config = model.config
+            _keep(model, root / f"{case.name}-kept")
+
+
+def _keep(model, folder: Path) -> None:
+    from tests.interop.pairs import PAIRS
+
+    model.save(str(folder))
+    np.save(folder / "scores.npy", model.predict(PAIRS))
+    np.save(folder / "again.npy", type(model)(str(folder), device="cpu").predict(PAIRS))
+
+
+def _has_copied_config(model) -> bool:
+    """Whether what is saved is not the config that this release writes the activation into.
+
+    So it is for sentence-transformers 3 with transformers 4.36 and later, which copy the config.
+    Before, the two were one, and the models of that time were saved so.
+    """
+    encoder = getattr(model, "model", None)
+    return hasattr(encoder, "config") and encoder.config is not model.config
+
+
 def _prompts(model) -> list[str | None]:
     return [None, *sorted(name for name, text in model.prompts.items() if text)]
 
 
 if __name__ == "__main__":
-    step = {"load": load, "make": make, "snippet": snippet}[sys.argv[1]]
+    steps = (load, make, snippet, score, rerankers)
+    step = {step.__name__: step for step in steps}[sys.argv[1]]
     for argument in sys.argv[2:]:
         step(Path(argument))

@@ -1,4 +1,4 @@
-"""Models go from sentune to another environment and from there to sentune: equal vectors.
+"""Models go from sentune to another environment and from there to sentune: equal results.
 
     python tests/interop/run.py .venv-interop/5.0.0/bin/python ...
 
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["SENTUNE_DTYPE"] = "float32"  # exact, also on CPUs whose default is bfloat16
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
@@ -24,10 +25,11 @@ import torch
 from sentune import SentenceTransformer, models
 from sentune.models.tokenizer import WhitespaceTokenizer
 from tests import tiny
+from tests.interop import rerankers
 from tests.interop.peer import TEXTS, texts_for
+from tests.interop.report import check, run, say
 
 PEER = Path(__file__).with_name("peer.py")
-TOLERANCE = 1e-5
 # What plain transformers can do in a few lines.
 PLAIN = ("mean", "cls-normalized", "prompts")
 
@@ -70,29 +72,11 @@ def encode(model: SentenceTransformer, texts: Sequence[str] = TEXTS) -> np.ndarr
     return np.stack([model.encode(list(texts), prompt_name=name) for name in names])
 
 
-def run(python: str, step: str, folders: list[Path]) -> None:
-    done = subprocess.run(
-        [python, str(PEER), step, *map(str, folders)], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{python} {step} failed:\n{done.stderr[-4000:]}")
-
-
 def versions_of(python: str) -> list[str]:
     peer = "import sentence_transformers as s, transformers as t"
     asked = f"{peer}; print(s.__version__, t.__version__)"
     done = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
     return done.stdout.split()
-
-
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
-def check(what: str, found: np.ndarray, wanted: np.ndarray) -> bool:
-    gap = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
-    say(f"  {'ok  ' if gap <= TOLERANCE else 'DIFF'} {what:<55} {gap:.1e}")
-    return gap <= TOLERANCE
 
 
 def main(pythons: list[str]) -> int:
@@ -104,25 +88,34 @@ def main(pythons: list[str]) -> int:
         peer, transformers = versions_of(python)
         say(f"sentence-transformers {peer}, transformers {transformers}")
         with tempfile.TemporaryDirectory() as room:
-            ours, theirs = Path(room, "ours"), Path(room, "theirs")
-            made = make(ours)
-            run(python, "load", list(made))
-            for folder, vectors in made.items():
-                found = np.load(folder / "vectors.npy")
-                results.append(check(f"saved here, loaded there: {folder.name}", found, vectors))
-            plain = [folder for folder in made if folder.name.partition("-")[2] in PLAIN]
-            run(python, "snippet", plain)
-            for folder in plain:
-                results.append(check(f"the card's code there: {folder.name}", *snippet_of(folder)))
-            theirs.mkdir()
-            run(python, "make", [theirs])
-            for folder in sorted(path.parent for path in theirs.glob("*/vectors.npy")):
-                model = SentenceTransformer(str(folder), device="cpu")
-                wanted = np.load(folder / "vectors.npy")
-                what = f"saved there, loaded here: {folder.name}"
-                results.append(check(what, encode(model), wanted))
-    assert len(results) >= 20 * len(pythons), "nothing was compared"
+            results += exchange(python, Path(room))
+        with tempfile.TemporaryDirectory() as room:
+            results += rerankers.exchange(python, peer, Path(room))
+    assert len(results) >= 56 * len(pythons), "not everything was compared"
+    say(f"{sum(results)} of {len(results)} comparisons are equal")
     return 0 if all(results) else 1
+
+
+def exchange(python: str, room: Path) -> list[bool]:
+    """Results of all comparisons of encoders with the release of an environment."""
+    ours, theirs = room / "ours", room / "theirs"
+    results = []
+    made = make(ours)
+    run(python, PEER, "load", *made)
+    for folder, vectors in made.items():
+        found = np.load(folder / "vectors.npy")
+        results.append(check(f"saved here, loaded there: {folder.name}", found, vectors))
+    plain = [folder for folder in made if folder.name.partition("-")[2] in PLAIN]
+    run(python, PEER, "snippet", *plain)
+    for folder in plain:
+        results.append(check(f"the card's code there: {folder.name}", *snippet_of(folder)))
+    theirs.mkdir()
+    run(python, PEER, "make", theirs)
+    for folder in sorted(path.parent for path in theirs.glob("*/vectors.npy")):
+        model = SentenceTransformer(str(folder), device="cpu")
+        wanted = np.load(folder / "vectors.npy")
+        results.append(check(f"saved there, loaded here: {folder.name}", encode(model), wanted))
+    return results
 
 
 def snippet_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:

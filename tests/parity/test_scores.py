@@ -242,7 +242,7 @@ def test_every_generation_is_read(tmp_path, pairs):
         np.testing.assert_allclose(ours.predict(pairs), np.tanh(logits), atol=1e-5)
 
 
-def test_both_places_say_the_activation(tmp_path):
+def test_the_places_of_all_releases_say_the_activation(tmp_path):
     classifier(tmp_path / "base", "bert", 1)
     change(tmp_path / "base" / "config.json", sbert_ce_default_activation_function="torch.nn.Tanh")
     model = CrossEncoder(str(tmp_path / "base"), device="cpu", activation_fn=nn.Identity())
@@ -250,7 +250,7 @@ def test_both_places_say_the_activation(tmp_path):
     identity = "torch.nn.modules.linear.Identity"
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["sentence_transformers"]["activation_fn"] == identity
-    assert "sbert_ce_default_activation_function" not in config
+    assert config["sbert_ce_default_activation_function"] == identity  # the only one that 3.x reads
     settings = json.loads((tmp_path / "model" / "config_sentence_transformers.json").read_text())
     assert settings["activation_fn"] == identity and settings["model_type"] == "CrossEncoder"
 

@@ -4,7 +4,7 @@ import sys
 from functools import cached_property
 
 import pytest
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainingArguments
 
 from sentune.errors import SentuneWarning, SettingError
 from sentune.training.arguments import (
@@ -88,6 +88,17 @@ def test_a_learning_rate_that_is_none_is_refused(tmp_path):
 @pytest.mark.parametrize(("ratio", "steps"), [(0.1, 10), (1.0, 100), (0.0, 0)])
 def test_warmup_ratio_is_a_share_of_the_steps(tmp_path, ratio, steps):
     assert arguments(tmp_path, warmup_ratio=ratio).get_warmup_steps(100) == steps
+
+
+def test_transformers_does_not_read_warmup_ratio_again(tmp_path, monkeypatch):
+    current = TrainingArguments.__post_init__
+
+    def older(self):  # as in transformers 5.9
+        self.warmup_steps = self.warmup_ratio
+        current(self)
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", older)
+    assert arguments(tmp_path, warmup_ratio=1.0).get_warmup_steps(100) == 100
 
 
 def test_warmup_ratio_and_steps_contradict(tmp_path):

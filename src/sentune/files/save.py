@@ -148,11 +148,15 @@ def _write_settings(kind: ModelKind, settings: Mapping[str, Any], root: Path) ->
     config = {"__version__": versions, "model_type": kind.name, **_said(kind, settings)}
     write_json(root / MODEL_FILE, config, sort_keys=True)
     if kind is CROSS_ENCODER and (root / ENCODER_FILE).exists():
-        # Releases before 5.4 look for the activation here, and know no other file of the model.
+        # Releases before 5.4 look for the activation here, and know no other file of the model:
+        # 4 and 5 in the settings, 3 in a key of its own, which later ones read only without them.
+        activation = config["activation_fn"]
+        marks = {
+            OLDER_SETTINGS: {"activation_fn": activation, "version": layout.WRITTEN_AS},
+            OLDEST_ACTIVATION: activation,
+        }
         encoder = read_json(root / ENCODER_FILE, dict)
-        encoder.pop(OLDEST_ACTIVATION, None)
-        marks = {"activation_fn": config["activation_fn"], "version": layout.WRITTEN_AS}
-        write_json(root / ENCODER_FILE, {**encoder, OLDER_SETTINGS: marks}, sort_keys=True)
+        write_json(root / ENCODER_FILE, {**encoder, **marks}, sort_keys=True)
 
 
 def _said(kind: ModelKind, settings: Mapping[str, Any]) -> dict[str, Any]:

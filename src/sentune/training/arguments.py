@@ -110,7 +110,10 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
         """Check the values and settle what follows from them."""
         self._read_warmup_ratio()
         self._read_precision()
+        warmup_steps = self.warmup_steps
         super().__post_init__()
+        # transformers 5.9 has taken the ratio once more, as it is.
+        self.warmup_steps = warmup_steps
         self._read_choices()
         self._read_mappings()
         self._one_device_per_process()

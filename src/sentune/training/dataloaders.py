@@ -89,7 +89,8 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         "pin_memory": args.dataloader_pin_memory,
         "persistent_workers": args.dataloader_persistent_workers and is_training,
         "prefetch_factor": args.dataloader_prefetch_factor,
-        "multiprocessing_context": args.dataloader_multiprocessing_context,
+        # Later releases of transformers than the oldest that is allowed have it.
+        "multiprocessing_context": getattr(args, "dataloader_multiprocessing_context", None),
         "worker_init_fn": partial(
             _start_worker, num_workers=args.dataloader_num_workers, rank=args.process_index
         ),
