@@ -176,15 +176,7 @@ def test_a_lacking_class_says_so():
 # Not there yet, or what the library calls of itself. To become shorter.
 KNOWN = """
 backend._save_pretrained_wrapper backend.backend_should_export backend.backend_warn_to_save
-backend.save_or_push_to_hub_model
-util.save_to_hub_args_decorator util.all_gather util.all_gather_padded
-util.check_package_availability util.check_version_requirements util.is_accelerate_available
-util.is_datasets_available util.is_dist_initialized util.is_training_available
-util.is_sentence_transformer_model util.http_get util.disabled_tqdm util.install_logger
-util.similarity_fct_name util.check_teacher_targets util.import_module_class
-util.disable_datasets_caching util.disable_logging util.append_to_last_row
-util.ORIGINAL_TRANSFORMER_MODELS util._convert_to_batch util._convert_to_batch_tensor
-util._convert_to_tensor util._move_tensors_to_cpu util.cat_padded_token_embeddings
-util.compute_count_vector util.repad_flattened_features util.select_max_active_dims
-util.stack_padded_token_embeddings util.to_scipy_coo util.resolve_ids
+backend.save_or_push_to_hub_model util.save_to_hub_args_decorator util.all_gather_padded
+util.check_teacher_targets util.ORIGINAL_TRANSFORMER_MODELS util.cat_padded_token_embeddings
+util.repad_flattened_features util.stack_padded_token_embeddings util.resolve_ids
 """.split()

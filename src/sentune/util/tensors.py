@@ -1,0 +1,107 @@
+"""Small changes of tensors, under the names that code for sentence-transformers imports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from sentune.checks import check_positive
+from sentune.machine.distributed import all_gather_with_grad, world_size
+from sentune.vectors.similarity import to_tensor
+
+
+def is_dist_initialized() -> bool:
+    """Whether this process belongs to a group of torch.distributed."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def all_gather(tensor: Tensor, with_grad: bool = False) -> Tensor:
+    """The rows of all processes, `(rows of all, ...)`, in the order of their ranks.
+
+    Args:
+        tensor: `(b, ...)`.
+        with_grad: Whether gradients flow to the rows of others; to its own they always do.
+    """
+    if with_grad or world_size() == 1:
+        return all_gather_with_grad(tensor)
+    return all_gather_with_grad(tensor.detach()) + _own_gradient(tensor)
+
+
+def _own_gradient(tensor: Tensor) -> Tensor:
+    """Zeros in the shape of all rows, through which the gradient of its own rows flows."""
+    own = tensor - tensor.detach()
+    sizes = all_gather_with_grad(torch.tensor([len(tensor)], device=tensor.device)).tolist()
+    before = sum(sizes[: distributed.get_rank()])
+    return torch.cat(
+        [
+            own.new_zeros((before, *own.shape[1:])),
+            own,
+            own.new_zeros((sum(sizes) - before - len(own), *own.shape[1:])),
+        ]
+    )
+
+
+def _convert_to_tensor(a: Any) -> Tensor:
+    """Numbers of any kind as a tensor; a list of sparse tensors stays sparse."""
+    if isinstance(a, list) and a and all(isinstance(x, Tensor) for x in a):
+        return torch.stack([x.coalesce().float() if x.is_sparse else x for x in a])
+    if isinstance(a, Tensor):
+        return a.float() if a.is_sparse else a
+    return to_tensor(a)
+
+
+def _convert_to_batch(a: Tensor) -> Tensor:
+    """`(d,)` as `(1, d)`; others as they are."""
+    return a.unsqueeze(0) if a.ndim == 1 else a
+
+
+def _convert_to_batch_tensor(a: Any) -> Tensor:
+    """Numbers of any kind as a tensor with rows."""
+    return _convert_to_batch(_convert_to_tensor(a))
+
+
+def _move_tensors_to_cpu(value: Any) -> Any:
+    """The same with its tensors in main memory, however deep in lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _move_tensors_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_move_tensors_to_cpu, value))
+    return value
+
+
+def select_max_active_dims(embeddings: Any, max_active_dims: int | None) -> Any:
+    """`(b, d)` with all but the entries of largest absolute value in each row set to 0.
+
+    Args:
+        embeddings: They stay as they are.
+        max_active_dims: How many are kept; None for all.
+
+    Raises:
+        SettingError: If that is no positive number.
+    """
+    if max_active_dims is None:
+        return embeddings
+    check_positive(max_active_dims=max_active_dims)
+    x = _convert_to_tensor(embeddings)
+    kept = x.abs().topk(min(max_active_dims, x.shape[-1]), dim=-1).indices
+    return torch.zeros_like(x).scatter(-1, kept, x.gather(-1, kept))
+
+
+def compute_count_vector(embeddings: Tensor) -> Tensor:
+    """How many of the rows have an entry other than 0, `(d,)` int32, of `(b, d)` or `(d,)`."""
+    rows = _convert_to_batch(embeddings.to_dense() if embeddings.is_sparse else embeddings)
+    return (rows != 0).sum(dim=0, dtype=torch.int32)
+
+
+def to_scipy_coo(x: Tensor) -> Any:
+    """A sparse `(b, d)` tensor as a `scipy.sparse.coo_matrix`."""
+    from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
+
+    x = x.coalesce()
+    values, places = x.values().cpu(), x.indices().cpu().numpy()
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    return coo_matrix((values.numpy(), (places[0], places[1])), shape=tuple(x.shape))
