@@ -83,3 +83,16 @@ def test_processes_on_the_cpu_train_one_model_in_any_precision(tmp_path, launch)
     for precision, (size, weights) in one.items():
         assert size == 2, precision
         assert_equal_weights(weights, two[precision][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fit", "stream"])
+def test_fit_in_two_processes(tmp_path, kind):
+    """Two of five batches for each process in an epoch; the rate goes down to the last step."""
+    run = ("tests.training.script_launched", tiny.make_folder(tmp_path / "bert"), tmp_path)
+    torchrun(*run, "--kind", kind)
+    (size, weights, rates), other = (torch.load(path)["fit"] for path in tmp_path.glob("*.pt"))
+    assert size == 2
+    assert_equal_weights(weights, other[1])
+    assert rates == other[2] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    assert (tmp_path / "model" / "modules.json").exists()

@@ -204,7 +204,8 @@ def _trainer(
     losses = [loss for _, loss in objectives]
     names = [f"objective {place}" for place in range(len(rows))]
     optimizer = optimizer_of(settings, nn.ModuleList([model, *losses]))
-    schedule = schedule_of(settings, optimizer, steps * settings.epochs * len(rows))
+    steps_of_process = steps // args.world_size
+    schedule = schedule_of(settings, optimizer, steps_of_process * settings.epochs * len(rows))
     trainer = SentenceTransformerTrainer(
         model=model,
         args=args,

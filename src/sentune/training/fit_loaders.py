@@ -6,6 +6,7 @@ changed, and its `collate_fn` is not used.
 
 from __future__ import annotations
 
+from collections import ChainMap, deque
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from sentune.errors import DatasetError, SettingError
+from sentune.machine.distributed import world_size
 from sentune.machine.randomness import seeded
 from sentune.training.collate import where
 from sentune.training.dataset_rows import Row, has_labels, row_of_example
@@ -53,7 +55,9 @@ class LoaderRows(Dataset):
             and not isinstance(loader.dataset, IterableDataset)
         )
         self.with_label = not isinstance(self.examples, (list, tuple)) or has_labels(self.examples)
-        self._last_read: dict[int, Any] = {}
+        # Batches that a stream gave, newest first: accelerate reads one for each process before
+        # any of them is used.
+        self._last_read: deque[dict[int, Any]] = deque(maxlen=world_size())
 
     @property
     def is_stream(self) -> bool:
@@ -73,7 +77,7 @@ class LoaderRows(Dataset):
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Row]:
         """Several rows at once, as a `DataLoader` asks for them."""
-        source = self.examples if self.is_indexed else self._last_read
+        source = self.examples if self.is_indexed else ChainMap(*self._last_read)
         examples = [source[number] for number in numbers]  # type: ignore[index]
         _check_kinds(examples)
         sizes = {len(example.texts) for example in examples}
@@ -91,11 +95,9 @@ class LoaderRows(Dataset):
             return
         numbers = count()
         for batch in _raw(self.loader):
-            # Read again at once, before the next batch comes.
-            self._last_read = {
-                number % len(self): example for number, example in zip(numbers, batch, strict=False)
-            }
-            yield list(self._last_read)
+            taken = {number % len(self): one for number, one in zip(numbers, batch, strict=False)}
+            self._last_read.appendleft(taken)
+            yield list(taken)
 
 
 class LoaderBatches(BatchSampler):
