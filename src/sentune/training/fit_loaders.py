@@ -13,11 +13,11 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
+from sentune.data.example import is_example
 from sentune.errors import DatasetError, SettingError
 from sentune.machine.distributed import world_size
 from sentune.machine.randomness import seeded
-from sentune.training.collate import where
-from sentune.training.dataset_rows import Row, has_labels, row_of_example
+from sentune.training.dataset_rows import Row, has_labels, rows_of_examples
 
 _NO_BATCH = "a DataLoader gives no batch: it has no rows, or fewer than one and drop_last=True"
 # Rows of a loader that does not say how many it has.
@@ -37,7 +37,7 @@ class LoaderRows(Dataset):
     column_names: Sequence[str] = ("sentence_0", "label")
 
     def __init__(self, loader: Any) -> None:
-        is_rows = isinstance(loader, (list, tuple)) and any(hasattr(one, "texts") for one in loader)
+        is_rows = isinstance(loader, (list, tuple)) and any(map(is_example, loader))
         if not hasattr(loader, "__iter__") or hasattr(loader, "column_names") or is_rows:
             raise SettingError(
                 "train_objectives must be pairs of a DataLoader and a loss, got a "
@@ -46,8 +46,6 @@ class LoaderRows(Dataset):
             )
         self.loader = loader
         self.examples = getattr(loader, "dataset", None)
-        if isinstance(self.examples, (list, tuple)):
-            _check_kinds(self.examples)
         # A loader that draws numbers of rows; of any other, the examples themselves are taken.
         self.is_indexed = (
             isinstance(loader, DataLoader)
@@ -79,14 +77,7 @@ class LoaderRows(Dataset):
         """Several rows at once, as a `DataLoader` asks for them."""
         source = self.examples if self.is_indexed else ChainMap(*self._last_read)
         examples = [source[number] for number in numbers]  # type: ignore[index]
-        _check_kinds(examples)
-        sizes = {len(example.texts) for example in examples}
-        if len(sizes) > 1:
-            raise DatasetError(
-                f"examples of a batch must have as many texts each, got {sorted(sizes)} in "
-                f"{where(numbers)}"
-            )
-        return [row_of_example(example, with_label=self.with_label) for example in examples]
+        return rows_of_examples(examples, numbers, with_label=self.with_label)
 
     def batches(self) -> Iterator[list[int]]:
         """Numbers of the rows of each batch, for one pass over the loader."""
@@ -186,16 +177,6 @@ def steps_of(loaders: Sequence[Any]) -> int:
     if not fewest:
         raise DatasetError(_NO_BATCH)
     return fewest
-
-
-def _check_kinds(examples: Sequence[Any]) -> None:
-    wrong = {type(example).__name__ for example in examples if not hasattr(example, "texts")}
-    if wrong:
-        raise DatasetError(
-            f"the DataLoader must give InputExamples, got {sorted(wrong)}; make each row an "
-            "InputExample(texts=[...], label=...), or train with SentenceTransformerTrainer, which "
-            "reads datasets and lists of dicts"
-        )
 
 
 def _raw(loader: Any) -> Iterator[Sequence[Any]]:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from sentune.errors import TrainingError
-from sentune.training.collate import where
-from sentune.training.dataset_rows import DATASET_NAME
+from sentune.training.dataset_rows import DATASET_NAME, where
 
 # On a GPU each look at a loss waits for it, so losses are looked at in bulk.
 _BULK = 50

@@ -14,7 +14,7 @@ from sentune.errors import SettingError, warn
 from sentune.files import save as files_save
 from sentune.losses.fitting import check
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
-from sentune.training.dataset_rows import column_names, row_of_example
+from sentune.training.dataset_rows import column_names, rows_of_examples
 from sentune.training.fit_loaders import LoaderRows
 
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
@@ -65,7 +65,7 @@ def _batches_of(loader: Any) -> dict[str, Any]:
 def _examples_of(rows: LoaderRows) -> Any:
     """The examples behind a loader; without labels where they have only those that all have."""
     if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
-        return [row_of_example(example, with_label=False) for example in rows.examples]
+        return rows_of_examples(rows.examples, range(len(rows.examples)), with_label=False)
     return rows.examples
 
 
