@@ -50,6 +50,11 @@ class MultiDatasetBatchSamplers(_Choice):
     PROPORTIONAL = "proportional"
 
 
+def _setting(default: Any, words: str) -> Any:
+    """A field with the help that a command line shows."""
+    return field(default=default, metadata={"help": words})
+
+
 @dataclass
 class SentenceTransformerTrainingArguments(TrainingArguments):
     """Settings of a training run; every argument of `transformers.TrainingArguments` as well.
@@ -80,33 +85,27 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
             several that would each train a model of its own.
     """
 
-    prompts: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Prompt for all columns, or per column or dataset."}
+    prompts: dict[str, Any] | str | None = _setting(
+        None, "Prompt for all columns, or per column or dataset."
     )
-    batch_sampler: BatchSamplers | str | Callable[..., Any] = field(
-        default=BatchSamplers.BATCH_SAMPLER,
-        metadata={"help": "Which rows come together in a batch."},
+    batch_sampler: BatchSamplers | str | Callable[..., Any] = _setting(
+        BatchSamplers.BATCH_SAMPLER, "Which rows come together in a batch."
     )
-    multi_dataset_batch_sampler: MultiDatasetBatchSamplers | str | Callable[..., Any] = field(
-        default=MultiDatasetBatchSamplers.PROPORTIONAL,
-        metadata={"help": "Which of several datasets the next batch comes from."},
+    multi_dataset_batch_sampler: MultiDatasetBatchSamplers | str | Callable[..., Any] = _setting(
+        MultiDatasetBatchSamplers.PROPORTIONAL, "Which of several datasets the next batch is from."
     )
-    router_mapping: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Column -> route, or dataset -> column -> route."}
+    router_mapping: dict[str, Any] | str | None = _setting(
+        None, "Column -> route, or dataset -> column -> route."
     )
-    learning_rate_mapping: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Regular expression over parameter names -> rate."}
+    learning_rate_mapping: dict[str, Any] | str | None = _setting(
+        None, "Regular expression over parameter names -> rate."
     )
-    warmup_ratio: float | None = field(
-        default=None, metadata={"help": "Share of the steps that warm up."}
-    )
-    bf16: bool | None = field(  # type: ignore[assignment]
-        default=None, metadata={"help": "Multiply in bfloat16; by default where the chip has it."}
+    warmup_ratio: float | None = _setting(None, "Share of the steps that warm up.")
+    bf16: bool | None = _setting(  # type: ignore[assignment]
+        None, "Multiply in bfloat16; by default where the chip has it."
     )
     # A NaN loss stops the run; hiding it from the log would only delay the message.
-    logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Leave NaN and inf out of the logged loss."}
-    )
+    logging_nan_inf_filter: bool = _setting(False, "Leave NaN and inf out of the logged loss.")
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, *_MAPPINGS]
 
@@ -166,15 +165,15 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
         self.use_cpu = device.type == "cpu"
 
     def _read_choices(self) -> None:
-        if isinstance(self.batch_sampler, str):
-            self.batch_sampler = BatchSamplers(self.batch_sampler)
-        if isinstance(self.multi_dataset_batch_sampler, str):
-            self.multi_dataset_batch_sampler = MultiDatasetBatchSamplers(
-                self.multi_dataset_batch_sampler
-            )
-        for name in ("batch_sampler", "multi_dataset_batch_sampler"):
+        kinds: dict[str, type[_Choice]] = {
+            "batch_sampler": BatchSamplers,
+            "multi_dataset_batch_sampler": MultiDatasetBatchSamplers,
+        }
+        for name, kind in kinds.items():
             value = getattr(self, name)
-            if not (isinstance(value, _Choice) or callable(value)):
+            if isinstance(value, str):
+                setattr(self, name, kind(value))
+            elif not callable(value):
                 raise SettingError(
                     f"{name} must be a name, a class or a function, got {value!r}; "
                     "pass the class itself, not an instance"

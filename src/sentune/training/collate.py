@@ -137,11 +137,7 @@ class SentenceTransformerDataCollator:
 
 
 def as_batch(inputs: Mapping[str, Any]) -> Batch:
-    """The batch that a collator made, also one of `{column}_input_ids` and the like, as others do.
-
-    Args:
-        inputs: What the collator gave.
-    """
+    """The batch that a collator made, also one of `{column}_input_ids` and the like."""
     if "columns" in inputs:
         return dict(inputs)
     ends = [(name, end) for name in inputs for end in _FIRST_OF_COLUMN if name.endswith(end)]
@@ -158,14 +154,7 @@ def as_batch(inputs: Mapping[str, Any]) -> Batch:
 
 
 def for_column(setting: PerColumn, column: str, dataset_name: str | None = None) -> str | None:
-    """What a setting says for a column.
-
-    Args:
-        setting: A value for all columns, `{column: value}`, `{dataset: value}` or
-            `{dataset: {column: value}}`.
-        column: Name of the column.
-        dataset_name: Name of its dataset; None if there is one dataset only.
-    """
+    """What a setting says for a column."""
     if isinstance(setting, Mapping) and dataset_name is not None and dataset_name in setting:
         setting = setting[dataset_name]
     if isinstance(setting, Mapping):

@@ -28,12 +28,10 @@ _RESERVED = {DATASET_NAME, ROW_NUMBER, "return_loss"}
 
 
 class NumberedRows(Dataset):
-    """The rows of one or several datasets, one after the other.
+    """The rows of one or several datasets, one after the other; a single one has the name None.
 
-    Args:
-        datasets: Name -> dataset; the name None for a single one without a name.
-        seed: Where a dataset that draws at random when it is read, as to leave out words, begins
-            in each batch, so that a run which was stopped reads the same; None to let it be.
+    A dataset may draw at random when it is read, as to leave out words. With a seed, what it draws
+    depends on epoch and batch only, so that a run which was stopped reads the same.
     """
 
     def __init__(self, datasets: Mapping[str | None, Any], seed: int | None = None) -> None:
@@ -76,11 +74,7 @@ class NumberedRows(Dataset):
 
 
 class StreamedRows(IterableDataset):
-    """The rows of a dataset that is only read from front to back.
-
-    Args:
-        dataset: An iterable of rows.
-    """
+    """The rows of a dataset that is only read from front to back."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -104,16 +98,7 @@ def numbered(row: Mapping[str, Any], number: int, name: str | None = None) -> Ro
 
 
 def as_dataset(given: Any, what: str) -> Any:
-    """A dataset, or a dict of them, in the form that the trainer reads.
-
-    Args:
-        given: A `datasets.Dataset`, `IterableDataset` or `DatasetDict`, a torch dataset of dicts,
-            a list of dicts or of `InputExample`s, a dict of such; or None.
-        what: "train_dataset" or "eval_dataset", for the error.
-
-    Raises:
-        DatasetError: If it is nothing of that kind, or has columns that cannot be told.
-    """
+    """A dataset, or a dict of them, in the form that the trainer reads."""
     if given is None:
         return None
     if isinstance(given, Mapping):
@@ -202,13 +187,7 @@ def has_labels(examples: Sequence[Any]) -> bool:
 
 
 def where(numbers: Sequence[int], dataset_name: str | None = None, most: int = 10) -> str:
-    """Rows of a dataset, for a message.
-
-    Args:
-        numbers: Their numbers.
-        dataset_name: The dataset's name; None if there is one dataset only.
-        most: How many are written out.
-    """
+    """Rows of a dataset, for a message."""
     shown = ", ".join(str(int(number)) for number in numbers[:most])
     more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
     of_dataset = "" if dataset_name is None else f" of dataset {dataset_name!r}"

@@ -25,14 +25,7 @@ _MANY = 10**9
 
 
 class LoaderRows(Dataset):
-    """The examples that a loader gives, as rows.
-
-    Args:
-        loader: A `DataLoader` over `InputExample`s, or any iterable of lists of them.
-
-    Raises:
-        SettingError: If it is nothing of that kind.
-    """
+    """The examples that a loader gives, as rows."""
 
     column_names: Sequence[str] = ("sentence_0", "label")
 
@@ -97,11 +90,6 @@ class LoaderBatches(BatchSampler):
     The loader goes on in an epoch where it was at the end of the one before, and begins again
     when it has no more. Where it draws numbers of rows, each pass is drawn from `seed + pass`, so
     that a run which was stopped goes on with the same batches.
-
-    Args:
-        rows: The loader's rows.
-        steps: Batches in an epoch.
-        seed: Where the order begins.
     """
 
     def __init__(self, rows: LoaderRows, steps: int, seed: int) -> None:
@@ -162,12 +150,7 @@ class LoaderBatches(BatchSampler):
 
 
 def steps_of(loaders: Sequence[Any]) -> int:
-    """Batches of the loader that has the fewest.
-
-    Raises:
-        SettingError: If one does not say how many it has.
-        DatasetError: If one has none.
-    """
+    """Batches of the loader that has the fewest."""
     try:
         fewest = min(len(loader) for loader in loaders)
     except TypeError as error:

@@ -17,34 +17,21 @@ _BULK = 50
 
 
 class LossWatch:
-    """Stops a run whose loss is NaN, naming the rows of the batch.
-
-    Args:
-        bulk: How many losses are looked at together, unless `check` is called before; by default
-            one on the CPU and fifty elsewhere.
-    """
+    """Stops a run whose loss is NaN, naming the rows of the batch; looks at `bulk` at a time."""
 
     def __init__(self, bulk: int | None = None) -> None:
         self.bulk = bulk
         self._waiting: list[tuple[Tensor, Mapping[str, Any], int]] = []
 
     def see(self, loss: Tensor, batch: Mapping[str, Any], step: int) -> None:
-        """Take note of a loss.
-
-        Raises:
-            TrainingError: If a loss was NaN.
-        """
+        """Take note of a loss."""
         marks = {"rows": batch.get("rows"), DATASET_NAME: batch.get(DATASET_NAME)}
         self._waiting.append((loss.detach(), marks, step))
         if len(self._waiting) >= (self.bulk or (1 if loss.device.type == "cpu" else _BULK)):
             self.check()
 
     def check(self) -> None:
-        """Look at the losses that have come.
-
-        Raises:
-            TrainingError: If one is NaN.
-        """
+        """Look at the losses that have come."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return

@@ -27,13 +27,7 @@ def check_data(
 ) -> None:
     """Raise if a loss cannot learn from its dataset; warn of what is odd about it.
 
-    Args:
-        dataset: As `rows.as_dataset` gives it: one, or a dict of them.
-        losses: The loss, or one for each dataset.
-        args: How the dataset comes in batches; None for one that is not trained on.
-
-    Raises:
-        DatasetError: Saying what the loss wants, what the dataset has and which losses would fit.
+    Without `args` the dataset is one that is not trained on.
     """
     several = dataset if isinstance(dataset, Mapping) else {"": dataset}
     if args is not None and "train" in several and not _OTHER_SPLITS.isdisjoint(several):
@@ -90,18 +84,7 @@ def kept_configuration(model: Any) -> Iterator[None]:
 def check_arguments(
     args: Any, model: Any, model_init: Any, loss: Any, datasets: Mapping[str, Any]
 ) -> None:
-    """Raise if the arguments of a trainer contradict each other.
-
-    Args:
-        args: The settings of the run.
-        model: The model, or None.
-        model_init: What makes it, or None.
-        loss: The loss, or a dict of losses.
-        datasets: "train" and "eval" -> dataset, dict of datasets, or None.
-
-    Raises:
-        SettingError: If they do.
-    """
+    """Raise if the arguments of a trainer contradict each other."""
     if not isinstance(args, SentenceTransformerTrainingArguments):
         raise SettingError(
             f"args must be SentenceTransformerTrainingArguments, got {type(args).__name__}"
