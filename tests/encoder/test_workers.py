@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from sentune import SentenceTransformer
 from sentune.errors import InputError, SettingError
@@ -80,37 +81,83 @@ def test_a_pool_follows_the_settings_of_the_model_and_gives_its_errors(model):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-SCRIPT = """
+BODY = """
 from sentune import SentenceTransformer
-from sentune.models import Pooling, Transformer
-model = SentenceTransformer(modules=[Transformer({folder!r}), Pooling(32)], device="cpu")
-{guard}
-    with model.start_multi_process_pool(["cpu", "cpu"]) as pool:
-        print(model.encode(["a cat", "a dog"] * 20, pool=pool).shape)
+from sentune.models import Normalize, Pooling, Transformer
+
+class Mine(Normalize):
+    pass
+
+def main(last=Normalize):
+    modules = [Transformer({folder!r}), Pooling(32), last()]
+    model = SentenceTransformer(modules=modules, device="cpu")
+    print(model.encode(["a cat", "a dog"] * 20, device=["cpu", "cpu"]).shape)
+
+"""
+GUARDED = BODY + "if __name__ == '__main__':\n    main()\n"
+PLAIN = BODY + "main()\n"
+NOTEBOOK = """
+import sys, types
+main = sys.modules["__main__"] = types.ModuleType("__main__")
+exec({cell!r}, main.__dict__)
 """
 
 
-@pytest.mark.parametrize(
-    ("guard", "is_file", "works"),
-    [
-        ("if __name__ == '__main__':", True, True),
-        ("if True:", True, False),
-        ("if __name__ == '__main__':", False, False),
-    ],
-    ids=["with a guard", "without", "from stdin"],
-)
-def test_a_program_that_cannot_start_processes_is_told_so(
-    guard, is_file, works, tmp_path, tiny_folders
-):
-    script = SCRIPT.format(folder=str(tiny_folders("bert")), guard=guard)
-    path = tmp_path / "program.py"
-    path.write_text(script)
-    run = [sys.executable, str(path)] if is_file else [sys.executable, "-"]
-    done = subprocess.run(
-        run, input="" if is_file else script, capture_output=True, text=True, timeout=120
-    )
-    if works:
-        assert done.returncode == 0 and "(40, 32)" in done.stdout, done.stderr
-    else:
-        assert done.returncode != 0
-        assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+@pytest.fixture
+def said(tmp_path, tiny_folders):
+    """Function of a program and the way to start it, to what it writes: its result or its error."""
+
+    def run(program, way="file"):
+        program = program.replace("{folder!r}", repr(str(tiny_folders("bert"))))
+        path = tmp_path / "program.py"
+        path.write_text(NOTEBOOK.format(cell=program) if way == "notebook" else program)
+        ways = {"-c": ["-c", program], "stdin": [], "-i": ["-i"], "dash": ["-"]}
+        command = [sys.executable, *ways.get(way, [str(path)])]
+        if way == "pipe":
+            command = ["bash", "-c", f"{sys.executable} <(cat {path})"]
+        given = program if way in ("stdin", "-i", "dash") else ""
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120)
+        return done.stdout if "(40, 32)" in done.stdout else done.stderr.strip().splitlines()[-1]
+
+    return run
+
+
+@pytest.mark.parametrize("way", ["file", "-c", "notebook"])
+def test_programs_that_start_workers(said, way):
+    assert said(GUARDED, way) == "(40, 32)\n"
+
+
+@pytest.mark.parametrize("way", ["-c", "-i", "notebook"])
+def test_without_a_file_no_guard_is_needed(said, way):
+    assert "(40, 32)" in said(PLAIN, way)
+
+
+def test_a_file_without_a_guard_is_told_to_have_one(said):
+    error = said(PLAIN)
+    assert "put what it does under `if __name__ == '__main__':`" in error
+    assert "standard input" not in error
+
+
+@pytest.mark.parametrize("way", ["stdin", "dash", "pipe"])
+@pytest.mark.parametrize("program", [GUARDED, PLAIN], ids=["guarded", "plain"])
+def test_a_program_that_workers_cannot_read_is_told_to_be_in_a_file(said, program, way):
+    error = said(program, way)
+    assert "standard input or a pipe: save it in a file" in error
+    assert "__name__" not in error
+
+
+@pytest.mark.parametrize("way", ["-c", "notebook"])
+def test_a_class_that_workers_cannot_import_is_named(said, way):
+    error = said(PLAIN.replace("main()\n", "main(Mine)\n"), way)
+    assert "a worker process cannot load the model (Can't get attribute 'Mine'" in error
+    assert "in a file that can be imported" in error
+
+
+def test_a_class_of_the_program_s_own_file_is_found(said):
+    assert said(GUARDED.replace("    main()\n", "    main(Mine)\n")) == "(40, 32)\n"
+
+
+def test_the_error_of_a_device_that_is_not_there_comes_from_the_worker(model):
+    with model.start_multi_process_pool(["mps" if torch.cuda.is_available() else "cuda:7"]) as pool:
+        with pytest.raises(Exception, match="(?i)cuda|mps"):
+            model.encode(TEXTS, pool=pool)

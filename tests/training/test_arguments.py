@@ -4,6 +4,7 @@ import sys
 from functools import cached_property
 
 import pytest
+import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from sentune.errors import SentuneWarning, SettingError
@@ -129,6 +130,32 @@ def test_several_gpus_are_one_device_and_the_way_to_all_is_named(tmp_path, monke
         args = arguments(tmp_path, per_device_train_batch_size=4)
     assert args.n_gpu == 1
     assert args.train_batch_size == 4
+
+
+def test_processes_that_would_each_train_a_model_are_refused(tmp_path, monkeypatch):
+    """As on a GPU under mpirun, where accelerate sees one process."""
+    monkeypatch.setattr("sentune.training.arguments.best_device", lambda: torch.device("mps"))
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(SettingError, match=r"one of 2 processes \(OMPI_COMM_WORLD_SIZE=2\)"):
+        SentenceTransformerTrainingArguments(str(tmp_path), bf16=False)
+
+
+def test_an_accelerator_is_used_unless_the_cpu_is_asked_for(tmp_path, monkeypatch):
+    def uses_cpu(**options):
+        return SentenceTransformerTrainingArguments(str(tmp_path), bf16=False, **options).use_cpu
+
+    monkeypatch.setattr("sentune.training.arguments.best_device", lambda: torch.device("mps"))
+    assert not uses_cpu()
+    assert uses_cpu(use_cpu=True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert uses_cpu()
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    monkeypatch.setattr("sentune.training.arguments.best_device", lambda: torch.device("cpu"))
+    assert uses_cpu()
+    if hasattr(torch, "accelerator"):  # an accelerator of another kind
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("xpu"))
+        assert not uses_cpu()
 
 
 def test_the_command_line_reads_them(tmp_path, monkeypatch):

@@ -68,6 +68,25 @@ def test_what_counts_as_a_label(label):
     assert not has_labels([InputExample(texts=["a"], label=0), InputExample(texts=["b"])])
 
 
+def test_uneven_examples_are_named_as_fit_names_them():
+    examples = [InputExample(texts=["a", "b"]), InputExample(texts=["c", "d"]), InputExample()]
+    with pytest.raises(DatasetError, match=r"as many texts each.*: row 2 has 0 and row 0 has 2"):
+        as_dataset(examples, "train_dataset")
+
+
+def test_examples_among_other_rows_are_refused():
+    with pytest.raises(DatasetError, match=r"must give InputExamples, got \['dict'\]"):
+        as_dataset([InputExample(texts=["a"]), {"a": "b"}], "train_dataset")
+
+
+def test_examples_of_another_class_are_read():
+    class Other:
+        texts, label = ["a", "b"], 1
+
+    rows = {"sentence_0": ["a"], "sentence_1": ["b"], "label": [1]}
+    assert as_dataset([Other()], "train_dataset").to_dict() == rows
+
+
 def test_dicts_become_columns_in_the_order_of_the_first():
     dataset = as_dataset([{"b": "1", "a": "2"}, {"a": "3", "b": "4"}], "train_dataset")
     assert dataset.to_dict() == {"b": ["1", "4"], "a": ["2", "3"]}

@@ -1,6 +1,7 @@
 """Training in two processes that torchrun starts."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from sentune.training.training_step import LOSS_FILE
 from tests import tiny
+from tests.training.tools import assert_equal_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,3 +55,44 @@ def test_ctrl_c_in_one_process_stops_all_after_the_same_step(tmp_path):
     assert not (tmp_path / "run" / "weights.pt").exists()
     torchrun(*run, "--resume")
     assert (tmp_path / "run" / "weights.pt").exists()
+
+
+def by_mpirun(script, *arguments):
+    """Two processes that know of each other as those of Open MPI do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = []
+    for rank in ("0", "1"):
+        place = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}
+        place |= {"OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_LOCAL_RANK": rank}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **place}
+        command = [sys.executable, "-m", script, *map(str, arguments)]
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+    assert [process.wait(280) for process in started] == [0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [torchrun, by_mpirun])
+def test_processes_on_the_cpu_train_one_model_in_any_precision(tmp_path, launch):
+    """Nothing says that the CPU is meant: there is nothing else."""
+    launch("tests.training.script_launched", tiny.make_folder(tmp_path / "bert"), tmp_path)
+    one, two = map(torch.load, tmp_path.glob("*.pt"))
+    assert list(one) == ["float32", "bf16", "fp16"]
+    for precision, (size, weights) in one.items():
+        assert size == 2, precision
+        assert_equal_weights(weights, two[precision][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["fit", "stream"])
+def test_fit_in_two_processes(tmp_path, kind):
+    """Two of five batches for each process in an epoch; the rate goes down to the last step."""
+    run = ("tests.training.script_launched", tiny.make_folder(tmp_path / "bert"), tmp_path)
+    torchrun(*run, "--kind", kind)
+    (size, weights, rates), other = (torch.load(path)["fit"] for path in tmp_path.glob("*.pt"))
+    assert size == 2
+    assert_equal_weights(weights, other[1])
+    assert rates == other[2] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    assert (tmp_path / "model" / "modules.json").exists()

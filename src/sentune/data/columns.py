@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sentune.data.example import InputExample
+from sentune.data.example import cells_of, is_example
 from sentune.errors import DatasetError, InputTypeError
 
 LABEL_COLUMNS = ("label", "labels", "score", "scores")
@@ -78,7 +78,7 @@ def _is_columns(data: Mapping[str, Any]) -> bool:
     return all(
         isinstance(cells, Sequence)
         and not isinstance(cells, str)
-        and not (cells and isinstance(cells[0], (InputExample, Mapping)))
+        and not (cells and (is_example(cells[0]) or isinstance(cells[0], Mapping)))
         for cells in data.values()
     )
 
@@ -122,9 +122,8 @@ def _of_rows(data: Any, size: int) -> Iterator[dict[str, list[Any]]]:
 def _as_dict(row: Any, number: int) -> Mapping[str, Any]:
     if isinstance(row, Mapping):
         return row
-    if isinstance(row, InputExample):
-        texts = {f"sentence_{column}": text for column, text in enumerate(row.texts or [])}
-        return {**texts, "label": row.label}
+    if is_example(row):
+        return cells_of(row)
     raise InputTypeError(
         f"row {number} is a {type(row).__name__}; rows must be dicts or InputExamples"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sentune.errors import InputTypeError
 
@@ -38,3 +39,14 @@ class InputExample:
 
     def __str__(self) -> str:
         return f"<InputExample> label: {self.label}, texts: {'; '.join(map(str, self.texts or []))}"
+
+
+def is_example(row: Any) -> bool:
+    """Whether it is an example, of this class or of another library's class of that name."""
+    return hasattr(row, "texts") and hasattr(row, "label")
+
+
+def cells_of(example: Any, *, with_label: bool = True) -> dict[str, Any]:
+    """The cells of an example: `sentence_0`, `sentence_1` ..., and `label`."""
+    cells = {f"sentence_{place}": text for place, text in enumerate(example.texts or ())}
+    return {**cells, "label": example.label} if with_label else cells

@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
+from multiprocessing.reduction import ForkingPickler
+from multiprocessing.spawn import get_preparation_data
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,9 +35,8 @@ _MOST_ROWS = 5_000
 # How often a piece is tried where workers die of it.
 _TRIES = 2
 _NOT_READY = (
-    "a worker process ended before it was ready ({reason}). A program that starts processes is "
-    "imported by each of them: put what it does under `if __name__ == '__main__':`, and run it "
-    "from a file, not from standard input"
+    "a worker process ended before it was ready ({reason}). The file of a program that starts "
+    "processes is run by each of them: put what it does under `if __name__ == '__main__':`"
 )
 
 
@@ -56,6 +58,7 @@ class WorkerPool:
     def __init__(self, model: Any, devices: Sequence[str | torch.device] | None = None) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise SettingError(_NOT_READY.format(reason="it began to start processes of its own"))
+        _check_program()
         self.devices = [str(device) for device in devices or all_devices()]
         # Weights in shared memory, so that workers on the CPU share one copy.
         self._model = model.to("cpu").share_memory()
@@ -183,11 +186,21 @@ class WorkerPool:
         if self._sent != (now := _settings(self._model)):
             for worker in self._workers:
                 with suppress(OSError):  # one that died gets it when it is replaced
-                    worker.pipe.send(("model", self._model))
+                    worker.send("model", self._model)
             self._sent = now
 
     def _new_worker(self, device: str) -> _Worker:
         return _Worker(device, max(1, torch.get_num_threads() // len(self.devices)))
+
+
+def _check_program() -> None:
+    """Raise an error if workers could not run the program's file, as each does when it starts."""
+    path = get_preparation_data("").get("init_main_from_path")
+    if path is not None and not Path(path).is_file():
+        raise SettingError(
+            f"worker processes cannot run the program, as {path} is no file. It seems to come from "
+            "standard input or a pipe: save it in a file and start that"
+        )
 
 
 class _Worker:
@@ -222,14 +235,19 @@ class _Worker:
             if not self.pipe.poll():
                 raise EOFError
             self.pipe.recv()
-            self.pipe.send(("model", model))
+            self.send("model", model)
         except (EOFError, OSError) as error:
             raise SettingError(_NOT_READY.format(reason=self.reason())) from error
+
+    def send(self, kind: str, content: Any) -> None:
+        """Send it a model or a piece of work."""
+        # Pickled by itself, so that the worker can say what it could not unpickle.
+        self.pipe.send((kind, bytes(ForkingPickler.dumps(content))))
 
     def give(self, piece: tuple[int, int], items: Any, options: Options) -> bool:
         """Hand it a piece of work; whether it took it."""
         try:
-            self.pipe.send(("run", (items, options)))
+            self.send("run", (items, options))
         except OSError:
             return False
         self.piece = piece
@@ -271,16 +289,37 @@ def _work(pipe: Any, device: str, threads: int) -> None:
         except (EOFError, OSError):
             return
         if kind == "model":
-            model = content.to(device)
-            continue
-        items, options = content
-        try:
-            sink = Whole(len(items))
-            size = options.batch_size
-            found = loop.run(items, TorchRunner(model, options), sink, batch_size=size)
-            pipe.send((_as_arrays(found),))
-        except Exception as error:
-            pipe.send((_sendable(error),))
+            model = _loaded(content, device)
+        else:
+            pipe.send((_answer(model, content),))
+
+
+def _loaded(content: bytes, device: str) -> Any:
+    """The model, or the error that says why it cannot be loaded."""
+    try:
+        return pickle.loads(content).to(device)
+    except (AttributeError, ImportError) as error:
+        return SettingError(
+            f"a worker process cannot load the model ({error}); each class and function in it must "
+            "be in a file that can be imported, not in a notebook, in `python -c`, or under "
+            "`if __name__ == '__main__':`"
+        )
+    except Exception as error:  # of the device
+        return _sendable(error)
+
+
+def _answer(model: Any, content: bytes) -> Any:
+    """What came of a piece of work: arrays, or an error."""
+    try:
+        if isinstance(model, Exception):
+            raise model
+        items, options = pickle.loads(content)
+        size = options.batch_size
+        return _as_arrays(
+            loop.run(items, TorchRunner(model, options), Whole(len(items)), batch_size=size)
+        )
+    except Exception as error:
+        return _sendable(error)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils import get_int_from_env, parse_flag_from_env
 from transformers import TrainingArguments
 from transformers.training_args import ParallelMode
 from transformers.utils.generic import ExplicitEnum
@@ -19,6 +20,8 @@ from sentune.machine.device import auto_dtype, best_device
 
 logger = logging.getLogger(__name__)
 
+# How many processes there are, as torchrun and several kinds of mpirun say it.
+_PROCESS_COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _MAPPINGS = ("prompts", "router_mapping", "learning_rate_mapping")
 
 
@@ -47,6 +50,11 @@ class MultiDatasetBatchSamplers(_Choice):
     PROPORTIONAL = "proportional"
 
 
+def _setting(default: Any, words: str) -> Any:
+    """A field with the help that a command line shows."""
+    return field(default=default, metadata={"help": words})
+
+
 @dataclass
 class SentenceTransformerTrainingArguments(TrainingArguments):
     """Settings of a training run; every argument of `transformers.TrainingArguments` as well.
@@ -73,36 +81,31 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
             `dtype` or `fp16` is set. False for exact float32.
 
     Raises:
-        SettingError: If a value is outside of what is allowed.
+        SettingError: If a value is outside of what is allowed, or if this process is one of
+            several that would each train a model of its own.
     """
 
-    prompts: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Prompt for all columns, or per column or dataset."}
+    prompts: dict[str, Any] | str | None = _setting(
+        None, "Prompt for all columns, or per column or dataset."
     )
-    batch_sampler: BatchSamplers | str | Callable[..., Any] = field(
-        default=BatchSamplers.BATCH_SAMPLER,
-        metadata={"help": "Which rows come together in a batch."},
+    batch_sampler: BatchSamplers | str | Callable[..., Any] = _setting(
+        BatchSamplers.BATCH_SAMPLER, "Which rows come together in a batch."
     )
-    multi_dataset_batch_sampler: MultiDatasetBatchSamplers | str | Callable[..., Any] = field(
-        default=MultiDatasetBatchSamplers.PROPORTIONAL,
-        metadata={"help": "Which of several datasets the next batch comes from."},
+    multi_dataset_batch_sampler: MultiDatasetBatchSamplers | str | Callable[..., Any] = _setting(
+        MultiDatasetBatchSamplers.PROPORTIONAL, "Which of several datasets the next batch is from."
     )
-    router_mapping: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Column -> route, or dataset -> column -> route."}
+    router_mapping: dict[str, Any] | str | None = _setting(
+        None, "Column -> route, or dataset -> column -> route."
     )
-    learning_rate_mapping: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Regular expression over parameter names -> rate."}
+    learning_rate_mapping: dict[str, Any] | str | None = _setting(
+        None, "Regular expression over parameter names -> rate."
     )
-    warmup_ratio: float | None = field(
-        default=None, metadata={"help": "Share of the steps that warm up."}
-    )
-    bf16: bool | None = field(  # type: ignore[assignment]
-        default=None, metadata={"help": "Multiply in bfloat16; by default where the chip has it."}
+    warmup_ratio: float | None = _setting(None, "Share of the steps that warm up.")
+    bf16: bool | None = _setting(  # type: ignore[assignment]
+        None, "Multiply in bfloat16; by default where the chip has it."
     )
     # A NaN loss stops the run; hiding it from the log would only delay the message.
-    logging_nan_inf_filter: bool = field(
-        default=False, metadata={"help": "Leave NaN and inf out of the logged loss."}
-    )
+    logging_nan_inf_filter: bool = _setting(False, "Leave NaN and inf out of the logged loss.")
 
     _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, *_MAPPINGS]
 
@@ -156,24 +159,24 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
         return changed
 
     def _read_precision(self) -> None:
-        on_cpu = self.use_cpu or best_device().type == "cpu"
+        device = _device(use_cpu=self.use_cpu)
         self.is_auto_precision = self.bf16 is None
         if self.bf16 is None:
-            device = torch.device("cpu") if on_cpu else best_device()
             self.bf16 = not self.fp16 and auto_dtype(device) == torch.bfloat16
-        # transformers wants to be told that bfloat16 is meant for the CPU.
-        self.use_cpu = self.use_cpu or (self.bf16 and on_cpu)
+        # Unless told that the CPU is meant, transformers refuses bfloat16 on it, and of several
+        # processes each would train a model of its own.
+        self.use_cpu = device.type == "cpu"
 
     def _read_choices(self) -> None:
-        if isinstance(self.batch_sampler, str):
-            self.batch_sampler = BatchSamplers(self.batch_sampler)
-        if isinstance(self.multi_dataset_batch_sampler, str):
-            self.multi_dataset_batch_sampler = MultiDatasetBatchSamplers(
-                self.multi_dataset_batch_sampler
-            )
-        for name in ("batch_sampler", "multi_dataset_batch_sampler"):
+        kinds: dict[str, type[_Choice]] = {
+            "batch_sampler": BatchSamplers,
+            "multi_dataset_batch_sampler": MultiDatasetBatchSamplers,
+        }
+        for name, kind in kinds.items():
             value = getattr(self, name)
-            if not (isinstance(value, _Choice) or callable(value)):
+            if isinstance(value, str):
+                setattr(self, name, kind(value))
+            elif not callable(value):
                 raise SettingError(
                     f"{name} must be a name, a class or a function, got {value!r}; "
                     "pass the class itself, not an instance"
@@ -199,6 +202,16 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
                 )
 
     def _one_device_per_process(self) -> None:
+        counts = {name: get_int_from_env([name], 1) for name in _PROCESS_COUNTS}
+        started = {name: count for name, count in counts.items() if count > 1}
+        if started and self.world_size == 1:
+            name, count = started.popitem()
+            raise SettingError(
+                f"this is one of {count} processes ({name}={count}), and each would train a copy "
+                f"of the model by itself on {self.device}. To train one model on several GPUs or "
+                "on the CPU (use_cpu=True), start the script with torchrun; where there is one "
+                f"accelerator, with python; for separate models, unset {name}"
+            )
         if self.n_gpu > 1:
             warn(
                 f"{self.n_gpu} GPUs are visible and one is used. To use them all, start the script "
@@ -208,6 +221,17 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
         if self.parallel_mode == ParallelMode.DISTRIBUTED and not self.dataloader_drop_last:
             logger.info("dataloader_drop_last=True: all processes need as many full batches")
             self.dataloader_drop_last = True
+
+
+def _device(*, use_cpu: bool | None) -> torch.device:
+    """Where transformers will train: on an accelerator of any kind, if there is one."""
+    if use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+        return torch.device("cpu")
+    found = best_device()
+    # Kinds that sentune does not choose by itself; torch.accelerator is there from torch 2.6 on.
+    if found.type == "cpu" and hasattr(torch, "accelerator") and torch.accelerator.is_available():
+        return torch.accelerator.current_accelerator() or found
+    return found
 
 
 def _read_json(name: str, text: str) -> dict[str, Any]:

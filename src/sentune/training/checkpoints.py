@@ -25,7 +25,7 @@ _TRAINING_FILES = (
     "scheduler.pt",
     "scaler.pt",
     "rng_state*",
-    "trainer_state.json",
+    TRAINER_STATE_NAME,
     "training_args.json",
     "loss.safetensors",
 )
@@ -40,14 +40,6 @@ def written_whole(
     """Inside the block, all processes write to a folder beside its place; then it is put there.
 
     It is in a folder whose name does not look like that of a checkpoint.
-
-    Args:
-        place: Where it is to be.
-        is_writer: Whether this is the process that makes and moves folders.
-        wait: Waits for all processes.
-
-    Raises:
-        TrainingError: If it could not be written; nothing is left of it then.
     """
     staging = place.parent / f".{place.name}.unfinished"
     if is_writer:
@@ -70,11 +62,7 @@ def written_whole(
 
 
 def load_weights(model: Any, folder: Path) -> None:
-    """Read the weights of a checkpoint into the model.
-
-    Raises:
-        TrainingError: If the folder holds no checkpoint of this model.
-    """
+    """Read the weights of a checkpoint into the model."""
     if not folder.is_dir():
         raise TrainingError(f"there is no checkpoint {folder}")
     try:
@@ -92,13 +80,7 @@ def copy_model(checkpoint: Path, folder: Path) -> None:
 
 
 def rotate(folder: Path, limit: int | None, best: str | None) -> None:
-    """Remove the oldest checkpoints; never the newest or the best.
-
-    Args:
-        folder: Where they are.
-        limit: How many are kept; None or 0 for all.
-        best: The checkpoint with the best model, if there is one.
-    """
+    """Remove the oldest checkpoints; never the newest or the best."""
     if not limit:
         return
     paths = [Path(path) for path in sort_checkpoints(str(folder), use_mtime=True)]
@@ -112,13 +94,9 @@ def rotate(folder: Path, limit: int | None, best: str | None) -> None:
 
 
 def place_in_stream(checkpoint: Path, accumulated: int) -> tuple[int, int]:
-    """How many passes over a stream were over, and how many batches of the next one.
-
-    Args:
-        checkpoint: Its folder. The `epoch` in it counts a pass that is over as 1, however long it
-            was, and in the pass that goes on a step as a share of `max_steps`.
-        accumulated: Batches in a step.
-    """
+    """How many passes over a stream were over, and how many batches of the next one."""
+    # Its `epoch` counts a pass that is over as 1, however long it was, and in the pass that goes on
+    # a step as a share of `max_steps`.
     state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     passes = int(state["epoch"] or 0)
     return passes, round((state["epoch"] - passes) * state["max_steps"]) * accumulated

@@ -15,7 +15,7 @@ from torch import Tensor
 from sentune.errors import DatasetError, InputError, SettingError
 from sentune.text.inputs import check_items
 from sentune.text.store import Budget, TokenStore
-from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row
+from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row, where
 from sentune.types import Features
 
 # {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}
@@ -137,11 +137,7 @@ class SentenceTransformerDataCollator:
 
 
 def as_batch(inputs: Mapping[str, Any]) -> Batch:
-    """The batch that a collator made, also one of `{column}_input_ids` and the like, as others do.
-
-    Args:
-        inputs: What the collator gave.
-    """
+    """The batch that a collator made, also one of `{column}_input_ids` and the like."""
     if "columns" in inputs:
         return dict(inputs)
     ends = [(name, end) for name in inputs for end in _FIRST_OF_COLUMN if name.endswith(end)]
@@ -158,33 +154,12 @@ def as_batch(inputs: Mapping[str, Any]) -> Batch:
 
 
 def for_column(setting: PerColumn, column: str, dataset_name: str | None = None) -> str | None:
-    """What a setting says for a column.
-
-    Args:
-        setting: A value for all columns, `{column: value}`, `{dataset: value}` or
-            `{dataset: {column: value}}`.
-        column: Name of the column.
-        dataset_name: Name of its dataset; None if there is one dataset only.
-    """
+    """What a setting says for a column."""
     if isinstance(setting, Mapping) and dataset_name is not None and dataset_name in setting:
         setting = setting[dataset_name]
     if isinstance(setting, Mapping):
         setting = setting.get(column)
     return setting if isinstance(setting, str) else None
-
-
-def where(numbers: Sequence[int], dataset_name: str | None = None, most: int = 10) -> str:
-    """Rows of a dataset, for a message.
-
-    Args:
-        numbers: Their numbers.
-        dataset_name: The dataset's name; None if there is one dataset only.
-        most: How many are written out.
-    """
-    shown = ", ".join(str(int(number)) for number in numbers[:most])
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    of_dataset = "" if dataset_name is None else f" of dataset {dataset_name!r}"
-    return f"{'row' if len(numbers) == 1 else 'rows'} {shown}{more}{of_dataset}"
 
 
 def _labels(rows: Sequence[Row], column: str, numbers: Sequence[int], name: str | None) -> Tensor:

@@ -70,18 +70,7 @@ def dataset_sampler(
 
 
 def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: bool) -> DataLoader:
-    """Batches of a dataset, or of several.
-
-    Args:
-        trainer: Says how: its `args`, `data_collator` and its methods for samplers.
-        dataset: As `rows.as_dataset` gives it.
-        batch_size: Rows in a batch.
-        is_training: Whether they are trained on; its workers may then live on.
-
-    Raises:
-        SettingError: If a sampler is asked for where rows can only be read from front to back.
-        DatasetError: If there is not one batch to train on.
-    """
+    """Batches of a dataset, or of several."""
     args: SentenceTransformerTrainingArguments = trainer.args
     options: dict[str, Any] = {
         "collate_fn": _collator(trainer, dataset, is_training),
@@ -106,7 +95,9 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
             StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
         )
     seed = args.seed if is_training else None
-    rows = dataset if isinstance(dataset, NumberedRows) else _numbered(dataset, seed)
+    rows = dataset
+    if not isinstance(rows, NumberedRows):
+        rows = NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset}, seed)
     sampler = _sampler(trainer, rows, batch_size)
     if is_training and len(sampler) < args.world_size:
         raise DatasetError(_no_batch(rows, batch_size, args))
@@ -126,11 +117,8 @@ def _collator(trainer: Any, dataset: Any, is_training: bool) -> Any:
 def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:
     sizes = ", ".join(f"{len(dataset):,}" for dataset in rows.datasets)
     each = f" for each of {args.world_size} processes" if args.world_size > 1 else ""
-    why = (
-        ", and dataloader_drop_last=True leaves smaller ones out"
-        if args.dataloader_drop_last
-        else ""
-    )
+    left_out = ", and dataloader_drop_last=True leaves smaller ones out"
+    why = left_out if args.dataloader_drop_last else ""
     return (
         f"there is no batch to train on: of {sizes} rows, batch_sampler="
         f"{getattr(args.batch_sampler, 'value', args.batch_sampler)!r} makes no batch of "
@@ -142,10 +130,6 @@ def _start_worker(number: int, num_workers: int, rank: int) -> None:
     """Seed a worker, and leave Ctrl-C to the trainer, which needs rows until its step is over."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     seed_worker(number, num_workers=num_workers, rank=rank)
-
-
-def _numbered(dataset: Any, seed: int | None) -> NumberedRows:
-    return NumberedRows(dataset if isinstance(dataset, Mapping) else {None: dataset}, seed)
 
 
 def _sampler(trainer: Any, rows: NumberedRows, batch_size: int) -> Any:

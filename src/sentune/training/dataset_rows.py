@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS as LABEL_COLUMNS
-from sentune.data.example import InputExample
+from sentune.data.example import cells_of, is_example
 from sentune.data.problems import in_cells, in_label_cells
 from sentune.data.profile import profile
 from sentune.errors import DatasetError
@@ -28,12 +28,10 @@ _RESERVED = {DATASET_NAME, ROW_NUMBER, "return_loss"}
 
 
 class NumberedRows(Dataset):
-    """The rows of one or several datasets, one after the other.
+    """The rows of one or several datasets, one after the other; a single one has the name None.
 
-    Args:
-        datasets: Name -> dataset; the name None for a single one without a name.
-        seed: Where a dataset that draws at random when it is read, as to leave out words, begins
-            in each batch, so that a run which was stopped reads the same; None to let it be.
+    A dataset may draw at random when it is read, as to leave out words. With a seed, what it draws
+    depends on epoch and batch only, so that a run which was stopped reads the same.
     """
 
     def __init__(self, datasets: Mapping[str | None, Any], seed: int | None = None) -> None:
@@ -76,11 +74,7 @@ class NumberedRows(Dataset):
 
 
 class StreamedRows(IterableDataset):
-    """The rows of a dataset that is only read from front to back.
-
-    Args:
-        dataset: An iterable of rows.
-    """
+    """The rows of a dataset that is only read from front to back."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -104,16 +98,7 @@ def numbered(row: Mapping[str, Any], number: int, name: str | None = None) -> Ro
 
 
 def as_dataset(given: Any, what: str) -> Any:
-    """A dataset, or a dict of them, in the form that the trainer reads.
-
-    Args:
-        given: A `datasets.Dataset`, `IterableDataset` or `DatasetDict`, a torch dataset of dicts,
-            a list of dicts or of `InputExample`s, a dict of such; or None.
-        what: "train_dataset" or "eval_dataset", for the error.
-
-    Raises:
-        DatasetError: If it is nothing of that kind, or has columns that cannot be told.
-    """
+    """A dataset, or a dict of them, in the form that the trainer reads."""
     if given is None:
         return None
     if isinstance(given, Mapping):
@@ -174,28 +159,46 @@ def rows_of(dataset: Any, numbers: Sequence[int]) -> list[Row]:
     return [dataset[number] for number in numbers]
 
 
-def row_of_example(example: InputExample, *, with_label: bool = True) -> Row:
-    """The cells of an example: `sentence_0`, `sentence_1` ..., and `label`."""
-    row: Row = {f"sentence_{place}": text for place, text in enumerate(example.texts or ())}
-    if with_label:
-        row["label"] = example.label
-    return row
+def rows_of_examples(
+    examples: Sequence[Any], numbers: Sequence[int], *, with_label: bool
+) -> list[Row]:
+    """The cells of examples; a `DatasetError` for what is none, or has more or fewer texts."""
+    wrong = {type(example).__name__ for example in examples if not is_example(example)}
+    if wrong:
+        raise DatasetError(
+            f"a DataLoader, or a list of examples, must give InputExamples, got {sorted(wrong)}; "
+            "make each row an InputExample(texts=[...], label=...), or train with "
+            "SentenceTransformerTrainer on a dataset or a list of dicts"
+        )
+    sizes = [len(example.texts or ()) for example in examples]
+    if len(set(sizes)) > 1:
+        odd = next(place for place, size in enumerate(sizes) if size != sizes[0])
+        raise DatasetError(
+            f"examples must have as many texts each, got {sorted(set(sizes))} in {where(numbers)}: "
+            f"row {numbers[odd]} has {sizes[odd]} and row {numbers[0]} has {sizes[0]}"
+        )
+    return [cells_of(example, with_label=with_label) for example in examples]
 
 
-def has_labels(examples: Sequence[InputExample]) -> bool:
+def has_labels(examples: Sequence[Any]) -> bool:
     """Whether any label is something else than the 0 that an example has by itself."""
-    return any(
-        not isinstance(example.label, (int, float)) or example.label != 0 for example in examples
-    )
+    labels = (getattr(example, "label", 0) for example in examples)
+    return any(not isinstance(label, (int, float)) or label != 0 for label in labels)
+
+
+def where(numbers: Sequence[int], dataset_name: str | None = None, most: int = 10) -> str:
+    """Rows of a dataset, for a message."""
+    shown = ", ".join(str(int(number)) for number in numbers[:most])
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    of_dataset = "" if dataset_name is None else f" of dataset {dataset_name!r}"
+    return f"{'row' if len(numbers) == 1 else 'rows'} {shown}{more}{of_dataset}"
 
 
 def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
-    kinds = {type(row) for row in rows}
-    if kinds == {InputExample}:
-        with_label = has_labels(rows)
-        rows = [row_of_example(row, with_label=with_label) for row in rows]
+    if any(map(is_example, rows)):
+        rows = rows_of_examples(rows, range(len(rows)), with_label=has_labels(rows))
     elif not rows or not all(isinstance(row, Mapping) for row in rows):
-        shown = sorted(kind.__name__ for kind in kinds) or "nothing"
+        shown = sorted({type(row).__name__ for row in rows}) or "nothing"
         raise DatasetError(
             f"{what} is a list, so it must hold dicts or InputExamples; got {shown}. Columns "
             "become a dataset with datasets.Dataset.from_dict({'anchor': [...], ...})"

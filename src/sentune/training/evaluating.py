@@ -27,17 +27,7 @@ def run_evaluators(
     epoch: float = -1,
     steps: int = -1,
 ) -> dict[str, float]:
-    """The metrics of all evaluators.
-
-    Args:
-        evaluators: Called as `evaluator(model, output_path=..., epoch=..., steps=...)`; one that
-            gives a number instead of a dict counts as `{"evaluator": number}`.
-        model: The model in training.
-        folder: Where they write their tables; None for nowhere.
-        is_main: Whether this is the process that runs them.
-        epoch: When it is.
-        steps: After how many steps it is.
-    """
+    """The metrics of all evaluators; a number that one gives is called "evaluator"."""
     metrics: dict[str, float] = {}
     if is_main:
         if folder is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,8 @@ def fit(
         batch_size=sizes[0] if len(sizes) == 1 else sizes,
     )
     steps = steps_per_epoch or steps_of(loaders)
-    keeper = _Keeper(evaluator, output_path, save_best_model, callback)
+    keeps_best = save_best_model and evaluator is not None
+    keeper = _Keeper(evaluator, output_path, keeps_best, callback)
     saves = checkpoint_path is not None and (checkpoint_save_steps or 0) > 0
     with ExitStack() as stack:
         args = arguments_of(
@@ -132,23 +134,17 @@ def fit(
     model.eval()
 
 
+@dataclass(eq=False)
 class _Keeper(TrainerCallback):
     """Evaluates at the end of an epoch, tells the user's callback, and keeps the model."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator | None,
-        folder: str | None,
-        keeps_best: bool,
-        callback: Callable[[float, float, int], None] | None,
-    ) -> None:
-        self.evaluator = evaluator
-        self.folder = folder
-        self.keeps_best = keeps_best and evaluator is not None
-        self.callback = callback
-        self.best: float | None = None
-        self.evaluated_at = -1
-        self.kept_step: int | None = None
+    evaluator: Evaluator | None
+    folder: str | None
+    keeps_best: bool
+    callback: Callable[[float, float, int], None] | None
+    best: float | None = None
+    evaluated_at: int = -1
+    kept_step: int | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Warn if the model that this run is to keep could not be written."""
@@ -204,7 +200,8 @@ def _trainer(
     losses = [loss for _, loss in objectives]
     names = [f"objective {place}" for place in range(len(rows))]
     optimizer = optimizer_of(settings, nn.ModuleList([model, *losses]))
-    schedule = schedule_of(settings, optimizer, steps * settings.epochs * len(rows))
+    steps_of_process = steps // args.world_size
+    schedule = schedule_of(settings, optimizer, steps_of_process * settings.epochs * len(rows))
     trainer = SentenceTransformerTrainer(
         model=model,
         args=args,

@@ -6,16 +6,18 @@ changed, and its `collate_fn` is not used.
 
 from __future__ import annotations
 
+from collections import ChainMap, deque
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
+from sentune.data.example import is_example
 from sentune.errors import DatasetError, SettingError
+from sentune.machine.distributed import world_size
 from sentune.machine.randomness import seeded
-from sentune.training.collate import where
-from sentune.training.dataset_rows import Row, has_labels, row_of_example
+from sentune.training.dataset_rows import Row, has_labels, rows_of_examples
 
 _NO_BATCH = "a DataLoader gives no batch: it has no rows, or fewer than one and drop_last=True"
 # Rows of a loader that does not say how many it has.
@@ -23,19 +25,12 @@ _MANY = 10**9
 
 
 class LoaderRows(Dataset):
-    """The examples that a loader gives, as rows.
-
-    Args:
-        loader: A `DataLoader` over `InputExample`s, or any iterable of lists of them.
-
-    Raises:
-        SettingError: If it is nothing of that kind.
-    """
+    """The examples that a loader gives, as rows."""
 
     column_names: Sequence[str] = ("sentence_0", "label")
 
     def __init__(self, loader: Any) -> None:
-        is_rows = isinstance(loader, (list, tuple)) and any(hasattr(one, "texts") for one in loader)
+        is_rows = isinstance(loader, (list, tuple)) and any(map(is_example, loader))
         if not hasattr(loader, "__iter__") or hasattr(loader, "column_names") or is_rows:
             raise SettingError(
                 "train_objectives must be pairs of a DataLoader and a loss, got a "
@@ -44,8 +39,6 @@ class LoaderRows(Dataset):
             )
         self.loader = loader
         self.examples = getattr(loader, "dataset", None)
-        if isinstance(self.examples, (list, tuple)):
-            _check_kinds(self.examples)
         # A loader that draws numbers of rows; of any other, the examples themselves are taken.
         self.is_indexed = (
             isinstance(loader, DataLoader)
@@ -53,7 +46,9 @@ class LoaderRows(Dataset):
             and not isinstance(loader.dataset, IterableDataset)
         )
         self.with_label = not isinstance(self.examples, (list, tuple)) or has_labels(self.examples)
-        self._last_read: dict[int, Any] = {}
+        # Batches that a stream gave, newest first: accelerate reads one for each process before
+        # any of them is used.
+        self._last_read: deque[dict[int, Any]] = deque(maxlen=world_size())
 
     @property
     def is_stream(self) -> bool:
@@ -73,16 +68,9 @@ class LoaderRows(Dataset):
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Row]:
         """Several rows at once, as a `DataLoader` asks for them."""
-        source = self.examples if self.is_indexed else self._last_read
+        source = self.examples if self.is_indexed else ChainMap(*self._last_read)
         examples = [source[number] for number in numbers]  # type: ignore[index]
-        _check_kinds(examples)
-        sizes = {len(example.texts) for example in examples}
-        if len(sizes) > 1:
-            raise DatasetError(
-                f"examples of a batch must have as many texts each, got {sorted(sizes)} in "
-                f"{where(numbers)}"
-            )
-        return [row_of_example(example, with_label=self.with_label) for example in examples]
+        return rows_of_examples(examples, numbers, with_label=self.with_label)
 
     def batches(self) -> Iterator[list[int]]:
         """Numbers of the rows of each batch, for one pass over the loader."""
@@ -91,11 +79,9 @@ class LoaderRows(Dataset):
             return
         numbers = count()
         for batch in _raw(self.loader):
-            # Read again at once, before the next batch comes.
-            self._last_read = {
-                number % len(self): example for number, example in zip(numbers, batch, strict=False)
-            }
-            yield list(self._last_read)
+            taken = {number % len(self): one for number, one in zip(numbers, batch, strict=False)}
+            self._last_read.appendleft(taken)
+            yield list(taken)
 
 
 class LoaderBatches(BatchSampler):
@@ -104,11 +90,6 @@ class LoaderBatches(BatchSampler):
     The loader goes on in an epoch where it was at the end of the one before, and begins again
     when it has no more. Where it draws numbers of rows, each pass is drawn from `seed + pass`, so
     that a run which was stopped goes on with the same batches.
-
-    Args:
-        rows: The loader's rows.
-        steps: Batches in an epoch.
-        seed: Where the order begins.
     """
 
     def __init__(self, rows: LoaderRows, steps: int, seed: int) -> None:
@@ -169,12 +150,7 @@ class LoaderBatches(BatchSampler):
 
 
 def steps_of(loaders: Sequence[Any]) -> int:
-    """Batches of the loader that has the fewest.
-
-    Raises:
-        SettingError: If one does not say how many it has.
-        DatasetError: If one has none.
-    """
+    """Batches of the loader that has the fewest."""
     try:
         fewest = min(len(loader) for loader in loaders)
     except TypeError as error:
@@ -184,16 +160,6 @@ def steps_of(loaders: Sequence[Any]) -> int:
     if not fewest:
         raise DatasetError(_NO_BATCH)
     return fewest
-
-
-def _check_kinds(examples: Sequence[Any]) -> None:
-    wrong = {type(example).__name__ for example in examples if not hasattr(example, "texts")}
-    if wrong:
-        raise DatasetError(
-            f"the DataLoader must give InputExamples, got {sorted(wrong)}; make each row an "
-            "InputExample(texts=[...], label=...), or train with SentenceTransformerTrainer, which "
-            "reads datasets and lists of dicts"
-        )
 
 
 def _raw(loader: Any) -> Iterator[Sequence[Any]]:

@@ -118,11 +118,7 @@ def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
 
 
 def schedule_of(settings: FitSettings, optimizer: Optimizer, total: int) -> Any:
-    """How the learning rate goes over the steps.
-
-    Raises:
-        SettingError: If there is no such way.
-    """
+    """How the learning rate goes over the steps."""
     name, warmup = settings.scheduler.lower(), settings.warmup_steps
     if name not in _SCHEDULES:
         raise SettingError(

@@ -10,42 +10,28 @@ import torch
 from torch import Tensor
 
 from sentune.errors import TrainingError
-from sentune.training.collate import where
-from sentune.training.dataset_rows import DATASET_NAME
+from sentune.training.dataset_rows import DATASET_NAME, where
 
 # On a GPU each look at a loss waits for it, so losses are looked at in bulk.
 _BULK = 50
 
 
 class LossWatch:
-    """Stops a run whose loss is NaN, naming the rows of the batch.
-
-    Args:
-        bulk: How many losses are looked at together, unless `check` is called before; by default
-            one on the CPU and fifty elsewhere.
-    """
+    """Stops a run whose loss is NaN, naming the rows of the batch; looks at `bulk` at a time."""
 
     def __init__(self, bulk: int | None = None) -> None:
         self.bulk = bulk
         self._waiting: list[tuple[Tensor, Mapping[str, Any], int]] = []
 
     def see(self, loss: Tensor, batch: Mapping[str, Any], step: int) -> None:
-        """Take note of a loss.
-
-        Raises:
-            TrainingError: If a loss was NaN.
-        """
+        """Take note of a loss."""
         marks = {"rows": batch.get("rows"), DATASET_NAME: batch.get(DATASET_NAME)}
         self._waiting.append((loss.detach(), marks, step))
         if len(self._waiting) >= (self.bulk or (1 if loss.device.type == "cpu" else _BULK)):
             self.check()
 
     def check(self) -> None:
-        """Look at the losses that have come.
-
-        Raises:
-            TrainingError: If one is NaN.
-        """
+        """Look at the losses that have come."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return

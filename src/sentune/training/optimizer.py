@@ -26,9 +26,6 @@ def set_learning_rates(
 
     Works on any optimizer that was just made: it has no state yet, and its other settings, as
     weight decay, stay with the parameters.
-
-    Raises:
-        SettingError: If an expression matches no parameter of the optimizer.
     """
     named = list(parameters)
     for pattern, rate in rates.items():
@@ -45,15 +42,7 @@ def set_learning_rates(
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """As `torch.nn.utils.clip_grad_norm_`, in half of its time on the CPU.
-
-    Args:
-        parameters: Those with a gradient count; their gradients are changed in place.
-        limit: Greatest norm of all gradients together.
-
-    Returns:
-        The norm before.
-    """
+    """As `torch.nn.utils.clip_grad_norm_`, in half of its time on the CPU."""
     clipped = [parameter for parameter in parameters if parameter.grad is not None]
     gradients: list[Any] = [parameter.grad for parameter in clipped]
     if not all(map(_is_usual, gradients)):

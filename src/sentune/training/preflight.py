@@ -14,7 +14,7 @@ from sentune.errors import SettingError, warn
 from sentune.files import save as files_save
 from sentune.losses.fitting import check
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
-from sentune.training.dataset_rows import column_names, row_of_example
+from sentune.training.dataset_rows import column_names, rows_of_examples
 from sentune.training.fit_loaders import LoaderRows
 
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
@@ -27,13 +27,7 @@ def check_data(
 ) -> None:
     """Raise if a loss cannot learn from its dataset; warn of what is odd about it.
 
-    Args:
-        dataset: As `rows.as_dataset` gives it: one, or a dict of them.
-        losses: The loss, or one for each dataset.
-        args: How the dataset comes in batches; None for one that is not trained on.
-
-    Raises:
-        DatasetError: Saying what the loss wants, what the dataset has and which losses would fit.
+    Without `args` the dataset is one that is not trained on.
     """
     several = dataset if isinstance(dataset, Mapping) else {"": dataset}
     if args is not None and "train" in several and not _OTHER_SPLITS.isdisjoint(several):
@@ -65,7 +59,7 @@ def _batches_of(loader: Any) -> dict[str, Any]:
 def _examples_of(rows: LoaderRows) -> Any:
     """The examples behind a loader; without labels where they have only those that all have."""
     if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
-        return [row_of_example(example, with_label=False) for example in rows.examples]
+        return rows_of_examples(rows.examples, range(len(rows.examples)), with_label=False)
     return rows.examples
 
 
@@ -90,18 +84,7 @@ def kept_configuration(model: Any) -> Iterator[None]:
 def check_arguments(
     args: Any, model: Any, model_init: Any, loss: Any, datasets: Mapping[str, Any]
 ) -> None:
-    """Raise if the arguments of a trainer contradict each other.
-
-    Args:
-        args: The settings of the run.
-        model: The model, or None.
-        model_init: What makes it, or None.
-        loss: The loss, or a dict of losses.
-        datasets: "train" and "eval" -> dataset, dict of datasets, or None.
-
-    Raises:
-        SettingError: If they do.
-    """
+    """Raise if the arguments of a trainer contradict each other."""
     if not isinstance(args, SentenceTransformerTrainingArguments):
         raise SettingError(
             f"args must be SentenceTransformerTrainingArguments, got {type(args).__name__}"

@@ -24,12 +24,6 @@ class RunRecorder(TrainerCallback):
     """Fills the record of each run of a trainer, which is in the card's data of its model.
 
     Nothing is encoded for the card while a run goes on: checkpoints get what is known by then.
-
-    Args:
-        trainer: Whose runs they are.
-
-    Attributes:
-        run: The record of the last run; None if there is none.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -93,12 +87,7 @@ class RunRecorder(TrainerCallback):
             write_run(self.run, folder)
 
     def finish(self, checkpoint: Path, folder: Path) -> None:
-        """Write the record, with all that is known, and the card of the model that is kept.
-
-        Args:
-            checkpoint: That model, where it was saved: its card and record are written once more.
-            folder: The output folder of the run, which gets the record.
-        """
+        """Write the record into a folder, and record and card beside the model that is kept."""
         if self.run is None:
             return
         self.card.note_energy(self._energy())  # of a callback that came after this one
@@ -118,13 +107,7 @@ class RunRecorder(TrainerCallback):
 
 
 def write_run(run: Run, folder: str | Path, saved_step: int | None = None) -> None:
-    """Write `run.json` into a folder; a disk that is full does not stop a run.
-
-    Args:
-        run: The record.
-        folder: Where to; made if it is not there.
-        saved_step: The step of the model in the folder, where the one in memory went on.
-    """
+    """Write `run.json` beside the model of a step; a disk that is full does not stop a run."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (run if saved_step is None else replace(run, saved_step=saved_step)).write(folder)

@@ -105,9 +105,8 @@ class SentenceTransformerTrainer(Trainer):
     eval_dataset: Any
     # Losses are means over their own batch; transformers divides by the accumulated batches.
     loss_is_scaled_for_ga = False
-    _evaluators_due: str | None = (
-        None  # what their metrics' names begin with, when it is their turn
-    )
+    # What the names of the evaluators' metrics begin with, when it is their turn.
+    _evaluators_due: str | None = None
     saves_on_interrupt = True
     settings_shown: tuple[dict[str, Any], dict[str, Any]] | None = None
     _staging: Path | None = None  # where a checkpoint is being written
@@ -355,10 +354,7 @@ class SentenceTransformerTrainer(Trainer):
         Args:
             eval_dataset: A dataset, or the name of one of `eval_dataset`; by default that one.
         """
-        if isinstance(eval_dataset, str):
-            eval_dataset = NumberedRows({eval_dataset: self.eval_dataset[eval_dataset]})
-        if eval_dataset is None:
-            eval_dataset = self.eval_dataset
+        eval_dataset = self._chosen(eval_dataset)
         if eval_dataset is None:
             if self.evaluators:
                 return DataLoader([])  # type: ignore[arg-type]
@@ -369,6 +365,12 @@ class SentenceTransformerTrainer(Trainer):
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As `get_eval_dataloader`."""
         return self.get_eval_dataloader(as_dataset(test_dataset, "test_dataset"))
+
+    def _chosen(self, eval_dataset: Any) -> Any:
+        """The dataset itself, the one of that name, or by default the trainer's."""
+        if isinstance(eval_dataset, str):
+            return NumberedRows({eval_dataset: self.eval_dataset[eval_dataset]})
+        return self.eval_dataset if eval_dataset is None else eval_dataset
 
     def _loader(self, dataset: Any, batch_size: int, *, is_training: bool) -> DataLoader:
         loader = loaders.make_loader(self, dataset, batch_size, is_training=is_training)
@@ -389,10 +391,8 @@ class SentenceTransformerTrainer(Trainer):
             ignore_keys: Not used.
             metric_key_prefix: What names of metrics begin with; a dataset's name comes after it.
         """
-        chosen = self.eval_dataset if eval_dataset is None else eval_dataset
-        if isinstance(chosen, str):
-            chosen = NumberedRows({chosen: self.eval_dataset[chosen]})
-        elif eval_dataset is not None:
+        chosen = self._chosen(eval_dataset)
+        if chosen is eval_dataset:
             chosen = as_dataset(chosen, "eval_dataset")
         several = chosen if isinstance(chosen, Mapping) else {None: chosen}
         metrics: dict[str, float] = {}
