@@ -152,3 +152,12 @@ def test_an_unknown_argument_is_named():
 def test_another_width_says_what_to_build(rows):
     with pytest.raises(InputError, match=r"build it as Pooling\(4\)"):
         Pooling(8)(padded(rows))
+
+
+def test_the_third_argument_is_whether_prompts_count():
+    assert Pooling(8, "cls").include_prompt is True
+    assert Pooling(8, "cls", False).include_prompt is False
+    assert Pooling(8, ("cls", "mean"), False).settings()["include_prompt"] is False
+    assert Pooling(8, False, True).modes == ("max",)  # the flags of earlier versions
+    with pytest.raises(SettingError, match="takes 3 arguments by position, and got 4"):
+        Pooling(8, "cls", False, True)

@@ -132,8 +132,16 @@ class Pooling(Module):
                 f"embedding_dimension must be a positive int, got {embedding_dimension!r}; "
                 "use the width of the module before: transformer.get_embedding_dimension()"
             )
-        if isinstance(pooling_mode, bool):  # the flags, by position
+        if isinstance(pooling_mode, bool):  # the flags of earlier versions, by position
             flags, pooling_mode = (pooling_mode, *flags), None
+        elif flags:
+            flags, include_prompt = flags[1:], flags[0]
+            if flags:
+                raise SettingError(
+                    f"Pooling takes 3 arguments by position, and got {3 + len(flags)}: after "
+                    f"pooling_mode={pooling_mode!r} and include_prompt come none; the flags of "
+                    "earlier versions stand in place of pooling_mode"
+                )
         older.update(zip(_FLAGS, flags, strict=False))
         self.embedding_dimension = embedding_dimension
         self.modes = _modes(pooling_mode, older)

@@ -10,31 +10,34 @@ from typing import Any, ClassVar
 
 from sentune._lazy import need
 
-# English words that carry grammar rather than meaning, by kind. Written for sentune: a tokenizer
-# made with other stop words keeps its own, in its file.
-_FUNCTION_WORDS = """
-a an the
-i me my mine myself we us our ours ourselves you your yours yourself yourselves
-he him his himself she her hers herself it its itself they them their theirs themselves
-this that these those who whom whose which what whoever whatever whichever
-one ones someone something anyone anything everyone everything nobody nothing none
-somebody anybody everybody each every either neither both all any some few many much more most
-several such other others another own same enough no not nor
-am is are was were be been being do does did doing done have has had having
-can could may might must shall should will would ought cannot
-aren isn wasn weren don doesn didn haven hasn hadn couldn mustn needn shouldn won wouldn
-d ll m re s t ve
-about above across after against along among around as at before behind below beneath beside
-besides between beyond by down during except for from in inside into like near of off on onto out
-outside over past per since through throughout till to toward towards under until up upon via with
-within without
-and but or so yet if then than because although though unless while whereas whether
-when whenever where wherever why how however therefore thus hence
-again already also always almost even ever here just never now often once only perhaps quite
-rather really sometimes soon still there too very well
+# The words that sentence-transformers leaves out by default, so that new tokenizers of either give
+# the same embeddings; one that was made with others keeps them in its file.
+_STOP_WORDS = """
+a about above across after afterwards again against ain all almost alone along already also although
+always am among amongst amoungst amount an and another any anyhow anyone anything anyway anywhere
+are aren around as at back be became because become becomes becoming been before beforehand behind
+being below beside besides between beyond bill both bottom but by call can cannot cant co con could
+couldn couldnt cry d de describe detail did didn do does doesn doing don done down due during each
+eg eight either eleven else elsewhere empty enough etc even ever every everyone everything
+everywhere except few fifteen fifty fill find fire first five for former formerly forty found four
+from front full further get give go had hadn has hasn hasnt have haven having he hence her here
+hereafter hereby herein hereupon hers herself him himself his how however hundred i ie if in inc
+indeed interest into is isn it its itself just keep last latter latterly least less ll ltd m ma made
+many may me meanwhile might mightn mill mine more moreover most mostly move much must mustn my
+myself name namely needn neither never nevertheless next nine no nobody none noone nor not nothing
+now nowhere o of off often on once one only onto or other others otherwise our ours ourselves out
+over own part per perhaps please put rather re s same see seem seemed seeming seems serious several
+shan she should shouldn show side since sincere six sixty so some somehow someone something sometime
+sometimes somewhere still such system t take ten than that the their theirs them themselves then
+thence there thereafter thereby therefore therein thereupon these they thick thin third this those
+though three through throughout thru thus to together too top toward towards twelve twenty two un
+under until up upon us ve very via was wasn we well were weren what whatever when whence whenever
+where whereafter whereas whereby wherein whereupon wherever whether which while whither who whoever
+whole whom whose why will with within without won would wouldn y yet you your yours yourself
+yourselves
 """
 
-ENGLISH_STOP_WORDS = (*_FUNCTION_WORDS.split(), *string.punctuation, "''", "``")
+ENGLISH_STOP_WORDS = (*_STOP_WORDS.split(), *string.punctuation, "''", "``")
 
 
 class WordTokenizer(ABC):
