@@ -122,11 +122,6 @@ def said(tmp_path, tiny_folders):
     return run
 
 
-@pytest.mark.parametrize("way", ["file", "-c", "notebook"])
-def test_programs_that_start_workers(said, way):
-    assert said(GUARDED, way) == "(40, 32)\n"
-
-
 @pytest.mark.parametrize("way", ["-c", "-i", "notebook"])
 def test_without_a_file_no_guard_is_needed(said, way):
     assert "(40, 32)" in said(PLAIN, way)
@@ -138,8 +133,9 @@ def test_a_file_without_a_guard_is_told_to_have_one(said):
     assert "standard input" not in error
 
 
-@pytest.mark.parametrize("way", ["stdin", "dash", "pipe"])
-@pytest.mark.parametrize("program", [GUARDED, PLAIN], ids=["guarded", "plain"])
+@pytest.mark.parametrize(
+    ("program", "way"), [(GUARDED, "stdin"), (PLAIN, "dash"), (GUARDED, "pipe")]
+)
 def test_a_program_that_workers_cannot_read_is_told_to_be_in_a_file(said, program, way):
     error = said(program, way)
     assert "standard input or a pipe: save it in a file" in error
