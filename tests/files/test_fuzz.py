@@ -180,7 +180,7 @@ def bounded_memory():
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory, tiny_bert_folder):
-    """A folder of each kind of model, with the room around it."""
+    """A folder of each kind of model, inside another folder."""
     root = tmp_path_factory.mktemp("fuzz")
     made = {"v2": folders.v2(tiny_bert_folder, root / "v2")}
     folders.dense(made["v2"] / "2_Dense")

@@ -512,7 +512,7 @@ def test_chat_templates_outside_of_a_download_are_not_read(link, download, tmp_p
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
 def test_a_huge_vocabulary_is_not_read(name, folder, monkeypatch):
-    """A hole in a file, which takes no room on the disk."""
+    """A hole in a file, which takes no space on the disk."""
     asked = SimpleNamespace(from_pretrained=lambda *_args, **_options: pytest.fail("asked"))
     monkeypatch.setattr("sentune.engine.encoders.AutoTokenizer", asked)
     (folder / "tokenizer.json").unlink()

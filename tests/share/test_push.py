@@ -513,3 +513,14 @@ def test_one_models_way_from_training_to_its_readers(hub, tiny_model, tmp_path):
         for found in np.load(tmp_path / "found.npy"):
             np.testing.assert_allclose(found, vectors(tiny_model), atol=1e-5)
     assert asked(hub) == []  # the last one was offline
+
+
+def test_code_of_another_repository_that_cannot_be_had_is_an_error_of_the_hub(
+    hub, tiny_model, tmp_path
+):
+    tiny_model.save(str(tmp_path / "model"))
+    modules = read(tmp_path / "model" / "modules.json")
+    modules[1]["type"] = "owner/nowhere--file.Class"
+    write(tmp_path / "model" / "modules.json", modules)
+    with pytest.raises(HubError, match="owner/nowhere"):
+        SentenceTransformer(str(tmp_path / "model"), trust_remote_code=True)

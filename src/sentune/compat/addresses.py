@@ -19,19 +19,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """What is at an address.
+    """What is at an address."""
 
-    Attributes:
-        homes: Modules of sentune that have its names.
-        renamed: Name there -> name here.
-        below: Addresses below it, with the same names.
-        lacking: Names that are nowhere in sentune.
-    """
-
-    homes: tuple[str, ...] = ()
-    renamed: dict[str, str] = field(default_factory=dict)
-    below: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()  # modules of sentune that have its names
+    renamed: dict[str, str] = field(default_factory=dict)  # name there -> name here
+    below: tuple[str, ...] = ()  # addresses below it, with the same names
+    lacking: tuple[str, ...] = ()  # names that are nowhere in sentune
 
 
 @cache
@@ -72,13 +65,7 @@ def every(rows: dict[str, Row] | None = None) -> Iterator[str]:
 
 
 class Address(ModuleType):
-    """A module whose names are those of others.
-
-    Args:
-        package: Name of the package that the address is below.
-        address: The address, "" for the package itself.
-        row: What is there.
-    """
+    """A module whose names are those of others; its address is "" for the package itself."""
 
     def __init__(self, package: str, address: str, row: Row) -> None:
         name = f"{package}.{address}" if address else package

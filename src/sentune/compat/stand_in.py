@@ -31,7 +31,7 @@ from typing import Any
 from sentune.compat.addresses import Address, row_of
 
 PEER = "sentence_transformers"
-# The release whose names are given: what code that asks for `__version__` is told.
+# The release whose names are given, and what `__version__` is for code that asks.
 _RELEASE = "6.2.0"
 _checking = threading.RLock()
 
@@ -52,12 +52,7 @@ class StandIn(Address):
 
 
 def class_in(file: str, name: str) -> type:
-    """A class of a file in transformers' folder for code of models.
-
-    Args:
-        file: As transformers' `get_cached_module_file` names it.
-        name: The class.
-    """
+    """A class of a file in transformers' folder for code of models, named relative to it."""
     from transformers import dynamic_module_utils as files
 
     module = ".".join(Path(file).with_suffix("").parts)
@@ -78,11 +73,7 @@ def class_in(file: str, name: str) -> type:
 
 
 def adopt(package: str) -> None:
-    """Let the files of a package with code of a model import sentune's names.
-
-    Args:
-        package: Its dotted name.
-    """
+    """Let the files of a package with code of a model import sentune's names."""
     for folder in importlib.import_module(package).__path__:
         found = sys.path_importer_cache.get(folder)
         if not isinstance(found, _Finder):
@@ -101,9 +92,8 @@ def standing_in() -> Iterator[None]:
         if _is_installed():
             yield
             return
-        before = (
-            {PEER: sys.modules[PEER]} if PEER in sys.modules else {}
-        )  # None: not to be imported
+        # An entry may be None: not to be imported.
+        before = {PEER: sys.modules[PEER]} if PEER in sys.modules else {}
         sys.modules[PEER] = _module(PEER)
         try:
             yield
@@ -175,7 +165,7 @@ def _is_installed() -> bool:
     """Whether sentence-transformers itself can be imported."""
     try:
         return not isinstance(sys.modules.get(PEER), StandIn) and find_spec(PEER) is not None
-    except (ImportError, ValueError):  # somebody forbids it, or has put another module in its place
+    except (ImportError, ValueError):  # it was forbidden, or another module is in its place
         return False
 
 

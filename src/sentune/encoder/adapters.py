@@ -1,6 +1,6 @@
 """Adapters such as LoRA on a model's encoder, through transformers' own support of peft.
 
-Each function is a method of `SentenceTransformer`, under its own name.
+Each function is a method of every model, under its own name.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from sentune.files.modules.adapters import has_adapter, is_wrapped
 def add_adapter(model: Any, adapter_config: Any, adapter_name: str | None = None) -> None:
     """Add a new adapter to the encoder and make it the active one; all else in it is frozen.
 
-    Args:
-        model: The SentenceTransformer.
-        adapter_config: A `peft.PeftConfig`, as `peft.LoraConfig(r=8)`.
-        adapter_name: How it is called from now on; None for "default".
+    `adapter_config` is a `peft.PeftConfig`; the name is "default" if none is given.
 
     Raises:
         MissingDependencyError: If peft is not installed.
-        SettingError: If the encoder is none of the transformers library, or the name is taken.
+        SettingError: If the encoder is not of the transformers library, or the name is taken.
 
     Example:
         >>> from peft import LoraConfig  # doctest: +SKIP
@@ -46,11 +43,7 @@ def add_adapter(model: Any, adapter_config: Any, adapter_name: str | None = None
 def load_adapter(model: Any, peft_model_id: Any = None, *args: Any, **kwargs: Any) -> None:
     """Add an adapter from a folder or from the Hub; it is frozen unless `is_trainable=True`.
 
-    Args:
-        model: The SentenceTransformer.
-        peft_model_id: A folder with an adapter, or an id on the Hugging Face Hub.
-        *args: As for `load_adapter` of the encoder.
-        **kwargs: As for `load_adapter` of the encoder: `adapter_name`, `is_trainable`, `token` ...
+    The other arguments are those of the encoder's method: `adapter_name`, `token` ...
     """
     encoder = _encoder(model)
     need("peft", "peft")
@@ -58,64 +51,35 @@ def load_adapter(model: Any, peft_model_id: Any = None, *args: Any, **kwargs: An
 
 
 def set_adapter(model: Any, adapter_name: str | list[str]) -> None:
-    """Choose the adapter that computes and is trained; the others do neither.
-
-    Args:
-        model: The SentenceTransformer.
-        adapter_name: Its name, or a list of several.
-    """
+    """Choose the adapters, by one name or a list, that compute and are trained; no others do."""
     _with_adapter(model, adapter_name).set_adapter(adapter_name)
 
 
 def enable_adapters(model: Any) -> None:
-    """Let the active adapters compute again.
-
-    Args:
-        model: The SentenceTransformer.
-    """
+    """Let the active adapters compute again."""
     _with_adapter(model).enable_adapters()
 
 
 def disable_adapters(model: Any) -> None:
-    """Compute as if there were no adapters, until `enable_adapters`.
-
-    Args:
-        model: The SentenceTransformer.
-    """
+    """Compute as if there were no adapters, until `enable_adapters`."""
     _with_adapter(model).disable_adapters()
 
 
 def active_adapters(model: Any) -> list[str]:
-    """Names of the adapters that compute.
-
-    Args:
-        model: The SentenceTransformer.
-    """
+    """Names of the adapters that compute."""
     return list(_with_adapter(model).active_adapters())
 
 
 def get_adapter_state_dict(
     model: Any, adapter_name: str | None = None, *args: Any, **kwargs: Any
 ) -> dict[str, Tensor]:
-    """The tensors of an adapter.
-
-    Args:
-        model: The SentenceTransformer.
-        adapter_name: Its name; None for the active one.
-        *args: As for `get_adapter_state_dict` of the encoder.
-        **kwargs: As for `get_adapter_state_dict` of the encoder.
-    """
+    """The tensors of an adapter, None for the active one; as the encoder's method."""
     encoder = _with_adapter(model, adapter_name)
     return encoder.get_adapter_state_dict(adapter_name, *args, **kwargs)
 
 
 def delete_adapter(model: Any, adapter_names: str | list[str]) -> None:
-    """Remove adapters.
-
-    Args:
-        model: The SentenceTransformer.
-        adapter_names: A name, or a list of them.
-    """
+    """Remove one adapter, or each in a list."""
     _with_adapter(model, adapter_names).delete_adapter(adapter_names)
 
 

@@ -39,35 +39,17 @@ _OLDER_OPTIONS = {"sentences": "inputs", "activation_fct": "activation_fn"}
 class CrossEncoder(Model):
     """Reads two texts together and scores them: a reranker, or a classifier of pairs.
 
-    Args:
-        model_name_or_path: A folder, or an id on the Hugging Face Hub. A checkpoint of a plain
-            transformers encoder gets a classification head, whose weights are random until
-            trained; one of a causal language model scores by what it would say next, yes or no.
-        modules: The modules, in order, in place of a name; or a dict of name -> module.
-        device: "cpu", "cuda", "cuda:1", "mps" ...; None for the best there is.
-        prompts: Name -> text put before the first text of each pair.
-        default_prompt_name: The prompt used when a call names none.
-        cache_folder: Where downloads are kept.
-        trust_remote_code: Whether code that comes with a model may run.
-        revision: Branch, tag or commit on the Hub.
-        local_files_only: Never ask the Hub.
-        token: Access token for the Hub.
-        model_kwargs: For the encoder's `from_pretrained`, as `dtype` or `attn_implementation`.
-        processor_kwargs: For the tokenizer's `from_pretrained`.
-        config_kwargs: For the configuration's `from_pretrained`.
-        model_card_data: What is known for the model card.
-        backend: Only "torch".
-        num_labels: Scores per pair, for a head that is made anew.
-        max_length: Most tokens of a pair; None for what the tokenizer says.
-        activation_fn: What makes scores of logits; None for what the model says, else sigmoid for
-            one score per pair, and the logits themselves for several.
-        keep_in_fp32_modules: See `set_keep_in_fp32_modules`; None for what the model says.
-        dtype: As for `SentenceTransformer`.
+    The arguments and errors are as for `SentenceTransformer`, and these:
 
-    Raises:
-        SettingError: If the arguments contradict each other or are out of range.
-        ModelFileError: If the folder is no such model or is damaged.
-        HubError: If the model cannot be had from the Hub.
+    - `num_labels`: Scores per pair, for a new head. A plain transformers checkpoint gets a
+      classification head, whose weights are random until trained; one of a causal language model
+      scores by its next token, yes or no.
+    - `max_length`: Most tokens of a pair; None for the tokenizer's limit.
+    - `activation_fn`: Makes scores of logits; None for the model's, else sigmoid for one score per
+      pair, and the logits themselves for several.
+    - `keep_in_fp32_modules`: See `set_keep_in_fp32_modules`; None for the model's.
+
+    Prompts are put before the first text of each pair.
 
     Example:
         >>> model = CrossEncoder("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
@@ -154,29 +136,17 @@ class CrossEncoder(Model):
     ) -> Any:
         """Scores of pairs.
 
-        Args:
-            inputs: One pair of texts, or any iterable of b pairs.
-            prompt_name: Name of a prompt of the model to put before the first text of each pair.
-            prompt: A prompt to put there; wins over `prompt_name`.
-            batch_size: Pairs per forward pass; None for as many as are fast, counted in tokens.
-                The scores do not depend on it.
-            show_progress_bar: Whether to draw one; None: if logging is at INFO or below.
-            activation_fn: What makes scores of logits; None for that of the model.
-            apply_softmax: Whether the scores of each pair are made to sum up to 1, where there are
-                several.
-            convert_to_numpy: Whether to give a numpy array.
-            convert_to_tensor: Whether to give a tensor; wins over numpy. Neither: a list.
-            device: Where to compute; the model is moved there. A list starts a process for each.
-            pool: Processes started by `start_multi_process_pool`.
-            chunk_size: Pairs per piece of work of a pool.
-            **kwargs: For modules that name them in `forward_kwargs`.
+        `inputs` is one pair of texts, or any iterable of b pairs; a prompt is put before the first
+        text of each. `activation_fn` makes scores of logits, None for that of the model;
+        `apply_softmax` makes several scores of a pair sum to 1. The other arguments are as for
+        `SentenceTransformer.encode`.
 
         Returns:
             `(b,)` scores in the order given, or `(b, labels)` where there are several per pair;
-            one of them for a single pair. Type: float32.
+            one of them for a single pair. In float32.
 
         Raises:
-            InputTypeError: If an input is no pair; the message names its row.
+            InputTypeError: If an input is not a pair; the message names its row.
             SettingError: If an option is out of range.
         """
         pairs, is_single = _as_pairs(inputs)
@@ -216,23 +186,11 @@ class CrossEncoder(Model):
     ) -> list[dict[str, Any]]:
         """Documents in the order of their scores for a query, best first.
 
-        Args:
-            query: The query.
-            documents: n texts.
-            top_k: How many are given; None for all.
-            return_documents: Whether their texts are given, too.
-            prompt_name: As for `predict`, and so are all others.
-            prompt: Put before the query.
-            batch_size: Pairs per forward pass.
-            show_progress_bar: Whether to draw one.
-            activation_fn: What makes scores of logits.
-            device: Where to compute.
-            pool: Processes started by `start_multi_process_pool`.
-            chunk_size: Pairs per piece of work of a pool.
+        The best `top_k` are given, all for None; the other arguments are as for `predict`.
 
         Returns:
-            For each document `corpus_id`, its number; `score`, a float; and `text` if wanted.
-            Equal scores are in the order of the documents.
+            For each document `corpus_id`, its number; `score`, a float; and `text` if
+            `return_documents`. Equal scores are in the order of the documents.
 
         Raises:
             SettingError: If the model gives more than one score per pair.
@@ -290,14 +248,9 @@ class CrossEncoder(Model):
         return self.activation_fn
 
     def set_keep_in_fp32_modules(self, module_names: Sequence[str]) -> None:
-        """Let linear layers compute in float32 and give it, whatever the rest computes in.
+        """Let linear layers, and no others, compute in float32 and give it.
 
-        Args:
-            module_names: Their names in `named_modules()`; those named before and not now compute
-                as the rest does.
-
-        Raises:
-            SettingError: If a name is not that of a plain `torch.nn.Linear`.
+        They are named as in `named_modules()`; a SettingError if one is no plain `torch.nn.Linear`.
         """
         layers = {name: _layer(self, name) for name in module_names}
         for module in self.modules() if layers or self.keep_in_fp32_modules else ():
@@ -307,7 +260,7 @@ class CrossEncoder(Model):
     # Inside -------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; the activation is none of the modules."""
+        """Set an attribute; the activation is not one of the modules."""
         if name == "activation_fn":
             object.__setattr__(self, name, value)
         else:
@@ -326,7 +279,7 @@ class CrossEncoder(Model):
         }
 
     def _stored_activation(self, settings: Mapping[str, Any]) -> Activation:
-        """What the files say, else what is usual."""
+        """The activation that the files name, else the usual one."""
         usual = nn.Sigmoid() if self.num_labels == 1 else nn.Identity()
         name = settings.get("activation_fn")
         if name is None:

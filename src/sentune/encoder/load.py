@@ -1,4 +1,4 @@
-"""A folder or an id -> the model in it, of whichever kind it is."""
+"""A folder or an id -> the model in it, of any kind."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def load(model_name_or_path: str | Path, **options: Any) -> Any:
     """The model in a folder or on the Hub: an encoder of texts, or a scorer of pairs.
 
     Args:
-        model_name_or_path: A folder, or an id on the Hugging Face Hub. A checkpoint of a plain
-            transformers encoder becomes an encoder of texts.
-        **options: As for the class of its kind, `SentenceTransformer` or `CrossEncoder`.
+        model_name_or_path: A folder, or an id on the Hugging Face Hub. A plain transformers
+            checkpoint becomes an encoder of texts.
+        **options: As for `SentenceTransformer` or `CrossEncoder`, whichever it is.
 
     Returns:
-        What `sentune.types.Encoder` describes; of a CrossEncoder, that.
+        A `sentune.types.Encoder`, or a `CrossEncoder`.
 
     Raises:
-        ModelFileError: If the folder is no model, is damaged, or is of a kind that sentune does
-            not have.
+        ModelFileError: If the folder does not hold a model, is damaged, or is of a kind that
+            sentune does not have.
         HubError: If the model cannot be had from the Hub.
 
     Example:

@@ -44,21 +44,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Parts:
-    """What a model is made of.
+    """What a model is made of."""
 
-    Attributes:
-        modules: Name -> module, in order.
-        settings: What its files say of the whole model.
-        module_kwargs: Module name -> arguments of its forward that modules.json names.
-        card: What is known for the model card.
-        dtype: Type of the weights; None for "auto".
-    """
-
-    modules: Mapping[str, nn.Module]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    module_kwargs: dict[str, list[str]] = field(default_factory=dict)
-    card: Any = None
-    dtype: torch.dtype | None = None
+    modules: Mapping[str, nn.Module]  # name -> module, in order
+    settings: Mapping[str, Any] = field(default_factory=dict)  # in its files
+    module_kwargs: dict[str, list[str]] = field(default_factory=dict)  # as in modules.json
+    card: Any = None  # what is known for the model card
+    dtype: torch.dtype | None = None  # type of the weights; None for "auto"
 
 
 def opened(
@@ -74,19 +66,7 @@ def opened(
 ) -> Parts:
     """The parts of a model: read from its files, or made of modules.
 
-    Args:
-        kind: What kind of model it is to be.
-        source: A folder, or an id on the Hugging Face Hub.
-        modules: The modules, in place of a source.
-        card: What is known for the model card.
-        dtype: Type of the weights, or "auto".
-        backend: Only "torch".
-        model_kwargs: For the encoder's `from_pretrained`; `dtype="auto"` there is the type that
-            the checkpoint is in.
-        **reading: For `sentune.files.load.load`: the Hub, which code may run, and so on.
-
-    Raises:
-        SettingError: If the arguments contradict each other.
+    `dtype="auto"` in `model_kwargs` is the type that the checkpoint is in.
     """
     if (source is None) == (modules is None):
         raise SettingError("give either model_name_or_path or modules=[...], one of the two")
@@ -130,18 +110,7 @@ def _type_of_weights(
 
 
 class Model(nn.Sequential):
-    """Modules, executed one after the other, with what every kind of model can do.
-
-    Args:
-        parts: What it is made of.
-        device: "cpu", "cuda", "cuda:1", "mps" ...; None for the best there is.
-        prompts: Name -> text put before each input that is encoded under that name.
-        default_prompt_name: The prompt used when a call names none.
-        trust_remote_code: Whether code that comes with a model may run.
-
-    Raises:
-        SettingError: If the default prompt is none of the prompts.
-    """
+    """Modules, executed one after the other, with what every kind of model can do."""
 
     reads_packed = True  # what `sentune.models.base.reads_packed` asks of a subclass
     kind: ClassVar[ModelKind]
@@ -157,12 +126,8 @@ class Model(nn.Sequential):
     ) -> None:
         super().__init__(pipeline.named(parts.modules))
         self.is_auto_dtype = parts.dtype is None
-        self.prompts: dict[str, str] = {
-            "query": "",
-            "document": "",
-            **(parts.settings.get("prompts") or {}),
-            **prompting.checked(prompts),
-        }
+        stored = parts.settings.get("prompts") or {}
+        self.prompts = {"query": "", "document": "", **stored, **prompting.checked(prompts)}
         self.default_prompt_name = default_prompt_name or parts.settings.get("default_prompt_name")
         self._check_default_prompt()
         self.model_card_data = parts.card
@@ -186,17 +151,17 @@ class Model(nn.Sequential):
         """Run the modules.
 
         Outside of training, without gradients, the products are those of `encode`: in bfloat16
-        where the chip has it, unless the model's dtype or an autocast says otherwise.
+        where the CPU or GPU has it, unless the model's dtype or an autocast says otherwise.
 
         Args:
             input: Tokens in any layout of `sentune.text.layouts`.
             **kwargs: Given to the modules that name them in `forward_kwargs`.
 
         Returns:
-            Padded features: the same dict, filled. Others: new features. Each output per row has
-            its rows in the caller's order. With `output_hidden_states=True` there is also
-            `layer_sentence_embeddings (b, layers + 1, d)`: what the modules after the encoder make
-            of its input embeddings and of each of its layers.
+            Padded features: the same dict, filled. Others: new features. Outputs per row are in
+            the caller's order. With `output_hidden_states=True` also `layer_sentence_embeddings
+            (b, layers + 1, d)`: what the later modules make of the encoder's input embeddings and
+            of each of its layers.
         """
         run = pipeline.fill if "attention_mask" in input else pipeline.run
         device = self.device
@@ -205,21 +170,9 @@ class Model(nn.Sequential):
         with multiplying_in(self.autocast_dtype, device):
             return pipeline.in_type_of(self.dtype, run(self, input, kwargs))
 
-    def read(
-        self, texts: Sequence[Text], prompt: str | None = None, task: str | None = None
-    ) -> Features:
-        """Tokens of the texts, ragged where the first module can; what a collator calls.
-
-        Args:
-            texts: b texts.
-            prompt: Put before each text.
-            task: Route of a routed model.
-        """
-        return pipeline.read(self, texts, prompt, task)
-
-    def tokenize(self, texts: Sequence[Text], **kwargs: Any) -> Features:
-        """Padded tensors of the texts, as other libraries expect them: `input_ids (b, t)` ..."""
-        return pipeline.tokenize(self, texts, **kwargs)
+    read = pipeline.read
+    tokenize = pipeline.tokenize
+    pad = pipeline.pad
 
     def preprocess(
         self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
@@ -227,10 +180,6 @@ class Model(nn.Sequential):
         """As `tokenize`, with a prompt before each text."""
         extra = {} if prompt is None else {"prompt": prompt}
         return self.tokenize(inputs, **extra, **kwargs)
-
-    def pad(self, features: Features) -> Features:
-        """The padded layout of ragged features."""
-        return pipeline.pad(self, features)
 
     # What the model is --------------------------------------------------------------------------
 
@@ -305,8 +254,7 @@ class Model(nn.Sequential):
     def activation_checkpointing_enable(self, **options: Any) -> None:
         """In training, keep no inner results of the encoder: less memory, one more forward pass.
 
-        Args:
-            **options: As for the encoder's method of this name.
+        Takes the options of the encoder's method of this name.
         """
         encoder = self.transformers_model
         if hasattr(encoder, "activation_checkpointing_enable"):
@@ -319,12 +267,7 @@ class Model(nn.Sequential):
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
-        """As `activation_checkpointing_enable`.
-
-        Args:
-            gradient_checkpointing_kwargs: For `torch.utils.checkpoint.checkpoint`.
-            **options: As for `activation_checkpointing_enable`.
-        """
+        """As `activation_checkpointing_enable`, with arguments for torch's `checkpoint`."""
         self.activation_checkpointing_enable(
             activation_checkpointing_kwargs=gradient_checkpointing_kwargs, **options
         )
@@ -347,8 +290,7 @@ class Model(nn.Sequential):
     ) -> WorkerPool:
         """Start a process per device, for `encode(..., pool=pool)`.
 
-        Args:
-            target_devices: "cuda:0", "cpu" ...; None for every accelerator, or four CPU processes.
+        Without devices, one for every accelerator, or four on the CPU.
         """
         return WorkerPool(self, target_devices)
 
@@ -364,12 +306,7 @@ class Model(nn.Sequential):
     save_to_hub = publish.save_to_hub
 
     def evaluate(self, evaluator: Callable[..., Any], output_path: str | None = None) -> Any:
-        """The evaluator's result for this model.
-
-        Args:
-            evaluator: Called as `evaluator(model, output_path)`.
-            output_path: Folder for its files.
-        """
+        """What `evaluator(self, output_path)` gives; the folder of that path is made first."""
         if output_path is not None:
             Path(output_path).mkdir(parents=True, exist_ok=True)
         return evaluator(self, output_path)
@@ -377,12 +314,9 @@ class Model(nn.Sequential):
     def fit(
         self, train_objectives: Sequence[tuple[Any, nn.Module]], *args: Any, **kwargs: Any
     ) -> None:
-        """Train the model.
+        """Train the model on pairs of a `DataLoader` over `InputExample`s and a loss.
 
-        Args:
-            train_objectives: Pairs of a `DataLoader` over `InputExample`s and a loss.
-            *args: See `sentune.training.fit.fit`.
-            **kwargs: See `sentune.training.fit.fit`.
+        See `sentune.training.fit.fit` for the other arguments.
         """
         from_higher_layer("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
 
@@ -411,16 +345,7 @@ class Model(nn.Sequential):
         chunk_size: int | None = None,
         on_cpu: bool = True,
     ) -> Any:
-        """What the options ask for, in the order of the items; None if there are none.
-
-        Args:
-            items: Checked items.
-            options: What is wanted, and how.
-            pool: Processes that compute it.
-            device: Where the model is moved to; a list starts a process for each.
-            chunk_size: Items per piece of work of a pool.
-            on_cpu: Whether an array is gathered in main memory.
-        """
+        """What the options ask for, in the order of the items; None if there are none."""
         if isinstance(device, (list, tuple)):
             if pool is None and items:
                 with self.start_multi_process_pool(device) as started:
@@ -443,9 +368,7 @@ class Model(nn.Sequential):
 
     def _checked_kwargs(self, kwargs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
         """Arguments for the modules that take them, after a check that one does."""
-        unknown = [
-            name for name in kwargs if not any(pipeline.takes(module, name) for module in self)
-        ]
+        unknown = [name for name in kwargs if not any(pipeline.takes(m, name) for m in self)]
         if unknown:
             known = sorted(set().union(*(getattr(m, "forward_kwargs", ()) for m in self)))
             raise SettingError(
@@ -465,22 +388,11 @@ class Model(nn.Sequential):
 
 @contextmanager
 def progress(total: int | None, options: Options) -> Iterator[Callable[[int], object]]:
-    """What counts items on a progress bar, if one is wanted.
-
-    Args:
-        total: How many there will be; None where nobody knows.
-        options: Say whether.
-    """
+    """What counts items on a progress bar, if one is wanted; `total` may be unknown."""
     with tqdm(total=total, desc="Texts", disable=not options.show_progress_bar) as bar:
         yield bar.update
 
 
 def wants_bar(asked: bool | None) -> bool:
-    """Whether a progress bar is drawn; by default where logging is at INFO or below.
-
-    Args:
-        asked: What the caller says.
-    """
-    if asked is not None:
-        return asked
-    return logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG)
+    """Whether a progress bar is drawn; by default where logging is at INFO or below."""
+    return logger.getEffectiveLevel() in (logging.INFO, logging.DEBUG) if asked is None else asked

@@ -27,11 +27,7 @@ _OF_LAYOUT = ("lengths", "order", "layout", "cu_seqlens", "offsets")
 
 
 def kinds_of(modules: Iterable[nn.Module]) -> dict[str, OutputKind]:
-    """Key -> what kind of output it is.
-
-    Args:
-        modules: The modules in order.
-    """
+    """Key -> what kind of output it is."""
     kinds = dict(_GIVEN)
     for module in modules:
         kinds |= getattr(module, "outputs", {})

@@ -25,11 +25,7 @@ _SENTENCE, _LAYERS = "sentence_embedding", "layer_sentence_embeddings"
 def named(
     modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None,
 ) -> OrderedDict[str, nn.Module]:
-    """Modules under their names; "0", "1" ... where they have none.
-
-    Raises:
-        SettingError: If there are none, or something else is among them.
-    """
+    """Modules under their names; "0", "1" ... where they have none."""
     if isinstance(modules, nn.Module) and not isinstance(modules, Iterable):
         raise SettingError(
             f"modules must be a list of modules, got one {type(modules).__name__}; "
@@ -53,13 +49,7 @@ def is_packed(model: nn.Sequential) -> bool:
 
 
 def run(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
-    """New features with all that the modules add; ragged ones are packed or padded first.
-
-    Args:
-        model: The modules in order.
-        features: Tokens in any layout of `sentune.text.layouts`.
-        kwargs: Keyword arguments, each for the modules that take them.
-    """
+    """New features with all that the modules add; ragged ones are packed or padded first."""
     found = list(parts(model, features, kwargs))
     if not layouts.is_ragged(features) or is_packed(model):
         return found[0][1]
@@ -69,13 +59,7 @@ def run(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> 
 def parts(
     model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]
 ) -> Iterator[tuple[list[int], Features]]:
-    """Row numbers of a batch, and what the modules give for them: once, if nothing is padded.
-
-    Args:
-        model: The modules in order.
-        features: As for `run`.
-        kwargs: As for `run`.
-    """
+    """Row numbers of a batch, and what the modules give for them: once, if nothing is padded."""
     rows = range(layouts.rows_in(features))
     if not layouts.is_ragged(features):
         yield list(rows), _through(model, features, kwargs)
@@ -87,13 +71,7 @@ def parts(
 
 
 def fill(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) -> Features:
-    """Padded features, filled with all that the modules add: the same dict, as users of torch know.
-
-    Args:
-        model: The modules in order.
-        features: Padded tokens.
-        kwargs: As for `run`.
-    """
+    """Padded features, filled with all that the modules add: the same dict."""
     if not _is_traced() and is_packed(model) and layouts.can_be_ragged(features):
         found = run(model, packing.from_padded(features), kwargs)
         features.update(outputs.padded_like(found, features, outputs.kinds_of(model)))
@@ -103,15 +81,14 @@ def fill(model: nn.Sequential, features: Features, kwargs: Mapping[str, Any]) ->
 
 
 def read(
-    modules: nn.Sequential, texts: Sequence[Text], prompt: str | None, task: str | None
+    modules: nn.Sequential,
+    texts: Sequence[Text],
+    prompt: str | None = None,
+    task: str | None = None,
 ) -> Features:
-    """Tokens of the texts, ragged where the first module can.
+    """Tokens of b texts, ragged where the first module can; what a collator calls.
 
-    Args:
-        modules: The modules in order.
-        texts: b texts.
-        prompt: Put before each text.
-        task: Route of a routed model.
+    `prompt` is put before each text; `task` is the route of a routed model.
     """
     first = _source_of(modules)
     reader = _reader_of(first)
@@ -130,7 +107,7 @@ def read(
 def tokenize(
     modules: nn.Sequential, texts: Sequence[Text], prompt: str | None = None, **kwargs: Any
 ) -> Features:
-    """Padded tensors of the texts, by whichever name the first module has for it."""
+    """Padded tensors of b texts, as other libraries expect them: `input_ids (b, t)` ..."""
     first: Any = modules[0]
     reader = _reader_of(first)
     if reader == getattr(first, "read", None):
@@ -148,16 +125,7 @@ def pad(modules: nn.Sequential, features: Features) -> Features:
 
 
 def output(modules: nn.Sequential, features: Features, name: str) -> torch.Tensor:
-    """What the modules gave out under a name.
-
-    Args:
-        modules: The modules in order, for the error.
-        features: What they gave out.
-        name: Of the output.
-
-    Raises:
-        SettingError: If it is not among it.
-    """
+    """What the modules gave out under a name; a SettingError if there is none."""
     if name not in features:
         raise SettingError(
             f"the modules {[type(module).__name__ for module in modules]} give no {name!r}; "
@@ -173,11 +141,7 @@ def width(modules: nn.Sequential) -> int | None:
 
 
 def follow_first(modules: Iterable[nn.Module]) -> None:
-    """Bring the modules behind an encoder to its type of numbers, where it was loaded in another.
-
-    Args:
-        modules: The modules in order; those in the routes of a router are seen to as well.
-    """
+    """Bring the modules behind an encoder, also in the routes of a router, to its dtype."""
     first, *later = modules
     if isinstance(first, Router):
         for route in first.sub_modules.values():
@@ -189,12 +153,7 @@ def follow_first(modules: Iterable[nn.Module]) -> None:
 
 
 def in_type_of(dtype: torch.dtype | None, features: Features) -> Features:
-    """Features with outputs of full precision where the weights have it; the dict is changed.
-
-    Args:
-        dtype: Type of the weights.
-        features: What the modules gave, perhaps in half precision.
-    """
+    """Features with outputs in float32 if the weights' `dtype` is that; the dict is changed."""
     if dtype == torch.float32:
         features.update({key: _in_full(value) for key, value in features.items()})
     return features
@@ -206,18 +165,14 @@ def takes(module: nn.Module, name: str) -> bool:
 
 
 def _is_traced() -> bool:
-    """Whether the calls are written down, so that the lengths of rows would become constants."""
+    """Whether the calls are traced, so that the lengths of rows would become constants."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _dimension(module: nn.Module) -> int | None:
-    """Width of the embedding that a module gives out, by whichever name it tells it."""
-    for name in (
-        "get_embedding_dimension",
-        "get_sentence_embedding_dimension",
-        "get_word_embedding_dimension",
-    ):
-        method = getattr(module, name, None)
+    """Width of the embedding that a module gives out, by whichever name it has for that."""
+    for kind in ("embedding", "sentence_embedding", "word_embedding"):
+        method = getattr(module, f"get_{kind}_dimension", None)
         if callable(method):
             return method()
     return None
@@ -255,11 +210,7 @@ def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str
 
 
 def reads_ragged(modules: nn.Sequential) -> bool:
-    """Whether a model gives tokens in the ragged layout.
-
-    Args:
-        modules: The modules in order.
-    """
+    """Whether a model gives tokens in the ragged layout."""
     first = _source_of(modules)
     own = getattr(first, "read", None)
     return own is not None and reader_of(first) == own

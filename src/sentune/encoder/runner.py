@@ -25,28 +25,16 @@ from sentune.types import Features
 
 @dataclass(frozen=True)
 class Options:
-    """How to run items through a model.
+    """How to run items through a model."""
 
-    Attributes:
-        value: The output that is wanted: "sentence_embedding", "token_embeddings", "scores" ...;
-            None for all that the modules give.
-        prompt: Put before each item.
-        batch_size: Items per forward pass; None for as many as are fast, counted in tokens.
-        show_progress_bar: Whether to draw one.
-        truncate_dim: Keep this many dimensions of each embedding; None for all.
-        normalize: Whether embeddings are brought to length 1, after truncation.
-        task: Route of a routed model.
-        forward_kwargs: Keyword arguments for the modules that take them.
-    """
-
-    value: str | None = "sentence_embedding"
-    prompt: str | None = None
-    batch_size: int | None = None
-    show_progress_bar: bool = False
-    truncate_dim: int | None = None
-    normalize: bool = False
-    task: str | None = None
-    forward_kwargs: tuple[tuple[str, Any], ...] = ()
+    value: str | None = "sentence_embedding"  # the output; None for all that the modules give
+    prompt: str | None = None  # put before each item
+    batch_size: int | None = None  # items per forward pass; None to choose by tokens, for speed
+    show_progress_bar: bool = False  # whether to draw one
+    truncate_dim: int | None = None  # keep this many dimensions of each embedding; None for all
+    normalize: bool = False  # whether embeddings are brought to length 1, after truncation
+    task: str | None = None  # route of a routed model
+    forward_kwargs: tuple[tuple[str, Any], ...] = ()  # for the modules that take them
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -57,12 +45,7 @@ class Options:
 
 
 class TorchRunner:
-    """Computes with a model, as `sentune.flow.loop.Runner` says.
-
-    Args:
-        model: The model.
-        options: What is wanted of it, and how.
-    """
+    """Computes with a model, as `sentune.flow.loop.Runner` says."""
 
     def __init__(self, model: Any, options: Options) -> None:
         self.model = model
@@ -82,7 +65,7 @@ class TorchRunner:
         return dict(self.model.read(items, prompt=self.options.prompt, task=self.options.task))
 
     def tokens_per_batch(self) -> int:
-        """As many as this machine is fast with."""
+        """How many tokens a batch should hold, chosen for speed."""
         widths = (getattr(module, "inner_width", None) for module in self.model)
         known = max((width or 0 for width in widths), default=0)
         return tokens_per_batch(self.device, max(pipeline.width(self.model) or 1, known))
@@ -97,7 +80,7 @@ class TorchRunner:
         """What is wanted of a batch, in its order: `(b, d)`, or a list with an entry per row."""
         features = packing.to_tensors(features)
         if self.device.type != "cpu" and layouts.is_ragged(features) and self.model.is_packed:
-            features = packing.pack(features, self.device)  # before an accelerator has a part in it
+            features = packing.pack(features, self.device)  # in main memory, before the transfer
         features = packing.to_device(features, self.device)
         with multiplying_in(self.dtype, self.device):
             if self.gives_array:
@@ -177,15 +160,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def check_finite(model: nn.Module, values: Tensor, start: int = 0) -> None:
-    """Look for NaN and infinity in a result, and for their cause in the weights.
+    """Warn of NaN and infinity in a result `(b, d)`; an error if the weights have them.
 
-    Args:
-        model: Whose result it is.
-        values: `(b, d)`.
-        start: Number of the first row, for the message.
-
-    Raises:
-        ModelFileError: If weights of the model are not finite.
+    `start` is the number of the first row, for the message.
     """
     is_bad = ~torch.isfinite(values).all(dim=-1)
     if not is_bad.any():

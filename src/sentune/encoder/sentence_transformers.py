@@ -33,8 +33,8 @@ class SentenceTransformer(Model):
     """Maps texts to embeddings: a sequence of modules, executed one after the other.
 
     Args:
-        model_name_or_path: A folder, or an id on the Hugging Face Hub. A checkpoint of a plain
-            transformers encoder becomes Transformer + mean Pooling.
+        model_name_or_path: A folder, or an id on the Hugging Face Hub. A plain transformers
+            checkpoint becomes Transformer + mean Pooling.
         modules: The modules, in order, in place of a name; or a dict of name -> module.
         device: "cpu", "cuda", "cuda:1", "mps" ...; None for the best there is.
         prompts: Name -> text put before each input that is encoded under that name.
@@ -53,18 +53,17 @@ class SentenceTransformer(Model):
         config_kwargs: For the configuration's `from_pretrained`.
         model_card_data: What is known for the model card.
         dtype: "auto" (the default) keeps the weights in float32 and multiplies in bfloat16 where
-            the chip has it natively, in `encode` and in training. "float32" is exact, and what
-            training follows unless its arguments say otherwise; "bfloat16" and "float16" are the
-            type of the weights as well. `model_kwargs={"dtype": ...}` means the same, except for
-            "auto", which there keeps the type that the checkpoint is in: half the memory for one in
-            half precision, and as small a file when it is saved. Weights in half precision are
-            trained as they are: updates smaller than their rounding are lost, and in float16 small
-            gradients become zero. Load a model in float32 to train it.
+            the CPU or GPU has it natively, in `encode` and in training. "float32" is exact, in
+            training too unless its arguments say otherwise; "bfloat16" and "float16" are the type
+            of the weights as well. `model_kwargs={"dtype": ...}` means the same, except for "auto",
+            which there keeps the type of the checkpoint. Weights in half precision are trained as
+            they are: updates smaller than their rounding are lost, and in float16 small gradients
+            become zero. Load a model in float32 to train it.
         backend: Only "torch".
 
     Raises:
         SettingError: If the arguments contradict each other or are out of range.
-        ModelFileError: If the folder is no model or is damaged.
+        ModelFileError: If the folder does not hold a model or is damaged.
         HubError: If the model cannot be had from the Hub.
 
     Example:
@@ -154,8 +153,8 @@ class SentenceTransformer(Model):
                 input of two segments; `{route: text}` names the route of a routed model.
             prompt_name: Name of a prompt of the model to put before each text.
             prompt: A prompt to put before each text; wins over `prompt_name`.
-            batch_size: Texts per forward pass; None for as many as this machine is fast with,
-                counted in tokens. The embeddings do not depend on it.
+            batch_size: Texts per forward pass; None to choose by tokens, for speed. The embeddings
+                do not depend on it.
             show_progress_bar: Whether to draw one; None: if logging is at INFO or below.
             output_value: "sentence_embedding"; "token_embeddings" for a list of `(tokens, d)`;
                 None for a list of dicts with all that the modules gave out.
@@ -175,27 +174,29 @@ class SentenceTransformer(Model):
             `(b, d)` array, tensor or list, rows in the order given; `(d,)` for a single text.
 
         Raises:
-            InputTypeError: If an input is no text; the message names its row.
+            InputTypeError: If an input is not a text; the message names its row.
             SettingError: If an option is out of range.
         """
         check(output_value, precision)
         items, is_single = as_items(sentences if inputs is None else inputs)
-        options = self._options(
-            output_value,
-            self._prompt(prompt, prompt_name),
-            batch_size,
-            show_progress_bar,
-            normalize_embeddings,
-            truncate_dim,
-            task,
-            kwargs,
+        options = Options(
+            value=output_value,
+            prompt=self._prompt(prompt, prompt_name),
+            batch_size=batch_size,
+            show_progress_bar=wants_bar(show_progress_bar),
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize=normalize_embeddings,
+            task=task,
+            forward_kwargs=self._checked_kwargs(kwargs),
         )
         to_cpu = convert_to_numpy and not convert_to_tensor
         found = self._computed(
             items, options, pool=pool, device=device, chunk_size=chunk_size, on_cpu=to_cpu
         )
         if output_value == "sentence_embedding":
-            found = self._none_of(options, to_cpu) if found is None else found
+            if found is None:
+                width = options.truncate_dim or self.get_embedding_dimension() or 0
+                found = torch.zeros((0, width), device="cpu" if to_cpu else self.device)
             check_finite(self, found)
             found = finish(found, precision, to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
         elif found is None:
@@ -220,20 +221,9 @@ class SentenceTransformer(Model):
     ) -> Iterator[Any]:
         """Embeddings of texts as they come, in bounded memory.
 
-        Args:
-            inputs: Any iterable of texts, one that never ends too. If it raises an error, all that
-                came before is given, then its error.
-            prompt_name: As for `encode`, and so are all others.
-            prompt: Put before each text.
-            batch_size: Texts per forward pass.
-            show_progress_bar: Whether to draw one.
-            precision: "float32", "binary" or "ubinary".
-            convert_to_numpy: Whether to give numpy arrays.
-            convert_to_tensor: Whether to give tensors.
-            normalize_embeddings: Whether each vector is brought to length 1.
-            truncate_dim: Keep this many dimensions.
-            task: Route of a routed model.
-            **kwargs: For modules that name them in `forward_kwargs`.
+        The arguments are those of `encode`, except that `inputs` is any iterable of texts, also one
+        that never ends, and `precision` is "float32", "binary" or "ubinary". If the iterable raises
+        an error, all that came before is given, then its error.
 
         Yields:
             `(n, d)`: the embeddings of the next n texts, in their order; the first after at most
@@ -258,15 +248,14 @@ class SentenceTransformer(Model):
                 f"precision={precision!r} needs the ranges of all embeddings, which a stream does "
                 f"not have; use one of {_BY_ROW}, or sentune.quantize_embeddings with ranges=..."
             )
-        options = self._options(
-            "sentence_embedding",
-            self._prompt(prompt, prompt_name),
-            batch_size,
-            show_progress_bar,
-            normalize_embeddings,
-            truncate_dim,
-            task,
-            kwargs,
+        options = Options(
+            prompt=self._prompt(prompt, prompt_name),
+            batch_size=batch_size,
+            show_progress_bar=wants_bar(show_progress_bar),
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize=normalize_embeddings,
+            task=task,
+            forward_kwargs=self._checked_kwargs(kwargs),
         )
         form = {"to_numpy": convert_to_numpy, "to_tensor": convert_to_tensor}
 
@@ -348,11 +337,7 @@ class SentenceTransformer(Model):
 
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
-        """Inside the block, `encode` keeps this many dimensions.
-
-        Args:
-            truncate_dim: How many; None for all.
-        """
+        """Inside the block, `encode` keeps this many dimensions; None for all."""
         before, self.truncate_dim = self.truncate_dim, truncate_dim
         try:
             yield
@@ -364,40 +349,7 @@ class SentenceTransformer(Model):
         return self.truncate_embeddings(truncate_dim)
 
     def set_pooling_include_prompt(self, include_prompt: bool) -> None:
-        """Say whether the tokens of a prompt count in pooling.
-
-        Args:
-            include_prompt: Whether they do.
-        """
+        """Set whether the tokens of a prompt count in pooling."""
         for module in self:
             if isinstance(module, Pooling):
                 module.include_prompt = include_prompt
-
-    # Inside -------------------------------------------------------------------------------------
-
-    def _options(
-        self,
-        value: str | None,
-        prompt: str | None,
-        batch_size: int | None,
-        show_progress_bar: bool | None,
-        normalize: bool,
-        truncate_dim: int | None,
-        task: str | None,
-        kwargs: Mapping[str, Any],
-    ) -> Options:
-        return Options(
-            value=value,
-            prompt=prompt,
-            batch_size=batch_size,
-            show_progress_bar=wants_bar(show_progress_bar),
-            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
-            normalize=normalize,
-            task=task,
-            forward_kwargs=self._checked_kwargs(kwargs),
-        )
-
-    def _none_of(self, options: Options, to_cpu: bool) -> Tensor:
-        """The embeddings of no texts, `(0, d)`."""
-        width = options.truncate_dim or self.get_embedding_dimension() or 0
-        return torch.zeros((0, width), device="cpu" if to_cpu else self.device)

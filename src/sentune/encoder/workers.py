@@ -44,15 +44,8 @@ class WorkerPool:
     """Processes that each hold a copy of one model.
 
     A worker that dies is replaced, and what it was given is done again. Settings of the model that
-    change later, as `max_seq_length`, are followed.
-
-    Args:
-        model: The model; it is sent to each process once.
-        devices: One process per entry: "cpu", "cuda:0" ...; None for every accelerator, or four
-            processes on the CPU.
-
-    Raises:
-        SettingError: If the processes cannot be started.
+    change later, as `max_seq_length`, are followed. There is a process per device; without
+    `devices`, for every accelerator, or four on the CPU.
     """
 
     def __init__(self, model: Any, devices: Sequence[str | torch.device] | None = None) -> None:
@@ -83,15 +76,9 @@ class WorkerPool:
     ) -> Any:
         """What `options` asks for, as one array or list in the order of the items.
 
-        Args:
-            items: Checked items, at least one.
-            options: What each worker computes.
-            chunk_size: Rows per piece of work; None for about ten pieces per process.
-            count: Called with the number of items of each piece that is done.
-
-        Raises:
-            InputError: If workers die of a piece, as they do when memory runs out.
-            SettingError: If the pool was stopped, or `chunk_size` is out of range.
+        There must be items. A piece of work has `chunk_size` rows, by default a tenth of what each
+        process gets; `count` is called with the number of items of each piece that is done. An
+        InputError if workers die of a piece, as they do when memory runs out.
         """
         if not self._workers:
             raise SettingError("this pool was stopped; start another: start_multi_process_pool()")
@@ -123,7 +110,7 @@ class WorkerPool:
     def _run(
         self, chunks: Sequence[Any], options: Options, count: Callable[[int], object]
     ) -> list[Any]:
-        """The pieces of work over the workers, whichever is free; results in order."""
+        """The pieces of work, each to the next free worker; results in order."""
         self._runs += 1  # a run that ended in an error may have left workers at its pieces
         found: dict[int, Any] = {}
         left, tries = deque(range(len(chunks))), [0] * len(chunks)
@@ -159,27 +146,21 @@ class WorkerPool:
         """Another worker for one that died, and its piece once more."""
         reason = self._workers[place].reason()
         run, number = piece
-        if run != self._runs:
-            self._workers[place] = self._started(place)
-            return
-        tries[number] += 1
-        if tries[number] >= _TRIES:
-            self.stop()
-            raise InputError(
-                f"worker processes died {_TRIES} times on the same texts ({reason}), most often "
-                "because memory ran out; use fewer devices, a smaller batch_size, or a smaller "
-                "chunk_size"
-            )
-        logger.warning("a worker died (%s); its texts are encoded again", reason)
-        left.appendleft(number)
-        self._workers[place] = self._started(place)
-
-    def _started(self, place: int) -> _Worker:
-        """A worker in the place of one that died."""
+        if run == self._runs:
+            tries[number] += 1
+            if tries[number] >= _TRIES:
+                self.stop()
+                raise InputError(
+                    f"worker processes died {_TRIES} times on the same texts ({reason}), most "
+                    "often because memory ran out; use fewer devices, a smaller batch_size, or a "
+                    "smaller chunk_size"
+                )
+            logger.warning("a worker died (%s); its texts are encoded again", reason)
+            left.appendleft(number)
         self._workers[place].stop()
         worker = self._new_worker(self.devices[place])
         worker.greet(self._model)
-        return worker
+        self._workers[place] = worker
 
     def _follow_settings(self) -> None:
         """Send the model again where its settings are other ones now."""
@@ -204,12 +185,7 @@ def _check_program() -> None:
 
 
 class _Worker:
-    """A process with a copy of the model, seen from outside.
-
-    Args:
-        device: Where it computes.
-        threads: How many it uses.
-    """
+    """A process with a copy of the model, seen from outside."""
 
     def __init__(self, device: str, threads: int) -> None:
         context = torch.multiprocessing.get_context("spawn")
@@ -225,11 +201,7 @@ class _Worker:
         return self.process.sentinel
 
     def greet(self, model: Any) -> None:
-        """Wait until it has started, and send it the model.
-
-        Raises:
-            SettingError: If it ends before that.
-        """
+        """Wait until it has started, and send it the model; an error if it ends before that."""
         wait([self.pipe, self.sentinel])
         try:
             if not self.pipe.poll():
@@ -279,7 +251,7 @@ class _Worker:
 
 def _work(pipe: Any, device: str, threads: int) -> None:
     """What a worker process does until its pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it handles Ctrl-C
     torch.set_num_threads(threads)
     pipe.send("ready")
     model: Any = None
@@ -332,7 +304,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _settings(model: Any) -> list[Any]:
-    """What may be set on the modules of a model besides their weights."""
+    """What may be set on the modules of a model, apart from their weights."""
     names = ("max_seq_length", "do_lower_case", "include_prompt", "pooling_mode", "default_route")
     return [
         [type(module).__name__, *(repr(getattr(module, name, None)) for name in names)]
@@ -342,19 +314,17 @@ def _settings(model: Any) -> list[Any]:
 
 def _as_arrays(value: Any) -> Any:
     """Arrays in place of tensors, which would take a file handle each on their way."""
-    if isinstance(value, Tensor):
-        return arrays.to_numpy(value)
-    if isinstance(value, dict):
-        return {key: _as_arrays(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_as_arrays, value))
-    return value
+    return arrays.to_numpy(value) if isinstance(value, Tensor) else _inside(value, _as_arrays)
 
 
 def _as_tensors(value: Any) -> Any:
     """Tensors in place of arrays."""
-    if hasattr(value, "__array_interface__"):
-        return torch.from_numpy(value)
+    is_array = hasattr(value, "__array_interface__")
+    return torch.from_numpy(value) if is_array else _inside(value, _as_tensors)
+
+
+def _inside(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A dict, list or tuple of changed parts; any other value as it is."""
     if isinstance(value, dict):
-        return {key: _as_tensors(part) for key, part in value.items()}
-    return type(value)(map(_as_tensors, value)) if isinstance(value, (list, tuple)) else value
+        return {key: change(part) for key, part in value.items()}
+    return type(value)(map(change, value)) if isinstance(value, (list, tuple)) else value

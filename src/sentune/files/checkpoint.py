@@ -28,22 +28,14 @@ _WITHOUT_VOCABULARY = {"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"}
 
 
 def check(folder: ModelFolder, *, is_trusted: bool) -> None:
-    """Check what the transformers library will open, before it does.
-
-    Args:
-        folder: The folder of an encoder and its tokenizer.
-        is_trusted: Whether code of the model's own may run.
-
-    Raises:
-        ModelFileError: If a file is missing, damaged, or leads out of the folder.
-        UntrustedCodeError: If a file asks for code that may not run.
-    """
+    """Check what the transformers library will open, before it does."""
     folder.check_files()
     path = folder.path / ENCODER_FILE
     config = folder.need_json(ENCODER_FILE, dict)
     for index in folder.path.glob("*.index.json"):
         keys.check(read_json(index, dict), {"weight_map": _PLAIN_NAME.dict()}, index)
-    weight_files.check_packing(folder)
+    for pickled in sorted(folder.path.glob("*.bin")):
+        weight_files.refuse_packed(pickled)
     tensors = weight_files.count(folder)
     most = tensors or _MOST_LAYERS
     for key, value in config.items():
@@ -65,11 +57,7 @@ def has_tokenizer(folder: ModelFolder) -> bool:
 
 
 def check_tokenizer(folder: ModelFolder) -> None:
-    """Check that there is a vocabulary, and that it is the folder's own.
-
-    Raises:
-        ModelFileError: If a file is missing, damaged, or leads out of the folder.
-    """
+    """Check that there is a vocabulary, and that it is the folder's own."""
     folder.check_files()
     path = folder.path / TOKENIZER_FILE
     config = folder.read_json(TOKENIZER_FILE, dict) or {}

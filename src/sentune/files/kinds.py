@@ -18,25 +18,15 @@ COMMON = {
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A kind of model.
+    """A kind of model."""
 
-    Attributes:
-        name: Of its class, and what its files are marked with.
-        owner: Whose models are looked for on the Hub under a plain name.
-        output: Key of the features that holds what it gives.
-        settings: Key -> what it may hold, besides `COMMON`.
-        always: Settings that are written also where they are not set.
-        similarities: What its embeddings may be compared by.
-        is_here: Whether sentune has it; the others are known to be told apart.
-    """
-
-    name: str
-    owner: str
-    output: str
-    settings: Mapping[str, Kind] = field(default_factory=dict)
-    always: tuple[str, ...] = ()
-    similarities: tuple[str, ...] = ()
-    is_here: bool = True
+    name: str  # of its class, and what its files are marked with
+    owner: str  # whose models are looked for on the Hub under a plain name
+    output: str  # key of the features that holds what it gives
+    settings: Mapping[str, Kind] = field(default_factory=dict)  # besides `COMMON`
+    always: tuple[str, ...] = ()  # settings that are written also where they are not set
+    similarities: tuple[str, ...] = ()  # what its embeddings may be compared by
+    is_here: bool = True  # whether sentune has it; the others are known by name
 
     @property
     def keys(self) -> dict[str, Kind]:

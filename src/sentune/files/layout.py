@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from sentune.errors import ModelFileError
 from sentune.files import checkpoint, settings
 from sentune.folders import keys, weight_files
 from sentune.folders.folder import ModelFolder
-from sentune.folders.keys import Kind
+from sentune.folders.keys import COUNT, FEW, FLAG, NUMBER, OBJECT, SHARE, SIZE, TEXT, Kind
 from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE, TOKENIZER
 
 if TYPE_CHECKING:
@@ -42,72 +42,49 @@ _READ_PREFIXES = (
 )
 
 
-def _check_weights(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+def _check_weights(row: Any, folder: ModelFolder, is_trusted: bool) -> None:
     """Raise if a module needs weights and its folder has none, or damaged ones."""
     if row.weights == "yes":
         weight_files.need(folder)
         weight_files.count(folder)
 
 
-def _check_encoder(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+def _check_encoder(row: Any, folder: ModelFolder, is_trusted: bool) -> None:
     """Raise if there is something wrong with an encoder's folder; an adapter's is checked later."""
     if folder.file(ENCODER_FILE) is not None or folder.file(ADAPTER_FILE) is None:
         checkpoint.check(folder, is_trusted=is_trusted)
 
 
-def _check_vectors(row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
+def _check_vectors(row: Any, folder: ModelFolder, is_trusted: bool) -> None:
     """Raise if a StaticEmbedding has no tokenizer or no weights."""
     if folder.text_file(TOKENIZER) is None:
         raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
-    _check_weights(row, folder, is_trusted=is_trusted)
-
-
-class Check(Protocol):
-    """Raises if there is something wrong with the files of a module."""
-
-    def __call__(self, row: Any, folder: ModelFolder, *, is_trusted: bool) -> None:
-        """Look at the files in a folder."""
+    _check_weights(row, folder, is_trusted)
 
 
 @dataclass(frozen=True)
 class ModuleType:
-    """How a module is kept in files.
+    """How a module is kept in files."""
 
-    Args:
-        name: The class's name in `sentune.models`.
-        keys: Settings in its file -> what they may hold.
-        needs: Settings that the file must have.
-        file: Name of its file; None if it has none.
-        older_files: Names the file has had.
-        renamed: Older key -> key.
-        weights: Whether its folder holds weights: "yes", "no", or "maybe" where older writers
-            left them out because they follow from the settings.
-        is_lenient: Whether its file may be missing, or hold things that are not for it.
-        home: The package that has the class.
-        written_home: The package that files say has it.
-        format: The file in `sentune.files.modules` with `read` and `write` for it, and `check`,
-            `stored` and `restore` where a module needs them.
-        understood: Makes settings of today of what a file of any generation holds.
-        said: Makes of settings what a file is to hold.
-        parts: Key of an object that names the types of modules in folders of its own.
-        check: Looks at the other files in its folder.
-    """
-
-    name: str
-    keys: Mapping[str, Kind] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    file: str | None = "config.json"
-    older_files: tuple[str, ...] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    name: str  # the class's name in `sentune.models`
+    keys: Mapping[str, Kind] = field(default_factory=dict)  # settings -> what they may hold
+    needs: tuple[str, ...] = ()  # settings that the file must have
+    file: str | None = "config.json"  # name of its file; None if it has none
+    older_files: tuple[str, ...] = ()  # names the file has had
+    renamed: Mapping[str, str] = field(default_factory=dict)  # older key -> key
+    # "maybe": older writers left them out, because they follow from the settings.
     weights: Literal["yes", "no", "maybe"] = "no"
-    is_lenient: bool = False
-    home: str = "sentune.models"
-    written_home: str = "sentence_transformers.models"
+    is_lenient: bool = False  # whether its file may be missing, or hold things that are not for it
+    home: str = "sentune.models"  # the package that has the class
+    written_home: str = "sentence_transformers.models"  # the package that files say has it
+    # In `sentune.files.modules`, with `read` and `write`, and `check` and `restore` if needed.
     format: str = "plain"
-    understood: settings.Understood = settings.plain
-    said: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
-    parts: str | None = None
-    check: Check = _check_weights
+    understood: settings.Understood = settings.plain  # file of any generation -> settings
+    said: Callable[[Mapping[str, Any]], dict[str, Any]] = dict  # settings -> file
+    parts: str | None = None  # key of an object with the types of modules in folders of its own
+    check: Callable[[Any, ModelFolder, bool], None] = (
+        _check_weights  # looks at the other files in its folder
+    )
 
     @property
     def written_name(self) -> str:
@@ -129,21 +106,21 @@ class ModuleType:
 
 
 _MODE = keys.one_of(*settings.POOLING_FLAGS.values())
-_KEYS_IN_AND_OUT = {"module_input_name": keys.TEXT, "module_output_name": keys.TEXT.or_null()}
+_KEYS_IN_AND_OUT = {"module_input_name": TEXT, "module_output_name": TEXT.or_null()}
+_WORDS = {"vocab": TEXT.list(), "word_weights": NUMBER.dict(), "unknown_word_weight": NUMBER}
+_WIDTH = "embedding_dimension"
+_OLD_KWARGS = ("model_args", "tokenizer_args", "config_args")
+_OLD_WIDTH = {"word_embedding_dimension": _WIDTH}
 
 MODULES = {
     row.name: row
     for row in (
         ModuleType(
             "Transformer",
-            {"max_seq_length": keys.SIZE.or_null(), "do_lower_case": keys.FLAG.or_null()},
+            {"max_seq_length": SIZE.or_null(), "do_lower_case": FLAG.or_null()},
             file=TRANSFORMER_FILES[0],
             older_files=TRANSFORMER_FILES[1:],
-            renamed={
-                "model_args": "model_kwargs",
-                "tokenizer_args": "processor_kwargs",
-                "config_args": "config_kwargs",
-            },
+            renamed=dict(zip(_OLD_KWARGS, settings.KWARGS, strict=True)),
             weights="yes",
             is_lenient=True,
             format="transformer",
@@ -152,13 +129,9 @@ MODULES = {
         ),
         ModuleType(
             "Pooling",
-            {
-                "embedding_dimension": keys.SIZE,
-                "pooling_mode": _MODE.either(_MODE.list()),
-                "include_prompt": keys.FLAG,
-            },
-            needs=("embedding_dimension",),
-            renamed={"word_embedding_dimension": "embedding_dimension"},
+            {_WIDTH: SIZE, "pooling_mode": _MODE.either(_MODE.list()), "include_prompt": FLAG},
+            needs=(_WIDTH,),
+            renamed=_OLD_WIDTH,
             understood=settings.of_pooling,
             said=settings.flags_of_modes,
         ),
@@ -167,12 +140,12 @@ MODULES = {
         ModuleType(
             "Dense",
             {
-                "in_features": keys.SIZE,
-                "out_features": keys.SIZE,
-                "bias": keys.FLAG,
-                "activation_function": keys.TEXT.or_null(),
-                "activation_kwargs": keys.OBJECT.or_null(),
-                "use_residual": keys.FLAG,
+                "in_features": SIZE,
+                "out_features": SIZE,
+                "bias": FLAG,
+                "activation_function": TEXT.or_null(),
+                "activation_kwargs": OBJECT.or_null(),
+                "use_residual": FLAG,
                 **_KEYS_IN_AND_OUT,
             },
             needs=("in_features", "out_features"),
@@ -181,23 +154,19 @@ MODULES = {
         ),
         ModuleType(
             "LogitScore",
-            {
-                "true_token_id": keys.COUNT,
-                "false_token_id": keys.COUNT.or_null(),
-                "module_input_name": keys.TEXT,
-            },
+            {"true_token_id": COUNT, "false_token_id": COUNT.or_null(), "module_input_name": TEXT},
             needs=("true_token_id",),
             written_home="sentence_transformers.cross_encoder.modules.logit_score",
         ),
-        ModuleType("LayerNorm", {"dimension": keys.SIZE}, needs=("dimension",), weights="yes"),
-        ModuleType("Dropout", {"dropout": keys.SHARE}),
+        ModuleType("LayerNorm", {"dimension": SIZE}, needs=("dimension",), weights="yes"),
+        ModuleType("Dropout", {"dropout": SHARE}),
         ModuleType(
             "CNN",
             {
-                "in_embedding_dimension": keys.SIZE,
-                "out_channels": keys.SIZE,
-                "kernel_sizes": keys.SIZE.list(),
-                "stride_sizes": keys.SIZE.list().or_null(),
+                "in_embedding_dimension": SIZE,
+                "out_channels": SIZE,
+                "kernel_sizes": SIZE.list(),
+                "stride_sizes": SIZE.list().or_null(),
             },
             needs=("in_embedding_dimension",),
             file="cnn_config.json",
@@ -207,55 +176,29 @@ MODULES = {
         ModuleType(
             "LSTM",
             {
-                "embedding_dimension": keys.SIZE,
-                "hidden_dim": keys.SIZE,
-                "num_layers": keys.FEW,
-                "dropout": keys.SHARE,
-                "bidirectional": keys.FLAG,
+                _WIDTH: SIZE,
+                "hidden_dim": SIZE,
+                "num_layers": FEW,
+                "dropout": SHARE,
+                "bidirectional": FLAG,
             },
-            needs=("embedding_dimension", "hidden_dim"),
+            needs=(_WIDTH, "hidden_dim"),
             file="lstm_config.json",
-            renamed={"word_embedding_dimension": "embedding_dimension"},
+            renamed=_OLD_WIDTH,
             weights="yes",
         ),
         ModuleType(
             "WeightedLayerPooling",
-            {
-                "embedding_dimension": keys.SIZE,
-                "num_hidden_layers": keys.FEW,
-                "layer_start": keys.COUNT,
-            },
-            needs=("embedding_dimension",),
-            renamed={"word_embedding_dimension": "embedding_dimension"},
+            {_WIDTH: SIZE, "num_hidden_layers": FEW, "layer_start": COUNT},
+            needs=(_WIDTH,),
+            renamed=_OLD_WIDTH,
             weights="yes",
         ),
-        ModuleType(
-            "WordWeights",
-            {
-                "vocab": keys.TEXT.list(),
-                "word_weights": keys.NUMBER.dict(),
-                "unknown_word_weight": keys.NUMBER,
-            },
-            needs=("vocab", "word_weights"),
-            weights="maybe",
-        ),
-        ModuleType(
-            "BoW",
-            {
-                "vocab": keys.TEXT.list(),
-                "word_weights": keys.NUMBER.dict(),
-                "unknown_word_weight": keys.NUMBER,
-                "cumulative_term_frequency": keys.FLAG,
-            },
-            needs=("vocab",),
-        ),
+        ModuleType("WordWeights", _WORDS, needs=("vocab", "word_weights"), weights="maybe"),
+        ModuleType("BoW", {**_WORDS, "cumulative_term_frequency": FLAG}, needs=("vocab",)),
         ModuleType(
             "WordEmbeddings",
-            {
-                "tokenizer_class": keys.TEXT,
-                "update_embeddings": keys.FLAG,
-                "max_seq_length": keys.SIZE,
-            },
+            {"tokenizer_class": TEXT, "update_embeddings": FLAG, "max_seq_length": SIZE},
             needs=("tokenizer_class",),
             file="wordembedding_config.json",
             weights="yes",
@@ -271,9 +214,9 @@ MODULES = {
         ModuleType(
             "Router",
             {
-                "default_route": keys.TEXT.or_null(),
-                "allow_empty_key": keys.FLAG,
-                "route_mappings": keys.TEXT.dict().or_null(),
+                "default_route": TEXT.or_null(),
+                "allow_empty_key": FLAG,
+                "route_mappings": TEXT.dict().or_null(),
             },
             file="router_config.json",
             older_files=("config.json",),
@@ -285,22 +228,12 @@ MODULES = {
 }
 
 # Class names of earlier times -> name. The first releases had a class per architecture.
-_OLD_NAMES = {
-    "Asym": "Router",
-    **dict.fromkeys(
-        ("BERT", "RoBERTa", "DistilBERT", "ALBERT", "CamemBERT", "XLMRoBERTa", "XLNet"),
-        "Transformer",
-    ),
-}
+_ARCHITECTURES = ("BERT", "RoBERTa", "DistilBERT", "ALBERT", "CamemBERT", "XLMRoBERTa", "XLNet")
+_OLD_NAMES = {"Asym": "Router", **dict.fromkeys(_ARCHITECTURES, "Transformer")}
 
 
 def type_named(type_name: str) -> ModuleType | None:
-    """The row of the table for a type name of any generation; None if it has none.
-
-    Args:
-        type_name: As in a file: `sentence_transformers.models.Pooling`, or
-            `sentence_transformers.sentence_transformer.modules.pooling.Pooling`, and so on.
-    """
+    """The row of the table for a type name in a file of any generation; None if it has none."""
     name = type_name.rpartition(".")[2]
     row = MODULES.get(_OLD_NAMES.get(name, name))
     is_ours = type_name.startswith(_READ_PREFIXES)

@@ -17,9 +17,8 @@ from sentune.files import layout
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER, ModelKind
 from sentune.files.modules.build import build
 from sentune.files.modules.how import Reading
-from sentune.files.plan import Plan, plan
-from sentune.folders.code import Code
-from sentune.folders.source import Hub, source_folder
+from sentune.files.plan import Plan, is_causal, plan
+from sentune.folders.source import Code, Hub, source_folder
 from sentune.models.heads import LogitScore
 from sentune.models.pooling import Pooling
 
@@ -30,21 +29,13 @@ _PROMPT_NOT_POOLED = {f"hkunlp/instructor-{size}" for size in ("base", "large", 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What the files of a model say.
+    """What the files of a model say."""
 
-    Args:
-        modules: Name -> module, in order.
-        settings: What they say of the whole model, see `sentune.files.kinds`.
-        module_kwargs: Module name -> arguments of its forward that a caller may give.
-        folder: Where the files are.
-        card: What README.md holds.
-    """
-
-    modules: dict[str, nn.Module]
-    settings: dict[str, Any]
-    module_kwargs: dict[str, list[str]] = field(default_factory=dict)
-    folder: Path | None = None
-    card: str | None = None
+    modules: dict[str, nn.Module]  # name -> module, in order
+    settings: dict[str, Any]  # what they say of the whole model, see `sentune.files.kinds`
+    module_kwargs: dict[str, list[str]] = field(default_factory=dict)  # as in modules.json
+    folder: Path | None = None  # where the files are
+    card: str | None = None  # what README.md holds
 
 
 @torch.inference_mode(mode=False)  # weights that are made inside of it cannot be trained
@@ -57,23 +48,12 @@ def load(
     model_kwargs: Mapping[str, Any] | None = None,
     processor_kwargs: Mapping[str, Any] | None = None,
     config_kwargs: Mapping[str, Any] | None = None,
-    device: str | torch.device | None = None,
 ) -> LoadedModel:
-    """The modules and settings of a model of any generation of the format.
+    """The modules and settings of a model, in a folder or on the Hub, of any generation.
 
     A folder without modules.json is read as a checkpoint of the transformers library. For
     embeddings an encoder gets mean Pooling (the last token's embedding for a causal language
     model); for scores, a classification head.
-
-    Args:
-        source: A folder, or an id on the Hugging Face Hub.
-        hub: Where ids are looked for, and at which revision.
-        kind: What kind of model it is to be.
-        trust_remote_code: Whether code that comes with the model may run.
-        model_kwargs: For the encoder's `from_pretrained`.
-        processor_kwargs: For the tokenizer's `from_pretrained`.
-        config_kwargs: For the configuration's `from_pretrained`.
-        device: Where to put the modules; None to leave them.
 
     Raises:
         ModelFileError: If a file is missing or damaged; it names the file and the key.
@@ -86,8 +66,7 @@ def load(
     root = source_folder(source, hub, with_code=trust_remote_code)
     found = plan(root, kind, is_trusted=trust_remote_code)
     code = Code(root.path, hub, trust_remote_code)
-    options = (model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
-    how = Reading(code, build, *options)
+    how = Reading(code, model_kwargs or {}, processor_kwargs or {}, config_kwargs or {})
     modules = {name: build(module, how) for name, module in found.modules.items()}
     if found.is_plain:
         modules |= _BEHIND[kind.name](modules["0"])
@@ -97,16 +76,13 @@ def load(
         for module in modules.values():
             if hasattr(module, "include_prompt"):
                 module.include_prompt = False  # type: ignore[assignment]
-    for module in modules.values():
-        module.to(device)
     return LoadedModel(modules, dict(found.settings), kwargs, root.path, found.card)
 
 
 def _forward_kwargs(found: Plan, modules: Mapping[str, nn.Module]) -> dict[str, list[str]]:
     """The forward arguments that modules.json names."""
-    kwargs = {
-        name: list(one.forward_kwargs) for name, one in found.modules.items() if one.forward_kwargs
-    }
+    planned = found.modules.items()
+    kwargs = {name: list(one.forward_kwargs) for name, one in planned if one.forward_kwargs}
     for name, given in kwargs.items():
         if layout.type_of(modules[name]) is None:  # sentune's own know what they take
             modules[name].forward_kwargs = frozenset(given)  # type: ignore[assignment]
@@ -123,9 +99,9 @@ def _is_causal(transformer: Any) -> bool:
     """Whether only the last token has seen the whole text."""
     if transformer.is_deferred:  # a plain BERT, whose modules need not be made to be asked
         return False
-    names = getattr(transformer.config, "architectures", None)
-    name = names[0] if isinstance(names, list) and names else ""
-    return str(name).endswith("ForCausalLM") and getattr(transformer.config, "is_causal", True)
+    config = transformer.config
+    names = getattr(config, "architectures", None)
+    return is_causal(names) and getattr(config, "is_causal", True)
 
 
 def _score(transformer: Any) -> dict[str, nn.Module]:

@@ -30,11 +30,7 @@ def is_model_file(name: str) -> bool:
 
 
 def own(folder: Path) -> Iterator[Path]:
-    """The files of the model in a folder and the folders of its modules, relative to the folder.
-
-    Args:
-        folder: The folder; if no model is in it, nothing is a model's.
-    """
+    """The files of the model in a folder and the folders of its modules, relative; or none."""
     if not any((folder / name).exists() for name in (MODULES_FILE, "config.json")):
         return
     for home in (folder, *_module_folders(folder)):
@@ -54,11 +50,12 @@ def _module_folders(folder: Path) -> Iterator[Path]:
             types: Any = _read(folder / str(row.file), dict).get(row.parts, {})
             names += types if isinstance(types, dict) else []
     for name in names:
-        # One plain name: a path that leads elsewhere is not ours to tidy.
-        if isinstance(name, str) and name and name == Path(name).name and (folder / name).is_dir():
-            if not (folder / name).is_symlink():
-                yield folder / name
-                yield from _module_folders(folder / name)
+        # One plain name: what a path or a link leads to elsewhere is not deleted.
+        if isinstance(name, str) and name and name == Path(name).name:
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                yield path
+                yield from _module_folders(path)
 
 
 def _read(path: Path, kind: type) -> Any:

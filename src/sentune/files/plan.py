@@ -37,69 +37,35 @@ _ENTRY_KEYS = {"type": keys.TEXT, "path": keys.TEXT, "name": keys.TEXT, "kwargs"
 
 @dataclass(frozen=True)
 class ModulePlan:
-    """What a folder says of a module.
+    """What a folder says of a module."""
 
-    Args:
-        type_name: Its type, as the file says that lists it.
-        row: The row of the table for it; None for code that comes with the model.
-        folder: Where it is.
-        listed_in: The file that lists it.
-        path: The file with its settings.
-        settings: The settings, checked.
-        weights: The file with its weights; None if there is none, or several.
-        parts: Name -> the modules inside of it.
-        forward_kwargs: Arguments of its forward that a caller may give.
-    """
-
-    type_name: str
-    row: ModuleType | None
-    folder: ModelFolder
-    listed_in: Path
-    path: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    weights: Path | None = None
-    parts: Mapping[str, ModulePlan] = field(default_factory=dict)
-    forward_kwargs: tuple[str, ...] = ()
+    type_name: str  # its type, as the file says that lists it
+    row: ModuleType | None  # the row of the table for it; None for code that comes with the model
+    folder: ModelFolder  # where it is
+    listed_in: Path  # the file that lists it
+    path: Path  # the file with its settings
+    settings: Mapping[str, Any] = field(default_factory=dict)  # the settings, checked
+    weights: Path | None = None  # the file with its weights; None if there is none, or several
+    parts: Mapping[str, ModulePlan] = field(default_factory=dict)  # the modules inside of it
+    forward_kwargs: tuple[str, ...] = ()  # arguments of its forward that a caller may give
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder says of a model.
+    """What a folder says of a model."""
 
-    Args:
-        kind: What kind of model it is.
-        folder: Where it is.
-        modules: Name -> module, in order.
-        settings: What it says of the whole model, see `sentune.files.kinds`.
-        is_plain: Whether it is a checkpoint of the transformers library alone; modules that the
-            kind has behind an encoder are not planned.
-        card: What README.md holds; None if there is none.
-    """
-
-    kind: ModelKind
-    folder: ModelFolder
-    modules: Mapping[str, ModulePlan]
-    settings: Mapping[str, Any]
-    is_plain: bool
-    card: str | None
+    kind: ModelKind  # what kind of model it is
+    folder: ModelFolder  # where it is
+    modules: Mapping[str, ModulePlan]  # name -> module, in order
+    settings: Mapping[str, Any]  # what it says of the whole model, see `sentune.files.kinds`
+    is_plain: bool  # a checkpoint of transformers; modules that the kind adds are not planned
+    card: str | None  # what README.md holds; None if there is none
 
 
 def plan(
     root: ModelFolder, kind: ModelKind = SENTENCE_TRANSFORMER, *, is_trusted: bool = False
 ) -> Plan:
-    """What a folder of any generation of the format says.
-
-    Args:
-        root: The folder.
-        kind: What kind of model is expected.
-        is_trusted: Whether code that comes with the model may run.
-
-    Raises:
-        ModelFileError: If a file is missing or damaged, naming it and the key; or if the folder is
-            of another kind.
-        UntrustedCodeError: If the model would run code and may not.
-        MissingDependencyError: If the model asks for packages that are not there.
-    """
+    """What a folder of any generation of the format says; errors as for `sentune.files.load`."""
     config, encoder = _configs(root)
     path = root.path / MODEL_FILE
     requirements.check(config.get("requirements"), path)
@@ -119,64 +85,38 @@ def plan(
 
 
 def kind_of(root: ModelFolder) -> ModelKind:
-    """The kind of the model in a folder; SentenceTransformer for one that does not say.
-
-    Raises:
-        ModelFileError: If it is no model, or of a kind that sentune does not have.
-    """
+    """The kind of the model in a folder; SentenceTransformer for one that does not say."""
     marked = _marked(*_configs(root))
     if marked is None and root.file(MODULES_FILE) is not None:
         marked = _kind_of(listed_modules(root, is_trusted=True))  # nothing of it is run
     kind = KINDS.get(marked or SENTENCE_TRANSFORMER.name)
     if kind is None or not kind.is_here:
-        _check_kind(root, SENTENCE_TRANSFORMER, marked)
-    return KINDS[marked or SENTENCE_TRANSFORMER.name]
+        raise _wrong_kind(root, SENTENCE_TRANSFORMER, marked)
+    return kind
 
 
 def of_module(
     type_name: str, folder: ModelFolder, listed_in: Path, *, is_trusted: bool
 ) -> ModulePlan:
-    """What a folder says of a module.
-
-    Args:
-        type_name: Its type, as a file names it.
-        folder: Its folder.
-        listed_in: That file.
-        is_trusted: Whether code that comes with the model may run.
-
-    Raises:
-        ModelFileError: If its files are missing or damaged.
-        UntrustedCodeError: If it would run code and may not.
-    """
+    """What a folder says of a module."""
     row = layout.type_named(type_name)
     planned = ModulePlan(type_name, row, folder, listed_in, folder.path)
-    if row is None:
-        if not is_trusted:
-            raise UntrustedCodeError(
-                f"{listed_in}: the module type {type_name!r} is none of sentune's "
-                f"({', '.join(layout.MODULES)}), so it would run code that comes with the model or "
-                "from another package. Look at that code; if you trust it, pass "
-                "trust_remote_code=True"
-            )
-        return planned
-    return as_row(planned, row, is_trusted=is_trusted)
+    if row is not None:
+        return as_row(planned, row, is_trusted=is_trusted)
+    if not is_trusted:
+        raise UntrustedCodeError(
+            f"{listed_in}: the module type {type_name!r} is none of sentune's "
+            f"({', '.join(layout.MODULES)}), so it would run code that comes with the model or "
+            "from another package. Look at that code; if you trust it, pass trust_remote_code=True"
+        )
+    return planned
 
 
 def as_row(planned: ModulePlan, row: ModuleType, *, is_trusted: bool) -> ModulePlan:
-    """The plan of a module with what a row of the table says of its files.
-
-    Args:
-        planned: The plan so far.
-        row: The row.
-        is_trusted: Whether code that comes with the model may run.
-
-    Raises:
-        ModelFileError: If its files are missing or damaged.
-        UntrustedCodeError: If it would run code and may not.
-    """
+    """The plan of a module with what a row of the table says of its files."""
     folder = planned.folder
     found, path = settings.of(row, folder)
-    row.check(row, folder, is_trusted=is_trusted)
+    row.check(row, folder, is_trusted)
     parts = {
         name: of_module(kind, folder.sub(name, path), path, is_trusted=is_trusted)
         for name, kind in (found.pop(row.parts) if row.parts else {}).items()
@@ -186,16 +126,7 @@ def as_row(planned: ModulePlan, row: ModuleType, *, is_trusted: bool) -> ModuleP
 
 
 def listed_modules(root: ModelFolder, *, is_trusted: bool) -> dict[str, ModulePlan]:
-    """The modules that modules.json lists.
-
-    Args:
-        root: The model's folder.
-        is_trusted: Whether code that comes with the model may run.
-
-    Raises:
-        ModelFileError: If a file is missing or damaged.
-        UntrustedCodeError: If a module would run code and may not.
-    """
+    """The modules that modules.json lists."""
     entries = root.need_json(MODULES_FILE, list)
     path = root.path / MODULES_FILE
     if not entries:
@@ -237,15 +168,18 @@ def _plain_modules(
     root: ModelFolder, encoder: Mapping[str, Any], kind: ModelKind, *, is_trusted: bool
 ) -> dict[str, ModulePlan]:
     """The encoder of a checkpoint of the transformers library, for the task of the kind."""
-    names = encoder.get("architectures")
-    is_causal = isinstance(names, list) and str((names or [""])[0]).endswith("ForCausalLM")
-    path = root.path / ENCODER_FILE
     name = layout.MODULES["Transformer"].written_name
-    planned = of_module(name, root, path, is_trusted=is_trusted)
+    planned = of_module(name, root, root.path / ENCODER_FILE, is_trusted=is_trusted)
     if kind is CROSS_ENCODER:
-        task = GENERATION if is_causal else CLASSES
+        task = GENERATION if is_causal(encoder.get("architectures")) else CLASSES
         planned = replace(planned, settings={**planned.settings, "transformer_task": task})
     return {"0": planned}
+
+
+def is_causal(architectures: Any) -> bool:
+    """Whether what a config has as `architectures` is a causal language model."""
+    name = architectures[0] if isinstance(architectures, list) and architectures else ""
+    return str(name).endswith("ForCausalLM")
 
 
 def _marked(config: Mapping[str, Any], encoder: Mapping[str, Any]) -> str | None:
@@ -270,8 +204,11 @@ def _kind_of(modules: Mapping[str, ModulePlan]) -> str:
 
 def _check_kind(root: ModelFolder, kind: ModelKind, marked: str | None) -> None:
     """Raise if the folder is marked as another kind of model than the one that is expected."""
-    if marked in (None, kind.name):
-        return
+    if marked not in (None, kind.name):
+        raise _wrong_kind(root, kind, marked)
+
+
+def _wrong_kind(root: ModelFolder, kind: ModelKind, marked: str | None) -> ModelFileError:
     known = KINDS.get(str(marked))
     if known is None:
         advice = f"sentune knows {', '.join(name for name, one in KINDS.items() if one.is_here)}"
@@ -279,16 +216,15 @@ def _check_kind(root: ModelFolder, kind: ModelKind, marked: str | None) -> None:
         advice = f"load it with sentune.{marked}"
     else:
         advice = "sentune does not have that kind; sentence_transformers has a class of that name"
-    raise ModelFileError(f"{root} is a {marked} and no {kind.name}; {advice}")
+    return ModelFileError(f"{root} is a {marked} and no {kind.name}; {advice}")
 
 
 def _settings(
     kind: ModelKind, config: Mapping[str, Any], encoder: Mapping[str, Any], path: Path
 ) -> dict[str, Any]:
     """What the files say of the whole model, checked against each other."""
-    prompts = {
-        name: text for name, text in (config.get("prompts") or {}).items() if text is not None
-    }
+    given = (config.get("prompts") or {}).items()
+    prompts = {name: text for name, text in given if text is not None}
     default = config.get("default_prompt_name")
     if default is not None and default not in prompts:
         raise ModelFileError(

@@ -26,9 +26,6 @@ def check(requirements: Any, path: Path) -> None:
     """Raise unless the installed packages are what a model asks for.
 
     A demand that cannot be understood is logged and passed over.
-
-    Raises:
-        MissingDependencyError: Naming every demand that is not met.
     """
     if not requirements:
         return

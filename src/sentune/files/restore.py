@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,8 @@ from sentune.files.modules.build import build
 from sentune.files.modules.how import Reading
 from sentune.files.plan import ModulePlan
 from sentune.folders import weights
-from sentune.folders.code import Code
 from sentune.folders.names import MODULES_FILE
-from sentune.folders.source import Hub, local_folder
+from sentune.folders.source import Code, Hub, local_folder
 
 
 def restore(
@@ -26,26 +24,16 @@ def restore(
     """Give modules the weights that a folder holds, in place: parameters stay the same objects.
 
     Tensors go from the file straight to the module; only where their names are not the module's
-    own, as for an encoder that transformers stores under other names, is a second one made.
-
-    Args:
-        modules: Name -> module, in order.
-        folder: Of a model with the same modules.
-        hub: Where code and encoders are that the folder names and does not hold.
-        trust_remote_code: Whether code that comes with the folder may run.
-
-    Raises:
-        ModelFileError: If the folder holds another model, or is damaged.
+    own, as for an encoder that transformers stores under other names, is a second one made. A
+    ModelFileError if the folder holds another model.
     """
     root = local_folder(folder)
     path = folder / MODULES_FILE
     entries = root.need_json(MODULES_FILE, list)
-    if [entry.get("name") for entry in entries] != list(modules):
-        raise ModelFileError(
-            f"{path} lists the modules {[entry.get('name') for entry in entries]}, but the model "
-            f"has {list(modules)}"
-        )
-    how = Reading(Code(folder, hub, trust_remote_code), build)
+    names = [entry.get("name") for entry in entries]
+    if names != list(modules):
+        raise ModelFileError(f"{path} lists the modules {names}, but the model has {list(modules)}")
+    how = Reading(Code(folder, hub, trust_remote_code))
     planned = plan.listed_modules(root, is_trusted=trust_remote_code)
     for name, module in modules.items():
         if module.state_dict():
@@ -54,19 +42,12 @@ def restore(
 
 def _restore(module: nn.Module, planned: ModulePlan, how: Reading) -> None:
     row = layout.type_of(module)
-    files: Any = row.load_format() if row else None
-    if hasattr(files, "restore"):
-        pairs = files.restore(module, planned.folder)
-        for stored, own, path in pairs or ():
-            _copy(stored, own, path)
-        if pairs is not None:
-            return
-    inner = files.stored(module) if hasattr(files, "stored") else module
-    found = weights.read(planned.folder)
-    if found is None or found[0].keys() != inner.state_dict().keys():
-        inner = module
-        found = build(planned, how).state_dict(), planned.folder.path
-    _copy(found[0], inner.state_dict(), found[1])
+    find = getattr(row.load_format() if row else None, "restore", weights.of_same_names)
+    pairs = find(module, planned.folder)
+    if pairs is None:
+        pairs = [(build(planned, how).state_dict(), module.state_dict(), planned.folder.path)]
+    for stored, own, path in pairs:
+        _copy(stored, own, path)
 
 
 def _copy(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:

@@ -14,14 +14,8 @@ from torch import nn
 from sentune._version import __version__
 from sentune.disk import files, folders
 from sentune.errors import SettingError
-from sentune.files import layout
-from sentune.files.kinds import (
-    CROSS_ENCODER,
-    OLDER_SETTINGS,
-    OLDEST_ACTIVATION,
-    SENTENCE_TRANSFORMER,
-    ModelKind,
-)
+from sentune.files import kinds, layout
+from sentune.files.kinds import SENTENCE_TRANSFORMER, ModelKind
 from sentune.files.modules import adapters
 from sentune.files.modules import build as modules
 from sentune.files.modules.how import Writing
@@ -43,25 +37,14 @@ def save(
     """Write a model into a folder.
 
     At any error or kill the folder holds the model that was there, or the new one (see
-    `sentune.disk.folders`). Files of a model that was in the folder go, other files stay.
-
-    Args:
-        modules_: Name -> module, in order.
-        settings: What the files say of the whole model, see `sentune.files.kinds`.
-        folder: Where to; made if it is not there.
-        kind: What kind of model it is.
-        safe_serialization: Whether weights go to safetensors; else to pytorch_model.bin.
-        module_kwargs: Module name -> arguments of its forward that a caller may give.
-        card: What README.md is to hold; None to leave what is there.
-
-    Raises:
-        SettingError: If no folder is named, or a file, or a module cannot be saved.
+    `sentune.disk.folders`). Files of a model that was in the folder go, other files stay. Without
+    `safe_serialization`, weights go to pytorch_model.bin; without a card, README.md stays.
     """
     target = _named(folder)
     if target.exists() and not target.is_dir():
         raise SettingError(f"a model is saved into a folder, but {target} is a file")
     with folders.replaced(target, own) as draft:
-        _write(modules_, draft, safe_serialization, module_kwargs or {})
+        _write(modules_, Writing(draft, safe_serialization), module_kwargs or {})
         _write_settings(kind, settings, draft)
         _keep_bases(modules_, draft, target, safe_serialization)
         if card is not None:
@@ -69,22 +52,13 @@ def save(
 
 
 def check(modules_: Mapping[str, nn.Module]) -> None:
-    """Raise if modules could not be saved and loaded again, before it is tried.
-
-    Raises:
-        SettingError: With the reason.
-    """
+    """Raise a SettingError if modules could not be saved and loaded again, before it is tried."""
     for module in modules_.values():
         modules.check(module)
 
 
 def save_card(card: str | None, folder: str | Path) -> None:
-    """Write README.md into a folder, atomically.
-
-    Args:
-        card: What it is to hold; None to leave what is there.
-        folder: Where to; made if it is not there.
-    """
+    """Write README.md, if there is a card, into a folder, atomically."""
     if card is not None:
         files.write(_named(folder) / README, card.encode())
 
@@ -97,12 +71,9 @@ def _named(folder: str | Path) -> Path:
 
 
 def _write(
-    modules_: Mapping[str, nn.Module],
-    root: Path,
-    safe: bool,
-    module_kwargs: Mapping[str, list[str]],
+    modules_: Mapping[str, nn.Module], how: Writing, module_kwargs: Mapping[str, list[str]]
 ) -> None:
-    how = Writing(root, modules.write, safe)
+    root = how.root
     entries = []
     for position, (name, module) in enumerate(modules_.items()):
         path = _path_of(modules_, name)
@@ -123,7 +94,7 @@ def _path_of(modules_: Mapping[str, nn.Module], name: str) -> str:
 
 
 def _keep_bases(modules_: Mapping[str, nn.Module], draft: Path, target: Path, safe: bool) -> None:
-    """Write also the weights below an adapter that would go when the target is replaced."""
+    """Write also the weights below an adapter that replacing the target would remove."""
     for name, module in modules_.items():
         for part in module.modules():
             if not adapters.is_based_in(part, target):
@@ -147,13 +118,13 @@ def _write_settings(kind: ModelKind, settings: Mapping[str, Any], root: Path) ->
     }
     config = {"__version__": versions, "model_type": kind.name, **_said(kind, settings)}
     write_json(root / MODEL_FILE, config, sort_keys=True)
-    if kind is CROSS_ENCODER and (root / ENCODER_FILE).exists():
+    if kind is kinds.CROSS_ENCODER and (root / ENCODER_FILE).exists():
         # Releases before 5.4 look for the activation here, and know no other file of the model:
         # 4 and 5 in the settings, 3 in a key of its own, which later ones read only without them.
         activation = config["activation_fn"]
         marks = {
-            OLDER_SETTINGS: {"activation_fn": activation, "version": layout.WRITTEN_AS},
-            OLDEST_ACTIVATION: activation,
+            kinds.OLDER_SETTINGS: {"activation_fn": activation, "version": layout.WRITTEN_AS},
+            kinds.OLDEST_ACTIVATION: activation,
         }
         encoder = read_json(root / ENCODER_FILE, dict)
         write_json(root / ENCODER_FILE, {**encoder, **marks}, sort_keys=True)

@@ -28,38 +28,17 @@ POOLING_FLAGS = {
 KWARGS = ("model_kwargs", "processor_kwargs", "config_kwargs")
 # How the encoder computes, not what.
 _NO_MATTER = {"unpad_inputs", "modality_config", "processing_kwargs"}
-_PROCESSING = {
-    "max_length": keys.SIZE.or_null(),
-    "truncation": Kind(
-        "true or 'longest_first'", lambda value: value is True or value in (None, "longest_first")
-    ),
-}
+_TRUNCATION = Kind("true or 'longest_first'", lambda x: x is True or x in (None, "longest_first"))
+_PROCESSING = {"max_length": keys.SIZE.or_null(), "truncation": _TRUNCATION}
 # Arguments that a file may not set: whether code runs, how weights are opened, where they are from.
 _CALLERS_OWN = {
-    "trust_remote_code",
-    "token",
-    "use_auth_token",
-    "revision",
-    "code_revision",
-    "cache_dir",
-    "local_files_only",
-    "force_download",
-    "proxies",
+    *("trust_remote_code", "token", "use_auth_token", "revision", "code_revision", "cache_dir"),
+    *("local_files_only", "force_download", "proxies"),
 }
 _REFUSED = {
-    "weights_only",
-    "use_safetensors",
-    "gguf_file",
-    "from_tf",
-    "from_flax",
-    "state_dict",
-    "config",
-    "subfolder",
-    "device_map",
-    "adapter_kwargs",
-    "tokenizer_file",
-    "vocab_file",
-    "merges_file",
+    *("weights_only", "use_safetensors", "gguf_file", "from_tf", "from_flax", "state_dict"),
+    *("config", "subfolder", "device_map", "adapter_kwargs"),
+    *("tokenizer_file", "vocab_file", "merges_file"),
 }
 
 
@@ -67,9 +46,6 @@ def of(row: Any, folder: ModelFolder) -> tuple[dict[str, Any], Path]:
     """The settings in a module's file, checked, under the names of today; and the file.
 
     Where a file has a key under its old and its new name, the new one counts.
-
-    Raises:
-        ModelFileError: Naming the file and the key that is missing, wrong or not known.
     """
     if row.file is None:
         return {}, folder.path
@@ -101,11 +77,8 @@ def flags_of_modes(settings: Mapping[str, Any]) -> dict[str, Any]:
     given = settings["pooling_mode"]
     modes = [given] if isinstance(given, str) else list(given)
     flags = {flag: mode in modes for flag, mode in POOLING_FLAGS.items()}
-    config = {
-        "embedding_dimension": settings["embedding_dimension"],
-        **flags,
-        "include_prompt": settings["include_prompt"],
-    }
+    config = {"embedding_dimension": settings["embedding_dimension"], **flags}
+    config["include_prompt"] = settings["include_prompt"]
     if modes != [mode for mode in POOLING_FLAGS.values() if mode in modes]:
         # Old readers refuse the key, which is better than a vector whose parts have changed places.
         config["pooling_mode"] = modes
@@ -138,34 +111,21 @@ def of_transformer(row: Any, config: Mapping[str, Any], path: Path) -> dict[str,
 
 
 def said_of_task(task: str, *, is_chat: bool) -> dict[str, Any]:
-    """What a Transformer's file says of another task than making embeddings.
-
-    Args:
-        task: The task.
-        is_chat: Whether texts go through a chat template.
-    """
+    """What a Transformer's file says of another task than making embeddings."""
     if task == FEATURES:
         return {}
-    text = {"method": "forward", "method_output_name": TASKS[task].field}
-    modalities: dict[str, Any] = {"text": text}
-    if is_chat:
-        modalities["message"] = {**text, "format": "flat"}
-    return {
-        "transformer_task": task,
-        "modality_config": modalities,
-        "module_output_name": TASKS[task].given,
-    }
+    modalities = {"text": {"method": "forward", "method_output_name": TASKS[task].field}}
+    if is_chat:  # texts go through a chat template
+        modalities["message"] = {**modalities["text"], "format": "flat"}
+    given = TASKS[task].given
+    return {"transformer_task": task, "modality_config": modalities, "module_output_name": given}
 
 
 def of_router(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The constructor's arguments of a Router, and `structure`: the modules of each route."""
-    kinds = {
-        row.parts: keys.TEXT.dict(),
-        "structure": keys.TEXT.list().dict(),
-        "parameters": keys.OBJECT,
-    }
-    keys.need(config, (row.parts, "structure"), path)
-    keys.check(config, kinds, path)
+    kinds = {row.parts: keys.TEXT.dict(), "structure": keys.TEXT.list().dict()}
+    keys.need(config, kinds, path)
+    keys.check(config, {**kinds, "parameters": keys.OBJECT}, path)
     parameters = config.get("parameters", {})
     keys.check(parameters, row.keys, path)
     keys.refuse_unknown(parameters, row.keys, path)
@@ -186,12 +146,9 @@ def _renamed(row: Any, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     named = {row.renamed.get(key, key): value for key, value in config.items()}
     settings = {**named, **{key: config[key] for key in config if key not in row.renamed}}
     keys.need(settings, row.needs, path)
-    # Under the older names, so that an error names the key that stands in the file.
-    older = {
-        old: row.keys[new]
-        for old, new in row.renamed.items()
-        if new in row.keys and new not in config
-    }
+    # Under the older names, so that an error names the key that is in the file.
+    pairs = row.renamed.items()
+    older = {old: row.keys[new] for old, new in pairs if new in row.keys and new not in config}
     keys.check(config, {**row.keys, **older}, path)
     return settings
 
@@ -207,9 +164,8 @@ def _check_modality(modalities: Mapping[str, Any], output: str, path: Path) -> N
     if not modalities:
         return
     text = modalities.get("text")
-    found = text.get("method_output_name") if isinstance(text, dict) else None
-    method = text.get("method") if isinstance(text, dict) else None
-    if (method, found) != ("forward", output):
+    said = text if isinstance(text, dict) else {}
+    if (said.get("method"), said.get("method_output_name")) != ("forward", output):
         raise ModelFileError(
             f"{path}: 'modality_config' has {keys.shown(text)} for 'text'; only a model whose "
             f"'forward' gives {output!r} for texts can be loaded"
@@ -235,8 +191,7 @@ def _processing_limit(options: Mapping[str, Any], path: Path) -> int | None:
 def _harmless(options: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     """Keyword arguments of a file without those that are the caller's to give.
 
-    Raises:
-        UntrustedCodeError: If one would open files in another way, or load code.
+    An UntrustedCodeError if one would open files in another way, or load code.
     """
     for key, value in options.items():
         is_kernel = key == "attn_implementation" and names_a_kernel(value)

@@ -39,25 +39,20 @@ class Runner(Protocol):
         """How many tokens a batch should hold."""
 
     def working(self) -> AbstractContextManager[object]:
-        """Around what is computed of a window."""
+        """A context around what is computed of a window."""
 
     def compute(self, features: Features) -> Any:
         """What is wanted of a batch: an array `(b, ...)` or a list of b things."""
 
     def done(self, truncated: int, items: int) -> None:
-        """All is computed; so many items were longer than the limit."""
+        """All is computed; `truncated` of the items were longer than the limit."""
 
 
 class Part(NamedTuple):
-    """What was computed of a window.
+    """What was computed of a window."""
 
-    Args:
-        start: Number of its first item.
-        rows: An array `(items, ...)` or a list, in the order of the items.
-    """
-
-    start: int
-    rows: Any
+    start: int  # number of its first item
+    rows: Any  # an array `(items, ...)` or a list, in the order of the items
 
 
 def windows(
@@ -70,13 +65,8 @@ def windows(
     """What a runner computes of the items, window by window, in their order.
 
     A source that fails gives all that came before, then its own error. Closing the iterator leaves
-    no thread behind.
-
-    Args:
-        source: A sequence, or any iterable.
-        runner: Computes.
-        batch_size: Items per batch; None for as many as the runner is fast with, by tokens.
-        count: Called with the number of items that were computed after each batch.
+    no thread behind. Without `batch_size`, batches are chosen by tokens, for speed; `count` is
+    called with the number of items of each batch that was computed.
     """
     truncated = total = 0
     read = _parts(source, runner) if isinstance(source, Sequence) else _portions(source, runner)

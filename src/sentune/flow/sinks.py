@@ -9,12 +9,7 @@ from sentune.vectors import rows as arrays
 
 
 class Whole:
-    """All rows together: one array, or one list.
-
-    Args:
-        items: How many there are.
-        on_cpu: Whether arrays are gathered in main memory, wherever they are computed.
-    """
+    """All rows together: one array, gathered in main memory if `on_cpu`, or one list."""
 
     def __init__(self, items: int, *, on_cpu: bool = True) -> None:
         self.items = items

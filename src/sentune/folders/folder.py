@@ -23,23 +23,18 @@ class ModelFolder:
 
     Paths that are written in its files lead to what is below it. Links are the work of whoever made
     the folder: the user's own may lead anywhere, those of a download may not.
-
-    Args:
-        path: The folder; it need not exist.
-        roots: The real folders that files of a download have to lie in; None for a folder of the
-            user's own.
     """
 
     def __init__(self, path: Path, roots: tuple[Path, ...] | None = None) -> None:
-        self.path = path
-        self.roots = roots
+        self.path = path  # it need not exist
+        self.roots = roots  # where files of a download have to be; None for the user's own folder
 
     def __str__(self) -> str:
         return str(self.path)
 
     @property
     def is_download(self) -> bool:
-        """Whether strangers have filled it."""
+        """Whether it was downloaded, so that its links are not trusted."""
         return self.roots is not None
 
     def exists(self) -> bool:
@@ -47,11 +42,7 @@ class ModelFolder:
         return self.path.is_dir()
 
     def sub(self, relative: str, named_in: Path) -> ModelFolder:
-        """A folder in this one.
-
-        Raises:
-            ModelFileError: If the path leads out of the model's folder.
-        """
+        """A folder in this one."""
         if _points_down(relative) and self._may_hold(self.path / relative):
             return ModelFolder(self.path / relative, self.roots)
         raise ModelFileError(
@@ -60,12 +51,7 @@ class ModelFolder:
         )
 
     def file(self, name: str) -> Path | None:
-        """A file of this folder; None if there is none.
-
-        Raises:
-            ModelFileError: If it is a link that leads nowhere, or out of a download, or no plain
-                file.
-        """
+        """A file of this folder; None if there is none. An error for a link that leads out."""
         path = self.path / name
         if not os.path.lexists(path):
             return None
@@ -81,9 +67,6 @@ class ModelFolder:
         """Raise if a file may not be opened, for readers that open files themselves.
 
         A link of the user's own that leads nowhere does not matter, until its file is asked for.
-
-        Raises:
-            ModelFileError: Naming the file.
         """
         with os.scandir(self.path) as entries:
             names = [entry.name for entry in entries if entry.is_symlink() or not entry.is_dir()]
@@ -95,39 +78,19 @@ class ModelFolder:
             self.sub(_TEMPLATES, self.path).check_files()
 
     def text_file(self, name: str) -> Path | None:
-        """As `file`, for a file that is read as a whole.
-
-        Raises:
-            ModelFileError: Also if it is larger than any such file.
-        """
+        """As `file`, for a file that is read as a whole; an error if it is too large for that."""
         path = self.file(name)
         if path is not None:
             _check_size(path)
         return path
 
     def read_json(self, name: str, kind: type[T]) -> T | None:
-        """What a json file of this folder holds; None if there is no such file.
-
-        Args:
-            name: The file's name.
-            kind: `dict` or `list`: what it must hold.
-
-        Raises:
-            ModelFileError: If it cannot be read, is not json, or holds something else.
-        """
+        """What a json file holds, a `dict` or `list` by `kind`; None if there is no such file."""
         path = self.file(name)
         return None if path is None else read_json(path, kind)
 
     def need_json(self, name: str, kind: type[T]) -> T:
-        """As `read_json`, but the file must be there.
-
-        Args:
-            name: The file's name.
-            kind: `dict` or `list`: what it must hold.
-
-        Raises:
-            ModelFileError: Also if there is no such file.
-        """
+        """As `read_json`, but the file must be there."""
         found = self.read_json(name, kind)
         if found is None:
             raise ModelFileError(f"{self.path / name} is missing; the model needs it")
@@ -145,15 +108,7 @@ class ModelFolder:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """What a json file holds.
-
-    Args:
-        path: The file.
-        kind: `dict` or `list`: what it must hold.
-
-    Raises:
-        ModelFileError: If it cannot be read, is not json, or holds something else.
-    """
+    """What a json file holds, a `dict` or `list` by `kind`; a ModelFileError for anything else."""
     try:
         _check_size(path)
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -175,13 +130,7 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 
 def write_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
-    """Write a json file, two spaces deep, the same bytes for the same content.
-
-    Args:
-        path: The file.
-        content: What it is to hold.
-        sort_keys: Whether keys are put in order.
-    """
+    """Write a json file, indented by two spaces, the same bytes for the same content."""
     text = json.dumps(content, indent=2, sort_keys=sort_keys)
     path.write_bytes(f"{text}\n".encode("ascii"))
 

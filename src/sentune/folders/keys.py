@@ -16,15 +16,10 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value may be.
+    """What a value may be."""
 
-    Args:
-        says: In words, for the error.
-        fits: Whether a value is of this kind.
-    """
-
-    says: str
-    fits: Callable[[Any], bool]
+    says: str  # in words, for the error
+    fits: Callable[[Any], bool]  # whether a value is of this kind
 
     def or_null(self) -> Kind:
         """This kind, or null."""
@@ -62,14 +57,11 @@ def one_of(*names: str) -> Kind:
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TEXT = Kind("a string", lambda value: isinstance(value, str))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-SIZE = Kind(
-    "a whole number of at least 1",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST,
-)
 COUNT = Kind(
     "a whole number of at least 0",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST,
 )
+SIZE = Kind("a whole number of at least 1", lambda value: COUNT.fits(value) and value >= 1)
 # How often something is built: a loop runs that many times before any file is compared.
 FEW = Kind("a whole number from 1 to 1024", lambda value: SIZE.fits(value) and value <= 1024)
 NUMBER = Kind(
@@ -84,27 +76,14 @@ SHARE = Kind("a number between 0 and 1", lambda value: NUMBER.fits(value) and 0 
 
 
 def check(config: Mapping[str, Any], kinds: Mapping[str, Kind], path: Path) -> None:
-    """Raise unless every known key of a file holds what it may hold.
-
-    Args:
-        config: What the file holds.
-        kinds: Key -> what it may hold. Keys not in here are not looked at.
-        path: The file, for the error.
-
-    Raises:
-        ModelFileError: Naming the file and the key.
-    """
+    """Raise unless every key in `kinds` that a file has holds what it may hold."""
     for key, kind in kinds.items():
         if key in config and not kind.fits(config[key]):
             raise ModelFileError(f"{path}: {key!r} is {shown(config[key])}; it must be {kind.says}")
 
 
 def need(config: Mapping[str, Any], names: Iterable[str], path: Path) -> None:
-    """Raise unless a file has all of some keys.
-
-    Raises:
-        ModelFileError: Naming the file and the key.
-    """
+    """Raise unless a file has all of some keys."""
     for name in names:
         if name not in config:
             raise ModelFileError(f"{path}: the key {name!r} is missing; the module needs it")
@@ -113,10 +92,7 @@ def need(config: Mapping[str, Any], names: Iterable[str], path: Path) -> None:
 def refuse_unknown(config: Mapping[str, Any], known: Iterable[str], path: Path) -> None:
     """Raise if a file has a key that is not known, unless it says nothing (null, false, empty).
 
-    A setting that is passed over would give other embeddings than its author meant.
-
-    Raises:
-        ModelFileError: Naming the file and the key.
+    A setting that is ignored would give other embeddings than its author meant.
     """
     for name, value in config.items():
         if name not in known and (value or value == 0) and value is not False:
@@ -128,6 +104,6 @@ def refuse_unknown(config: Mapping[str, Any], known: Iterable[str], path: Path) 
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in an error, cut when long."""
+    """A value as it is shown in an error, truncated when long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

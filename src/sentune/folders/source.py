@@ -8,8 +8,9 @@ downloads is the caller's choice, an object that gives folders for names.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sentune.disk.downloads import Snapshot, snapshot_of
 from sentune.disk.folders import finish
@@ -19,7 +20,7 @@ from sentune.folders.names import MODULES_FILE
 
 
 class Hub(Protocol):
-    """Gives models by name, of one revision: what reading one needs of whoever downloads.
+    """Gives models by name, of one revision: what reading a model needs of a downloader.
 
     The properties are handed to transformers where it runs code that comes with a model.
     """
@@ -44,25 +45,34 @@ class Hub(Protocol):
         """The files of a model, and of its code if that is needed; or a HubError."""
 
     def commit(self, repo_id: str) -> str | None:
-        """The commit that a repository is at now; None if nobody is to be asked."""
+        """The commit that a repository is at now; None if the Hub may not be asked."""
 
     def at(self, revision: str | None) -> Hub:
         """The same for another revision."""
 
 
+@dataclass(frozen=True)
+class Code:
+    """Which code that comes with a model may run, and where it is from."""
+
+    root: Path  # the model's folder
+    hub: Hub  # has the code that is in another repository
+    is_trusted: bool = False  # whether its code may run
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for transformers' `from_pretrained`; said in full, or it would ask."""
+        if not self.is_trusted:
+            return {"trust_remote_code": False}
+        return {
+            "trust_remote_code": True,
+            "token": self.hub.token,
+            "cache_dir": self.hub.cache_folder,
+            "local_files_only": self.hub.local_files_only,
+        }
+
+
 def source_folder(source: str | Path, hub: Hub, *, with_code: bool = False) -> ModelFolder:
-    """The folder that the user names, or that of a download.
-
-    Args:
-        source: A folder, or an id on the Hub.
-        hub: Where names that are no folder are looked for.
-        with_code: Whether Python files are needed too.
-
-    Raises:
-        SettingError: If the name is neither.
-        ModelFileError: If there is no such folder.
-        HubError: If there is no such model on the Hub, or it cannot be had.
-    """
+    """The folder that the user names, or that of a download; a HubError if it cannot be had."""
     name = os.fspath(source)
     if not name or "\0" in name:
         raise SettingError("the model must be a folder or an id on the Hugging Face Hub, got ''")
@@ -81,11 +91,7 @@ def source_folder(source: str | Path, hub: Hub, *, with_code: bool = False) -> M
 
 
 def local_folder(path: Path) -> ModelFolder:
-    """A folder on this machine; a save into it that was interrupted is finished first.
-
-    Raises:
-        ModelFileError: If that cannot be finished.
-    """
+    """A folder on this machine; a save into it that was interrupted is finished first."""
     snapshot = snapshot_of(path)
     if snapshot is not None:
         return ModelFolder(path, snapshot.roots)

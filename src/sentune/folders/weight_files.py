@@ -13,31 +13,26 @@ from sentune.errors import ModelFileError
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import PICKLE, SAFETENSORS
 
+# The files that may hold a module's weights, the preferred one first.
+NAMES = (SAFETENSORS, PICKLE)
 
-def found(folder: ModelFolder) -> Path | None:
-    """The file of weights in a folder; None if there is none."""
-    files = (folder.file(name) for name in (SAFETENSORS, PICKLE))
+
+def found(folder: ModelFolder, names: tuple[str, str] = NAMES) -> Path | None:
+    """The file of weights in a folder, by the first name that is there; None if there is none."""
+    files = (folder.file(name) for name in names)
     return next((path for path in files if path is not None), None)
 
 
-def need(folder: ModelFolder) -> Path:
-    """As `found`, but there must be one.
-
-    Raises:
-        ModelFileError: If there is none.
-    """
-    path = found(folder)
+def need(folder: ModelFolder, names: tuple[str, str] = NAMES) -> Path:
+    """As `found`, but there must be one."""
+    path = found(folder, names)
     if path is None:
-        raise ModelFileError(f"{folder.path / SAFETENSORS} is missing, and there is no {PICKLE}")
+        raise ModelFileError(f"{folder.path / names[0]} is missing, and there is no {names[1]}")
     return path
 
 
 def count(folder: ModelFolder) -> int:
-    """How many tensors the safetensors files of a folder hold, of which only the heads are read.
-
-    Raises:
-        ModelFileError: If a file is damaged.
-    """
+    """How many tensors the safetensors files of a folder hold, of which only the heads are read."""
     number = 0
     for path in sorted(folder.path.glob("*.safetensors")):
         with damage_named(path), safe_open(path, "np") as file:
@@ -45,22 +40,8 @@ def count(folder: ModelFolder) -> int:
     return number
 
 
-def check_packing(folder: ModelFolder) -> None:
-    """Raise if a pickle of weights is packed, so that it may take far more memory than its size.
-
-    Raises:
-        ModelFileError: Naming the first such file.
-    """
-    for path in sorted(folder.path.glob("*.bin")):
-        refuse_packed(path)
-
-
 def refuse_packed(path: Path) -> None:
-    """Raise if a pickle of weights is packed.
-
-    Raises:
-        ModelFileError: If it is.
-    """
+    """Raise if a pickle of weights is packed, so that it may take far more memory than its size."""
     try:
         with zipfile.ZipFile(path) as file:
             kinds = {info.compress_type for info in file.infolist()}
@@ -74,11 +55,7 @@ def refuse_packed(path: Path) -> None:
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Errors of a reader of weights as one that names the file.
-
-    Raises:
-        ModelFileError: If it is damaged.
-    """
+    """Errors of a reader of weights as a ModelFileError that names the file."""
     try:
         yield
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:

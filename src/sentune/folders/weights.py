@@ -6,6 +6,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,54 +16,42 @@ from sentune.errors import ModelFileError
 from sentune.folders import weight_files
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import PICKLE, SAFETENSORS
-from sentune.folders.weight_files import damage_named, refuse_packed
+from sentune.folders.weight_files import NAMES, damage_named, refuse_packed
+
+# Tensors in a folder, those in memory of the same names, and where the first are from.
+Pair: TypeAlias = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Path]
 
 
-def read(folder: ModelFolder) -> tuple[dict[str, Tensor], Path] | None:
-    """The tensors in a folder and the file they are from; None if it holds no weights.
-
-    Raises:
-        ModelFileError: If the file is damaged, or holds more than tensors.
-    """
-    path = weight_files.found(folder)
+def read(
+    folder: ModelFolder, names: tuple[str, str] = NAMES
+) -> tuple[dict[str, Tensor], Path] | None:
+    """The tensors in a folder and the file they are from; None if it holds no weights."""
+    path = weight_files.found(folder, names)
     return None if path is None else (read_file(path), path)
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file.
+    """The tensors in a file; a ModelFileError if it is damaged, or holds more than tensors."""
+    if path.suffix != ".safetensors":
+        return _read_pickle(path)
+    with damage_named(path):
+        return load_file(path)
 
-    Raises:
-        ModelFileError: If the file is damaged, or holds more than tensors.
-    """
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
 
-
-def need(folder: ModelFolder) -> tuple[dict[str, Tensor], Path]:
-    """As `read`, but there must be weights.
-
-    Raises:
-        ModelFileError: Also if there is no file of weights.
-    """
-    path = weight_files.need(folder)
+def need(folder: ModelFolder, names: tuple[str, str] = NAMES) -> tuple[dict[str, Tensor], Path]:
+    """As `read`, but there must be weights."""
+    path = weight_files.need(folder, names)
     return read_file(path), path
 
 
-def check_pickles(folder: ModelFolder) -> None:
-    """Raise if a pickle of weights cannot be read as plain tensors.
-
-    Raises:
-        ModelFileError: Naming the first such file.
-    """
-    for path in sorted(folder.path.glob("pytorch_model*.bin")):
-        _read_pickle(path)
+def of_same_names(module: nn.Module, folder: ModelFolder) -> list[Pair] | None:
+    """The tensors in a folder and those of a module; None if their names differ."""
+    found, own = read(folder), module.state_dict()
+    return [(found[0], own, found[1])] if found and found[0].keys() == own.keys() else None
 
 
 def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Give a module its tensors, in the module's own precision; a module on "meta" gets storage.
-
-    Raises:
-        ModelFileError: If a tensor is missing, unknown or of another shape.
-    """
+    """Give a module its tensors, in the module's own precision; a module on "meta" gets storage."""
     own = module.state_dict()
     who = type(module).__name__
     if missing := sorted(own.keys() - tensors.keys()):
@@ -80,13 +69,7 @@ def put(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def write(tensors: Mapping[str, Tensor], folder: Path, *, safe: bool) -> None:
-    """Write tensors into a folder.
-
-    Args:
-        tensors: Name -> tensor, on any device.
-        folder: Where to.
-        safe: Whether as safetensors; else as a pickle.
-    """
+    """Write tensors, on any device, into a folder: as safetensors, or else as a pickle."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if not safe:
         torch.save(plain, folder / PICKLE)
@@ -98,11 +81,6 @@ def write(tensors: Mapping[str, Tensor], folder: Path, *, safe: bool) -> None:
             plain[name] = tensor.clone()
         seen.add(place)
     save_file(plain, folder / SAFETENSORS, metadata={"format": "pt"})
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with damage_named(path):
-        return load_file(path)
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:

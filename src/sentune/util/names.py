@@ -9,8 +9,7 @@ from typing import Any
 from sentune.errors import UntrustedCodeError
 from sentune.files.layout import type_named
 from sentune.files.modules.custom import class_of
-from sentune.folders.code import Code
-from sentune.folders.source import source_folder
+from sentune.folders.source import Code, source_folder
 from sentune.hub.fetch import Access
 from sentune.vectors.similarity import SimilarityFunction
 

@@ -17,27 +17,16 @@ from sentune._lazy import need
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import ModelFileError
 from sentune.folders import keys, weights
-from sentune.folders.code import Code
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE
-from sentune.folders.source import Hub, local_folder
+from sentune.folders.source import Code, Hub, local_folder
 
 _BASE = "base_model_name_or_path"
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
-    """The folder with the encoder's own weights: the folder itself, unless it is only an adapter.
-
-    Args:
-        folder: Of a Transformer.
-        code: Where the encoder is if the adapter names a model on the Hub.
-
-    Raises:
-        MissingDependencyError: If there is an adapter, and no peft.
-        ModelFileError: If the encoder of the adapter is not there.
-        HubError: If it cannot be had from the Hub.
-    """
+    """The folder with the encoder's own weights: this one, unless it holds only an adapter."""
     config = folder.read_json(ADAPTER_FILE, dict)
     if config is None:
         return folder

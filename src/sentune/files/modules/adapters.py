@@ -38,38 +38,22 @@ def is_wrapped(encoder: Any) -> bool:
 
 
 def attach(encoder: Any, folder: ModelFolder) -> None:
-    """Put the adapter in a folder on an encoder.
-
-    Args:
-        encoder: An encoder of the transformers library without adapters; changed in place.
-        folder: Of the adapter.
-
-    Raises:
-        ModelFileError: If tensors of the adapter are missing.
-    """
+    """Put the adapter in a folder on an encoder without adapters, which is changed in place."""
     peft = need("peft", "peft")
-    tensors_ = read(folder)
-    if tensors_ is None:
-        raise ModelFileError(f"{folder.path / FILES[0]} is missing, and there is no {FILES[1]}")
+    stored, _ = weights.need(folder, FILES)
     config = peft.PeftConfig.from_pretrained(str(folder.path))
     from sentune.engine.encoders import no_bar
 
     with no_bar():
-        found = encoder.load_adapter(peft_config=config, adapter_state_dict=tensors_)
+        found = encoder.load_adapter(peft_config=config, adapter_state_dict=stored)
     if missing := sorted(getattr(found, "missing_keys", ())):
         raise ModelFileError(f"{folder}: the adapter lacks the tensors {missing[:3]}")
 
 
 def write(encoder: Any, folder: Path, *, safe: bool) -> None:
-    """Write the active adapter of an encoder, and the encoder where it is nowhere else.
+    """Write the active adapter of an encoder, and the encoder unless it can be found elsewhere.
 
-    Args:
-        encoder: As for `has_adapter`.
-        folder: Where to.
-        safe: Whether the encoder's weights go to safetensors; those of the adapter always do.
-
-    Raises:
-        SettingError: If several adapters are active, or one is merged into the encoder.
+    The adapter goes to safetensors in any case; `safe` is for the encoder.
     """
     if any(getattr(module, "merged", False) is True for module in encoder.modules()):
         raise SettingError("an adapter is merged into the encoder; unmerge it, or unload it too")
@@ -92,27 +76,9 @@ def write(encoder: Any, folder: Path, *, safe: bool) -> None:
 
 
 def write_base(encoder: Any, folder: Path, *, safe: bool) -> None:
-    """Write an encoder as it is below its adapters.
-
-    Args:
-        encoder: As for `has_adapter`.
-        folder: Where to.
-        safe: Whether tensors go to safetensors; else to a pickle.
-    """
+    """Write an encoder as it is below its adapters."""
     plain(encoder).config.save_pretrained(folder)
     weights.write(base_tensors(encoder), folder, safe=safe)
-
-
-def read(folder: ModelFolder) -> dict[str, Tensor] | None:
-    """The tensors of the adapter in a folder, under the names in its file; None if there is none.
-
-    Raises:
-        ModelFileError: If the file is damaged.
-    """
-    for own in FILES:
-        if (path := folder.file(own)) is not None:
-            return weights.read_file(path)
-    return None
 
 
 def tensors(encoder: Any) -> dict[str, Tensor]:
@@ -163,7 +129,7 @@ def _active(encoder: Any) -> str:
 
 
 def _layers_of_adapters(encoder: nn.Module) -> Iterator[tuple[str, str]]:
-    """Name of each layer that an adapter has taken the place of, and where it keeps the old one."""
+    """Name of each layer that an adapter replaces, and the name of the old layer inside it."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 

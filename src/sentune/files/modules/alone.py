@@ -13,9 +13,9 @@ from sentune.files import layout
 from sentune.files.modules import build, subclass
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
-from sentune.folders.code import Code
+from sentune.files.settings import KWARGS
 from sentune.folders.folder import ModelFolder
-from sentune.folders.source import Hub
+from sentune.folders.source import Code, Hub
 
 
 def load(
@@ -27,19 +27,13 @@ def load(
 ) -> nn.Module | None:
     """A module of its folder; None if its class has nothing to do with the table.
 
-    Args:
-        kind: Its class.
-        folder: Its folder.
-        hub: Where it looks for what its files name.
-        defaults: Settings that the files may lack.
-        options: `trust_remote_code`, `model_kwargs`, `processor_kwargs`, `config_kwargs`.
+    The files may lack the settings in `defaults`; `options` are those of `sentune.files.load`.
     """
     row = layout.base_type_of(kind)
     if row is None:
         return None
     code = Code(folder.path, hub, bool(options.get("trust_remote_code", False)))
-    names = ("model_kwargs", "processor_kwargs", "config_kwargs")
-    how = Reading(code, build.build, *(options.get(name) or {} for name in names))
+    how = Reading(code, *(options.get(name) or {} for name in KWARGS))
     plan = ModulePlan(row.written_name, row, folder, folder.path, folder.path)
     planned = subclass.planned_as(plan, row, kind, is_trusted=code.is_trusted)
     planned = replace(planned, settings={**defaults, **planned.settings})
@@ -52,6 +46,5 @@ def save(module: nn.Module, folder: Path, is_safe: bool) -> bool:
     if row is None:
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    how = Writing(folder, build.write, is_safe)
-    subclass.write(row, module, folder, how)
+    subclass.write(row, module, folder, Writing(folder, is_safe))
     return True

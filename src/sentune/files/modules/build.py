@@ -17,44 +17,32 @@ from sentune.files.plan import ModulePlan
 
 
 def build(plan: ModulePlan, how: Reading) -> nn.Module:
-    """A module.
-
-    Raises:
-        ModelFileError: If its files are damaged.
-        UntrustedCodeError: If it would run code and may not.
-    """
+    """A module; an error if its files are damaged, or if it would run code and may not."""
     if plan.row is not None:
-        return _build(plan, plan.row, how, plan.row.load_class())
+        return of_kind(plan, plan.row, how, plan.row.load_class())
     kind = custom.class_of(plan.type_name, how.code, plan.listed_in)
     row = layout.base_type_of(kind)
     if custom.is_made_as_encoder(kind):
         row = layout.MODULES["Transformer"]
-    elif row is None or custom.loads_itself(kind):
+    elif row is None or custom.has_own(kind, "load"):
         return custom.read(kind, plan, how)
     return of_kind(subclass.planned_as(plan, row, kind), row, how, kind)
 
 
 def of_kind(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:
-    """A module of a class that is read as one of the table.
-
-    Args:
-        plan: What its folder says.
-        row: The row of the table.
-        how: How it is read.
-        kind: Its class.
-
-    Raises:
-        ModelFileError: If its files are damaged.
-    """
-    return _build(plan, row, how, subclass.maker(kind, row))
+    """A module of a class that is read as one of the table."""
+    try:
+        return row.load_format().read(plan, how, subclass.maker(kind, row))
+    except (ModelFileError, HubError, ImportError):
+        raise
+    except Exception as error:  # whatever a damaged or hostile file sets off in a constructor
+        raise ModelFileError(
+            f"{plan.path}: {kind.__name__} cannot be built from it: {error}"
+        ) from error
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> str:
-    """Write a module into its folder; gives the type name for the file that lists it.
-
-    Raises:
-        SettingError: If it could not be loaded again; it says why.
-    """
+    """Write a module into its folder; gives the type name for the file that lists it."""
     check(module)
     own, row = layout.type_of(module), _row_for(module)
     if own is not None:
@@ -68,45 +56,25 @@ def write(module: nn.Module, folder: Path, how: Writing) -> str:
 
 
 def check(module: Any) -> None:
-    """Raise if a module could not be loaded again.
-
-    Raises:
-        SettingError: If it could not; it says why.
-    """
+    """Raise a SettingError if a module could not be loaded again."""
     row = _row_for(module)
     if layout.type_of(module) is None:
         custom.type_name_of(module)
         if row is None:
             custom.check_rebuilt(module)
-        elif not custom.loads_itself(type(module)):
+        elif not custom.has_own(type(module), "load"):
             subclass.check(module, row)
     if row is None:
         return
     routes = module.sub_modules.values() if row.parts is not None else ()
     for part in itertools.chain(*routes):
         check(part)
-    look = getattr(row.load_format(), "check", None)
-    if look is not None:
+    if (look := getattr(row.load_format(), "check", None)) is not None:
         look(module)
 
 
 def _row_for(module: nn.Module) -> ModuleType | None:
-    """The row of the table that a module is written by; None for one that saves itself.
-
-    A class that is derived from one in the table is written as that one is, unless it has a `save`
-    of its own.
-    """
+    """The row that a module, or the class it is derived from, is written by; None: by itself."""
     kind = type(module)
-    is_own = custom.saves_itself(kind)
-    return layout.type_of(module) or (None if is_own else layout.base_type_of(kind))
-
-
-def _build(plan: ModulePlan, row: ModuleType, how: Reading, kind: type[nn.Module]) -> nn.Module:
-    try:
-        return row.load_format().read(plan, how, kind)
-    except (ModelFileError, HubError, ImportError):
-        raise
-    except Exception as error:  # whatever a damaged or hostile file sets off in a constructor
-        raise ModelFileError(
-            f"{plan.path}: {kind.__name__} cannot be built from it: {error}"
-        ) from error
+    base = None if custom.has_own(kind, "save") else layout.base_type_of(kind)
+    return layout.type_of(module) or base

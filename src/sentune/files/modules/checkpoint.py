@@ -27,7 +27,7 @@ _PASSING = {"is_local", "local_files_only"}
 
 
 def explained(folder: ModelFolder, error: Exception) -> Exception:
-    """The error for a Transformer that could not be loaded, naming the file if it can be told."""
+    """The error for a Transformer that could not be loaded, naming the file if it is known."""
     text = str(error)
     if isinstance(error, ImportError):
         return MissingDependencyError(f"{folder}: the encoder needs a package: {text}")
@@ -36,7 +36,8 @@ def explained(folder: ModelFolder, error: Exception) -> Exception:
     try:
         for name in _OBJECTS:
             folder.read_json(name, dict)
-        weights.check_pickles(folder)
+        for path in sorted(folder.path.glob("pytorch_model*.bin")):
+            weights.read_file(path)
     except ModelFileError as damage:
         return damage
     if isinstance(error, ModelFileError):
@@ -46,14 +47,7 @@ def explained(folder: ModelFolder, error: Exception) -> Exception:
 
 
 def write_encoder(encoder: Any, folder: Path, *, safe: bool) -> None:
-    """Write an encoder of the transformers library.
-
-    Args:
-        encoder: The encoder.
-        folder: Where to.
-        safe: Whether weights go to safetensors; else to a pickle, which the library no longer
-            writes by itself.
-    """
+    """Write an encoder of transformers; unless `safe`, as a pickle, which it no longer writes."""
     from sentune.engine.encoders import no_bar
 
     with no_bar():
@@ -70,13 +64,8 @@ def write_encoder(encoder: Any, folder: Path, *, safe: bool) -> None:
 def write_tokenizer(tokenizer: Any, folder: Path, limit: int | None = None) -> None:
     """Write a transformers tokenizer, in a form that depends on the tokenizer alone.
 
-    Where it was loaded from is not the next reader's business; and its class goes by the name it
-    had before transformers 5, which later releases know too.
-
-    Args:
-        tokenizer: The tokenizer.
-        folder: Where to.
-        limit: The length limit, which readers since 5.4 look for here; None for the tokenizer's.
+    Where it was loaded from is left out, and its class has the name it had before transformers 5,
+    which later releases know too. Readers since 5.4 look for the length limit here.
     """
     tokenizer.save_pretrained(folder)
     path = folder / TOKENIZER_FILE

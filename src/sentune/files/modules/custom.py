@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +17,9 @@ from torch import nn
 from sentune.compat import stand_in
 from sentune.disk.downloads import snapshot_of
 from sentune.errors import (
-    HubError,
     MissingDependencyError,
     ModelFileError,
+    SentuneError,
     SettingError,
     UntrustedCodeError,
     warn,
@@ -25,8 +27,8 @@ from sentune.errors import (
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 from sentune.folders import weights
-from sentune.folders.code import Code
 from sentune.folders.folder import ModelFolder, write_json
+from sentune.folders.source import Code
 from sentune.models.files import Files
 
 # Where transformers puts the code of models.
@@ -34,15 +36,9 @@ _DYNAMIC = "transformers_modules."
 
 
 def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
-    """Keyword arguments for transformers' `from_pretrained`; warns if code of the encoder's runs.
+    """Keyword arguments for transformers' `from_pretrained`; warns if the encoder's code runs.
 
-    Args:
-        folder: Of an encoder and its tokenizer.
-        code: Which code may run.
-
-    Raises:
-        UntrustedCodeError: If it would be that of several repositories, of which one at most can be
-            taken at a commit.
+    Code of one repository at most can be taken at a commit; more than one is an error.
     """
     files = ("config.json", "tokenizer_config.json")
     named = {file: (folder.read_json(file, dict) or {}).get("auto_map") for file in files}
@@ -66,20 +62,11 @@ def encoder_options(folder: ModelFolder, code: Code) -> dict[str, Any]:
 
 
 def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
-    """The class, from a file of the model, of another repository, or of an installed package.
-
-    Args:
-        type_name: The class, `file.Class` in the model's folder or a dotted name.
-        code: Where its code is; it may run.
-        named_in: The file that names the type, for the error.
-
-    Raises:
-        ModelFileError: If there is no such class.
-        MissingDependencyError: If it needs a package that is not there.
-    """
+    """The class, from a file of the model, of another repository, or of an installed package."""
     repository, _, reference = type_name.rpartition("--")
     module, _, name = reference.rpartition(".")
-    try:
+    what = f"{named_in}: the module type {type_name!r}"
+    with _errors_named(what, f"{named_in}: there is no module type {type_name!r}"):
         if repository or ("." not in module and (code.root / f"{module}.py").exists()):
             commit = code.hub.commit(repository) if repository else None
             warn(
@@ -99,44 +86,13 @@ def class_of(type_name: str, code: Code, named_in: Path) -> type[nn.Module]:
                 )
             return stand_in.class_in(file, name)
         return getattr(import_module(module), name)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{named_in}: the module type {type_name!r} needs a package: {error}"
-        ) from error
-    except Exception as error:  # foreign code
-        raise ModelFileError(
-            f"{named_in}: there is no module type {type_name!r}: {error}"
-        ) from error
 
 
 def read(kind: type[nn.Module], plan: ModulePlan, how: Reading) -> nn.Module:
-    """A module of a class that the model brings with it, or that another package has.
-
-    Args:
-        kind: The class.
-        plan: What its folder says.
-        how: How it is read.
-
-    Raises:
-        ModelFileError: If it cannot be loaded.
-    """
-    try:
+    """A module of a class that is in the model's own code, or in another package."""
+    what = f"{plan.folder}: {plan.type_name}"
+    with _errors_named(what, f"{what} could not be loaded"):
         return _load(kind, plan.folder, how)
-    except (ModelFileError, HubError, MissingDependencyError):
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{plan.folder}: {plan.type_name} needs a package: {error}"
-        ) from error
-    except Exception as error:  # foreign code
-        raise ModelFileError(
-            f"{plan.folder}: {plan.type_name} could not be loaded: {error}"
-        ) from error
-
-
-def loads_itself(kind: type) -> bool:
-    """Whether a class has a `load` of its own."""
-    return _has_own(kind, "load")
 
 
 def is_made_as_encoder(kind: type) -> bool:
@@ -154,19 +110,14 @@ def is_made_as_encoder(kind: type) -> bool:
     return not {"model_args", "config_args", "tokenizer_args", "model_kwargs"}.isdisjoint(taken)
 
 
-def saves_itself(kind: type) -> bool:
-    """Whether a class has a `save` of its own."""
-    return _has_own(kind, "save")
+def has_own(kind: type, name: str) -> bool:
+    """Whether a class, or one above it, defines a method that is not just that of its base."""
+    owner = next((one for one in kind.__mro__ if name in vars(one)), None)
+    return owner not in (None, Files)
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a module of a class outside the table.
-
-    Args:
-        module: The module; its own `save` is used if it has one.
-        folder: Where to.
-        how: How.
-    """
+    """Write a module of a class outside the table, by its own `save` if it has one."""
     save = getattr(module, "save", None)
     if save is None:
         write_json(folder / getattr(module, "config_file_name", "config.json"), _settings(module))
@@ -179,37 +130,27 @@ def write(module: nn.Module, folder: Path, how: Writing) -> None:
 
 
 def check_rebuilt(module: nn.Module) -> None:
-    """Raise if a module of a class outside the table could not be made again of its settings.
-
-    Args:
-        module: The module.
-
-    Raises:
-        SettingError: If its constructor takes other arguments.
-    """
+    """Raise if a module of a class outside the table could not be made again of its settings."""
     kind = type(module)
-    if loads_itself(kind) or saves_itself(kind):
+    if has_own(kind, "load") or has_own(kind, "save"):
         return
+    check_taken(kind, 0, _settings(module), "its settings()")
+
+
+def check_taken(kind: type, positional: int, settings: Mapping[str, Any], whose: str) -> None:
+    """Raise a SettingError if a constructor does not take the arguments that a reader gives."""
     try:
-        inspect.signature(kind).bind(**dict.fromkeys(_settings(module)))
+        inspect.signature(kind).bind(*[None] * positional, **dict.fromkeys(settings))
     except TypeError as error:
         raise SettingError(
             f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
-            f"arguments of its settings() ({error}); let it take them, or give the class a `save` "
-            "and a `load` of its own"
+            f"arguments of {whose} ({error}); let it take them, or give the class a `save` and a "
+            "`load` of its own"
         ) from error
 
 
 def type_name_of(module: nn.Module, root: Path | None = None) -> str:
-    """The type name for the file that lists a module; code that came with a model is copied.
-
-    Args:
-        module: The module, of a class outside the table.
-        root: The model's folder, where the code goes; None to copy none.
-
-    Raises:
-        SettingError: If no file could name its class.
-    """
+    """The type name for the file that lists a module; code of a model is copied into `root`."""
     kind = type(module)
     name = f"{kind.__module__}.{kind.__qualname__}"
     if "<locals>" in kind.__qualname__:
@@ -233,6 +174,19 @@ def type_name_of(module: nn.Module, root: Path | None = None) -> str:
     return f"{kind.__module__.rpartition('.')[2]}.{kind.__qualname__}"
 
 
+@contextmanager
+def _errors_named(what: str, failure: str) -> Iterator[None]:
+    """Errors of code that came with a model as those of sentune, which stay as they are."""
+    try:
+        yield
+    except SentuneError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(f"{what} needs a package: {error}") from error
+    except Exception as error:
+        raise ModelFileError(f"{failure}: {error}") from error
+
+
 def _texts_in(value: Any) -> list[str]:
     """The strings in a value of an `auto_map`: a string, a list, or an object with such."""
     if isinstance(value, str):
@@ -254,15 +208,9 @@ def _where(repository: str, commit: str | None, code: Code) -> str:
 
 
 def _settings(module: Any) -> dict[str, Any]:
-    tell: Any = getattr(module, "get_config_dict", None) or getattr(module, "settings", dict)
-    found: dict[str, Any] = tell()
+    give: Any = getattr(module, "get_config_dict", None) or getattr(module, "settings", dict)
+    found: dict[str, Any] = give()
     return found
-
-
-def _has_own(kind: type, name: str) -> bool:
-    """Whether a class, or one above it, defines a method that is not just that of its base."""
-    owner = next((one for one in kind.__mro__ if name in vars(one)), None)
-    return owner not in (None, Files)
 
 
 def _load(kind: type[nn.Module], folder: ModelFolder, how: Reading) -> nn.Module:

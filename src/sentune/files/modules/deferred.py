@@ -1,6 +1,6 @@
 """A BERT folder -> a Transformer that does not load the transformers library yet.
 
-Where anything is out of the ordinary, the library itself reads the folder: its word is law.
+Where any setting is not standard, the library itself reads the folder.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from sentune.engine.deferred import Deferred, Shape, WordPieces
 from sentune.engine.tasks import FEATURES
 from sentune.folders import weights
 from sentune.folders.folder import ModelFolder
-from sentune.folders.names import SAFETENSORS, TOKENIZER
+from sentune.folders.names import ENCODER_FILE, SAFETENSORS, TOKENIZER, TOKENIZER_FILE
 from sentune.models.transformer import Transformer
 
-_CONFIG, _WORDS = "config.json", "tokenizer_config.json"
-# What the two libraries would understand alike: value by key, where the key is there at all.
+# Standard settings, which both libraries understand alike: value by key, where the key is there.
 _PLAIN_CONFIG = {
     "model_type": "bert",
     "hidden_act": "gelu",
@@ -38,13 +37,9 @@ _NORMALIZER = {
     "tokenize_chinese_chars": ("handle_chinese_chars", True),
 }
 _SPECIAL = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
-_ODD_WORDS = {
-    "auto_map",
-    "extra_special_tokens",
-    "additional_special_tokens",
-    "split_special_tokens",
-}
-# A checkpoint's own tensor that is none of its weights.
+_SPECIAL_KEYS = {"extra_special_tokens", "additional_special_tokens", "split_special_tokens"}
+_ODD_WORDS = {"auto_map", *_SPECIAL_KEYS}
+# A tensor of a checkpoint that is not a weight.
 _NO_WEIGHT = "embeddings.position_ids"
 
 
@@ -52,19 +47,16 @@ def read(folder: ModelFolder, settings: Mapping[str, Any]) -> Transformer | None
     """The Transformer in a folder that was checked; None if the library has to read it."""
     if settings.get("transformer_task", FEATURES) != FEATURES or folder.file(SAFETENSORS) is None:
         return None
-    config = folder.read_json(_CONFIG, dict)
-    words = folder.read_json(_WORDS, dict)
+    config = folder.read_json(ENCODER_FILE, dict)
+    words = folder.read_json(TOKENIZER_FILE, dict)
     core = folder.read_json(TOKENIZER, dict)
     if not config or words is None or not core:
         return None
     if not _is_plain(config) or not _is_read_alike(words, core, folder):
         return None
     path = folder.path
-    tensors = {
-        name: tensor.float()
-        for name, tensor in weights.read_file(path / SAFETENSORS).items()
-        if name != _NO_WEIGHT
-    }
+    stored = weights.read_file(path / SAFETENSORS)
+    tensors = {name: tensor.float() for name, tensor in stored.items() if name != _NO_WEIGHT}
     try:
         shape = Shape(**{name: config[name] for name in Shape.__dataclass_fields__})
         is_whole = {name: tuple(x.shape) for name, x in tensors.items()} == shape.tensors
@@ -98,7 +90,7 @@ def _is_plain(config: Mapping[str, Any]) -> bool:
 
 
 def _is_read_alike(words: Mapping[str, Any], core: Mapping[str, Any], folder: ModelFolder) -> bool:
-    """Whether the tokenizer's core does all that its class would see to."""
+    """Whether the tokenizer's core does all that its class would do."""
     if words.get("tokenizer_class") not in _CLASSES or _ODD_WORDS & words.keys():
         return False
     special = {**words, **(folder.read_json("special_tokens_map.json", dict) or {})}

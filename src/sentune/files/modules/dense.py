@@ -14,16 +14,7 @@ from sentune.models import activations
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
-    """A Dense.
-
-    Args:
-        plan: What its folder says.
-        how: Which code may run.
-        kind: Its class.
-
-    Raises:
-        UntrustedCodeError: If its activation is code of another package that may not run.
-    """
+    """A Dense."""
     if "activation_function" not in plan.settings:  # the default
         return plain.read(plan, how, kind)
     name, arguments = plan.settings["activation_function"], plan.settings.get("activation_kwargs")
@@ -39,10 +30,6 @@ write = plain.write
 
 
 def check(module: nn.Module) -> None:
-    """Raise if the activation of a Dense could not be made again.
-
-    Raises:
-        SettingError: If it could not.
-    """
+    """Raise if the activation of a Dense could not be made again."""
     activation: Any = module.activation_function
     activations.described(activation)

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from sentune.files.plan import ModulePlan
-from sentune.folders.code import Code
+from sentune.folders.source import Code
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the modules of one model are read.
+    """How the modules of one model are read."""
 
-    Args:
-        code: Which code of the model's own may run.
-        build: Builds a module that is part of another one.
-        model_kwargs: For the encoder's `from_pretrained`.
-        processor_kwargs: For the tokenizer's `from_pretrained`.
-        config_kwargs: For the configuration's `from_pretrained`.
-    """
-
-    code: Code
-    build: Callable[[ModulePlan, Reading], nn.Module]
+    code: Code  # which code of the model's own may run
+    # For `from_pretrained` of the encoder, the tokenizer and the configuration.
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     processor_kwargs: Mapping[str, Any] = field(default_factory=dict)
     config_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -34,14 +23,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Writing:
-    """How the modules of one model are written.
+    """How the modules of one model are written."""
 
-    Args:
-        root: The model's folder.
-        write: Writes a module that is part of another one into a folder; gives its type name.
-        safe: Whether weights go to safetensors; else to a pickle.
-    """
-
-    root: Path
-    write: Callable[[nn.Module, Path, Writing], str]
-    safe: bool = True
+    root: Path  # the model's folder
+    safe: bool = True  # whether weights go to safetensors; else to a pickle

@@ -41,11 +41,7 @@ def unwrapped(encoder: Any) -> Any:
 
 
 def check(module: Any) -> None:
-    """Raise if a Transformer would not be loaded as it is.
-
-    Raises:
-        SettingError: With the first difference, and what to do about it.
-    """
+    """Raise a SettingError with the first difference if a Transformer would not be loaded as is."""
     if module.is_deferred:  # nobody has looked at its encoder, so nobody has changed it
         _check_beside(module, {**module._parameters, **module._buffers}, set())
         return
@@ -72,7 +68,7 @@ def _check_beside(module: Any, tensors: Mapping[str, Any], written: set[int]) ->
 
 
 def _differences(wrapped: Any, encoder: Any, task: str) -> Iterator[str]:
-    """What the encoder of the settings has otherwise, the most telling first."""
+    """What differs in the encoder of the settings, the most useful to know first."""
     from sentune.engine import encoders
 
     try:

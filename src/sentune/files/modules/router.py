@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from sentune.files.layout import ModuleType
+from sentune.files.modules import build
 from sentune.files.modules.how import Reading, Writing
 from sentune.files.plan import ModulePlan
 from sentune.folders.folder import write_json
@@ -17,7 +18,7 @@ from sentune.folders.folder import write_json
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
     """A Router."""
-    modules = {name: how.build(part, how) for name, part in plan.parts.items()}
+    modules = {name: build.build(part, how) for name, part in plan.parts.items()}
     settings = dict(plan.settings)
     structure = settings.pop("structure")
     routes = {route: [modules[name] for name in names] for route, names in structure.items()}
@@ -35,7 +36,7 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
             if id(child) not in names:
                 name = _free_name(f"{route}_{position}_{type(child).__name__}", types)
                 (folder / name).mkdir()
-                types[name] = how.write(child, folder / name, how)
+                types[name] = build.write(child, folder / name, how)
                 names[id(child)] = name
             structure[route].append(names[id(child)])
     parameters: dict[str, Any] = {

@@ -19,11 +19,7 @@ from sentune.models.static import fold
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
-    """A StaticEmbedding; also of the files that model2vec writes.
-
-    Raises:
-        ModelFileError: If a file is damaged.
-    """
+    """A StaticEmbedding; also of the files that model2vec writes."""
     path = plan.folder.path / TOKENIZER
     try:
         tokenizer = Tokenizer.from_file(str(path))

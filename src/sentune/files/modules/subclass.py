@@ -14,8 +14,10 @@ from torch import nn
 from sentune.errors import SettingError
 from sentune.files import plan as planning
 from sentune.files.layout import ModuleType
+from sentune.files.modules import custom
 from sentune.files.modules.how import Writing
 from sentune.files.plan import ModulePlan
+from sentune.files.settings import KWARGS
 from sentune.folders.folder import read_json, write_json
 from sentune.folders.keys import Kind
 
@@ -23,25 +25,14 @@ _FILE = "config.json"  # for settings of subclasses of a class that has no file
 _ANY = Kind("any value", lambda value: True)
 # What readers give by position before the settings, by format.
 _POSITIONAL = {"transformer": 1, "router": 1, "static_embedding": 2, "word_embeddings": 2}
-# Keyword arguments for the libraries, which say nothing of the model itself.
-_KWARGS = ("model_kwargs", "processor_kwargs", "config_kwargs")
+# Keyword arguments for the libraries that are about access, and say nothing of the model itself.
 _ACCESS = {"trust_remote_code", "token", "cache_dir", "local_files_only", "code_revision"}
 
 
 def planned_as(
     plan: ModulePlan, row: ModuleType, kind: type, *, is_trusted: bool = True
 ) -> ModulePlan:
-    """The plan of a module as one of a row, with the arguments that its class has besides.
-
-    Args:
-        plan: The plan so far.
-        row: The row.
-        kind: The class.
-        is_trusted: Whether code that comes with the model may run.
-
-    Raises:
-        ModelFileError: If its files are missing or damaged.
-    """
+    """The plan of a module as one of a row, with the further arguments that its class has."""
     names_of_file = (row.file or _FILE, *row.older_files)
     name = next((one for one in names_of_file if plan.folder.file(one)), _FILE)
     config = plan.folder.read_json(name, dict) or {}
@@ -67,27 +58,14 @@ def maker(kind: type[nn.Module], row: ModuleType) -> Any:
 
 
 def check(module: nn.Module, row: ModuleType) -> None:
-    """Raise if a module could not be made again of its settings.
-
-    Raises:
-        SettingError: If its constructor does not take what a reader gives, or json has no form for
-            a setting.
-    """
+    """Raise a SettingError if a module could not be made again of its settings."""
     kind = type(module)
     settings: dict[str, Any] = module.get_config_dict()  # type: ignore[operator]
     kept = {key: getattr(module, key) for key in row.keys if hasattr(module, key)}
-    others = {"transformer_task": getattr(module, "transformer_task", None)}
-    if row.format != "transformer":
-        others = {}
-    given = _fitted(kind, row, {**kept, **settings, **others})
-    try:
-        inspect.signature(kind).bind(*[None] * _POSITIONAL.get(row.format, 0), **given)
-    except TypeError as error:
-        raise SettingError(
-            f"{kind.__qualname__} could not be loaded again: its constructor does not take the "
-            f"arguments of models.{row.name} ({error}); let it take them, or give the class a "
-            "`save` and a `load` of its own"
-        ) from error
+    if row.format == "transformer":
+        settings = {**settings, "transformer_task": getattr(module, "transformer_task", None)}
+    given = _fitted(kind, row, {**kept, **settings})
+    custom.check_taken(kind, _POSITIONAL.get(row.format, 0), given, f"models.{row.name}")
     try:
         json.dumps(_more(module, row))
     except (TypeError, ValueError) as error:
@@ -98,14 +76,7 @@ def check(module: nn.Module, row: ModuleType) -> None:
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write a module of a subclass, with its own settings beside those of the row.
-
-    Args:
-        row: The row of the class that it is derived from.
-        module: The module.
-        folder: Where to.
-        how: How.
-    """
+    """Write a module of a subclass, with its own settings beside those of the row."""
     row.load_format().write(row, module, folder, how)
     if not (more := _more(module, row)):
         return
@@ -124,41 +95,30 @@ def _more(module: nn.Module, row: ModuleType) -> dict[str, Any]:
 
 
 def _fitted(kind: type, row: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under the names that a constructor takes.
-
-    One that it does not take is left out where it has its default, which is then that of the class
-    above.
-    """
+    """Settings under the names that a constructor takes; without defaults that it does not take."""
     taken = set(_arguments(kind, None))
     older = {key: name for name, key in row.renamed.items()}
-    defaults = {
-        name: one.default for name, one in inspect.signature(row.load_class()).parameters.items()
-    }
+    parameters = inspect.signature(row.load_class()).parameters
     fitted = {}
     for name, value in settings.items():
         if name in taken:
             fitted[name] = value
         elif older.get(name) in taken:
             fitted[older[name]] = value
-        elif not _is_default(name, value, defaults):
+        elif not _is_default(name, value, parameters):
             fitted[name] = value
     return fitted
 
 
-def _is_default(name: str, value: Any, defaults: Mapping[str, Any]) -> bool:
-    if name in _KWARGS:
+def _is_default(name: str, value: Any, parameters: Mapping[str, inspect.Parameter]) -> bool:
+    if name in KWARGS:
         return not set(value or ()) - _ACCESS
-    default = defaults.get(name, inspect.Parameter.empty)
+    default = parameters[name].default if name in parameters else inspect.Parameter.empty
     return bool(default is value or (type(default) is type(value) and default == value))
 
 
 def _arguments(kind: type, end: type | None) -> Iterator[str]:
-    """Names that constructors take, from a class up to the first that passes on no others.
-
-    Args:
-        kind: The class.
-        end: Where to stop; None to look at all above, too.
-    """
+    """Names that constructors take, up to the class `end` or one that passes on no others."""
     for one in kind.__mro__:
         if one is end:
             return

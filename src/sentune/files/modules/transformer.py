@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,7 @@ from sentune.folders.folder import ModelFolder, write_json
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
-    """A Transformer.
-
-    Args:
-        plan: What its folder says.
-        how: Which code may run; and the caller's `model_kwargs`, `processor_kwargs` and
-            `config_kwargs`, which win over those of the file.
-        kind: Its class.
-
-    Raises:
-        ModelFileError: If a file is missing or damaged.
-        UntrustedCodeError: If the encoder brings code of its own that is not allowed to run.
-    """
+    """A Transformer; keyword arguments of the caller win over those of its file."""
     folder, settings = plan.folder, dict(plan.settings)
     base = adapter_base.base_of(folder, how.code)
     if base is not folder:
@@ -42,13 +30,13 @@ def read(plan: ModulePlan, how: Reading, kind: type[nn.Module]) -> nn.Module:
             checked.check_tokenizer(folder)
             settings["tokenizer_name_or_path"] = str(folder)
     given = {name: getattr(how, name) for name in KWARGS}
-    is_usual = base is folder and not any(
-        _beyond_default({**settings[name], **callers}) for name, callers in given.items()
-    )
+    # Other options than what is done without them have to go to the library.
+    options = [item for name in KWARGS for item in {**settings[name], **given[name]}.items()]
+    is_usual = base is folder and all(item == ("dtype", torch.float32) for item in options)
     are_pinned = all("code_revision" in callers for callers in given.values())
-    options = how.code.options() if are_pinned else custom.encoder_options(base, how.code)
+    access = how.code.options() if are_pinned else custom.encoder_options(base, how.code)
     for name, callers in given.items():
-        settings[name] = {**settings[name], **options, **callers}
+        settings[name] = {**settings[name], **access, **callers}
     if "model_max_length" in how.processor_kwargs:
         settings["max_seq_length"] = None  # the tokenizer says it
     if is_usual and plan.row is not None and kind is plan.row.load_class():
@@ -79,36 +67,18 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
 check = rebuilt.check
 
 
-def stored(module: nn.Module) -> nn.Module:
-    """The part of a Transformer whose tensors its folder holds."""
-    encoder: Any = rebuilt.unwrapped(module.auto_model)
-    return encoder
+def restore(module: nn.Module, folder: ModelFolder) -> list[weights.Pair] | None:
+    """Tensors in a folder and those of a Transformer in memory; None if their names differ.
 
-
-def restore(module: nn.Module, folder: ModelFolder) -> list[tuple[Any, Any, Path]] | None:
-    """Tensors in a folder, those of a Transformer in memory, and where they are from.
-
-    Returns:
-        A triple for the adapter, and one for the encoder if that is in the folder, too; None for a
-        Transformer without an adapter.
-
-    Raises:
-        ModelFileError: If the folder holds no adapter.
+    With an adapter, it comes first, and then the encoder if that is in the folder, too.
     """
     encoder: Any = rebuilt.unwrapped(module.auto_model)
     if not adapters.has_adapter(encoder):
-        return None
-    found = adapters.read(folder)
+        return weights.of_same_names(encoder, folder)
+    found = weights.read(folder, adapters.FILES)
     if found is None:
         raise ModelFileError(f"{folder} holds no adapter, but the encoder in memory has one")
-    pairs = [(found, adapters.tensors(encoder), folder.path)]
+    pairs: list[weights.Pair] = [(found[0], adapters.tensors(encoder), folder.path)]
     if (base := weights.read(folder)) is not None:
         pairs.append((base[0], adapters.base_tensors(encoder), base[1]))
     return pairs
-
-
-def _beyond_default(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that ask for something else than what is done without them."""
-    return {
-        key: value for key, value in options.items() if (key, value) != ("dtype", torch.float32)
-    }

@@ -25,25 +25,18 @@ _TOKENIZER_KEYS = {
     "ngram_separator": keys.TEXT.or_null(),
     "max_ngram_length": keys.SIZE,
 }
-_WORD_TOKENIZERS: dict[str, type[tokenizers.WhitespaceTokenizer | tokenizers.PhraseTokenizer]] = {
-    "WhitespaceTokenizer": tokenizers.WhitespaceTokenizer,
-    "PhraseTokenizer": tokenizers.PhraseTokenizer,
-}
 _WRAPPER = tokenizers.TransformersTokenizerWrapper
-# Names under which the tokenizers are written: file and class, as they were up to 5.3.
-_WRITTEN: dict[type, str] = {
-    tokenizers.WhitespaceTokenizer: "WhitespaceTokenizer.WhitespaceTokenizer",
-    tokenizers.PhraseTokenizer: "PhraseTokenizer.PhraseTokenizer",
-    _WRAPPER: "WordTokenizer.TransformersTokenizerWrapper",
+# Class of a tokenizer -> the file that had it up to 5.3, which is part of the name that is written.
+_FILES: dict[type[Any], str] = {
+    tokenizers.WhitespaceTokenizer: "WhitespaceTokenizer",
+    tokenizers.PhraseTokenizer: "PhraseTokenizer",
+    _WRAPPER: "WordTokenizer",
 }
+_CLASSES = {kind.__name__: kind for kind in _FILES}
 
 
 def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
-    """WordEmbeddings.
-
-    Raises:
-        ModelFileError: If a file is missing or damaged.
-    """
+    """WordEmbeddings."""
     tokenizer = _read_tokenizer(plan.settings["tokenizer_class"], plan.folder, plan.path)
     tensors, file = weights.need(plan.folder)
     if _VECTORS not in tensors:
@@ -53,18 +46,14 @@ def read(plan: ModulePlan, how: Reading, kind: type[Any]) -> nn.Module:
 
 
 def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> None:
-    """Write WordEmbeddings.
-
-    Raises:
-        SettingError: If the tokenizer is of a class that no file can name.
-    """
+    """Write WordEmbeddings."""
     tokenizer: Any = module.tokenizer
-    if type(tokenizer) not in _WRITTEN:
+    kind = type(tokenizer)
+    if kind not in _FILES:
         raise SettingError(
-            f"a tokenizer of class {type(tokenizer).__name__} cannot be saved; use one of "
-            f"{sorted(kind.__name__ for kind in _WRITTEN)}"
+            f"a tokenizer of class {kind.__name__} cannot be saved; use one of {sorted(_CLASSES)}"
         )
-    written = f"sentence_transformers.models.tokenizer.{_WRITTEN[type(tokenizer)]}"
+    written = f"sentence_transformers.models.tokenizer.{_FILES[kind]}.{kind.__name__}"
     settings: dict[str, Any] = module.settings()  # type: ignore[operator]
     write_json(folder / str(row.file), {"tokenizer_class": written, **settings})
     weights.write(module.state_dict(), folder, safe=how.safe)
@@ -75,15 +64,13 @@ def write(row: ModuleType, module: nn.Module, folder: Path, how: Writing) -> Non
 
 
 def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:
-    name = class_name.rpartition(".")[2]
-    if not class_name.startswith(("sentence_transformers.", "sentune.")) or (
-        name not in (*_WORD_TOKENIZERS, _WRAPPER.__name__)
-    ):
+    kind = _CLASSES.get(class_name.rpartition(".")[2])
+    if kind is None or not class_name.startswith(("sentence_transformers.", "sentune.")):
         raise ModelFileError(
             f"{path}: 'tokenizer_class' is {class_name!r}; it must be one of "
-            f"{sorted([*_WORD_TOKENIZERS, _WRAPPER.__name__])} of sentence_transformers"
+            f"{sorted(_CLASSES)} of sentence_transformers"
         )
-    if name == _WRAPPER.__name__:
+    if kind is _WRAPPER:
         check_tokenizer(folder)
         try:
             from transformers import AutoTokenizer
@@ -91,7 +78,6 @@ def _read_tokenizer(class_name: str, folder: ModelFolder, path: Path) -> Any:
             return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         except Exception as error:  # whatever a damaged file sets off in it
             raise ModelFileError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
-    kind = _WORD_TOKENIZERS[name]
     config = folder.need_json(kind.config_file_name, dict)
     file = folder.path / kind.config_file_name
     keys.need(config, ("vocab",), file)
