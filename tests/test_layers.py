@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
 LAYERS = (
-    {"__init__", "_lazy", "_version", "checks", "compat", "errors", "types"},
+    {"__init__", "_lazy", "_version", "checks", "compat", "errors", "tables", "types"},
     {"disk", "machine", "vectors"},
     {"folders", "hub", "text"},
     {"data", "flow", "search"},
