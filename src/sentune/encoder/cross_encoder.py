@@ -21,6 +21,7 @@ from sentune.hub.fetch import Access
 from sentune.models import activations
 from sentune.models.activations import Activation
 from sentune.record.model import SentenceTransformerModelCardData
+from sentune.tables import holds_rows, rows_of
 from sentune.text import inputs as texts
 
 _OLDER_ARGUMENTS = {
@@ -155,7 +156,7 @@ class CrossEncoder(Model):
         """Scores of pairs.
 
         Args:
-            inputs: One pair of texts, or any iterable of b pairs.
+            inputs: One pair of texts, or any iterable of b pairs, or a table of two columns.
             prompt_name: Name of a prompt of the model to put before the first text of each pair.
             prompt: A prompt to put there; wins over `prompt_name`.
             batch_size: Pairs per forward pass; None for as many as are fast, counted in tokens.
@@ -242,6 +243,7 @@ class CrossEncoder(Model):
                 f"rank() needs one score per pair, and this model gives {self.num_labels}; use "
                 "predict() with pairs, and order them by the label that you want"
             )
+        documents = rows_of(documents, "documents")
         found = self.predict(
             [(query, document) for document in documents],
             prompt_name=prompt_name,
@@ -349,11 +351,9 @@ class CrossEncoder(Model):
 
 def _as_pairs(inputs: Any) -> tuple[list[Any], bool]:
     """Checked pairs (or texts), and whether a single one was given."""
-    if hasattr(inputs, "tolist"):
-        inputs = inputs.tolist()
-    if isinstance(inputs, (str, Mapping)) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, (str, bytes, Mapping)) or not holds_rows(inputs):
         return texts.as_items(inputs)
-    items = list(inputs)
+    items = rows_of(inputs, "inputs", width=2)
     is_single = bool(items) and isinstance(items[0], str)
     return texts.as_items([items] if is_single else items)[0], is_single
 
