@@ -20,6 +20,7 @@ LAYERS = (
     {"training"},
     {"datasets", "demo", "quantization", "readers", "util"},
     {"cli"},
+    {"__main__"},
 )
 LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 
