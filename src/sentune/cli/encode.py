@@ -76,7 +76,7 @@ class _Pipe:
 def _output(name: str, stack: ExitStack) -> tuple[Any, str]:
     """What can be written to, until the stack ends, and its name."""
     from sentune.disk import files
-    from sentune.errors import SettingError
+    from sentune.errors import MissingFolderError, SettingError
 
     if name == STANDARD:
         if not hasattr(sys.stdout, "buffer") or sys.stdout.isatty():
@@ -84,7 +84,7 @@ def _output(name: str, stack: ExitStack) -> tuple[Any, str]:
         return _Pipe(), "standard output"
     path = Path(name if name.endswith(".npy") else f"{name}.npy")
     if not path.parent.is_dir():
-        raise SettingError(
+        raise MissingFolderError(
             f"the folder {path.parent} does not exist; create it, or choose another path"
         )
     try:

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sentune.disk import pointers
 from sentune.errors import DatasetError
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _SEPARATORS = (",", ";", "\t", "|")
 _LOOKED_AT = 20  # rows
 
@@ -25,15 +25,10 @@ def check(path: Path) -> None:
     Raises:
         DatasetError: If it is either.
     """
-    with path.open("rb") as file:
-        start = file.read(len(_POINTER))
-    if not start:
+    if not path.stat().st_size:
         raise DatasetError(f"{path} is empty")
-    if start == _POINTER:
-        raise DatasetError(
-            f"{path} is a Git LFS pointer, which only names the file; get the file with "
-            "`git lfs install` and `git lfs pull`"
-        )
+    if found := pointers.advice(path):
+        raise DatasetError(found)
 
 
 def separator(path: Path, usual: str) -> str:
