@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sentune._lazy import need
-from sentune.errors import ModelFileError, SettingError
+from sentune.errors import MissingModelError, ModelFileError, SettingError
 from sentune.files.modules import adapter_base
 from sentune.folders import weights
 from sentune.folders.folder import ModelFolder, read_json, write_json
@@ -50,7 +50,7 @@ def attach(encoder: Any, folder: ModelFolder) -> None:
     peft = need("peft", "peft")
     tensors_ = read(folder)
     if tensors_ is None:
-        raise ModelFileError(f"{folder.path / FILES[0]} is missing, and there is no {FILES[1]}")
+        raise MissingModelError(f"{folder.path / FILES[0]} is missing, and there is no {FILES[1]}")
     config = peft.PeftConfig.from_pretrained(str(folder.path))
     from sentune.engine.encoders import no_bar
 
