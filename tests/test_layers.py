@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "sentune"
 
 LAYERS = (
-    {"__init__", "_lazy", "_version", "checks", "compat", "errors", "types"},
+    {"__init__", "_lazy", "_version", "checks", "compat", "errors", "tables", "types"},
     {"disk", "machine", "vectors"},
     {"folders", "hub", "text"},
     {"data", "flow", "search"},
@@ -20,6 +20,7 @@ LAYERS = (
     {"training"},
     {"datasets", "demo", "quantization", "readers", "util"},
     {"cli"},
+    {"__main__"},
 )
 LAYER = {package: number for number, layer in enumerate(LAYERS) for package in layer}
 

@@ -2,12 +2,17 @@
 
 SentuneError
 ├── InputError              (ValueError)   a text, column, label or vector that cannot be used
-│   └── InputTypeError      (TypeError)    ... because of its type
+│   ├── InputTypeError      (TypeError)    ... because of its type
+│   └── MissingInputError   (FileNotFoundError)   ... or a file of it that is not there
 ├── SettingError            (ValueError)   an argument or option outside what is allowed
+│   └── MissingFolderError  (FileNotFoundError)   ... as a folder that is not there
 ├── DatasetError            (ValueError)   a dataset whose columns or labels do not fit
+│   └── MissingDatasetError (FileNotFoundError)   ... or that is not there
 ├── ModelFileError          (ValueError)   a folder or file that is not a model, or is damaged
+│   ├── MissingModelError   (FileNotFoundError)   ... or that is not there
 │   └── UntrustedCodeError                 ... or would run code that was not allowed to run
 ├── HubError                (OSError)      the Hub said no, or could not be reached
+│   └── MissingOnHubError   (FileNotFoundError)   ... or has no such model or dataset
 ├── MissingDependencyError  (ImportError)  an extra that is not installed
 └── TrainingError           (RuntimeError) a run that cannot go on
 
@@ -33,16 +38,32 @@ class InputTypeError(InputError, TypeError):
     """A value of a type that cannot be used."""
 
 
+class MissingInputError(InputError, FileNotFoundError):
+    """A file of input that is not there."""
+
+
 class SettingError(SentuneError, ValueError):
     """An argument or option outside what is allowed."""
+
+
+class MissingFolderError(SettingError, FileNotFoundError):
+    """An argument that names a folder which is not there."""
 
 
 class DatasetError(SentuneError, ValueError):
     """A dataset whose columns or labels do not fit what is asked of them."""
 
 
+class MissingDatasetError(DatasetError, FileNotFoundError):
+    """A file or folder of data that is not there."""
+
+
 class ModelFileError(SentuneError, ValueError):
     """A folder or file that is not a model, or is damaged."""
+
+
+class MissingModelError(ModelFileError, FileNotFoundError):
+    """A folder or file of a model that is not there."""
 
 
 class UntrustedCodeError(ModelFileError):
@@ -51,6 +72,10 @@ class UntrustedCodeError(ModelFileError):
 
 class HubError(SentuneError, OSError):
     """The Hugging Face Hub said no, or could not be reached."""
+
+
+class MissingOnHubError(HubError, FileNotFoundError):
+    """A model or dataset that the Hugging Face Hub does not have, or does not show."""
 
 
 class MissingDependencyError(SentuneError, ImportError):

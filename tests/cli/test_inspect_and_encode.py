@@ -1,10 +1,15 @@
 """`sentune inspect` and `sentune encode` on small files."""
 
+import io
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from sentune.cli import main
 from sentune.encoder.sentence_transformers import SentenceTransformer
+from tests.precision import tolerance
 
 CSV = "question,answer,label\nwhat is this,a test,1\nwho is there,nobody,0\n"
 
@@ -51,7 +56,9 @@ def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, c
         ["a test", "nobody"], normalize_embeddings=True
     )
     np.testing.assert_allclose(np.load(output), expected, atol=1e-6)
-    assert capsys.readouterr().out == f"2 embeddings of dimension 32 in {output}\n"
+    said = capsys.readouterr()
+    assert said.out == f"2 embeddings of dimension 32 in {output}\n"
+    assert said.err.startswith("Encoding  100%")  # a plain line where there is no terminal
     assert main(words) == 0  # the first column that holds no labels
     assert not np.allclose(np.load(output), expected)
 
@@ -105,3 +112,77 @@ def test_encode_names_a_folder_that_is_not_there_before_any_work(source, tmp_pat
     assert main(["encode", source, str(output), "--model", "no/model"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"sentune encode: the folder {output.parent} does not exist")
+
+
+def test_progress_is_a_line_for_each_part(tiny_bert_folder, tmp_path, capsys):
+    source, output = tmp_path / "lines.txt", tmp_path / "out.npy"
+    texts = [f"line {'number ' * (i % 7)}" for i in range(600)]
+    source.write_text("\n".join(texts))
+    assert main(["encode", str(source), str(output), "--model", str(tiny_bert_folder)]) == 0
+    assert [line[10:14].strip() for line in capsys.readouterr().err.splitlines()] == [
+        "42%",
+        "85%",
+        "100%",
+    ]
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode(texts)
+    np.testing.assert_allclose(np.load(output), expected, atol=tolerance(1e-6))
+
+
+def test_standard_input_and_output(tiny_bert_folder):
+    command = [sys.executable, "-m", "sentune"]
+    given = b"a test\nnobody\n"
+    words = ["encode", "-", "-", "--model", str(tiny_bert_folder)]
+    done = subprocess.run([*command, *words], input=given, capture_output=True, check=True)
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode(["a test", "nobody"])
+    found = np.load(io.BytesIO(done.stdout))
+    np.testing.assert_allclose(found, expected, atol=tolerance(1e-6))
+    assert b"2 embeddings of dimension 32 in standard output" in done.stderr
+    done = subprocess.run([*command, "inspect", "-"], input=given, capture_output=True, check=True)
+    assert done.stdout.startswith(b"2 rows of 1 text column ('text')")
+
+
+def test_an_empty_standard_input_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["inspect", "-"]) == 2
+    assert "standard input is empty" in capsys.readouterr().err
+
+
+def test_embeddings_are_not_shown_as_text(source, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert main(["encode", source, "-", "--model", "no/model"]) == 2
+    assert "- > file.npy" in capsys.readouterr().err
+
+
+def test_an_unknown_loss_is_refused_with_the_near_ones(source, capsys):
+    assert main(["inspect", source, "--loss", "TripletLos"]) == 2
+    assert "there is no loss 'TripletLos'; there are TripletLoss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["encode", "out.npy"]])
+@pytest.mark.parametrize("size", ["0", "-1", "x"])
+def test_a_batch_size_below_one_is_refused(source, command, size, capsys):
+    with pytest.raises(SystemExit) as error:
+        main([command[0], source, *command[1:], "--batch-size", size])
+    assert error.value.code == 2
+    assert "must be an integer of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cell", ['{"en": "a"}', '{"en": "a", "de": "b"}', '{"en": 1}'])
+def test_a_column_of_dicts_is_an_error(cell, tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"text": {cell}}}\n' * 2)
+    assert main(["inspect", str(path)]) == 1
+    assert "column 'text' has dicts in place of texts in rows 0, 1" in capsys.readouterr().out
+
+
+def test_an_error_of_the_system_is_one_line(
+    source, tiny_bert_folder, tmp_path, monkeypatch, capsys
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    output = tmp_path / "out.npy"
+    assert main(["encode", source, str(output), "--model", str(tiny_bert_folder)]) == 2
+    assert "sentune encode: [Errno 28] No space left" in capsys.readouterr().err
+    assert not output.exists()

@@ -2,6 +2,7 @@
 
 import gzip
 
+import pandas as pd
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -84,8 +85,17 @@ def test_part_of_a_file_and_options_of_the_reader(tmp_path):
         ("rows.xlsx", "x", "known endings .csv, .tsv"),
         ("noending", "x", "known endings"),
         ("broken.json", '{"a": ', "broken.json cannot be read"),
-        ("empty.csv", "", "empty.csv cannot be read"),
-        ("head.csv", "a,b\n", "no data"),
+        ("empty.csv", "", "empty.csv is empty"),
+        ("empty.txt", "", "empty.txt is empty"),
+        ("empty.json", "", "empty.json is empty"),
+        ("empty.txt.gz", "", "has no rows"),
+        ("list.json", "[]", "has no rows"),
+        ("head.csv", "a,b\n", "has no rows"),
+        (
+            "far.csv",
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "Git LFS pointer.*git lfs pull",
+        ),
         ("wide.csv", "a,b\n1,2,3,4\n", "more cells than its head"),
     ],
 )
@@ -126,3 +136,68 @@ def test_a_split_that_the_hub_does_not_have_is_an_error_of_the_dataset(monkeypat
     monkeypatch.setattr(reading, "need", lambda *args, **kwargs: FakeDatasets)
     with pytest.raises(DatasetError, match=r"Should be one of \['test'\]\.$"):
         read("some/dataset")
+
+
+NAMES = [
+    "a [final].csv",
+    "q?.csv",
+    "[1].csv",
+    "a{b,c}.csv",
+    "s*.csv",
+    "a:b.csv",
+    "100%.csv",
+    "#.csv",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_a_file_name_is_no_pattern(tmp_path, monkeypatch, name, is_relative):
+    """Another file that the name matches as a pattern is not read, nor is it read besides."""
+    folder = tmp_path / "[x]"
+    folder.mkdir()
+    for other in ("a f.csv", "qx.csv", "1.csv", "ab.csv", "sx.csv"):
+        write(folder, other, "text\nwrong\n")
+    write(folder, name, "text\nright\n")
+    monkeypatch.chdir(folder)
+    assert read(name if is_relative else folder / name).to_dict() == {"text": ["right"]}
+
+
+def test_a_folder_name_is_no_pattern(tmp_path):
+    Dataset.from_dict({"a": ["x"]}).save_to_disk(tmp_path / "x")
+    Dataset.from_dict({"a": ["right"]}).save_to_disk(tmp_path / "[x]*")
+    assert read(tmp_path / "[x]*").to_dict() == {"a": ["right"]}
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ","])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.csv.gz"])
+def test_the_separator_of_a_table_is_detected(tmp_path, name, separator):
+    text = f'text{separator}label\n"one, two; three"{separator}1\nfour, five{separator}2\n'
+    if separator == ",":
+        text = text.replace("four, five", "four")
+    found = read(write(tmp_path, name, text))
+    assert found.column_names == ["text", "label"] and found["label"][:] == [1, 2]
+
+
+def test_one_column_of_texts_with_separators_in_them_stays_one(tmp_path):
+    for text in ("text\none; two\nthree; four\n", "some; text\nand; more; text\n"):
+        assert len(read(write(tmp_path, "rows.csv", text)).column_names) == 1
+    path = write(tmp_path, "plain.csv", "a;b\nc;d\n")
+    assert read(path, column_names=["text"]).to_dict() == {"text": ["a;b", "c;d"]}
+    assert read(path, delimiter=";").to_dict() == {"a": ["c"], "b": ["d"]}
+
+
+def test_the_index_of_pandas_is_left_out(tmp_path):
+    table = pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}, index=[5, 3])
+    table.to_parquet(tmp_path / "rows.parquet")
+    table.to_csv(tmp_path / "rows.csv")
+    for name in ("rows.parquet", "rows.csv"):
+        assert read(tmp_path / name).to_dict() == {"a": ["x", "y"], "b": [1, 2]}
+
+
+def test_a_pointer_in_a_saved_dataset_is_named(tmp_path):
+    Dataset.from_dict({"a": ["x"]}).save_to_disk(tmp_path / "saved")
+    (arrow,) = (tmp_path / "saved").glob("*.arrow")
+    arrow.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DatasetError, match="Git LFS pointer"):
+        read(tmp_path / "saved")

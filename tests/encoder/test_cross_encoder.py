@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -36,6 +37,21 @@ def test_a_pair_does_not_depend_on_the_others(model, pairs):
     together = model.predict(pairs)
     alone = np.array([model.predict(pair) for pair in pairs])
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_tables_are_read_and_what_holds_no_documents_is_refused(model):
+    pairs = [("the cat", "a dog"), ("a dog", "the sun")]
+    table = pd.DataFrame(pairs, columns=["query", "document"], index=[3, 2])
+    np.testing.assert_array_equal(model.predict(table), model.predict(pairs))
+    documents = pd.Series(["the cat", "a dog"], index=[1, 0])
+    assert model.rank("the cat", documents, return_documents=True) == model.rank(
+        "the cat", ["the cat", "a dog"], return_documents=True
+    )
+    with pytest.raises(InputTypeError, match="inputs is a table"):
+        model.predict(table.assign(label=1))
+    for wrong in ("a dog", {"id": "a dog"}, table):
+        with pytest.raises(InputTypeError, match="documents"):
+            model.rank("the cat", wrong)
 
 
 def test_pairs_that_come_twice_are_computed_once(model, pairs, monkeypatch):

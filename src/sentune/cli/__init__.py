@@ -31,15 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         return args.run(args) or 0
-    except SentuneError as error:
-        print(f"sentune {args.command}: {error}", file=sys.stderr)
-        return FAILED
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, e.g. `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (SentuneError, OSError) as error:  # of the system: a disk that is full, say
+        print(f"sentune {args.command}: {error}", file=sys.stderr)
+        return FAILED
 
 
 def commands() -> dict[str, ModuleType]:

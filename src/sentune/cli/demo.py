@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 from sentune._lazy import need
+from sentune.cli._arguments import at_least
 
 HELP = "train a model to search the documentation of this Python, and show what changes"
 
@@ -31,15 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all results to this file")
     parser.add_argument("--ask", action="store_true", help="prompt for searches afterwards")
-    parser.add_argument("--epochs", type=_at_least(1), default=1, help="passes over the pairs")
-    parser.add_argument("--batch-size", type=_at_least(1), default=64, help="pairs per step")
+    parser.add_argument("--epochs", type=at_least(1), default=1, help="passes over the pairs")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, help="pairs per step")
     parser.add_argument(
         "--seed", type=int, default=42, help="for the order of pairs and for dropout"
     )
     parser.add_argument(
         "--limit",
         metavar="N",
-        type=_at_least(5),  # a fifth is held out
+        type=at_least(5),  # a fifth is held out
         help="use only N entries of the documentation, for a quick run",
     )
 
@@ -52,16 +52,3 @@ def run(args: argparse.Namespace) -> None:
     from sentune.demo.show import Plan, show
 
     show(Plan(**{field.name: getattr(args, field.name) for field in fields(Plan)}))
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    """A parser of integers with a lower bound."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"must be an integer of at least {least}, got {text!r}"
-            )
-        return int(text)
-
-    return read

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
+
+from sentune.cli._arguments import add_source, at_least, rows
+from sentune.errors import SettingError
 
 HELP = "show the form of a dataset, problems in it, and which losses fit"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "source", help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset"
-    )
-    parser.add_argument("--split", default="train", help="split to read, if there are several")
+    add_source(parser)
     parser.add_argument("--loss", metavar="NAME", help="check the data for this loss")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="rows per batch")
+    parser.add_argument("--batch-size", type=at_least(1), metavar="N", help="rows per batch")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what the dataset holds; the status is 1 if the loss cannot learn from it."""
     from sentune.data.profile import profile
-    from sentune.data.read import read
-    from sentune.losses.fitting import advice, problems
+    from sentune.losses.fitting import advice, problems, public_losses
     from sentune.machine.screen import quiet_bars, say
 
+    _check_loss(args.loss, list(public_losses()))
+    data = rows(args)
     with quiet_bars():
-        found = profile(read(args.source, split=args.split))
+        found = profile(data)
     say(f"{found.rows:,} rows of {found.words}")
     for column in found.inputs:
         mean = column.characters / found.rows
@@ -35,3 +37,9 @@ def run(args: argparse.Namespace) -> int:
     for problem in wrong:
         say(f"{'error' if problem.is_fatal else 'warning'}: {problem.text}")
     return int(any(problem.is_fatal for problem in wrong))
+
+
+def _check_loss(name: str | None, known: list[str]) -> None:
+    if name is not None and name not in known:
+        near = get_close_matches(name, known) or known
+        raise SettingError(f"there is no loss {name!r}; there are {', '.join(near)}")

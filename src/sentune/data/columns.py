@@ -1,8 +1,9 @@
 """One view of whatever rows people have: named columns, a portion of rows at a time.
 
-Rows can be a `datasets.Dataset` or `IterableDataset`, a list of dicts, a list of `InputExample`s,
-or a dict of equally long lists. Label columns are named `label`, `labels`, `score` or `scores`;
-every other column is an input of the loss, in the order of the dataset.
+Rows can be a `datasets.Dataset` or `IterableDataset`, a table of pandas or polars, a list of dicts,
+a list of `InputExample`s, or a dict of equally long lists. Label columns are named `label`,
+`labels`, `score` or `scores`; every other column is an input of the loss, in the order of the
+dataset.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from sentune.data.example import cells_of, is_example
 from sentune.errors import DatasetError, InputTypeError
+from sentune.tables import cells, column_names
 
 LABEL_COLUMNS = ("label", "labels", "score", "scores")
 PORTION = 1000  # rows read at a time
@@ -64,6 +66,8 @@ def _portions(data: Any, size: int) -> Iterator[dict[str, list[Any]]]:
         yield from _of_hub_dataset(data, size)
     elif isinstance(data, Mapping) and _is_columns(data):
         yield from _of_columns(data, size)
+    elif (names := column_names(data)) is not None:
+        yield from _of_columns({name: cells(data, name) for name in names}, size)
     elif _has_rows(data):
         yield from _of_rows(data, size)
     else:

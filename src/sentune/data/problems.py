@@ -35,8 +35,8 @@ class Problem:
     is_of_learning: bool = False
 
 
-def in_cells(column: InputColumn) -> list[Problem]:
-    """What is wrong with the cells of an input column."""
+def in_cells(column: InputColumn, with_dicts: bool = True) -> list[Problem]:
+    """What is wrong with the cells of an input column; dicts are allowed or not."""
     name, wrong = f"column {column.name!r}", []
     if column.missing:
         wrong.append(Problem(f"{name} has no text in {column.missing}; remove or fill these rows"))
@@ -48,6 +48,12 @@ def in_cells(column: InputColumn) -> list[Problem]:
         wrong.append(Problem(text))
     if column.lists:
         text = f"{name} has lists in {column.lists}; spread them out with sentune.data.spread"
+        wrong.append(Problem(text))
+    if column.dicts and not with_dicts:
+        text = (
+            f"{name} has dicts in place of texts in {column.dicts}; make strings of them with "
+            "dataset.map, such as the part with the text"
+        )
         wrong.append(Problem(text))
     if column.blank:
         wrong.append(Problem(f"{name} is empty in {column.blank}", is_fatal=False))

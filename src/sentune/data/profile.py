@@ -44,7 +44,8 @@ class InputColumn:
     """What is in the cells of one input column.
 
     `blank` are rows with an empty string or only white space, `numbers` those with a number or
-    bytes, `lists` those with a list or a dict of lists, which have to be spread out.
+    bytes, `lists` those with a list or a dict of lists, which have to be spread out, `dicts` those
+    with any other dict.
     """
 
     column: Column
@@ -52,6 +53,7 @@ class InputColumn:
     blank: Rows = field(default_factory=Rows)
     numbers: Rows = field(default_factory=Rows)
     lists: Rows = field(default_factory=Rows)
+    dicts: Rows = field(default_factory=Rows)
     is_constant: bool = True
     _first: Any = None
 
@@ -84,6 +86,8 @@ class InputColumn:
                 self.numbers.add(row)
             elif isinstance(cell, list) or _has_lists(cell):
                 self.lists.add(row)
+            elif isinstance(cell, Mapping):
+                self.dicts.add(row)
             if self.is_constant:
                 self.is_constant = isinstance(cell, str) and cell == self._first
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 from typing import Any
 
 from sentune._lazy import need
+from sentune.data import raw
 from sentune.data.columns import input_columns
-from sentune.errors import DatasetError, HubError
+from sentune.errors import DatasetError, HubError, MissingDatasetError, MissingOnHubError
 
 # Ending of a file name -> its reader in `datasets`, and that reader's options.
 # An empty cell of a table is missing; the words NA, null or None in it are text.
 _TABLE = {"keep_default_na": False, "na_values": [""]}
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".csv": ("csv", _TABLE),
+    ".csv": ("csv", {**_TABLE, "sep": ","}),
     ".tsv": ("csv", {**_TABLE, "sep": "\t"}),
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
@@ -73,6 +75,8 @@ def column(dataset: Any, name: str | None = None) -> list[str]:
     return texts
 
 
+# How the datasets library says that there are no rows.
+_NO_ROWS = ("corresponds to no data", "at least one example when writing data")
 _SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_disk
 
 
@@ -85,27 +89,45 @@ def _of_file(datasets: Any, path: Path, split: str, options: dict[str, Any]) -> 
             f"{path.name} has none of the known endings {', '.join(FORMATS)}; rename it, or read "
             "it with the datasets library and pass the dataset"
         )
+    raw.check(path)
     reader, usual = FORMATS[endings[-1]]
+    if reader == "csv" and not options.keys() & {"sep", "delimiter", "column_names"}:
+        usual = {**usual, "sep": raw.separator(path, usual["sep"])}
+    if "delimiter" in options:
+        usual = {name: value for name, value in usual.items() if name != "sep"}
     part = split.split("[")[0]  # a file has one part; "train[:100]" takes rows of it
-    files, options = {part: str(path)}, {**usual, **options}
+    # The library reads a name as a pattern, and one with a colon as an address.
+    files, options = {part: glob.escape(str(path.absolute()))}, {**usual, **options}
     found = _opened(
         lambda: datasets.load_dataset(reader, data_files=files, split=split, **options), path
     )
-    if any(name.startswith("__index_level_") for name in found.column_names):
+    return _without_index(found, path, reader)
+
+
+def _without_index(found: Any, path: Path, reader: str) -> Any:
+    """The rows without the index that pandas writes beside the columns."""
+    index = [name for name in found.column_names if name.startswith("__index_level_")]
+    if index and reader == "csv":
         raise DatasetError(f"{path} cannot be read: its rows have more cells than its head")
-    return found
+    first = found.column_names[0]  # in a csv file the index has no name
+    if reader == "csv" and first == "Unnamed: 0" and "int" in found.features[first].dtype:
+        index = [first]
+    return found.remove_columns(index)
 
 
 def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> Any:
     is_file = Path(source).suffix.lower() in FORMATS
     if is_file or not _HUB_ID.fullmatch(source):
-        raise DatasetError(f"there is no file {source}, and it is no id of a dataset on the Hub")
+        raise MissingDatasetError(
+            f"there is no file {source}, and it is no id of a dataset on the Hub"
+        )
     try:
         return datasets.load_dataset(source, split=split, **options)
     except (ValueError, RuntimeError) as error:  # an unknown split, a script in place of data
         raise DatasetError(f"{source!r} on the Hub cannot be read: {_first_line(error)}") from error
     except OSError as error:
-        raise HubError(
+        kind = MissingOnHubError if isinstance(error, FileNotFoundError) else HubError
+        raise kind(
             f"{source!r} is no file here and could not be had from the Hub: {_first_line(error)}; "
             "check the spelling and the network, and log in with `hf auth login` if it is private"
         ) from error
@@ -116,6 +138,10 @@ def _opened(load: Any, path: Path) -> Any:
         return load()
     except Exception as error:  # each reader has errors of its own
         reason = error.__cause__ or error
+        if any(words in str(reason) for words in _NO_ROWS):
+            raise DatasetError(f"{path} has no rows") from error
+        for file in path.glob("*.arrow"):
+            raw.check(file)
         raise DatasetError(f"{path} cannot be read: {_first_line(reason)}") from error
 
 

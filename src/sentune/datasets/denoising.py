@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from torch.utils.data import Dataset
 
 from sentune.data.example import InputExample
+from sentune.tables import rows_of
 
 
 def _without_words(text: str) -> str:
@@ -29,7 +30,7 @@ class DenoisingAutoEncoderDataset(Dataset):
     def __init__(
         self, sentences: Sequence[str], noise_fn: Callable[[str], str] = _without_words
     ) -> None:
-        self.sentences = sentences
+        self.sentences = rows_of(sentences, "sentences")
         self.noise_fn = noise_fn
 
     def __getitem__(self, item: int) -> InputExample:

@@ -21,6 +21,7 @@ from sentune.hub.fetch import Access
 from sentune.models import activations
 from sentune.models.activations import Activation
 from sentune.record.model import SentenceTransformerModelCardData
+from sentune.tables import holds_rows, rows_of
 from sentune.text import inputs as texts
 
 _OLDER_ARGUMENTS = {
@@ -136,10 +137,10 @@ class CrossEncoder(Model):
     ) -> Any:
         """Scores of pairs.
 
-        `inputs` is one pair of texts, or any iterable of b pairs; a prompt is put before the first
-        text of each. `activation_fn` makes scores of logits, None for that of the model;
-        `apply_softmax` makes several scores of a pair sum to 1. The other arguments are as for
-        `SentenceTransformer.encode`.
+        `inputs` is one pair of texts, or any iterable of b pairs, or a table of two columns; a
+        prompt is put before the first text of each. `activation_fn` makes scores of logits, None
+        for that of the model; `apply_softmax` makes several scores of a pair sum to 1. The other
+        arguments are as for `SentenceTransformer.encode`.
 
         Returns:
             `(b,)` scores in the order given, or `(b, labels)` where there are several per pair;
@@ -200,6 +201,7 @@ class CrossEncoder(Model):
                 f"rank() needs one score per pair, and this model gives {self.num_labels}; use "
                 "predict() with pairs, and order them by the label that you want"
             )
+        documents = rows_of(documents, "documents")
         found = self.predict(
             [(query, document) for document in documents],
             prompt_name=prompt_name,
@@ -302,11 +304,9 @@ class CrossEncoder(Model):
 
 def _as_pairs(inputs: Any) -> tuple[list[Any], bool]:
     """Checked pairs (or texts), and whether a single one was given."""
-    if hasattr(inputs, "tolist"):
-        inputs = inputs.tolist()
-    if isinstance(inputs, (str, Mapping)) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, (str, bytes, Mapping)) or not holds_rows(inputs):
         return texts.as_items(inputs)
-    items = list(inputs)
+    items = rows_of(inputs, "inputs", width=2)
     is_single = bool(items) and isinstance(items[0], str)
     return texts.as_items([items] if is_single else items)[0], is_single
 

@@ -16,6 +16,7 @@ from sentune.engine.deferred import type_of
 from sentune.errors import InputError, SettingError
 from sentune.models.base import prompted, reader_of, reads_packed
 from sentune.models.router import Router
+from sentune.tables import rows_of
 from sentune.text import inputs, layouts
 from sentune.types import Features, Text
 
@@ -111,7 +112,7 @@ def tokenize(
     first: Any = modules[0]
     reader = _reader_of(first)
     if reader == getattr(first, "read", None):
-        inputs.check_items(list(texts))
+        inputs.check_items(rows_of(texts, "texts"))
         _check_routes(first, texts)
         reader = getattr(first, "tokenize", reader)
     texts, extra = prompted(reader, texts, prompt)

@@ -14,14 +14,14 @@ from sentune.encoder import pipeline
 from sentune.encoder.model import Model, opened, progress, wants_bar
 from sentune.encoder.runner import Options, TorchRunner, check_finite
 from sentune.encoder.workers import WorkerPool
-from sentune.errors import InputTypeError, SettingError
+from sentune.errors import SettingError
 from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.flow import loop
 from sentune.hub.fetch import Access
 from sentune.models.pooling import Pooling
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.text import prompts as prompting
-from sentune.text.inputs import as_items
+from sentune.text.inputs import as_items, stream_of
 from sentune.vectors.finish import OutputValue, Precision, check, finish
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -237,11 +237,7 @@ class SentenceTransformer(Model):
             >>> for rows in model.encode_stream(open("texts.txt")):  # doctest: +SKIP
             ...     index.add(rows)
         """
-        if isinstance(inputs, (str, Mapping)) or not isinstance(inputs, Iterable):
-            raise InputTypeError(
-                f"encode_stream takes an iterable of texts, got {type(inputs).__name__}; "
-                "give a list, a generator or an open file, or use encode for one text"
-            )
+        inputs = stream_of(inputs)
         check("sentence_embedding", precision)
         if precision is not None and precision not in _BY_ROW:
             raise SettingError(

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from sentune.engine import attention, encoder_only, tasks
 from sentune.engine.tree import class_of
-from sentune.errors import HubError, ModelFileError, warn
+from sentune.errors import HubError, MissingModelError, ModelFileError, warn
 from sentune.machine.screen import without_bars
 
 attention.register()
@@ -144,7 +144,8 @@ def no_bar() -> AbstractContextManager[None]:
 def _loading_error(source: str, part: str, error: Exception) -> Exception:
     """The error for a model that could not be loaded, with what to do."""
     if Path(source).is_dir():
-        return ModelFileError(
+        is_missing = isinstance(error, OSError) and "no file named" in str(error)
+        return (MissingModelError if is_missing else ModelFileError)(
             f"the {part} in {source} could not be loaded: {error}. "
             "The folder must hold config.json, weights (model.safetensors) and a tokenizer"
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from sentune.disk import files
 from sentune.errors import InputError
+from sentune.tables import rows_of
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -160,14 +161,16 @@ def _csv_line(cells: Iterable[Any]) -> bytes:
     return text.getvalue().encode()
 
 
-def check_columns(**columns: Sequence[Any]) -> None:
-    """Refuse columns of different lengths, and empty ones."""
-    lengths = {name: len(column) for name, column in columns.items()}
+def checked_columns(**columns: Any) -> list[list[Any]]:
+    """The columns as lists, after a check that they are equally long and not empty."""
+    lists = {name: rows_of(column, name) for name, column in columns.items()}
+    lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1 or not all(lengths.values()):
         raise InputError(
             f"{', '.join(lengths)} must have as many entries each, and at least one; "
             f"they have {', '.join(map(str, lengths.values()))}"
         )
+    return list(lists.values())
 
 
 def function_names(names: Sequence[Any] | None, main: Any = None) -> list[str]:

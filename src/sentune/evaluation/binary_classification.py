@@ -9,7 +9,7 @@ import numpy as np
 
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
-from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
+from sentune.evaluation.base import SentenceEvaluator, checked_columns, function_names, names_for
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -43,12 +43,11 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         truncate_dim: int | None = None,
         similarity_fn_names: Sequence[str] | None = None,
     ) -> None:
-        check_columns(sentences1=sentences1, sentences2=sentences2, labels=labels)
-        if others := sorted({str(label) for label in labels if label not in (0, 1)}):
+        self.sentences1, self.sentences2, self.labels = checked_columns(
+            sentences1=sentences1, sentences2=sentences2, labels=labels
+        )
+        if others := sorted({str(label) for label in self.labels if label not in (0, 1)}):
             raise InputError(f"labels must be 0 or 1, got {', '.join(others[:5])}")
-        self.sentences1 = sentences1
-        self.sentences2 = sentences2
-        self.labels = labels
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.similarity_fn_names = function_names(similarity_fn_names)
         self._name_csv_file("binary_classification_evaluation", name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
+from sentune.evaluation.base import SentenceEvaluator, checked_columns, function_names, names_for
 from sentune.evaluation.metrics import pearson, spearman
 from sentune.types import Encoder
 from sentune.vectors.quantize import PRECISIONS
@@ -43,12 +43,11 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         precision: str | None = None,
         truncate_dim: int | None = None,
     ) -> None:
-        check_columns(sentences1=sentences1, sentences2=sentences2, scores=scores)
+        self.sentences1, self.sentences2, self.scores = checked_columns(
+            sentences1=sentences1, sentences2=sentences2, scores=scores
+        )
         if precision is not None and precision not in PRECISIONS:
             raise SettingError(f"precision {precision!r} is unknown; use one of {PRECISIONS}")
-        self.sentences1 = sentences1
-        self.sentences2 = sentences2
-        self.scores = scores
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.main_similarity = SimilarityFunction(main_similarity) if main_similarity else None
         self.similarity_fn_names = function_names(similarity_fn_names, main_similarity)

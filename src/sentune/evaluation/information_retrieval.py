@@ -17,6 +17,7 @@ from sentune.evaluation.at_k import AtK
 from sentune.evaluation.base import SentenceEvaluator, names_for
 from sentune.search.semantic import nearest
 from sentune.search.top import Best
+from sentune.tables import check_dicts
 from sentune.types import ArrayLike, Encoder
 from sentune.vectors.similarity import Similarity, SimilarityFunction, to_tensor
 
@@ -68,6 +69,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         write_predictions: bool = False,
     ) -> None:
         check_sizes(corpus_chunk_size=corpus_chunk_size)
+        check_dicts(queries=queries, corpus=corpus, relevant_docs=relevant_docs)
         _check_relevant(relevant_docs)
         self.queries_ids = [i for i in queries if len(relevant_docs.get(i, ()))]
         self.queries = [queries[i] for i in self.queries_ids]

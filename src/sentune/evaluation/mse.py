@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import InputError, SettingError
-from sentune.evaluation.base import SentenceEvaluator, check_columns
+from sentune.evaluation.base import SentenceEvaluator, checked_columns
+from sentune.tables import records_of
 from sentune.types import Encoder
 
 PERCENT = 100
@@ -38,16 +39,15 @@ class MSEEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        check_columns(source_sentences=source_sentences, target_sentences=target_sentences)
+        sources, self.target_sentences = checked_columns(
+            source_sentences=source_sentences, target_sentences=target_sentences
+        )
         if teacher_model is None:
             raise SettingError("teacher_model is missing: the model whose embeddings are the goal")
-        self.target_sentences = target_sentences
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.csv_file = f"mse_evaluation_{name}_results.csv"
         self.primary_metric = "negative_mse"
-        self.source_embeddings = self._encode(
-            teacher_model.encode, source_sentences, convert_to_numpy=True
-        )
+        self.source_embeddings = self._encode(teacher_model.encode, sources, convert_to_numpy=True)
 
     def __call__(
         self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
@@ -68,7 +68,8 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
 
     Args:
         name, batch_size, truncate_dim: As in `SentenceEvaluator`.
-        dataframe: One dict a row, language -> sentence; all sentences of a row mean the same.
+        dataframe: One dict a row, language -> sentence, or a table with a column per language; all
+            sentences of a row mean the same.
         teacher_model: The model to come close to.
         combinations: Pairs of languages: that of the teacher, that of the student. Rows in which
             one of both is blank are left out.
@@ -91,8 +92,9 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         self._keep(name, write_csv, batch_size, truncate_dim=truncate_dim)
         self._name_csv_file("mse_evaluation", name)
         self.primary_metric = "negative_mse"
-        check_columns(combinations=combinations)
-        self.data = {tuple(pair): _parallel(dataframe, *pair) for pair in combinations}
+        checked_columns(combinations=combinations)
+        rows = records_of(dataframe, "dataframe")
+        self.data = {tuple(pair): _parallel(rows, *pair) for pair in combinations}
         # One call for all pairs: they often share the teacher's language.
         sources = [text for texts, _ in self.data.values() for text in texts]
         embeddings = self._encode(teacher_model.encode, sources, convert_to_numpy=True)

@@ -12,6 +12,7 @@ from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
 from sentune.evaluation.base import SentenceEvaluator
 from sentune.search.paraphrases import paraphrase_mining_embeddings
+from sentune.tables import check_dicts, rows_of
 from sentune.types import Encoder
 
 Id = TypeVar("Id", bound=Hashable)
@@ -46,6 +47,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
+        check_dicts(sentences_map=sentences_map, duplicates_dict=duplicates_dict or {})
         if len(sentences_map) < 2:
             raise InputError(f"there is no pair among {len(sentences_map)} sentences; give two")
         self.ids = list(sentences_map)
@@ -59,7 +61,9 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         self._name_csv_file("paraphrase_mining_evaluation", name)
         self.primary_metric = "average_precision"
 
-        same = [pair for pair in duplicates_list or () if set(pair) <= sentences_map.keys()]
+        given = () if duplicates_list is None else duplicates_list
+        pairs = rows_of(given, "duplicates_list", width=2)
+        same = [pair for pair in pairs if set(pair) <= sentences_map.keys()]
         for one, others in (duplicates_dict or {}).items():
             same += [(one, other) for other, is_same in others.items() if is_same]
         if add_transitive_closure:

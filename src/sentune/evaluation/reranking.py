@@ -12,6 +12,7 @@ from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.evaluation import metrics as figures
 from sentune.evaluation.base import SentenceEvaluator
+from sentune.tables import records_of, rows_of
 from sentune.types import Encoder
 from sentune.vectors.similarity import Similarity, cos_sim
 
@@ -48,7 +49,8 @@ class RerankingEvaluator(SentenceEvaluator):
     ) -> None:
         self.at_k = mrr_at_k or at_k
         check_sizes(at_k=self.at_k)
-        given = list(samples.values()) if isinstance(samples, Mapping) else list(samples)
+        given = samples.values() if isinstance(samples, Mapping) else samples
+        given = records_of(given, "samples")
         lists = [_with_lists(sample) for sample in given]
         self.samples = [sample for sample in lists if sample["positive"] and sample["negative"]]
         if not self.samples:
@@ -107,7 +109,7 @@ def _with_lists(sample: Mapping[str, Any]) -> dict[str, Any]:
             f"from one that has {', '.join(sample)}"
         )
     lists = {
-        side: [sample[side]] if isinstance(sample[side], str) else list(sample[side])
+        side: [sample[side]] if isinstance(sample[side], str) else rows_of(sample[side], side)
         for side in ("positive", "negative")
     }
     return {**sample, **lists}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sentune.evaluation.base import SentenceEvaluator, check_columns
+from sentune.evaluation.base import SentenceEvaluator, checked_columns
 from sentune.search.semantic import nearest
 from sentune.types import Encoder
 from sentune.vectors.similarity import dot_score, normalize_embeddings, to_rows
@@ -39,9 +39,9 @@ class TranslationEvaluator(SentenceEvaluator):
         write_csv: bool = True,
         truncate_dim: int | None = None,
     ) -> None:
-        check_columns(source_sentences=source_sentences, target_sentences=target_sentences)
-        self.source_sentences = source_sentences
-        self.target_sentences = target_sentences
+        self.source_sentences, self.target_sentences = checked_columns(
+            source_sentences=source_sentences, target_sentences=target_sentences
+        )
         self.print_wrong_matches = print_wrong_matches
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self._name_csv_file("translation_evaluation", name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentune.errors import SettingError
-from sentune.evaluation.base import SentenceEvaluator, check_columns, function_names, names_for
+from sentune.evaluation.base import SentenceEvaluator, checked_columns, function_names, names_for
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
@@ -42,11 +42,10 @@ class TripletEvaluator(SentenceEvaluator):
         similarity_fn_names: Sequence[str] | None = None,
         main_distance_function: str | SimilarityFunction | None = None,
     ) -> None:
-        check_columns(anchors=anchors, positives=positives, negatives=negatives)
+        self.anchors, self.positives, self.negatives = checked_columns(
+            anchors=anchors, positives=positives, negatives=negatives
+        )
         main = main_similarity_function or main_distance_function
-        self.anchors = anchors
-        self.positives = positives
-        self.negatives = negatives
         self.main_similarity_function = SimilarityFunction(main) if main else None
         self.similarity_fn_names = function_names(similarity_fn_names, main)
         self.margin = _margins(margin)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sentune.errors import ModelFileError, UntrustedCodeError
+from sentune.errors import MissingModelError, ModelFileError, UntrustedCodeError
 from sentune.files.settings import names_a_kernel
 from sentune.folders import keys, weight_files
 from sentune.folders.folder import ModelFolder, read_json
@@ -70,7 +70,7 @@ def check_tokenizer(folder: ModelFolder) -> None:
     has_words = any(folder.text_file(name) for name in names)
     # Without a vocabulary, transformers would make an empty tokenizer.
     if not has_words and kind not in _WITHOUT_VOCABULARY and "auto_map" not in config:
-        raise ModelFileError(
+        raise MissingModelError(
             f"{folder.path / TOKENIZER} is missing, and there is no other file with a vocabulary"
         )
 

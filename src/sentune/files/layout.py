@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from sentune.errors import ModelFileError
+from sentune.errors import MissingModelError
 from sentune.files import checkpoint, settings
 from sentune.folders import keys, weight_files
 from sentune.folders.folder import ModelFolder
@@ -58,7 +58,7 @@ def _check_encoder(row: Any, folder: ModelFolder, is_trusted: bool) -> None:
 def _check_vectors(row: Any, folder: ModelFolder, is_trusted: bool) -> None:
     """Raise if a StaticEmbedding has no tokenizer or no weights."""
     if folder.text_file(TOKENIZER) is None:
-        raise ModelFileError(f"{folder.path / TOKENIZER} is missing; the model needs it")
+        raise MissingModelError(f"{folder.path / TOKENIZER} is missing; the model needs it")
     _check_weights(row, folder, is_trusted)
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from sentune.errors import ModelFileError
+from sentune.errors import MissingModelError, ModelFileError
 from sentune.folders.keys import shown
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ class ModelFolder:
         """As `read_json`, but the file must be there."""
         found = self.read_json(name, kind)
         if found is None:
-            raise ModelFileError(f"{self.path / name} is missing; the model needs it")
+            raise MissingModelError(f"{self.path / name} is missing; the model needs it")
         return found
 
     def _may_hold(self, path: Path) -> bool:

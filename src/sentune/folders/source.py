@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sentune.disk.downloads import Snapshot, snapshot_of
 from sentune.disk.folders import finish
-from sentune.errors import ModelFileError, SettingError
+from sentune.errors import MissingModelError, ModelFileError, SettingError
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import MODULES_FILE
 
@@ -85,7 +85,7 @@ def source_folder(source: str | Path, hub: Hub, *, with_code: bool = False) -> M
     if path.exists():
         raise ModelFileError(f"{path} is a file; a model is a folder with {MODULES_FILE}")
     if name.startswith(("/", ".", "~", "\\")) or name.count("/") > 1 or "\\" in name:
-        raise ModelFileError(f"there is no folder {path}")
+        raise MissingModelError(f"there is no folder {path}")
     snapshot = hub.fetch(name, with_code=with_code)
     return ModelFolder(snapshot.path, snapshot.roots)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from sentune.errors import ModelFileError
+from sentune.disk import pointers
+from sentune.errors import MissingModelError, ModelFileError
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import PICKLE, SAFETENSORS
 
@@ -27,7 +28,7 @@ def need(folder: ModelFolder, names: tuple[str, str] = NAMES) -> Path:
     """As `found`, but there must be one."""
     path = found(folder, names)
     if path is None:
-        raise ModelFileError(f"{folder.path / names[0]} is missing, and there is no {names[1]}")
+        raise MissingModelError(f"{folder.path / names[0]} is missing, and there is no {names[1]}")
     return path
 
 
@@ -46,6 +47,8 @@ def refuse_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as file:
             kinds = {info.compress_type for info in file.infolist()}
     except (zipfile.BadZipFile, OSError, ValueError):
+        if path.is_file() and (pointer := pointers.advice(path)):
+            raise ModelFileError(pointer) from None
         return  # an older kind of pickle, or a damaged one: its reader says so
     if kinds - {zipfile.ZIP_STORED}:
         raise ModelFileError(
@@ -59,6 +62,6 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelFileError(
-            f"{path} is damaged ({error}); download or save the model again"
-        ) from error
+        what_to_do = f"{path} is damaged ({error}); download or save the model again"
+        pointer = pointers.advice(path) if path.is_file() else None
+        raise ModelFileError(pointer or what_to_do) from error

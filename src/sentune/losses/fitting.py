@@ -89,7 +89,9 @@ def problems(
         return [Problem("it has no rows")]
     name, declared = _declared(loss)
     limits = limits or declared.limits
-    wrong = [problem for column in found.inputs for problem in in_cells(column)]
+    # A model may read dicts, as `{route: text}`; a name alone stands for no model.
+    with_dicts = not isinstance(loss, str)
+    wrong = [problem for column in found.inputs for problem in in_cells(column, with_dicts)]
     if found.label:
         wrong += in_label_cells(found.label)
     form = _form(found, declared.forms, limits)

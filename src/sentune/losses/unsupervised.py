@@ -18,6 +18,7 @@ from sentune.data.forms import TENSION_PAIR, TEXT
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Compare, Loss, describe, full_precision
 from sentune.losses.embed import Embedder, as_ragged
+from sentune.tables import rows_of
 from sentune.text import layouts
 from sentune.types import EmbeddingModel, Features
 from sentune.vectors.similarity import cos_sim
@@ -153,7 +154,7 @@ class ContrastiveTensionDataLoader:
             raise SettingError(
                 f"batch_size={batch_size} must be a multiple of pos_neg_ratio={pos_neg_ratio}"
             )
-        self.sentences = list(sentences)
+        self.sentences = rows_of(sentences, "sentences")
         self.batch_size = batch_size
         self.pos_neg_ratio = pos_neg_ratio
         self.collate_fn: Callable[[list[InputExample]], Any] | None = None

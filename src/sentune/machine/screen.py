@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from sentune._lazy import need
 
@@ -54,12 +54,13 @@ def duration(seconds: float) -> str:
 class Progress:
     """How far a task is: a bar that moves on a terminal, else a plain line now and then."""
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str, file: TextIO | None = None) -> None:
         self.label, self.total, self.unit = label, total, unit
+        self.file = file or sys.stdout
         self.start = time.perf_counter()
         self.reported = 0
         self.bar = None
-        if sys.stdout.isatty():
+        if self.file.isatty():
             from tqdm import tqdm
 
             layout = f"{fit(label, 10)}{{percentage:3.0f}}% |{{bar:{_BAR_WIDTH}}}| {{desc}}"
@@ -67,7 +68,7 @@ class Progress:
             self.bar = tqdm(
                 total=total,
                 bar_format=layout,
-                file=sys.stdout,
+                file=self.file,
                 ncols=min(WIDTH, columns),
                 nrows=rows,
                 leave=False,
@@ -81,7 +82,8 @@ class Progress:
             self.bar.update(done - self.bar.n)
         elif done * _REPORTS // self.total > self.reported:
             self.reported = done * _REPORTS // self.total
-            say(f"{fit(self.label, 10)}{100 * done // self.total:3d}%  {words}")
+            line = f"{fit(self.label, 10)}{100 * done // self.total:3d}%  {words}"
+            print(line, file=self.file, flush=True)
 
     def close(self) -> None:
         """Take the bar off the screen."""

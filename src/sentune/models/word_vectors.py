@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sentune.errors import InputError
+from sentune.errors import InputError, MissingInputError
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def read_word_vectors(
     words, skipped = [PADDING], 0
     vectors: list[np.ndarray] = []
     if not Path(path).is_file():
-        raise InputError(f"there is no file {path}; download the word vectors first")
+        raise MissingInputError(f"there is no file {path}; download the word vectors first")
     opened = gzip.open if str(path).endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):

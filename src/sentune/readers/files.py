@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from sentune.data.example import InputExample
+from sentune.disk import pointers
 from sentune.errors import DatasetError
 
 NLI_LABELS = {"contradiction": 0, "entailment": 1, "neutral": 2}
@@ -212,5 +213,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _opened(path: Path) -> IO[str]:
+    if found := pointers.advice(path):
+        raise DatasetError(found)
     opener = gzip.open if path.suffix == ".gz" else open
     return opener(path, "rt", encoding="utf-8", newline="")

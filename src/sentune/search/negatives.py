@@ -15,10 +15,11 @@ from torch import Tensor
 from sentune._lazy import need
 from sentune.checks import check_sizes, one_of
 from sentune.disk import files
-from sentune.errors import DatasetError
+from sentune.errors import DatasetError, InputTypeError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
 from sentune.search.semantic import nearest
+from sentune.tables import cells, column_names, rows_of
 from sentune.types import Encoder
 from sentune.vectors.similarity import to_tensor
 
@@ -62,7 +63,7 @@ def mine_hard_negatives(
     with the same anchor are positives of it.
 
     Args:
-        dataset: A `datasets.Dataset` of pairs.
+        dataset: A `datasets.Dataset` of pairs, or a DataFrame.
         model: Embeds both sides and compares them.
         anchor_column_name: The column of anchors; by default the first.
         positive_column_name: The column of positives; by default the second.
@@ -104,8 +105,8 @@ def mine_hard_negatives(
     one_of("output_format", output_format, list(FORMATS))
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
-    anchors, answers = (list(dataset[name]) for name in names)
-    pairs = _pairs(anchors, answers, corpus or ())
+    anchors, answers = (cells(dataset, name) for name in names)
+    pairs = _pairs(anchors, answers, () if corpus is None else rows_of(corpus, "corpus"))
     by_score = (max_score, min_score, absolute_margin, relative_margin)
     limits = Limits(num_negatives, range_min, range_max, *by_score, sampling_strategy)
     limits = limits.with_range(pairs.most_positives, cross_encoder is not None)
@@ -144,9 +145,14 @@ class Pairs(NamedTuple):
 
 
 def _column_names(dataset: Any, anchor: str | None, positive: str | None) -> list[str]:
+    columns = column_names(dataset)
+    if columns is None:
+        raise InputTypeError(
+            f"dataset must be a datasets.Dataset, got a {type(dataset).__name__}; make one with "
+            "Dataset.from_dict or Dataset.from_list"
+        )
     if not len(dataset):
         raise DatasetError("the dataset has no rows; give one with anchors and positives")
-    columns = list(dataset.column_names)
     names = [anchor or columns[0], positive or (columns[1] if len(columns) > 1 else "positive")]
     if missing := [name for name in names if name not in columns]:
         raise DatasetError(

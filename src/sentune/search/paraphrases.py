@@ -10,6 +10,7 @@ from torch import Tensor
 from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.search.top import Best, highest
+from sentune.tables import rows_of
 from sentune.types import ArrayLike, Encoder
 from sentune.vectors.similarity import (
     Similarity,
@@ -42,7 +43,7 @@ def paraphrase_mining(
     The arguments of encoding are those of `encode`, the others of `paraphrase_mining_embeddings`.
     """
     embeddings = model.encode(
-        sentences,
+        rows_of(sentences, "sentences"),
         show_progress_bar=show_progress_bar,
         batch_size=batch_size,
         convert_to_tensor=True,

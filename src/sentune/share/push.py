@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, co
 
 from sentune.disk.drafts import is_draft
 from sentune.disk.folders import finish
-from sentune.errors import HubError, SettingError
+from sentune.errors import HubError, MissingFolderError, SettingError
 from sentune.files.own import is_model_file
 from sentune.folders import names
 from sentune.folders.names import README
@@ -135,7 +135,7 @@ def _obstacle(error: Exception) -> str:
 def files_in(folder: Path) -> dict[str, Path]:
     """Path in the repository -> file, of what would be uploaded of a folder."""
     if not folder.is_dir():
-        raise SettingError(f"there is no folder {folder} to upload")
+        raise MissingFolderError(f"there is no folder {folder} to upload")
     finish(folder)
     relative = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     found = {

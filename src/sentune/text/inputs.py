@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sentune.errors import InputError, InputTypeError
+from sentune.tables import column_names, holds_rows, rows_of
 
 _ALLOWED = "a text must be a str, a pair of str, or a {route: str} dict"
 
@@ -17,23 +18,38 @@ _ALLOWED = "a text must be a str, a pair of str, or a {route: str} dict"
 def as_items(inputs: Any) -> tuple[list[Any], bool]:
     """A list of checked items, and whether the caller gave a single str or {route: str} dict.
 
-    All else that can be iterated is a list of items: a tuple, an array, a column of a table, a
-    generator.
+    All else that holds rows is a list of items: a tuple, an array, a column of a table, a table of
+    one column, a generator.
     """
+    if getattr(inputs, "ndim", 1) == 0 and hasattr(inputs, "tolist"):  # np.array("a text")
+        inputs = inputs.tolist()
     if isinstance(inputs, (str, Mapping)):
         items, is_single = [inputs], True
-    elif isinstance(inputs, (bytes, bytearray)) or not isinstance(inputs, Iterable):
+    elif isinstance(inputs, (bytes, bytearray)) or not holds_rows(inputs):
         raise InputTypeError(
             f"got {type(inputs).__name__}; {_ALLOWED}, or a list of those. "
             "Decode bytes first: data.decode('utf-8')"
         )
     else:
-        # `tolist` turns numpy strings into plain ones; `list` serves everything else.
-        items, is_single = inputs.tolist() if hasattr(inputs, "tolist") else list(inputs), False
+        items, is_single = rows_of(inputs, "inputs"), False
     check_items(items)
     if (error := bad_unicode(items)) is not None:
         raise error
     return items, is_single
+
+
+def stream_of(inputs: Any) -> Iterable[Any]:
+    """The items of an iterable as they come, not yet checked; of a table, those of its column."""
+    if isinstance(inputs, (str, bytes, Mapping)) or not holds_rows(inputs):
+        raise InputTypeError(
+            f"encode_stream takes an iterable of texts, got {type(inputs).__name__}; "
+            "give a list, a generator or an open file, or use encode for one text"
+        )
+    names = column_names(inputs)
+    if names is not None and len(names) == 1 and not hasattr(inputs, "__len__"):
+        return inputs[names[0]]  # a dataset that is a stream itself
+    is_odd = names is not None or isinstance(inputs, (set, frozenset))
+    return rows_of(inputs, "inputs") if is_odd else inputs
 
 
 def check_items(items: list[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from sentune.errors import InputError, InputTypeError, SettingError
+from sentune.tables import numbers_of
 from sentune.vectors import rows
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _calibration(values: np.ndarray) -> np.ndarray:
 
 
 def _to_numpy(values: Any) -> np.ndarray:
+    values = numbers_of(values)
     if rows.is_tensor(values) or isinstance(values, np.ndarray):
         return rows.to_numpy(values)
     if any(map(rows.is_tensor, values)):

@@ -1,9 +1,9 @@
 """Similarity of embeddings: cosine, dot, euclidean, manhattan; all pairs and row by row.
 
-Every function takes tensors, numpy arrays or lists. All pairs of `a (b_a, d)` and `b (b_b, d)`
-give `(b_a, b_b)`, and a single vector `(d,)` counts as one row; row by row `(b, d)` and `(b, d)`
-give `(b,)`, and two single vectors one number. Half precision is raised to float32 first: products
-rounded to half would put near scores on the same value.
+Every function takes tensors, numpy arrays, lists or tables of numbers. All pairs of `a (b_a, d)`
+and `b (b_b, d)` give `(b_a, b_b)`, and a single vector `(d,)` counts as one row; row by row `(b,
+d)` and `(b, d)` give `(b,)`, and two single vectors one number. Half precision is raised to float32
+first: products rounded to half would put near scores on the same value.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sentune.errors import InputError, InputTypeError, SettingError
+from sentune.tables import numbers_of
 from sentune.types import ArrayLike
 
 if TYPE_CHECKING:
@@ -110,7 +111,13 @@ def normalize_embeddings(embeddings: Tensor | np.ndarray | list[Any]) -> Tensor 
 
 
 def truncate_embeddings(embeddings: Embeddings, truncate_dim: int | None) -> Embeddings:
-    """The first `truncate_dim` numbers of every embedding `(..., d)`, as a view; None keeps all."""
+    """The first `truncate_dim` numbers of every embedding `(..., d)`; None keeps all.
+
+    A view of a tensor or a numpy array; all else gives a tensor.
+    """
+    embeddings = numbers_of(embeddings)
+    if not isinstance(embeddings, (Tensor, np.ndarray)):
+        embeddings = to_tensor(embeddings)
     return embeddings[..., :truncate_dim]
 
 
@@ -163,6 +170,7 @@ def to_tensor(embeddings: ArrayLike) -> Tensor:
     """
     if isinstance(embeddings, Tensor):
         return embeddings.to_dense() if embeddings.is_sparse else embeddings
+    embeddings = numbers_of(embeddings)
     try:
         if isinstance(embeddings, np.ndarray):
             # A copy where torch cannot view the array: read-only, reversed.
@@ -187,6 +195,8 @@ def to_rows(embeddings: ArrayLike) -> Tensor:
 
 def _read(embeddings: ArrayLike) -> Tensor:
     tensor = to_tensor(embeddings)
+    if not tensor.dim():
+        raise InputError(f"embeddings must be vectors, got the single number {tensor.item()}")
     return tensor if tensor.dtype in _KEPT_DTYPES else tensor.float()
 
 

@@ -1,0 +1,51 @@
+"""What a look into a file of data shows, before a library reads it."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import lzma
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sentune.disk import pointers
+from sentune.errors import DatasetError
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_SEPARATORS = (",", ";", "\t", "|")
+_LOOKED_AT = 20  # rows
+
+
+def check(path: Path) -> None:
+    """Refuse a file without content, and a Git LFS pointer in place of a file.
+
+    Raises:
+        DatasetError: If it is either.
+    """
+    if not path.stat().st_size:
+        raise DatasetError(f"{path} is empty")
+    if found := pointers.advice(path):
+        raise DatasetError(found)
+
+
+def separator(path: Path, usual: str) -> str:
+    """What separates the cells of a table: `usual`, unless that gives one cell and another several.
+
+    Another is taken only if it gives the first rows as many cells each.
+    """
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            lines = list(islice(file, _LOOKED_AT))
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError):
+        return usual  # the reader says what is wrong
+    if len(next(csv.reader(lines, delimiter=usual), ())) != 1:
+        return usual
+    for other in _SEPARATORS:
+        widths = {len(row) for row in csv.reader(lines, delimiter=other) if row}
+        if len(widths) == 1 and min(widths) > 1:
+            return other
+    return usual
