@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What is at an address."""
 
     homes: tuple[str, ...] = ()  # modules of sentune that have its names
-    renamed: dict[str, str] = field(default_factory=dict)  # name there -> name here
+    renamed: Mapping[str, str] = MappingProxyType({})  # name there -> name here
     below: tuple[str, ...] = ()  # addresses below it, with the same names
     lacking: tuple[str, ...] = ()  # names that are nowhere in sentune
 
@@ -53,7 +51,7 @@ def row_of(address: str, rows: dict[str, Row] | None = None) -> Row | None:
         return found
     above, _, name = address.rpartition(".")
     around = rows.get(above)
-    return replace(around, below=()) if around and name in around.below else None
+    return around._replace(below=()) if around and name in around.below else None
 
 
 def every(rows: dict[str, Row] | None = None) -> Iterator[str]:

@@ -1,0 +1,2 @@
+from .alias import install as install
+from .alias import uninstall as uninstall
