@@ -75,7 +75,7 @@ class HubError(SentuneError, OSError):
 
 
 class MissingOnHubError(HubError, FileNotFoundError):
-    """A model or dataset that the Hugging Face Hub does not have, or does not show."""
+    """What the Hub does not have or does not show, or what no cache has while it is offline."""
 
 
 class MissingDependencyError(SentuneError, ImportError):

@@ -278,6 +278,9 @@ def test_what_the_hub_refuses_is_explained(failure, says, monkeypatch, tmp_path)
         fetch("a/b", revision="v1")
     assert "a/b" in str(caught.value) or "logged in" in says
     assert caught.value.__cause__ is failure
+    missing = ("neither", "auth login", "no revision", "can have")
+    is_missing = any(words in says for words in missing)
+    assert isinstance(caught.value, FileNotFoundError) == is_missing
 
 
 def test_a_full_disk_is_explained(monkeypatch, tmp_path):
