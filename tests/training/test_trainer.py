@@ -325,6 +325,25 @@ def test_prompts_per_dataset_need_datasets_with_names(tiny_model, tmp_path):
         trainer(tiny_model, tmp_path, prompts={"sts": {"anchor": "query: "}})
 
 
+@pytest.mark.parametrize("given", ["train", "dict", "eval", "both dicts"])
+def test_one_prompt_is_put_before_the_texts_of_all_columns(given, tiny_model, tmp_path):
+    several = {"one": pairs(), "two": pairs()}
+    train = {"train": pairs(), "eval": None}.get(given, several)
+    held_out = {"eval": pairs(), "both dicts": several}.get(given)
+    run = SentenceTransformerTrainer(
+        tiny_model,
+        arguments(tmp_path, prompts="query: "),
+        train,
+        held_out,
+        MultipleNegativesRankingLoss(tiny_model),
+    )
+    loader = run.get_eval_dataloader() if train is None else run.get_train_dataloader()
+    columns = next(iter(loader))["columns"]
+    for features in columns.values():
+        with_prompt = tiny_model.read(["cat"], prompt="query: ")["input_ids"][:3]
+        assert features["input_ids"][:3].tolist() == with_prompt.tolist()
+
+
 def test_prompts_are_put_before_the_texts(tiny_model, tmp_path):
     run = trainer(tiny_model, tmp_path, prompts={"anchor": "query "}, batch_sampler=Sequential)
     batch = next(iter(run.get_train_dataloader()))
