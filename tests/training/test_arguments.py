@@ -1,5 +1,6 @@
 """Settings of a run: what they accept, what they make of it, and what they refuse."""
 
+import json
 import sys
 from functools import cached_property
 
@@ -72,13 +73,29 @@ def test_mappings_as_json(tmp_path):
     assert args.prompts == {"query": "q: "}
     assert args.router_mapping == {"question": "query"}
     assert args.learning_rate_mapping == {"pooler": 0.1}
-    assert arguments(tmp_path, prompts="query: ").prompts == "query: "
 
 
-@pytest.mark.parametrize("value", ["question", "[1]"])
+@pytest.mark.parametrize("prompt", ["query: ", "{instruction} ", "12", "true"])
+def test_one_prompt_is_any_string(tmp_path, prompt):
+    assert arguments(tmp_path, prompts=prompt).prompts == prompt
+    assert arguments(tmp_path, prompts={"a": prompt}).prompts == {"a": prompt}
+    assert arguments(tmp_path, prompts=json.dumps({"a": prompt})).prompts == {"a": prompt}
+    assert arguments(tmp_path, prompts=json.dumps(prompt)).prompts == prompt
+
+
+@pytest.mark.parametrize("option", ["prompts", "router_mapping"])
+@pytest.mark.parametrize("setting", [{"a": 1}, {"d": {"a": ["x"]}}])
+def test_settings_per_column_hold_strings(tmp_path, option, setting):
+    with pytest.raises(SettingError, match=f"{option} must hold strings"):
+        arguments(tmp_path, **{option: setting})
+
+
+@pytest.mark.parametrize("value", ["question", "[1]", "{1", ["a"]])
 def test_a_mapping_that_is_none_is_refused(tmp_path, value):
     with pytest.raises(SettingError, match="router_mapping must be a dict or its JSON"):
         arguments(tmp_path, router_mapping=value)
+    with pytest.raises(SettingError, match="learning_rate_mapping must be a dict or its JSON"):
+        arguments(tmp_path, learning_rate_mapping=value)
 
 
 def test_a_learning_rate_that_is_none_is_refused(tmp_path):

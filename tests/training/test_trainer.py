@@ -11,6 +11,7 @@ from sentune.losses import (
     MultipleNegativesRankingLoss,
     TripletLoss,
 )
+from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.samplers import DefaultBatchSampler
 from sentune.training.trainer import SentenceTransformerTrainer
 from tests.training.tools import (
@@ -325,6 +326,25 @@ def test_prompts_per_dataset_need_datasets_with_names(tiny_model, tmp_path):
         trainer(tiny_model, tmp_path, prompts={"sts": {"anchor": "query: "}})
 
 
+@pytest.mark.parametrize("given", ["train", "dict", "eval", "both dicts"])
+def test_one_prompt_is_put_before_the_texts_of_all_columns(given, tiny_model, tmp_path):
+    several = {"one": pairs(), "two": pairs()}
+    train = {"train": pairs(), "eval": None}.get(given, several)
+    held_out = {"eval": pairs(), "both dicts": several}.get(given)
+    run = SentenceTransformerTrainer(
+        tiny_model,
+        arguments(tmp_path, prompts="query: "),
+        train,
+        held_out,
+        MultipleNegativesRankingLoss(tiny_model),
+    )
+    loader = run.get_eval_dataloader() if train is None else run.get_train_dataloader()
+    columns = next(iter(loader))["columns"]
+    for features in columns.values():
+        with_prompt = tiny_model.read(["cat"], prompt="query: ")["input_ids"][:3]
+        assert features["input_ids"][:3].tolist() == with_prompt.tolist()
+
+
 def test_prompts_are_put_before_the_texts(tiny_model, tmp_path):
     run = trainer(tiny_model, tmp_path, prompts={"anchor": "query "}, batch_sampler=Sequential)
     batch = next(iter(run.get_train_dataloader()))
@@ -333,6 +353,98 @@ def test_prompts_are_put_before_the_texts(tiny_model, tmp_path):
     assert (
         batch["columns"]["positive"]["lengths"] == tiny_model.read(PAIRS["positive"][:4])["lengths"]
     )
+
+
+# Set after the trainer was made --------------------------------------------------------------------
+
+
+def test_the_batch_size_may_be_set_later(tiny_model, tmp_path):
+    run = trainer(tiny_model, tmp_path)
+    run.args.per_device_train_batch_size = 2
+    run.train()
+    assert run.state.global_step == run.state.max_steps == 5
+
+
+def test_the_arguments_may_have_a_batch_size_of_their_own(tiny_model, tmp_path):
+    class Own(SentenceTransformerTrainingArguments):
+        @property
+        def train_batch_size(self):
+            return 5
+
+    args = Own(str(tmp_path), num_train_epochs=1, save_strategy="no", use_cpu=True)
+    loss = MultipleNegativesRankingLoss(tiny_model)
+    run = SentenceTransformerTrainer(tiny_model, args, pairs(), loss=loss)
+    run.train()
+    assert run.state.global_step == 2
+
+
+@pytest.mark.parametrize("runs_before", [0, 1])
+def test_a_loss_that_is_set_is_trained_as_one_that_is_given(runs_before, tiny_model, tmp_path):
+    run = trainer(tiny_model, tmp_path, scored(), CosineSimilarityLoss(tiny_model))
+    for _ in range(runs_before):
+        run.train()
+    start = weights(tiny_model)
+    torch.manual_seed(0)
+    loss = LossWithHead(tiny_model)
+    run.loss, before = loss, weights(loss.head)
+    run.train()
+    assert run.loss is loss
+    assert_trained(before, weights(loss.head))
+    found = weights(tiny_model)
+    tiny_model.load_state_dict(start)
+    torch.manual_seed(0)
+    trainer(tiny_model, tmp_path, scored(), LossWithHead(tiny_model)).train()
+    assert_equal_weights(weights(tiny_model), found)
+
+
+def test_data_and_losses_that_are_set_are_checked_before_the_first_step(tiny_model, tmp_path):
+    run = trainer(tiny_model, tmp_path, scored(), CosineSimilarityLoss(tiny_model))
+    rows = [{"a": f"one {n}", "b": f"two {n}", "c": f"three {n}"} for n in "abcdefgh"]
+    run.train_dataset = rows
+    run.loss = TripletLoss(tiny_model)  # fits only together with these rows
+    run.train()
+    run.loss = lambda model: CosineSimilarityLoss(model)
+    with pytest.raises(DatasetError, match="CosineSimilarityLoss wants"):
+        run.train()
+    run.loss = {"one": TripletLoss(tiny_model)}
+    with pytest.raises(SettingError, match="train_dataset must be a dict of datasets"):
+        run.train()
+
+
+class Peer:
+    """A collator that takes every key for a column and gives each feature a name of its own."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, rows):
+        batch = {"label": torch.tensor([row.pop("score") for row in rows])}
+        for column in [name for name in rows[0] if name != "dataset_name"]:
+            texts = [row[column] for row in rows]
+            features = self.model.preprocess(texts, prompt=None, task=None)
+            batch |= {f"{column}_{name}": value for name, value in features.items()}
+        if "dataset_name" in rows[0]:
+            batch["dataset_name"] = rows[0]["dataset_name"]
+        return batch
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_collator_may_name_each_feature_of_each_column(several, tiny_model, tmp_path):
+    data = {"one": scored(), "two": scored()} if several else scored()
+    found = []
+    start = weights(tiny_model)
+    for collator in (None, Peer(tiny_model)):
+        tiny_model.load_state_dict(start)
+        losses = {name: CosineSimilarityLoss(tiny_model) for name in ("one", "two")}
+        loss = losses if several else losses["one"]
+        run = SentenceTransformerTrainer(
+            tiny_model, arguments(tmp_path), data, data, loss, data_collator=collator
+        )
+        run.train()
+        metrics = run.evaluate()
+        found.append({name: m for name, m in metrics.items() if name.endswith("loss")})
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+    assert len(found[0]) == 1 + several
 
 
 # Streams ----------------------------------------------------------------------------------------

@@ -106,7 +106,11 @@ def read(
 
 
 def tokenize(
-    modules: nn.Sequential, texts: Sequence[Text], prompt: str | None = None, **kwargs: Any
+    modules: nn.Sequential,
+    texts: Sequence[Text],
+    prompt: str | None = None,
+    task: str | None = None,
+    **kwargs: Any,
 ) -> Features:
     """Padded tensors of b texts, as other libraries expect them: `input_ids (b, t)` ..."""
     first: Any = modules[0]
@@ -116,7 +120,13 @@ def tokenize(
         _check_routes(first, texts)
         reader = getattr(first, "tokenize", reader)
     texts, extra = prompted(reader, texts, prompt)
-    return reader(texts, **extra, **kwargs)
+    # Collators name a task, if only None, also where no module asks for one.
+    if task is not None and isinstance(first, Router):
+        extra["task"] = task
+    features = reader(texts, **extra, **kwargs)
+    if task is not None and any(takes(module, "task") for module in modules):
+        features = {"task": task, **features}
+    return features
 
 
 def pad(modules: nn.Sequential, features: Features) -> Features:

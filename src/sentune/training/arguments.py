@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 # How many processes there are, as torchrun and several kinds of mpirun say it.
 _PROCESS_COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-_MAPPINGS = ("prompts", "router_mapping", "learning_rate_mapping")
 
 
 class _Choice(ExplicitEnum):
@@ -107,8 +106,6 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
     # A NaN loss stops the run; hiding it from the log would only delay the message.
     logging_nan_inf_filter: bool = _setting(False, "Leave NaN and inf out of the logged loss.")
 
-    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, *_MAPPINGS]
-
     def __post_init__(self) -> None:
         """Check the values and settle what follows from them."""
         self._read_warmup_ratio()
@@ -189,11 +186,17 @@ class SentenceTransformerTrainingArguments(TrainingArguments):
             )
 
     def _read_mappings(self) -> None:
+        # A prompt may be any string, also one that looks like JSON and is none.
+        if isinstance(self.prompts, str):
+            self.prompts = _json_of(self.prompts, otherwise=self.prompts)
         for name in ("router_mapping", "learning_rate_mapping"):
             value = getattr(self, name)
-            if isinstance(value, str):  # transformers has read those that begin with {
-                value = _read_json(name, value)
-            setattr(self, name, value or {})
+            found = _json_of(value) if isinstance(value, str) and value else value or {}
+            if not isinstance(found, Mapping):
+                raise SettingError(f"{name} must be a dict or its JSON, got {value!r}")
+            setattr(self, name, dict(found))
+        for name in ("prompts", "router_mapping"):
+            _check_texts(name, getattr(self, name))
         rates: Any = self.learning_rate_mapping
         for pattern, rate in rates.items():
             if not isinstance(rate, (int, float)) or rate < 0:
@@ -234,11 +237,23 @@ def _device(*, use_cpu: bool | None) -> torch.device:
     return found
 
 
-def _read_json(name: str, text: str) -> dict[str, Any]:
+def _json_of(text: str, otherwise: Any = None) -> Any:
+    """The dict or string that is written in a text, else the other."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingError(f"{name} must be a dict or its JSON, got {text!r} ({error})") from error
-    if not isinstance(value, dict):
-        raise SettingError(f"{name} must be a dict or its JSON, got {text!r}")
-    return value
+    except json.JSONDecodeError:
+        return otherwise
+    return value if isinstance(value, (dict, str)) else otherwise
+
+
+def _check_texts(name: str, setting: Any) -> None:
+    """Raise if a setting holds something else than strings, per column or dataset or both."""
+    outer = list(setting.values()) if isinstance(setting, Mapping) else [setting]
+    inner = [one for value in outer if isinstance(value, Mapping) for one in value.values()]
+    plain = [value for value in outer if not isinstance(value, Mapping)]
+    wrong = [value for value in [*plain, *inner] if not isinstance(value, str | None)]
+    if wrong:
+        raise SettingError(
+            f"{name} must hold strings: {{column: ...}}, {{dataset: ...}} or "
+            f"{{dataset: {{column: ...}}}}; got {wrong[0]!r}"
+        )

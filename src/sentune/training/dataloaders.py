@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,14 @@ from sentune.training.arguments import (
     MultiDatasetBatchSamplers,
     SentenceTransformerTrainingArguments,
 )
-from sentune.training.dataset_rows import LABEL_COLUMNS, NumberedRows, StreamedRows
+from sentune.training.collate import SentenceTransformerDataCollator
+from sentune.training.dataset_rows import (
+    LABEL_COLUMNS,
+    ROW_NUMBER,
+    NumberedRows,
+    Row,
+    StreamedRows,
+)
 from sentune.training.samplers import (
     DefaultBatchSampler,
     GroupByLabelBatchSampler,
@@ -107,11 +114,19 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
 def _collator(trainer: Any, dataset: Any, is_training: bool) -> Any:
     """The collator, which keeps tokens where rows come again."""
     collate, workers = trainer.data_collator, trainer.args.dataloader_num_workers
+    if not isinstance(collate, SentenceTransformerDataCollator):
+        return partial(_by_other, collate)
     datasets = dataset.values() if isinstance(dataset, Mapping) else [dataset]
     is_stream = any(getattr(one, "is_stream", not hasattr(one, "__len__")) for one in datasets)
-    if not is_training or is_stream or workers or not hasattr(collate, "keeping_tokens"):
+    if not is_training or is_stream or workers:
         return collate  # workers would each keep their own
     return collate.keeping_tokens()
+
+
+def _by_other(collate: Callable[..., Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """The batch of a collator that takes every key of a row for a column, but the dataset's name."""
+    cells = [{key: row[key] for key in row if key != ROW_NUMBER} for row in rows]
+    return {"rows": torch.tensor([row[ROW_NUMBER] for row in rows]), **collate(cells)}
 
 
 def _no_batch(rows: NumberedRows, batch_size: int, args: Any) -> str:

@@ -94,8 +94,8 @@ def check_arguments(
     nested = {
         name
         for name in ("prompts", "router_mapping")
-        for value in (getattr(args, name) or {}).values()
-        if isinstance(value, Mapping)
+        if isinstance(setting := getattr(args, name), Mapping)
+        and any(isinstance(value, Mapping) for value in setting.values())
     }
     for name, dataset in datasets.items():
         if dataset is None:

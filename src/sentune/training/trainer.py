@@ -8,6 +8,7 @@ prepares and runs a model, and nowhere else.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -109,6 +110,7 @@ class SentenceTransformerTrainer(Trainer):
     _evaluators_due: str | None = None
     saves_on_interrupt = True
     settings_shown: tuple[dict[str, Any], dict[str, Any]] | None = None
+    _has_made_optimizer = False  # and was not given one
     _staging: Path | None = None  # where a checkpoint is being written
 
     def __init__(
@@ -161,14 +163,29 @@ class SentenceTransformerTrainer(Trainer):
         self._loss_given = self.get_default_loss if loss is None else loss
         self._collator_given = data_collator
         self._set_up(self.model)
-        for dataset, batches in ((train_dataset, args), (eval_dataset, None)):
-            if dataset is not None and data_collator is None:
-                check_data(dataset, self.loss, batches)
+        self._check_data()
         self._watch, self._parts = LossWatch(), PartMeans()
         self.evaluation_folder: Path | None = Path(str(args.output_dir)) / "eval"
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
         self.add_callback(loaders.TellEpoch)
+
+    def _check_again(self) -> None:
+        """Check datasets and loss that were set since they were checked last."""
+        now = (self.train_dataset, self.eval_dataset, self._loss_given)
+        if all(map(operator.is_, now, self._checked)):
+            return
+        self.train_dataset = as_dataset(self.train_dataset, "train_dataset")
+        self.eval_dataset = as_dataset(self.eval_dataset, "eval_dataset")
+        rows = {"train": self.train_dataset, "eval": self.eval_dataset}
+        check_arguments(self.args, self.model, None, self._loss_given, rows)
+        self._check_data()
+
+    def _check_data(self) -> None:
+        for dataset, batches in ((self.train_dataset, self.args), (self.eval_dataset, None)):
+            if dataset is not None and self._collator_given is None:
+                check_data(dataset, self.loss, batches)
+        self._checked = (self.train_dataset, self.eval_dataset, self._loss_given)
 
     # The step: model and loss as one --------------------------------------------------------------
 
@@ -185,6 +202,14 @@ class SentenceTransformerTrainer(Trainer):
     def loss(self) -> nn.Module | dict[str, nn.Module]:
         """The loss, or dataset name -> loss."""
         return self.step.losses
+
+    @loss.setter
+    def loss(self, loss: LossLike | Mapping[str, LossLike]) -> None:
+        self._loss_given = loss
+        self.step = TrainingStep(self.model, loss).to(self.args.device)
+        self.model_wrapped = self.model
+        if self._has_made_optimizer:  # it holds the weights of the loss before
+            self.optimizer, self._has_made_optimizer = None, False
 
     @property
     def run_record(self) -> Run | None:
@@ -233,12 +258,12 @@ class SentenceTransformerTrainer(Trainer):
         is_given = self.optimizer is not None
         super().create_optimizer(self.step if model is None else model)
         rates: Any = self.args.learning_rate_mapping
-        if rates and is_given and not getattr(self, "_has_rates", False):
+        if rates and is_given and not self._has_made_optimizer:
             raise SettingError("learning_rate_mapping has no say over an optimizer that was given")
         if rates and not is_given:
             optimizer: Any = self.optimizer
             set_learning_rates(optimizer, self.step.named_parameters(), rates)
-            self._has_rates = True
+        self._has_made_optimizer |= not is_given
         return self.optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
@@ -279,6 +304,8 @@ class SentenceTransformerTrainer(Trainer):
             KeyboardInterrupt: After Ctrl-C, when the step is finished and a checkpoint saved.
             TrainingError: If the loss is NaN, or a checkpoint cannot be written or read.
         """
+        self._check_again()
+        self._train_batch_size = self.args.train_batch_size  # it may have been changed
         if self.args.save_strategy != SaveStrategy.NO:
             warn_of_saves(self.model)
         listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
@@ -392,7 +419,7 @@ class SentenceTransformerTrainer(Trainer):
             metric_key_prefix: What names of metrics begin with; a dataset's name comes after it.
         """
         chosen = self._chosen(eval_dataset)
-        if chosen is eval_dataset:
+        if not isinstance(chosen, NumberedRows):
             chosen = as_dataset(chosen, "eval_dataset")
         several = chosen if isinstance(chosen, Mapping) else {None: chosen}
         metrics: dict[str, float] = {}
