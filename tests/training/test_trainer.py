@@ -355,7 +355,7 @@ def test_prompts_are_put_before_the_texts(tiny_model, tmp_path):
     )
 
 
-# Set after the trainer was made --------------------------------------------------------------------
+# Set after the trainer was made -------------------------------------------------------------------
 
 
 def test_the_batch_size_may_be_set_later(tiny_model, tmp_path):
