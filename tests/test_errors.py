@@ -14,7 +14,7 @@ from sentune.share.push import files_in
     [
         (errors.MissingDatasetError, (errors.DatasetError, ValueError)),
         (errors.MissingModelError, (errors.ModelFileError, ValueError)),
-        (errors.MissingOnHubError, (errors.HubError, OSError)),
+        (errors.HubNotFoundError, (errors.HubError, OSError)),
         (errors.MissingInputError, (errors.InputError, ValueError)),
         (errors.MissingFolderError, (errors.SettingError, ValueError)),
     ],

@@ -12,7 +12,7 @@ SentuneError
 │   ├── MissingModelError   (FileNotFoundError)   ... or that is not there
 │   └── UntrustedCodeError                 ... or would run code that was not allowed to run
 ├── HubError                (OSError)      the Hub said no, or could not be reached
-│   └── MissingOnHubError   (FileNotFoundError)   ... or has no such model or dataset
+│   └── HubNotFoundError    (FileNotFoundError)   ... or does not have it, nor does the cache
 ├── MissingDependencyError  (ImportError)  an extra that is not installed
 └── TrainingError           (RuntimeError) a run that cannot go on
 
@@ -74,8 +74,8 @@ class HubError(SentuneError, OSError):
     """The Hugging Face Hub said no, or could not be reached."""
 
 
-class MissingOnHubError(HubError, FileNotFoundError):
-    """What the Hub does not have or does not show, or what no cache has while it is offline."""
+class HubNotFoundError(HubError, FileNotFoundError):
+    """What the Hub does not have or does not show; or, offline, what the cache does not have."""
 
 
 class MissingDependencyError(SentuneError, ImportError):

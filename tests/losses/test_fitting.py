@@ -6,10 +6,10 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from sentune.data.example import InputExample
-from sentune.data.forms import Limits
+from sentune.data.forms import Label, Limits
 from sentune.data.profile import profile
 from sentune.errors import DatasetError, SentuneWarning
-from sentune.losses.fitting import advice, check, problems
+from sentune.losses.fitting import advice, check, losses_for, problems
 
 MNRL = "MultipleNegativesRankingLoss"
 Q = [f"question {n}" for n in range(4)]
@@ -331,3 +331,11 @@ def test_all_problems_come_in_one_list():
     wrong = problems(found, "BatchHardTripletLoss", batch_size=8)
     assert [problem.is_fatal for problem in wrong] == [False, False]
     assert advice(found).startswith("losses that fit it: BatchAllTripletLoss")
+
+
+def test_the_same_text_twice_is_a_form_of_its_own():
+    loss = "ContrastiveTensionLossInBatchNegatives"
+    for label in ({}, {"label": [0] * len(Q)}):  # the label that every InputExample has
+        assert check({"a": Q, "b": Q, **label}, loss).rows == len(Q)
+    assert "a and b differ" in fatal({"a": Q, "b": A}, loss)
+    assert loss not in losses_for(2, Label("none"))

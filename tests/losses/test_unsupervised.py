@@ -80,9 +80,17 @@ def test_in_batch_negatives_are_what_their_definition_says(size):
     assert loss.settings()["scale"] == pytest.approx(4.0)
 
 
-def test_in_batch_negatives_take_one_column():
-    with pytest.raises(InputError, match=r"wants 1 column \(sentence\), got 2"):
-        InBatch(TableModel())(PAIR)
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_in_batch_negatives_take_one_column_or_the_same_twice(is_padded):
+    column = packing.pad(PAIR[0], 0) if is_padded else PAIR[0]
+    loss = InBatch(TableModel())
+    torch.testing.assert_close(loss([column, dict(column)]), loss(PAIR[:1]))
+    with pytest.raises(
+        InputError, match=r"wants 1 column \(sentence\), or the same one twice, got"
+    ):
+        loss(PAIR)
+    with pytest.raises(InputError, match="got 3"):
+        loss([PAIR[0]] * 3)
     with pytest.raises(SettingError, match="scale must be > 0"):
         InBatch(TableModel(), scale=0)
 

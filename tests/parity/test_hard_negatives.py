@@ -46,6 +46,8 @@ OPTIONS = [
     {"cross_encoder": CrossEncoder()},
     {"include_positives": True, "num_negatives": 4},
     {"num_negatives": 60, "range_max": 300, "faiss_batch_size": 50},
+    {"margin": 0.1, "as_triplets": False},
+    {"margin": 0.1, "absolute_margin": 0.5},
 ]
 
 
@@ -63,6 +65,7 @@ def test_the_dataset_is_the_same(dataset, options, output_format, output_scores)
             output_format=output_format,
             output_scores=output_scores,
             verbose=False,
+            **({"exclude_same_text": False} if mine is mine_hard_negatives else {}),
             **options,
         )
         found.append(result.to_dict())

@@ -6,6 +6,7 @@ from datasets import Dataset
 
 from sentune.errors import DatasetError, SettingError
 from sentune.search import mine_hard_negatives
+from sentune.search.same import plain
 from tests.fake_encoder import FakeEncoder
 
 
@@ -122,3 +123,67 @@ def test_several_processes_are_started_and_stopped():
 def test_bad_settings_are_named(options, error, message):
     with pytest.raises(error, match=message):
         mine(**options)
+
+
+class Letters(FakeEncoder):
+    """Texts with the same words lie together, whatever their case and punctuation."""
+
+    def vector(self, text):
+        return super().vector(plain(text))
+
+    encode_query = FakeEncoder.encode
+
+
+SAME = {
+    "q": ["what is a cat?", "the sun"],
+    "a": ["a small animal", "a star"],
+}
+COPIES = ["What is a cat", " what is\ta CAT !", "A small animal.", "what is a dog"]
+
+
+def candidates_of_the_first(**options):
+    options = {"corpus": COPIES, "num_negatives": 1, "range_max": 9, "verbose": False, **options}
+    rows = mine_hard_negatives(Dataset.from_dict(SAME), Letters(), **options).to_dict()
+    names = [name for name in rows if name.startswith("negative")]
+    return [rows[name][0] for name in names]
+
+
+def test_the_same_text_in_another_spelling_is_no_negative():
+    assert candidates_of_the_first() == ["what is a dog"]
+    assert candidates_of_the_first(exclude_same_text=False) == ["What is a cat"]
+    found = candidates_of_the_first(num_negatives=2, output_format="n-tuple", range_max=None)
+    assert found == ["what is a dog", "a star"]
+
+
+def test_the_own_text_of_an_anchor_is_no_negative_even_in_a_ranking_with_positives():
+    corpus = ["what is a cat?", *COPIES]
+    found = candidates_of_the_first(corpus=corpus, output_format="n-tuple", num_negatives=2)
+    assert found == ["what is a dog", "a star"]
+    ranked = candidates_of_the_first(corpus=corpus, include_positives=True, num_negatives=4)
+    assert sorted(ranked) == ["A small animal.", "a small animal", "a star", "what is a dog"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        ("It's new.", "it’s  NEW", True),
+        ("Straße", "STRASSE!", True),
+        ("what is C++?", "what is C?", False),
+        ("?", "!", False),
+        ("की", "का", False),  # vowels of Hindi are marks
+        ("e-mail", "email", False),
+    ],
+)
+def test_what_makes_two_texts_the_same(one, other, are_same):
+    assert (plain(one) == plain(other)) == are_same
+
+
+def test_older_arguments():
+    assert negatives_of_the_first(margin=0.3) == negatives_of_the_first(absolute_margin=0.3)
+    for older, newer in (
+        ({"as_triplets": True, "output_format": "n-tuple"}, {"output_format": "triplet"}),
+        ({"as_triplets": False}, {"output_format": "n-tuple"}),
+        ({"output_format": "n-tuple-scores"}, {"output_format": "n-tuple", "output_scores": True}),
+        ({"margin": 0.1, "absolute_margin": 0.9}, {"absolute_margin": 0.1}),
+    ):
+        assert mine(**older).to_dict() == mine(**newer).to_dict()

@@ -71,6 +71,7 @@ class Form:
         wanted: What the label column holds.
         is_advice: Whether data that happens to look like this should be sent to the losses that
             read it; not where the columns have a meaning that cannot be seen.
+        is_repeated: Whether every column holds the same texts.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Form:
     most: int | None
     wanted: Wanted
     is_advice: bool = True
+    is_repeated: bool = False
 
     def takes(self, inputs: int, label: Label) -> bool:
         """Whether a dataset with this many text columns and this label has the form."""
@@ -130,6 +132,9 @@ FORMS = (
         "damaged and whole text",
         "a text with words missing and the whole text, as DenoisingAutoEncoderDataset makes them",
         *(2, 2, "none", False),
+    ),
+    SAME_TEXT_TWICE := Form(
+        "sentence twice", "the same text twice, without a label", *(2, 2, "none", False, True)
     ),
     TENSION_PAIR := Form(
         "tension pair",

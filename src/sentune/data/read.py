@@ -10,7 +10,7 @@ from typing import Any
 from sentune._lazy import need
 from sentune.data import raw
 from sentune.data.columns import input_columns
-from sentune.errors import DatasetError, HubError, MissingDatasetError, MissingOnHubError
+from sentune.errors import DatasetError, HubError, HubNotFoundError, MissingDatasetError
 
 # Ending of a file name -> its reader in `datasets`, and that reader's options.
 # An empty cell of a table is missing; the words NA, null or None in it are text.
@@ -126,7 +126,7 @@ def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> 
     except (ValueError, RuntimeError) as error:  # an unknown split, a script in place of data
         raise DatasetError(f"{source!r} on the Hub cannot be read: {_first_line(error)}") from error
     except OSError as error:
-        kind = MissingOnHubError if isinstance(error, FileNotFoundError) else HubError
+        kind = HubNotFoundError if isinstance(error, FileNotFoundError) else HubError
         raise kind(
             f"{source!r} is no file here and could not be had from the Hub: {_first_line(error)}; "
             "check the spelling and the network, and log in with `hf auth login` if it is private"

@@ -14,7 +14,7 @@ from typing import Any, cast
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
 from sentune.disk.downloads import Snapshot, named, snapshot_of
-from sentune.errors import HubError, MissingOnHubError
+from sentune.errors import HubError, HubNotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -187,21 +187,19 @@ def _explained(name: str, access: Access) -> Iterator[None]:
             f"{constants.ENDPOINT}/{name}, then log in with `hf auth login` or pass token=..."
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise MissingOnHubError(
+        raise HubNotFoundError(
             f"{name!r} is neither a folder here nor a model on {constants.ENDPOINT}; check the "
             "name. If it is private, log in with `hf auth login` or pass token=..."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise MissingOnHubError(
-            f"the model {name!r} has no revision {access.revision!r}"
-        ) from error
+        raise HubNotFoundError(f"the model {name!r} has no revision {access.revision!r}") from error
     except errors.LocalEntryNotFoundError as error:
-        raise MissingOnHubError(
+        raise HubNotFoundError(
             f"the model {name!r}{at} is not in the cache, and the Hub was not reached (offline, "
             "local_files_only, or no network); load it once with a network"
         ) from error
     except errors.HFValidationError as error:
-        raise MissingOnHubError(
+        raise HubNotFoundError(
             f"{name!r} is neither a folder here nor a name a model can have: {error}"
         ) from error
     except errors.LocalTokenNotFoundError as error:

@@ -181,11 +181,21 @@ def _in_form(
         wrong += in_labels(found, name, form.wanted, limits, instead)
     if found.label and declared.has_batch_classes:
         wrong += in_classes(found.label, name)
+    names = [column.name for column in found.inputs]
+    if form.is_repeated:
+        return wrong + _different(names, found, name)
     # The same text twice is a method of its own (SimCSE): dropout makes the difference.
     may_repeat = declared.has_batch_negatives and len(found.inputs) == 2
     has_order = form.wanted in ("none", "scores", "margins")
-    names = [column.name for column in found.inputs]
     return wrong + in_columns(names, found, name, has_order=has_order, may_repeat=may_repeat)
+
+
+def _different(names: list[str], found: Profile, loss: str) -> list[Problem]:
+    if found.same:
+        return []
+    text = f"{loss} reads single texts, or the same text twice, and the columns "
+    text += f"{' and '.join(names)} differ; remove one with dataset.remove_columns"
+    return [Problem(text)]
 
 
 def _unread_labels(found: Profile, loss: str) -> list[Problem]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sentune.checks import a_function
 from sentune.data.example import InputExample
-from sentune.data.forms import TENSION_PAIR, TEXT
+from sentune.data.forms import SAME_TEXT_TWICE, TENSION_PAIR, TEXT
 from sentune.errors import InputError, SettingError
 from sentune.losses.base import Compare, Loss, describe, full_precision
 from sentune.losses.embed import Embedder, as_ragged
@@ -83,7 +83,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
 
         loss = 1/2 mean_i [ cross_entropy(s_i., i) + cross_entropy(s_.i, i) ]
 
-    Inputs: sentence. Labels: none.
+    Inputs: sentence, or the same sentence twice. Labels: none.
 
     Args:
         scale: The first scale, > 0.
@@ -94,8 +94,8 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
         CLIP, Radford et al. 2021, figure 3, https://arxiv.org/abs/2103.00020.
     """
 
-    inputs = "1 column (sentence)"
-    forms = (TEXT,)
+    inputs = "1 column (sentence), or the same one twice"
+    forms = (TEXT, SAME_TEXT_TWICE)
 
     def __init__(
         self,
@@ -120,6 +120,9 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
     def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
         """The column as each copy sees it: two `(b, d)`."""
         run = embedder or self.embedder()
+        if len(features) == 2:
+            is_same = _is_same_text(*features)
+            features = features[:1] if is_same is not None and bool(is_same.all()) else features
         if len(features) != 1:
             raise InputError(f"{type(self).__name__} wants {self.inputs}, got {len(features)}")
         return [*run(self.model1, features), *run(self.model, features)]

@@ -18,6 +18,7 @@ from sentune.disk import files
 from sentune.errors import DatasetError, InputTypeError
 from sentune.search.limits import NOTHING, Candidates, Limits
 from sentune.search.mined import FORMATS, Mined
+from sentune.search.same import same_texts
 from sentune.search.semantic import nearest
 from sentune.tables import cells, column_names, rows_of
 from sentune.types import Encoder
@@ -48,7 +49,9 @@ def mine_hard_negatives(
     corpus_prompt_name: str | None = None,
     corpus_prompt: str | None = None,
     include_positives: bool = False,
-    output_format: Literal["triplet", "n-tuple", "labeled-pair", "labeled-list"] = "triplet",
+    output_format: Literal[
+        "triplet", "n-tuple", "labeled-pair", "labeled-list", "n-tuple-scores"
+    ] = "triplet",
     output_scores: bool = False,
     batch_size: int | None = None,
     faiss_batch_size: int = 16384,
@@ -56,11 +59,15 @@ def mine_hard_negatives(
     use_multi_process: bool | list[str] = False,
     verbose: bool = True,
     cache_folder: str | None = None,
+    as_triplets: bool | None = None,
+    margin: float | None = None,
+    *,
+    exclude_same_text: bool = True,
 ) -> Any:
     """A `datasets.Dataset` of anchors and positives with negatives close to the anchors.
 
-    The nearest documents of each anchor, without its own positives, are its candidates. All rows
-    with the same anchor are positives of it.
+    The nearest documents of each anchor, without its own text and its own positives, are its
+    candidates. All rows with the same anchor are positives of it.
 
     Args:
         dataset: A `datasets.Dataset` of pairs, or a DataFrame.
@@ -87,7 +94,7 @@ def mine_hard_negatives(
             first search gives it; the format is then "n-tuple".
         output_format: "triplet": a row per negative; "n-tuple": columns `negative_1` ...;
             "labeled-pair": anchor, document, label 1 or 0; "labeled-list": anchor, list of
-            documents, list of labels.
+            documents, list of labels; "n-tuple-scores": older name of "n-tuple" with scores.
         output_scores: Whether to add the scores, or to put them in place of the labels.
         batch_size: Of encoding; None to choose it by tokens, for speed.
         faiss_batch_size: Anchors compared at a time, at most 1024.
@@ -95,14 +102,24 @@ def mine_hard_negatives(
         use_multi_process: Whether to encode in several processes; a list names their devices.
         verbose: Whether to print what was found.
         cache_folder: Folder to keep the embeddings in, for the next run with the same texts.
+        as_triplets: Older name of `output_format`: "triplet" if True, "n-tuple" if False.
+        margin: Older name of `absolute_margin`.
+        exclude_same_text: Whether no candidate is the anchor's own text or a positive's, apart from
+            case, white space and punctuation. False leaves out the positives only, and gives what
+            sentence-transformers gives.
 
     Raises:
         DatasetError: If the dataset is empty or lacks a column.
         SettingError: If a setting is outside of what is allowed.
     """
     datasets = need("datasets", extra="train")
-    output_format = "n-tuple" if include_positives else output_format
+    if as_triplets is not None:
+        output_format = "triplet" if as_triplets else "n-tuple"
+    if include_positives or output_format == "n-tuple-scores":
+        output_scores = output_scores or not include_positives
+        output_format = "n-tuple"
     one_of("output_format", output_format, list(FORMATS))
+    absolute_margin = absolute_margin if margin is None else margin
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
     anchors, answers = (cells(dataset, name) for name in names)
@@ -118,13 +135,13 @@ def mine_hard_negatives(
         prompts = {"prompt_name": query_prompt_name, "prompt": query_prompt}
         queries = _embed(model, "query", pairs.queries, {**options, **prompts}, cache_folder)
 
-    depth = (limits.range_max or 0) + pairs.most_positives
+    left_out = _left_out(pairs, include_positives, exclude_same_text)
+    depth = (limits.range_max or 0) + max(pairs.most_positives, *map(len, left_out))
     candidates = _search(model, queries, documents, depth, min(faiss_batch_size, MOST_QUERIES))
     scores = _positive_scores(model, queries, documents, pairs)
     if cross_encoder is not None and limits.uses_scores:
         candidates, scores = _rescored(cross_encoder, pairs, candidates, batch_size)
-    if not include_positives:
-        candidates = _without(candidates, pairs.positives)
+    candidates = _without(candidates, left_out)
     by_query = np.split(scores, np.cumsum([len(places) for places in pairs.positives])[:-1])
     negatives, skipped = limits.choose(candidates, np.array([row.min() for row in by_query]))
     mined = Mined(
@@ -241,11 +258,27 @@ def _rescored(
     return Candidates(scores, candidates.documents), judge(pairs.positives)
 
 
-def _without(candidates: Candidates, positives: list[list[int]]) -> Candidates:
-    """The candidates with the query's own positives out."""
-    both = zip(candidates.documents, positives, strict=True)
-    is_positive = [np.isin(found, own) for found, own in both]
-    return candidates._replace(scores=np.where(is_positive, NOTHING, candidates.scores))
+def _left_out(pairs: Pairs, with_positives: bool, exclude_same: bool) -> list[list[int]]:
+    """For each query, places in the corpus that are no candidates."""
+    own: list[list[int]] = [[] for _ in pairs.queries] if with_positives else pairs.positives
+    if not exclude_same:
+        return own
+    groups = [
+        [query, *(pairs.corpus[place] for place in places)]
+        for query, places in zip(pairs.queries, own, strict=True)
+    ]
+    same = same_texts(pairs.corpus, groups)
+    if not with_positives:
+        return same
+    both = zip(same, pairs.positives, strict=True)
+    return [[place for place in places if place not in known] for places, known in both]
+
+
+def _without(candidates: Candidates, left_out: list[list[int]]) -> Candidates:
+    """The candidates with those out that are none."""
+    both = zip(candidates.documents, left_out, strict=True)
+    is_out = [np.isin(found, places) for found, places in both]
+    return candidates._replace(scores=np.where(is_out, NOTHING, candidates.scores))
 
 
 def _to_numpy(scores: Tensor) -> np.ndarray:
