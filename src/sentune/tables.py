@@ -17,9 +17,11 @@ _UNORDERED = (set, frozenset)
 
 def column_names(data: Any) -> list[Any] | None:
     """The names of the columns of a table; None if it is no table."""
+    # Of a list of rows that says what they hold, the cells of a column cannot be had by its name.
+    if len(getattr(data, "shape", ())) != 2 and not hasattr(data, "features"):
+        return None
     names = getattr(data, "column_names", None)
-    if names is None and len(getattr(data, "shape", ())) == 2:
-        names = getattr(data, "columns", None)
+    names = getattr(data, "columns", None) if names is None else names
     return list(names) if isinstance(names, Iterable) and not isinstance(data, Mapping) else None
 
 
