@@ -124,7 +124,7 @@ def _collator(trainer: Any, dataset: Any, is_training: bool) -> Any:
 
 
 def _by_other(collate: Callable[..., Any], rows: Sequence[Row]) -> dict[str, Any]:
-    """The batch of a collator that takes every key of a row for a column, but the dataset's name."""
+    """The batch of a collator that takes every key of a row but `dataset_name` for a column."""
     cells = [{key: row[key] for key in row if key != ROW_NUMBER} for row in rows]
     return {"rows": torch.tensor([row[ROW_NUMBER] for row in rows]), **collate(cells)}
 
