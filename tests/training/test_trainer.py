@@ -535,7 +535,7 @@ def test_an_evaluator_is_run_when_the_arguments_say(tiny_model, tmp_path):
 def test_a_list_of_evaluators_and_one_that_gives_a_number(tiny_model, tmp_path):
     run = trainer(tiny_model, tmp_path, evaluator=[Length(), lambda model, **_: 0.25])
     metrics = run.evaluate()
-    assert metrics["eval_evaluator"] == 0.25
+    assert metrics["eval_evaluator_1"] == metrics["eval_sequential_score"] == 0.25
     assert metrics["eval_length"] > 0
     assert run.eval_dataset is None
 

@@ -37,7 +37,7 @@ class SequentialEvaluator(SentenceEvaluator):
         metrics: dict[str, float] = {}
         scores = []
         for place, evaluator in enumerate(self.evaluators):
-            found = evaluator(model, output_path, epoch, steps)
+            found = evaluator(model, output_path=output_path, epoch=epoch, steps=steps)
             if not isinstance(found, dict):
                 found = {f"evaluator_{place}": found}
             main = getattr(evaluator, "primary_metric", None)

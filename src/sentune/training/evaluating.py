@@ -8,14 +8,21 @@ from typing import Any, TypeAlias
 
 from accelerate.utils import broadcast_object_list
 
+from sentune.errors import SettingError
+from sentune.evaluation import SequentialEvaluator
+
 Evaluator: TypeAlias = Callable[..., Any]
 
 
 def as_list(evaluator: Evaluator | Sequence[Evaluator] | None) -> list[Evaluator]:
-    """The evaluators of a run, however many were given."""
-    if evaluator is None:
-        return []
-    return [evaluator] if callable(evaluator) else list(evaluator)
+    """The evaluators of a run; those of a list as one, whose score is that of the last."""
+    if evaluator is None or callable(evaluator):
+        return [] if evaluator is None else [evaluator]
+    several = list(evaluator)
+    wrong = [type(one).__name__ for one in several if not callable(one)]
+    if wrong:
+        raise SettingError(f"evaluator must be an evaluator or a list of them, got {wrong}")
+    return [SequentialEvaluator(several)] if several else []
 
 
 def run_evaluators(
@@ -43,8 +50,3 @@ def with_prefix(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
     """The metrics under names that begin with a prefix, and an underscore, once."""
     start = f"{prefix}_"
     return {name if name.startswith(start) else start + name: m for name, m in metrics.items()}
-
-
-def main_metric(evaluator: Evaluator) -> str:
-    """Name of the metric that says which model is best, as `run_evaluators` names it."""
-    return getattr(evaluator, "primary_metric", None) or "evaluator"

@@ -16,10 +16,11 @@ from torch.optim import Optimizer
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from sentune.errors import SettingError
+from sentune.errors import SettingError, warn
 from sentune.share.publish import write_card
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.evaluating import Evaluator, main_metric
+from sentune.training.best_model import is_better_greater, is_nan, main_score
+from sentune.training.evaluating import Evaluator, as_list
 from sentune.training.fit_loaders import LoaderRows, steps_of
 from sentune.training.fit_settings import FitSettings, arguments_of, optimizer_of, schedule_of
 from sentune.training.preflight import warn_of_saves
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 def fit(
     model: SentenceTransformer,
     train_objectives: Iterable[tuple[Any, nn.Module]],
-    evaluator: Evaluator | None = None,
+    evaluator: Evaluator | Sequence[Evaluator] | None = None,
     epochs: int = 1,
     steps_per_epoch: int | None = None,
     scheduler: str = "WarmupLinear",
@@ -63,7 +64,8 @@ def fit(
     Args:
         model: The model; it is trained in place.
         train_objectives: Pairs of a `DataLoader` over `InputExample`s and a loss.
-        evaluator: Run at the end of each epoch, and every `evaluation_steps`.
+        evaluator: Run at the end of each epoch, and every `evaluation_steps`; or a list of them,
+            of which the last gives the score.
         epochs: How often the smallest loader is gone through.
         steps_per_epoch: Batches of each objective in an epoch, in place of those of the smallest
             loader. Loaders go on in the next epoch where they were, and begin again at their end.
@@ -112,6 +114,7 @@ def fit(
         batch_size=sizes[0] if len(sizes) == 1 else sizes,
     )
     steps = steps_per_epoch or steps_of(loaders)
+    evaluator = next(iter(as_list(evaluator)), None)
     keeps_best = save_best_model and evaluator is not None
     keeper = _Keeper(evaluator, output_path, keeps_best, callback)
     saves = checkpoint_path is not None and (checkpoint_save_steps or 0) > 0
@@ -159,11 +162,14 @@ class _Keeper(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell the score, and keep the model if it is the best."""
         self.evaluated_at = state.global_step
-        score = kwargs["metrics"][f"eval_{main_metric(self.evaluator)}"]  # type: ignore[arg-type]
+        score = main_score(self.evaluator, kwargs["metrics"])  # type: ignore[arg-type]
         if self.callback is not None:
             self.callback(score, state.epoch, state.global_step)
-        sign = 1 if getattr(self.evaluator, "greater_is_better", True) else -1
-        if self.best is None or sign * score > sign * self.best:
+        if is_nan(score):
+            warn(f"the evaluator's score is NaN at step {state.global_step}; it counts as worst")
+        sign = 1 if is_better_greater(self.evaluator) else -1
+        # While none was a number the last is kept.
+        if self.best is None or is_nan(self.best) or sign * score > sign * self.best:
             self.best, self.kept_step = score, state.global_step
             if self.keeps_best:
                 self._save(state, kwargs["model"])
@@ -171,6 +177,8 @@ class _Keeper(TrainerCallback):
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep the last model; or note in card and record of the best one how the run went on."""
         model = kwargs["model"]
+        if self.best is not None and is_nan(self.best):
+            warn("every score of the evaluator was NaN: there is no best model, the last is kept")
         if not self.keeps_best:
             self._save(state, model)
         elif self.folder is not None and self.best is not None and state.is_world_process_zero:

@@ -8,6 +8,8 @@ prepares and runs a model, and nowhere else.
 
 from __future__ import annotations
 
+import copy
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -24,6 +26,7 @@ from transformers.trainer_utils import (
     PREFIX_CHECKPOINT_DIR,
     EvalLoopOutput,
     HubStrategy,
+    IntervalStrategy,
     SaveStrategy,
     TrainOutput,
 )
@@ -38,6 +41,7 @@ from sentune.share.publish import write_card
 from sentune.text import layouts
 from sentune.training import dataloaders as loaders
 from sentune.training.arguments import SentenceTransformerTrainingArguments
+from sentune.training.best_model import check_metric, is_nan, named_by, resolved
 from sentune.training.checkpoints import (
     copy_model,
     load_weights,
@@ -306,6 +310,7 @@ class SentenceTransformerTrainer(Trainer):
         """
         self._check_again()
         self._train_batch_size = self.args.train_batch_size  # it may have been changed
+        self._settle_metric()
         if self.args.save_strategy != SaveStrategy.NO:
             warn_of_saves(self.model)
         listening = self._interrupt.listening() if self.saves_on_interrupt else nullcontext()
@@ -317,6 +322,9 @@ class SentenceTransformerTrainer(Trainer):
             self._interrupt.settle(self.args.device)
         if self._interrupt.is_pressed and not folder.exists():  # it came after the last step
             self._save_checkpoint(self.model_wrapped, trial)
+        if self.state.best_metric is not None and math.isinf(self.state.best_metric):
+            name = str(self.args.metric_for_best_model).removeprefix("eval_")
+            warn(f"eval_{name} was NaN in every evaluation: no model is best, the last is kept")
         best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
         self._recorder.finish(folder if best is None else Path(best), runs)
         if self._interrupt.is_pressed:
@@ -459,7 +467,35 @@ class SentenceTransformerTrainer(Trainer):
                 steps=self.state.global_step,
             )
             metrics.update(with_prefix(found, self._evaluators_due))
+            self._settle_metric(metrics)
         return output
+
+    def _settle_metric(self, metrics: Mapping[str, Any] | None = None) -> None:
+        """Put the full name of the metric that decides into the arguments."""
+        wanted = self.args.metric_for_best_model
+        if wanted is None or self.args.eval_strategy == IntervalStrategy.NO:
+            return
+        if metrics is None:
+            name = check_metric(wanted, self.eval_dataset, self.evaluators)
+        else:
+            found = named_by(wanted, list(metrics))
+            name = found[0] if len(found) == 1 else wanted
+        if name.removeprefix("eval_") != wanted.removeprefix("eval_"):
+            self.args = copy.copy(self.args)
+            self.args.metric_for_best_model = name
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        if self.args.metric_for_best_model is None:
+            return super()._determine_best_metric(metrics, trial)
+        name = resolved(self.args.metric_for_best_model, metrics)
+        is_best = super()._determine_best_metric(metrics, trial)
+        if not is_nan(metrics[name]):
+            return is_best
+        warn(f"{name} is NaN at step {self.state.global_step}; it counts as worst")
+        # Until there is a number the last model is the one to keep.
+        return self.state.best_global_step is None and not math.isfinite(
+            self.state.best_metric or 0
+        )
 
     # Checkpoints ----------------------------------------------------------------------------------
 
