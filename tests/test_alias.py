@@ -12,6 +12,7 @@ import pytest
 import sentune
 from sentune.cli import main
 from sentune.compat import alias
+from sentune.compat.addresses import row_of
 
 SOURCE = Path(sentune.__file__).parents[1]
 HIDE = """
@@ -155,7 +156,7 @@ def test_what_is_lacking_is_lacking_and_every_other_name_is_there():
     for found in pkgutil.iter_modules(peer.__path__, f"{peer.__name__}."):
         theirs = importlib.import_module(found.name)
         address = found.name.partition(".")[2]
-        row = alias.Alias.row_at(address)
+        row = row_of(address, alias._rows())
         ours = alias.Alias(alias.PEER, address, row)
         for name in getattr(theirs, "__all__", ()):
             if getattr(ours, name, None) is None:

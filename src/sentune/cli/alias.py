@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     import sysconfig
 
     from sentune.compat import alias
+    from sentune.compat.addresses import PEER
     from sentune.machine.screen import say
 
     folder = Path(args.folder or sysconfig.get_path("purelib"))
@@ -38,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     real = alias.installed()
     hidden = f"; {alias.PROJECT} {real} is hidden by it" if is_on else f"; it is release {real}"
     what = "sentune" if is_on else alias.PROJECT if real else "nothing"
-    say(f"import {alias.PEER} gives {what}{hidden if real else ''} ({folder})")
+    say(f"import {PEER} gives {what}{hidden if real else ''} ({folder})")
     return int(args.action == "status" and not is_on)
 
 
 def _write(folder: Path, *, shadow: bool) -> None:
     from sentune.compat import alias
+    from sentune.compat.addresses import PEER, RELEASE
     from sentune.disk import files
     from sentune.errors import SettingError
 
@@ -53,10 +55,10 @@ def _write(folder: Path, *, shadow: bool) -> None:
             "in its place while the alias is on"
         )
     base = folder / _FOLDER
-    about = base / f"{alias.PEER}-{alias.RELEASE}.dist-info"
+    about = base / f"{PEER}-{RELEASE}.dist-info"
     code = f'"""Made by `sentune alias on`."""\n\nfrom {alias.__name__} import enter\n\nenter()\n'
     try:
-        files.write(base / alias.PEER / "__init__.py", code.encode())
+        files.write(base / PEER / "__init__.py", code.encode())
         files.write(about / "METADATA", alias.METADATA.encode())
         files.write(about / "INSTALLER", f"{alias.MAKER}\n".encode())
         start = f"import sys; sys.path.insert(0, {str(base)!r})\n"

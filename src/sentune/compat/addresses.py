@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
+
+PEER = "sentence_transformers"
+RELEASE = "6.2.0"  # whose names there are, and what code that asks for `__version__` is told
 
 
 class Row(NamedTuple):
@@ -44,7 +47,7 @@ def lines(file: str) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...], tu
             yield address.strip(), tuple(f"sentune.{home}" for home in homes), names, below
 
 
-def row_of(address: str, rows: dict[str, Row] | None = None) -> Row | None:
+def row_of(address: str, rows: Mapping[str, Row] | None = None) -> Row | None:
     """What is at an address, or at the one that it is below; None if there is no such address."""
     rows = table() if rows is None else rows
     if (found := rows.get(address)) is not None:
@@ -54,7 +57,7 @@ def row_of(address: str, rows: dict[str, Row] | None = None) -> Row | None:
     return around._replace(below=()) if around and name in around.below else None
 
 
-def every(rows: dict[str, Row] | None = None) -> Iterator[str]:
+def every(rows: Mapping[str, Row] | None = None) -> Iterator[str]:
     """All addresses but that of the package itself, those above others first."""
     for address, row in (table() if rows is None else rows).items():
         if address:
@@ -72,8 +75,13 @@ class Address(ModuleType):
         self.__spec__ = ModuleSpec(name, None, is_package=True)
         self.__dict__.update(_package=package, _address=address, _row=row)
 
+    # Says what is at which address.
+    rows: Callable[[], Mapping[str, Row]] = staticmethod(table)
+
     def __getattr__(self, name: str) -> Any:
-        """A name, or a module below."""
+        """A name, or a module below; the release of the package itself."""
+        if name == "__version__" and not self._address:
+            return RELEASE
         if name == "__all__":
             return sorted({one for home in self._row.homes for one in names_in(home)})
         if not name.startswith("__"):
@@ -84,11 +92,6 @@ class Address(ModuleType):
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.__all__]
-
-    @staticmethod
-    def row_at(address: str) -> Row | None:
-        """What is at an address."""
-        return row_of(address)
 
     def own(self, name: str) -> Any:
         """What sentune has under a name; None if nothing."""
@@ -102,7 +105,7 @@ class Address(ModuleType):
     def below(self, name: str) -> ModuleType | None:
         """A module below this one; None if there is none."""
         address = f"{self._address}.{name}".lstrip(".")
-        row = self.row_at(address)
+        row = row_of(address, self.rows())
         if row is None:
             return None
         there = sys.modules.get(f"{self._package}.{address}")

@@ -9,28 +9,28 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from sentune.compat.addresses import Address, Row, every, lines, row_of, table
+from sentune.compat.addresses import PEER, RELEASE, Address, Row, every, lines, row_of, table
 from sentune.errors import SettingError
 
-PEER = "sentence_transformers"
 PROJECT = "sentence-transformers"
-RELEASE = "6.2.0"  # whose names there are; libraries ask for it
 METADATA = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: {RELEASE}\nSummary: sentune\n"
 MAKER = "sentune"  # in INSTALLER, as pip writes its own name
+
+
+@cache
+def _rows() -> dict[str, Row]:
+    """What is at each address under the alias."""
+    rows = dict(table())
+    for address, homes, names, below in lines("lacking.txt"):
+        row = rows.get(address, Row(homes))
+        rows[address] = Row(row.homes, row.renamed, (*row.below, *below), names)
+    return {address: rows[address] for address in sorted(rows)}
 
 
 class Alias(Address):
     """A module of sentence-transformers that has the names of sentune."""
 
-    @staticmethod
-    def row_at(address: str) -> Row | None:
-        """What is at an address."""
-        return row_of(address, _rows())
-
-    def __getattr__(self, name: str) -> Any:
-        """As for `Address`, and the release on top."""
-        is_release = name == "__version__" and not self._address
-        return RELEASE if is_release else super().__getattr__(name)
+    rows = staticmethod(_rows)
 
     def own(self, name: str) -> Any:
         """As for `Address`; what sentune lacks is a class that says so when it is called."""
@@ -84,7 +84,7 @@ def enter() -> None:
         top.__dict__.update(__spec__=before.__spec__, __file__=before.__file__)
     sys.modules[PEER] = top
     for address in every(_rows()):
-        if (row := Alias.row_at(address)) is not None:
+        if (row := row_of(address, _rows())) is not None:
             sys.modules[f"{PEER}.{address}"] = Alias(PEER, address, row)
 
 
@@ -99,16 +99,6 @@ def installed() -> str | None:
         if (found.read_text("INSTALLER") or "").strip() != MAKER:
             return found.version
     return None
-
-
-@cache
-def _rows() -> dict[str, Row]:
-    """What is at each address under the alias."""
-    rows = dict(table())
-    for address, homes, names, below in lines("lacking.txt"):
-        row = rows.get(address, Row(homes))
-        rows[address] = Row(row.homes, row.renamed, (*row.below, *below), names)
-    return {address: rows[address] for address in sorted(rows)}
 
 
 @cache

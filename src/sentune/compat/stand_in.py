@@ -28,11 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sentune.compat.addresses import Address, row_of
+from sentune.compat.addresses import PEER, Address, row_of
 
-PEER = "sentence_transformers"
-# The release whose names are given, and what `__version__` is for code that asks.
-_RELEASE = "6.2.0"
 _checking = threading.RLock()
 
 
@@ -41,8 +38,6 @@ class StandIn(Address):
 
     def __getattr__(self, name: str) -> Any:
         """A name of sentune, a module below, or a name of the library itself."""
-        if name == "__version__" and self.__name__ == PEER:
-            return _RELEASE
         try:
             return super().__getattr__(name)
         except AttributeError:
