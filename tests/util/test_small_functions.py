@@ -4,6 +4,8 @@ import csv
 import functools
 import http.server
 import logging
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -187,3 +189,34 @@ def test_the_class_of_a_module_by_its_type():
     assert util.import_module_class("torch.nn.Tanh") is nn.Tanh
     with pytest.raises(UntrustedCodeError, match="trust_remote_code=True"):
         util.import_module_class("own.Module", "some/model")
+
+
+GATHER = """
+import torch
+from torch import distributed
+from sentune import util
+
+distributed.init_process_group("gloo")
+rank = util.get_rank()
+x = torch.arange(6.0).reshape(2, 3)[: 1 + rank] + 10 * rank
+x.requires_grad_()
+for with_grad in (False, True):
+    rows = util.all_gather(x, with_grad)
+    assert rows.tolist() == [[0, 1, 2], [10, 11, 12], [13, 14, 15]]
+    x.grad = None
+    (rows * torch.arange(1.0, 10).reshape(3, 3)).sum().backward()
+    own = torch.arange(1.0, 10).reshape(3, 3)[rank : 2 * rank + 1]
+    assert torch.equal(x.grad, own * (2 if with_grad else 1)), x.grad
+assert util.is_dist_initialized()
+distributed.barrier()
+distributed.destroy_process_group()
+"""
+
+
+def test_processes_gather_rows_and_gradients_of_their_own_or_of_all(tmp_path):
+    (tmp_path / "gather.py").write_text(GATHER, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "gather.py")], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

@@ -19,15 +19,16 @@ def is_distributed() -> bool:
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return distributed.get_rank() if _is_ready() else 0
+    return distributed.get_rank() if is_ready() else 0
 
 
 def world_size() -> int:
     """Number of processes, w."""
-    return distributed.get_world_size() if _is_ready() else 1
+    return distributed.get_world_size() if is_ready() else 1
 
 
-def _is_ready() -> bool:
+def is_ready() -> bool:
+    """Whether this process belongs to a group of torch.distributed."""
     return distributed.is_available() and distributed.is_initialized()
 
 

@@ -23,6 +23,7 @@ from sentune.vectors.similarity import truncate_embeddings as truncate_embedding
 from .aliases import get_rank as get_rank
 from .aliases import get_world_size as get_world_size
 from .aliases import information_retrieval as information_retrieval
+from .aliases import is_dist_initialized as is_dist_initialized
 from .aliases import pytorch_cos_sim as pytorch_cos_sim
 from .devices import batch_to_device as batch_to_device
 from .devices import get_device_name as get_device_name
@@ -49,6 +50,5 @@ from .tensors import _convert_to_tensor as _convert_to_tensor
 from .tensors import _move_tensors_to_cpu as _move_tensors_to_cpu
 from .tensors import all_gather as all_gather
 from .tensors import compute_count_vector as compute_count_vector
-from .tensors import is_dist_initialized as is_dist_initialized
 from .tensors import select_max_active_dims as select_max_active_dims
 from .tensors import to_scipy_coo as to_scipy_coo

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from sentune.checks import check_positive
-from sentune.machine.distributed import all_gather_with_grad, world_size
+from sentune.machine.distributed import all_gather_with_grad, gather_rows
 from sentune.vectors.similarity import to_tensor
-
-
-def is_dist_initialized() -> bool:
-    """Whether this process belongs to a group of torch.distributed."""
-    return distributed.is_available() and distributed.is_initialized()
 
 
 def all_gather(tensor: Tensor, with_grad: bool = False) -> Tensor:
@@ -24,23 +19,10 @@ def all_gather(tensor: Tensor, with_grad: bool = False) -> Tensor:
         tensor: `(b, ...)`.
         with_grad: Whether gradients flow to the rows of others; to its own they always do.
     """
-    if with_grad or world_size() == 1:
+    if with_grad:
         return all_gather_with_grad(tensor)
-    return all_gather_with_grad(tensor.detach()) + _own_gradient(tensor)
-
-
-def _own_gradient(tensor: Tensor) -> Tensor:
-    """Zeros in the shape of all rows, through which the gradient of its own rows flows."""
-    own = tensor - tensor.detach()
-    sizes = all_gather_with_grad(torch.tensor([len(tensor)], device=tensor.device)).tolist()
-    before = sum(sizes[: distributed.get_rank()])
-    return torch.cat(
-        [
-            own.new_zeros((before, *own.shape[1:])),
-            own,
-            own.new_zeros((sum(sizes) - before - len(own), *own.shape[1:])),
-        ]
-    )
+    (rows,), start = gather_rows([tensor.detach()])
+    return torch.cat([rows[:start], tensor, rows[start + len(tensor) :]])
 
 
 def _convert_to_tensor(a: Any) -> Tensor:
