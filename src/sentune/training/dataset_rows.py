@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from sentune import tables
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS as LABEL_COLUMNS
 from sentune.data.example import cells_of, is_example
@@ -122,7 +123,7 @@ def as_dataset(given: Any, what: str) -> Any:
             )
         _check_names(given.column_names, what)
         return given
-    if type(given).__name__ == "DataFrame":
+    if tables.column_names(given) is not None:
         raise DatasetError(
             f"{what} is a table of {type(given).__module__.partition('.')[0]}; a dataset of it is "
             "datasets.Dataset.from_pandas(table, preserve_index=False), or from_polars(table)"
