@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import logging
 import re
@@ -189,3 +190,12 @@ def _to_float(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         return value
+
+
+def called(evaluator: Callable[..., Any], model: Any, **options: Any) -> Any:
+    """What an evaluator gives; one whose arguments have other names gets them by position."""
+    try:
+        inspect.signature(evaluator).bind(model, **options)
+    except TypeError:
+        return evaluator(model, *options.values())
+    return evaluator(model, **options)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sentune.evaluation.base import SentenceEvaluator
+from sentune.evaluation.base import SentenceEvaluator, called
 
 
 def last(scores: Sequence[float]) -> float:
@@ -38,7 +37,7 @@ class SequentialEvaluator(SentenceEvaluator):
         metrics: dict[str, float] = {}
         scores = []
         for place, evaluator in enumerate(self.evaluators):
-            found = _called(evaluator, model, output_path=output_path, epoch=epoch, steps=steps)
+            found = called(evaluator, model, output_path=output_path, epoch=epoch, steps=steps)
             if not isinstance(found, dict):
                 found = {f"evaluator_{place}": found}
             main = getattr(evaluator, "primary_metric", None)
@@ -50,12 +49,3 @@ class SequentialEvaluator(SentenceEvaluator):
     def get_config_dict(self) -> dict[str, Any]:
         """As the base's."""
         return {}
-
-
-def _called(evaluator: Callable[..., Any], model: Any, **options: Any) -> Any:
-    """What an evaluator gives; one with other names of its arguments gets them by position."""
-    try:
-        inspect.signature(evaluator).bind(model, **options)
-    except TypeError:
-        return evaluator(model, *options.values())
-    return evaluator(model, **options)

@@ -10,6 +10,7 @@ from accelerate.utils import broadcast_object_list
 
 from sentune.errors import SettingError
 from sentune.evaluation import SequentialEvaluator
+from sentune.evaluation.base import called
 
 Evaluator: TypeAlias = Callable[..., Any]
 
@@ -41,7 +42,7 @@ def run_evaluators(
             folder.mkdir(parents=True, exist_ok=True)
         path = None if folder is None else str(folder)
         for evaluator in evaluators:
-            found = evaluator(model, output_path=path, epoch=epoch, steps=steps)
+            found = called(evaluator, model, output_path=path, epoch=epoch, steps=steps)
             metrics |= found if isinstance(found, Mapping) else {"evaluator": found}
     return broadcast_object_list([metrics])[0]
 
