@@ -72,7 +72,11 @@ assert pickle.loads(named) is CosineSimilarityLoss
 def test_a_process_has_the_names_after_install_and_not_after_uninstall():
     code = "import sentune.compat\nsentune.compat.install(shadow=True)\n" + NAMES
     after = """
+asked = importlib.metadata.distribution("sentence-transformers")
+assert asked.read_text("INSTALLER") == "sentune" and asked.version == "6.2.0"
 sentune.compat.uninstall()
+asked = importlib.metadata.distribution("sentence-transformers")
+assert asked.read_text("INSTALLER") != "sentune"
 import sentence_transformers
 assert SentenceTransformer is not sentence_transformers.SentenceTransformer
 assert sentence_transformers.__file__.endswith("__init__.py")
