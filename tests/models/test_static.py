@@ -199,9 +199,21 @@ def test_fold_gives_each_token_its_row_times_its_factor():
     folded = fold(embeddings, np.array([1, 0, 1]), np.array([1.0, 10.0, 100.0]))
     assert folded.tolist() == [[3, 4], [10, 20], [300, 400]]
     assert fold(embeddings).tolist() == embeddings.tolist()
-    half = fold(embeddings.astype(np.float16), None, np.array([0.5, 2.0]))
-    assert half.dtype == torch.float16
-    assert half.tolist() == [[0.5, 1], [6, 8]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fold_multiplies_half_precision_in_full(dtype):
+    table = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    factors = torch.tensor([0.1, 0.3, 1.7, 3.3, 7.1], dtype=torch.float64)
+    folded = fold(table, None, factors)
+    assert folded.dtype == torch.float32
+    assert torch.equal(folded, (table.double() * factors[:, None]).float())
+    assert fold(table).dtype == dtype  # nothing is multiplied
+    static = StaticEmbedding(
+        word_tokenizer(), fold(table, torch.tensor([0, 1, 2, 3, 4, 0]), factors.repeat(2)[:6])
+    )
+    embed(static, ["the cat sat"]).sum().backward()
+    assert static.embedding.weight.grad.dtype == torch.float32
 
 
 def test_a_model2vec_folder_is_read(tmp_path, weights):

@@ -15,7 +15,7 @@ from sentune.models.heads import Dense, Dropout, LayerNorm, Normalize
 from sentune.models.pooling import Pooling
 from sentune.models.router import Router
 from sentune.models.sequence import CNN, LSTM, WeightedLayerPooling
-from sentune.models.static import StaticEmbedding
+from sentune.models.static import StaticEmbedding, fold
 from sentune.models.tokenizer import PhraseTokenizer, WhitespaceTokenizer
 from sentune.models.words import BoW, WordEmbeddings, WordWeights
 from tests import tiny
@@ -234,6 +234,15 @@ def test_static_embedding(kind):
     packed = packing.pack(ours.read(TEXTS, prompt="night "))
     out = ours(packed)["sentence_embedding"]
     torch.testing.assert_close(out, theirs(expected)["sentence_embedding"], atol=1e-6, rtol=1e-6)
+
+
+def test_model2vec_weights_of_half_precision():
+    table, mapping = torch.randn(7, D).half(), torch.tensor([3, 1, 1, 6, 0])
+    factors = torch.rand(5, dtype=torch.float64)
+    theirs = peer.StaticEmbedding._fold_model2vec_weights(table, mapping, factors)
+    ours = fold(table, mapping, factors)
+    assert ours.dtype == theirs.dtype == torch.float32
+    assert torch.equal(ours, theirs)
 
 
 def test_static_embedding_of_numpy_weights():

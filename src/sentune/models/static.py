@@ -200,14 +200,18 @@ def fold(
     mapping: Tensor | np.ndarray | None = None,
     weights: Tensor | np.ndarray | None = None,
 ) -> Tensor:
-    """One vector per token id `(v, d)`, of vectors `(m, d)`, the row of each id and its factor."""
+    """One vector per token id `(v, d)`, of vectors `(m, d)`, the row of each id and its factor.
+
+    Vectors in half precision become float32 where they are multiplied: a mean over tokens in half
+    precision would round what model2vec computes in full.
+    """
     table = torch.as_tensor(embeddings)
     if mapping is not None:
         table = table[torch.as_tensor(mapping).long()]
     if weights is None:
         return table.contiguous()
     wide = table.to(torch.promote_types(table.dtype, torch.float32))
-    return (wide * torch.as_tensor(weights)[:, None]).to(table.dtype)
+    return (wide * torch.as_tensor(weights)[:, None]).to(wide.dtype)
 
 
 def _own_tokenizer(tokenizer: Any) -> Tokenizer:
