@@ -7,7 +7,7 @@ from sentune import losses
 from sentune.errors import InputError, SentuneWarning, SettingError
 from sentune.losses import AdaptiveLayerLoss, Matryoshka2dLoss, MatryoshkaLoss
 from sentune.losses import MultipleNegativesRankingLoss as MNRL
-from tests.losses import loops
+from tests.losses import cases, loops
 from tests.losses.tools import TableModel, column, total, value_and_gradient
 
 FEATURES = [column(6, seed) for seed in range(3)]
@@ -81,6 +81,86 @@ def test_teacher_embeddings_are_cut_with_the_models():
         torch.nn.functional.normalize(rows[:, :2], dim=1), labels[:, :2]
     )
     torch.testing.assert_close(loss(FEATURES[:1], labels), expected)
+
+
+def by_widths(inner, columns, labels, widths):
+    """The sum over the widths of a function of the embeddings cut, at length 1."""
+    cut = torch.nn.functional.normalize
+    return sum(
+        inner([cut(x[:, :width], dim=1) for x in columns], labels, width) for width in widths
+    )
+
+
+def test_a_classifier_is_shared_by_all_widths():
+    model = TableModel()
+    inner = losses.SoftmaxLoss(model, num_labels=3, concatenation_sent_multiplication=True)
+    columns = [model(x)["sentence_embedding"] for x in FEATURES[:2]]
+    labels = torch.tensor([0, 2, 1, 1, 0, 2])
+    weight, bias = inner.classifier.weight, inner.classifier.bias
+
+    def by_part(columns, labels, width):
+        u, v = columns
+        parts = [u, v, (u - v).abs(), u * v]
+        blocks = [weight[:, 6 * i : 6 * i + width] for i in range(4)]
+        logits = sum(part @ block.T for part, block in zip(parts, blocks, strict=True)) + bias
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    expected = by_widths(by_part, columns, labels, [6, 4, 1])
+    value = MatryoshkaLoss(model, inner, [6, 4, 1])(FEATURES[:2], labels)
+    torch.testing.assert_close(value, expected)
+    assert torch.autograd.grad(value, weight)[0].any()
+
+
+def test_a_projection_is_shared_and_its_teacher_is_not_cut():
+    model = TableModel()
+    for inner in (losses.MSELoss(model, 6), losses.EmbedDistillLoss(model, "cosine", 9)):
+        teacher = torch.randn(6, inner.projection_dim)
+        columns = [model(FEATURES[0])["sentence_embedding"]]
+
+        def by_part(columns, labels, width, inner=inner):
+            rows = columns[0] @ inner.projection.weight[:, :width].T + inner.projection.bias
+            if inner.distance_metric == "mse":
+                return (rows - labels).square().mean()
+            return (1 - torch.cosine_similarity(rows, labels)).mean()
+
+        value = MatryoshkaLoss(model, inner, [6, 2])(FEATURES[:1], teacher)
+        torch.testing.assert_close(value, by_widths(by_part, columns, teacher, [6, 2]))
+
+
+def test_scores_of_as_many_documents_as_the_model_has_dimensions_are_not_cut():
+    model = TableModel()
+    features = [column(6, seed) for seed in range(7)]
+    scores = torch.randn(6, 6)
+    value = MatryoshkaLoss(model, losses.DistillKLDivLoss(model), [6, 2])(features, scores)
+    columns = [model(x)["sentence_embedding"] for x in features]
+
+    def by_part(columns, labels, width):
+        return loops.distill_kl(columns, labels)
+
+    torch.testing.assert_close(value, by_widths(by_part, columns, scores, [6, 2]))
+
+
+def test_a_head_for_fewer_dimensions_is_refused_where_more_are_kept():
+    model = TableModel()
+    with pytest.raises(SettingError, match=r"embeddings of 4 dimensions, .*=\[6, 4\] has more"):
+        MatryoshkaLoss(model, losses.SoftmaxLoss(model, 4, 3), [6, 4])
+
+
+@pytest.mark.parametrize("case", [case for case in cases.CASES if "matryoshka" not in case.name])
+def test_every_loss_works_inside_every_wrapper(case):
+    for wrapper in ("matryoshka", "layers", "both"):
+        model = LayeredModel()
+        inner = case.make(model)
+        if wrapper == "layers":
+            loss = AdaptiveLayerLoss(model, inner)
+        elif wrapper == "matryoshka":
+            loss = MatryoshkaLoss(model, inner, [6, 3])
+        else:
+            loss = Matryoshka2dLoss(model, inner, [6, 3])
+        features = [column(6, seed) for seed in range(case.n)]
+        value = total(loss(features, case.labels(6, 6)))
+        value.backward()
+        assert value.isfinite() and model.table.grad.any()
 
 
 def test_the_inner_losses_own_weights_are_trained():

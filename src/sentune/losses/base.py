@@ -53,6 +53,8 @@ class Loss(nn.Module):
         has_batch_negatives: Whether the texts of other rows are its negatives.
         has_batch_classes: Whether it learns from several rows of a class in a batch.
         is_computed_in_full: Whether autocast is off in `compute`.
+        head_width: Width of the embeddings that a head of the loss reads; None without a head.
+            `MatryoshkaLoss` fills truncated ones up with zeros to this width.
         reads_ragged: Whether `forward` takes ragged features. A class with a `forward` of its own
             that does not say so gets padded ones.
         option_names: Settings that a model card shows.
@@ -68,6 +70,7 @@ class Loss(nn.Module):
     has_batch_negatives: ClassVar[bool] = False
     has_batch_classes: ClassVar[bool] = False
     is_computed_in_full: bool = True
+    head_width: int | None = None
     reads_ragged: ClassVar[bool] = True
     option_names: ClassVar[tuple[str, ...]] = ()
 

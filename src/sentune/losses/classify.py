@@ -74,7 +74,7 @@ class SoftmaxLoss(Loss):
             raise SettingError(
                 f"SoftmaxLoss needs num_labels and embedding_dimension, got {num_labels} and {d}"
             )
-        self.num_labels = num_labels
+        self.num_labels, self.head_width = num_labels, d
         self.classifier = nn.Linear(vectors * d, num_labels, device=getattr(model, "device", None))
         self.loss_fct = loss_fct or nn.CrossEntropyLoss()
         if isinstance(self.loss_fct, nn.CrossEntropyLoss) and self.loss_fct.ignore_index < -1:

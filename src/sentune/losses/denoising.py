@@ -67,6 +67,7 @@ class DenoisingAutoEncoderLoss(Loss):
         source = encoder.config._name_or_path if tie_encoder_decoder else decoder_name_or_path
         self.decoder_name_or_path = source
         self.decoder = _decoder(source, encoder)
+        self.head_width = encoder.config.hidden_size
         self.tokenizer = model.tokenizer
         if tie_encoder_decoder:
             _tie(encoder, self.decoder)

@@ -94,6 +94,7 @@ class EmbedDistillLoss(Loss):
     def _linear(self, in_width: int | None, out_width: int) -> nn.Linear:
         if in_width is None:
             raise SettingError("the model does not say the width of its embeddings")
+        self.head_width = in_width
         return nn.Linear(in_width, out_width, device=getattr(self.model, "device", None))
 
     def _projected(self, rows: Tensor) -> Tensor:

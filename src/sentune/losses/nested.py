@@ -20,7 +20,8 @@ class MatryoshkaLoss(Loss):
         loss = sum_d weight_d · inner( the first d numbers of each embedding, at length 1 )
 
     Inputs and labels are those of the inner loss; teacher embeddings of the full width are
-    truncated as well.
+    truncated as well. A head of the inner loss (a classifier, a projection) is shared by all
+    widths: each reads the rows of its weights that belong to the dimensions kept.
 
     Args:
         model: That of the inner loss.
@@ -30,7 +31,8 @@ class MatryoshkaLoss(Loss):
         n_dims_per_step: How many of them, drawn at random, are used in a step; -1 for all.
         mini_batch_size: As in `Loss`; None for what the inner loss says.
 
-    Source: Kusupati et al. 2022, equation 1, https://arxiv.org/abs/2205.13147.
+    Source: Kusupati et al. 2022, equation 1, and "efficient" for heads,
+        https://arxiv.org/abs/2205.13147.
     """
 
     option_names = ("loss", "matryoshka_dims", "matryoshka_weights", "n_dims_per_step")
@@ -49,6 +51,12 @@ class MatryoshkaLoss(Loss):
         super().__init__(model, loss=loss, mini_batch_size=mini_batch_size)
         weights = [1] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights
         _check_widths(matryoshka_dims, weights, embedding_width(model))
+        head_width = _head_width(loss)
+        if head_width is not None and max(matryoshka_dims) > head_width:
+            raise SettingError(
+                f"The head of the inner loss was made for embeddings of {head_width} dimensions, "
+                f"and matryoshka_dims={list(matryoshka_dims)} has more; make it for the full width"
+            )
         by_width = sorted(zip(matryoshka_dims, weights, strict=True), key=lambda one: -one[0])
         self.matryoshka_dims = tuple(width for width, _ in by_width)
         self.matryoshka_weights = tuple(weight for _, weight in by_width)
@@ -61,10 +69,19 @@ class MatryoshkaLoss(Loss):
         parts = []
         for place in drawn(len(self.matryoshka_dims), self.n_dims_per_step):
             width, weight = self.matryoshka_dims[place], self.matryoshka_weights[place]
-            cut = [_cut(column, width) for column in columns]
-            targets = _cut_targets(labels, columns[0].shape[-1], width)
+            cut = [_cut(column, width, _head_width(self.loss)) for column in columns]
+            targets = self._targets(labels, columns[0].shape[-1], width)
             parts.append((weight, self.loss.compute(cut, targets, *args, **context)))
         return weighted_sum(parts)
+
+    def _targets(self, labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
+        """Labels that are embeddings as wide as the model's, truncated too; others as they are."""
+        if not isinstance(labels, Tensor) or _head_width(self.loss) is not None:
+            return labels
+        are_embeddings = not self.forms or any(form.wanted == "embedding" for form in self.forms)
+        if are_embeddings and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
+            return labels[..., :width]
+        return labels
 
 
 def weighted_sum(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
@@ -85,19 +102,18 @@ def drawn(count: int, wanted: int, *, in_order: bool = True) -> list[int]:
     return sorted(numbers) if in_order else numbers
 
 
-def _cut(column: Tensor, width: int) -> Tensor:
+def _head_width(loss: Loss) -> int | None:
+    return loss.head_width if loss.loss is None else _head_width(loss.loss)
+
+
+def _cut(column: Tensor, width: int, head_width: int | None) -> Tensor:
+    """The first dimensions at length 1; with zeros for the others, where a head reads them all."""
     if width > column.shape[-1]:
         raise SettingError(
             f"matryoshka_dims has {width}, the embeddings have only {column.shape[-1]} dimensions"
         )
-    return F.normalize(full_precision(column)[..., :width], dim=-1)
-
-
-def _cut_targets(labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
-    """Labels that are embeddings as wide as the model's, truncated too; others as they are."""
-    if isinstance(labels, Tensor) and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
-        return labels[..., :width]
-    return labels
+    rows = F.normalize(full_precision(column)[..., :width], dim=-1)
+    return rows if head_width is None else F.pad(rows, (0, head_width - width))
 
 
 def _check_widths(widths: Sequence[int], weights: Sequence[float], full: int | None) -> None:
