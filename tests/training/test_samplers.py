@@ -1,5 +1,6 @@
 """Which rows come together in a batch, and in which order datasets take turns."""
 
+import random
 from collections import Counter
 from itertools import chain
 
@@ -114,11 +115,10 @@ def test_batches_are_clean_for_any_rows(cells, batch_size, drop_last, epoch):
     for batch in batches:
         assert 0 < len(batch) <= batch_size
         assert max(Counter(values_of(dataset, batch)).values()) == 1
-    assert len(batches) <= len(sampler)
+    assert len(batches) == len(sampler)
     if drop_last:
         assert all(len(batch) == batch_size for batch in batches)
     else:
-        assert len(batches) == len(sampler)
         taken = list(chain.from_iterable(batches))
         assert len(taken) == len(set(taken))
 
@@ -136,6 +136,89 @@ def test_with_drop_last_missing_batches_are_drawn_anew():
     dataset = [{"a": f"a{place % 3}"} for place in range(24)]
     assert len(list(NoDuplicatesBatchSampler(dataset, 3, drop_last=True))) == 8
     assert list(NoDuplicatesBatchSampler(dataset, 4, drop_last=True)) == []
+
+
+def crowded(rows, seed=0, values=6, others=1000):
+    """Rows whose first value is one of a few."""
+    draw = random.Random(seed)
+    return [
+        {"a": f"a{draw.randrange(values)}", "b": f"b{draw.randrange(others)}"} for _ in range(rows)
+    ]
+
+
+@pytest.mark.parametrize("rows", [30, 47, 64])
+@pytest.mark.parametrize("batch_size", [3, 5, 6, 7])
+def test_every_epoch_has_as_many_batches_as_the_length_says(rows, batch_size):
+    dataset = crowded(rows)
+    sampler = NoDuplicatesBatchSampler(dataset, batch_size, drop_last=True, seed=3)
+    for epoch in range(12):
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        for batch in batches:
+            assert len(batch) == batch_size
+            assert max(Counter(values_of(dataset, batch)).values()) == 1
+    again = NoDuplicatesBatchSampler(dataset, batch_size, drop_last=True, seed=3)
+    again.set_epoch(11)
+    assert list(again) == batches and len(again) == len(batches)  # whichever is asked first
+
+
+def test_an_epoch_that_draws_fewer_batches_is_filled_up():
+    lengths = set()
+    for seed in range(40):
+        sampler = NoDuplicatesBatchSampler(crowded(16, seed, 5, 5), 5, drop_last=True, seed=seed)
+        for epoch in range(6):
+            sampler.set_epoch(epoch)
+            drawn = sampler._full(len(sampler), torch.Generator().manual_seed(seed + epoch))
+            lengths.add(len(drawn) - len(sampler))
+            assert len(list(sampler)) == len(sampler)
+    assert min(lengths) < 0  # else nothing had to be filled up
+
+
+@pytest.mark.parametrize("order", [RoundRobinBatchSampler, ProportionalBatchSampler])
+@pytest.mark.parametrize("in_a_row", [1, 2])
+def test_several_datasets_have_as_many_batches_as_the_length_says(order, in_a_row):
+    datasets = {name: crowded(rows, rows, 4) for name, rows in (("x", 32), ("y", 41))}
+    numbered = NumberedRows(datasets)
+    samplers = [
+        NoDuplicatesBatchSampler(dataset, 4, drop_last=True) for dataset in numbered.datasets
+    ]
+    assert any(len(sampler) < len(sampler.dataset) // 4 for sampler in samplers)
+    both = order(numbered, samplers, seed=2, in_a_row=in_a_row)
+    for epoch in range(5):
+        both.set_epoch(epoch)
+        assert len(list(both)) == len(both) > 0
+
+
+@pytest.mark.parametrize("processes", [None, 2])
+def test_hashes_tell_values_apart_as_the_values_do(processes):
+    rows = crowded(60)
+    columns = {"a": [row["a"] for row in rows], "b": [row["b"] for row in rows]}
+    lists = {"c": [[k // 2, 1] for k in range(60)], "label": [1] * 60}
+    dataset = Dataset.from_dict({**columns, **lists})
+    plain = NoDuplicatesBatchSampler(dataset, 4, True)
+    options = {"precompute_num_proc": processes, "precompute_batch_size": 7}
+    hashed = NoDuplicatesBatchSampler(dataset, 4, True, precompute_hashes=True, **options)
+    assert list(hashed) == list(plain)
+    assert list(NoDuplicatesBatchSampler(rows, 4, True, precompute_hashes=True)) == list(
+        NoDuplicatesBatchSampler(rows, 4, True)
+    )
+    with pytest.raises(SettingError, match="precompute_batch_size"):
+        NoDuplicatesBatchSampler(rows, 4, True, precompute_batch_size=0)
+
+
+class Picture:
+    """As images: not comparable, with its address in its `repr`."""
+
+    def __init__(self, color):
+        self.color = color
+
+
+def test_equal_images_are_the_same_value():
+    dataset = [{"image": Picture(color)} for color in (0, 0, 7, 9)]
+    batches = list(NoDuplicatesBatchSampler(dataset, 2))
+    assert not any({0, 1} <= set(batch) for batch in batches)
+    assert sorted(map(len, batches)) == [2, 2]
 
 
 def test_many_rows_with_few_repeats_are_placed_quickly_and_all():

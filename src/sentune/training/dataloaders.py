@@ -34,10 +34,10 @@ from sentune.training.samplers import (
     RoundRobinBatchSampler,
 )
 
-_SAMPLERS = {
+_SAMPLERS: dict[BatchSamplers, Callable[..., DefaultBatchSampler]] = {
     BatchSamplers.BATCH_SAMPLER: DefaultBatchSampler,
     BatchSamplers.NO_DUPLICATES: NoDuplicatesBatchSampler,
-    BatchSamplers.NO_DUPLICATES_HASHED: NoDuplicatesBatchSampler,
+    BatchSamplers.NO_DUPLICATES_HASHED: partial(NoDuplicatesBatchSampler, precompute_hashes=True),
     BatchSamplers.GROUP_BY_LABEL: GroupByLabelBatchSampler,
 }
 _ORDERS = {

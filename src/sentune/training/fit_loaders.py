@@ -19,7 +19,10 @@ from sentune.machine.distributed import world_size
 from sentune.machine.randomness import seeded
 from sentune.training.dataset_rows import Row, has_labels, rows_of_examples
 
-_NO_BATCH = "a DataLoader gives no batch: it has no rows, or fewer than one and drop_last=True"
+_NO_BATCH = (
+    "a DataLoader gives no batch: it has no rows, or too few (different) ones for a full "
+    "batch and drop_last=True; take a smaller batch_size"
+)
 # Rows of a loader that does not say how many it has.
 _MANY = 10**9
 

@@ -1,7 +1,7 @@
 """Batch samplers: which rows come together in a batch, and which dataset is next.
 
 Every sampler draws from `seed + epoch`, so that the batches of an epoch are the same whenever it
-is run, also after a stop. A sampler gives as many batches as its `len` says.
+is run, also after a stop. A sampler gives as many batches as its `len` says, in every epoch.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import logging
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, chain, islice
 from typing import Any
 
 import torch
 from torch.utils.data import BatchSampler
 
+from sentune.checks import check_sizes
 from sentune.errors import DatasetError, SettingError
-from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, column_names, column_of
+from sentune.training.dataset_rows import LABEL_COLUMNS, column_names, column_of
+from sentune.training.row_values import Hashing, numbered_values
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +78,10 @@ class DefaultBatchSampler(BatchSampler):
     def _reseed(self) -> None:
         self.generator.manual_seed(self.seed + self.epoch)
 
-    def _order(self, n: int) -> list[int]:
+    def _order(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         if not self.shuffle:
             return list(range(n))
-        return torch.randperm(n, generator=self.generator).tolist()
+        return torch.randperm(n, generator=generator or self.generator).tolist()
 
 
 class NoDuplicatesBatchSampler(DefaultBatchSampler):
@@ -87,44 +90,97 @@ class NoDuplicatesBatchSampler(DefaultBatchSampler):
     For losses that take the other rows of a batch as negatives: a repeated text would be a false
     one. Within a row a value may repeat. A row whose values are in a batch already goes to the
     next one. Where values repeat so often that the rows cannot fill the batches, without
-    `drop_last` the smallest batches are left out, and with it full batches are made of a new draw
-    of the rows.
+    `drop_last` the smallest batches are left out, and with it full batches are made of up to two
+    more draws of the rows. How many batches these give in the first epoch is the length, and every
+    other epoch has as many.
 
     Args:
+        batch_size, drop_last, valid_label_columns, generator, seed, shuffle: As in
+            `DefaultBatchSampler`.
         dataset: The rows; every column but the labels counts.
-        *args: As `DefaultBatchSampler`.
-        **kwargs: As `DefaultBatchSampler`.
+        precompute_hashes: Whether to compare hashes of 128 bits in place of the values, which
+            takes less memory for long texts and can use several processes.
+        precompute_num_proc: Processes that hash a `datasets.Dataset`; None for this one.
+        precompute_batch_size: Rows that are hashed at a time.
     """
 
-    def __init__(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(dataset, *args, **kwargs)
-        self._values: list[tuple[int, ...]] | None = None
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        drop_last: bool = False,
+        valid_label_columns: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+        precompute_hashes: bool = False,
+        precompute_num_proc: int | None = None,
+        precompute_batch_size: int = 1000,
+        shuffle: bool = True,
+    ) -> None:
+        options = (valid_label_columns, generator, seed, shuffle)
+        super().__init__(dataset, batch_size, drop_last, *options)
+        check_sizes(precompute_batch_size=precompute_batch_size)
+        self.precompute_hashes = precompute_hashes
+        self.precompute_num_proc = precompute_num_proc
+        self.precompute_batch_size = precompute_batch_size
+        self._first_seed = self.seed
+        self._length: int | None = None
+
+    def __len__(self) -> int:
+        if self._length is None:
+            self._length = super().__len__()
+            if self.drop_last and self._has_repeats:
+                self._length = len(self._first())
+        return self._length
 
     def __iter__(self) -> Iterator[list[int]]:
         self._reseed()
-        if self._values is None:
-            self._values = _numbered_values(self.dataset, self.valid_label_columns)
         wanted = len(self)
-        batches = self._fill(self._values)
         if self.drop_last:
-            batches = [batch for batch in batches if len(batch) == self.batch_size]
-            for _ in range(_PASSES - 1):
-                if len(batches) >= wanted:
-                    break
-                again = self._fill(self._values)
-                batches += [batch for batch in again if len(batch) == self.batch_size]
+            batches = self._full(wanted, self.generator)
+            if len(batches) < wanted:  # an unlucky draw
+                batches += self._first()[len(batches) :]
         else:
+            batches = self._fill(self.generator)
             batches.sort(key=len, reverse=True)  # stable: full ones stay in the order of the draw
         self._tell_what_is_left_out(batches[:wanted])
         yield from batches[:wanted]
 
-    def _fill(self, values: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    @cached_property
+    def _values(self) -> list[tuple[int, ...]]:
+        """Per row, a number for each of its values."""
+        is_hashed, size = self.precompute_hashes, self.precompute_batch_size
+        hashing = Hashing(size, self.precompute_num_proc) if is_hashed else None
+        return numbered_values(self.dataset, self.valid_label_columns, hashing)
+
+    @property
+    def _has_repeats(self) -> bool:
+        """Whether several rows have the same value."""
+        numbers = list(chain.from_iterable(self._values))
+        return len(set(numbers)) < len(numbers)
+
+    def _first(self) -> list[list[int]]:
+        """The full batches of the first epoch, which are so many as the length says."""
+        generator = torch.Generator().manual_seed(self._first_seed)
+        return self._full(super().__len__(), generator)
+
+    def _full(self, wanted: int, generator: torch.Generator) -> list[list[int]]:
+        """So many full batches, or as many as a few draws of the rows give."""
+        batches: list[list[int]] = []
+        for _ in range(_PASSES):
+            batches += [one for one in self._fill(generator) if len(one) == self.batch_size]
+            if len(batches) >= wanted:
+                break
+        return batches[:wanted]
+
+    def _fill(self, generator: torch.Generator) -> list[list[int]]:
         """Every row in the first batch that has room and none of its values."""
+        values = self._values
         batches: list[list[int]] = []
         taken: list[set[int]] = []  # the values in each batch
         room = [0]  # room[k]: k if batch k has room, else a later one; and one for the next batch
         start: dict[int, int] = defaultdict(int)  # batches before this with room have the value
-        for row in self._order(len(values)):
+        for row in self._order(len(values), generator):
             k = _follow(room, max((start[value] for value in values[row]), default=0))
             while k < len(batches) and (there := taken[k].intersection(values[row])):
                 for value in there:
@@ -162,17 +218,27 @@ class GroupByLabelBatchSampler(DefaultBatchSampler):
     round, with two rows of a class at a time, until only one class has rows left.
 
     Args:
+        drop_last, valid_label_columns, generator, seed, shuffle: As in `DefaultBatchSampler`.
         dataset: The rows, with a label column.
-        *args: As `DefaultBatchSampler`; `batch_size` must be even and at least 4.
-        **kwargs: As `DefaultBatchSampler`.
+        batch_size: Rows in a batch, an even number from 4 on.
 
     Raises:
         SettingError: If the batch size does not fit.
         DatasetError: If there is no label column or fewer than two classes with two rows.
     """
 
-    def __init__(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(dataset, *args, **kwargs)
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        drop_last: bool = False,
+        valid_label_columns: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        options = (valid_label_columns, generator, seed, shuffle)
+        super().__init__(dataset, batch_size, drop_last, *options)
         if self.batch_size < 2 * _GROUP or self.batch_size % _GROUP:
             raise SettingError(
                 f"group_by_label needs an even batch size of at least {2 * _GROUP}, "
@@ -319,21 +385,6 @@ class ProportionalBatchSampler(MultiDatasetDefaultBatchSampler):
 
     def __len__(self) -> int:
         return sum(self._lengths()) * self.in_a_row
-
-
-def _numbered_values(dataset: Any, label_columns: Sequence[str]) -> list[tuple[int, ...]]:
-    """Per row, a number for each of its values; equal values have equal numbers."""
-    skipped = {*label_columns, DATASET_NAME}
-    columns = [name for name in column_names(dataset) if name not in skipped]
-    numbers: dict[str, int] = {}
-    rows: list[tuple[int, ...]] = [()] * len(dataset)
-    for name in columns:
-        for row, value in enumerate(column_of(dataset, name)):
-            key = value if isinstance(value, str) else repr(value)
-            number = numbers.setdefault(key, len(numbers))
-            if number not in rows[row]:
-                rows[row] += (number,)
-    return rows
 
 
 def _follow(room: list[int], k: int) -> int:
