@@ -201,8 +201,10 @@ def test_a_missing_full_width_is_warned_of():
 def test_only_losses_of_the_same_model_are_wrapped(wrapper):
     model = TableModel()
     more = ([6],) if wrapper is MatryoshkaLoss else ()
-    with pytest.raises(SettingError, match="wraps a sentune.losses.Loss, got CrossEntropyLoss"):
+    with pytest.raises(SettingError, match="CrossEntropyLoss does not hold the model to get them"):
         wrapper(model, torch.nn.CrossEntropyLoss(), *more)
+    with pytest.raises(SettingError, match="wraps a loss, got .*MultipleNegativesRankingLoss"):
+        wrapper(model, MNRL, *more)
     with pytest.raises(SettingError, match="different models"):
         wrapper(model, MNRL(TableModel()), *more)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from sentune.checks import check_sizes
 from sentune.data.forms import LABELS, Form, Limits, Wanted
 from sentune.errors import InputError, SettingError
+from sentune.losses import given
 from sentune.losses.embed import Embedder
 from sentune.types import EmbeddingModel, Features
 
@@ -43,7 +44,8 @@ class Loss(nn.Module):
         mini_batch_size: Rows of the longest length per forward pass of the model, and as many more
             of shorter ones as take the same memory; None for the whole batch at once. Smaller
             values need less memory and more time, and give the same loss and gradient.
-        loss: The inner loss, for those that wrap another.
+        loss: The inner loss, for those that wrap another; one of a user's own, which computes in
+            its `forward`, is run on embeddings that are there already.
 
     Attributes:
         inputs: The columns it wants, for people.
@@ -61,7 +63,7 @@ class Loss(nn.Module):
 
     Raises:
         SettingError: If an argument is out of range, in any loss of sentune, or if the inner loss
-            is no `Loss`, or of another model.
+            does not hold the model.
     """
 
     inputs: str = "any columns"
@@ -75,11 +77,11 @@ class Loss(nn.Module):
     option_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, model: EmbeddingModel, *, mini_batch_size: int | None = None, loss: Loss | None = None
+        self, model: EmbeddingModel, *, mini_batch_size: int | None = None, loss: Any = None
     ) -> None:
         super().__init__()
         self.model = model
-        self.loss = loss
+        self.loss: Any = loss
         if loss is not None:
             self._wrap(loss)
         check_sizes(mini_batch_size=mini_batch_size)
@@ -129,7 +131,7 @@ class Loss(nn.Module):
     def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
         """What `compute` works on: one `(b, d)` per column, by `embedder` if it is given."""
         run = embedder or self.embedder()
-        return run(self.model, features) if self.loss is None else self.loss.embed(features, run)
+        return run(self.model, features) if self.loss is None else self._inner.embed(features, run)
 
     def set_mini_batches(self, num_tokens: int | None, show_progress_bar: bool) -> None:
         """Limit mini-batches by tokens, None for rows, and show a progress bar over them or not."""
@@ -140,12 +142,12 @@ class Loss(nn.Module):
     def embedder(self) -> Embedder:
         """How this loss runs the model: a wrapper as the inner loss does, unless set otherwise."""
         if self.loss is not None and self.mini_batch_size is None:
-            return self.loss.embedder()
+            return self._inner.embedder()
         return Embedder(self.mini_batch_size, self.mini_batch_num_tokens, self.show_progress_bar)
 
     def context(self, features: Sequence[Features]) -> dict[str, Any]:
         """Keyword arguments for `compute` that come from the features and not from embeddings."""
-        return {} if self.loss is None else self.loss.context(features)
+        return {} if self.loss is None else self._inner.context(features)
 
     def compute(
         self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
@@ -199,18 +201,62 @@ class Loss(nn.Module):
 
     def _wrap(self, loss: Any) -> None:
         """Be the inner loss to whoever asks about columns and labels."""
-        if not isinstance(loss, Loss):
+        if not isinstance(loss, nn.Module):
             raise SettingError(
-                f"{type(self).__name__} wraps a sentune.losses.Loss, got {type(loss).__name__}; "
-                "make your loss a subclass of it with compute(columns, labels)"
+                f"{type(self).__name__} wraps a loss, got {describe(loss)!r}; give it one of "
+                "sentune.losses, made with the same model, or a torch.nn.Module of your own"
             )
-        if loss.model is not self.model:
+        if getattr(loss, "model", self.model) is not self.model:
             raise SettingError(f"{type(self).__name__} and its inner loss have different models")
-        self.inputs, self.forms, self.limits = loss.inputs, loss.forms, loss.limits
-        self.is_computed_in_full = loss.is_computed_in_full
+        is_library_loss = isinstance(loss, Loss) and not given.is_users(loss, "forward")
+        # In a tuple: the loss itself is the module.
+        self._inner_loss: tuple[Any] = (loss if is_library_loss else _CustomLoss(self, loss),)
+        inner = self._inner
+        self.inputs, self.forms, self.limits = inner.inputs, inner.forms, inner.limits
+        self.is_computed_in_full = inner.is_computed_in_full
+
+    @property
+    def _inner(self) -> Loss:
+        """The inner loss as one with `embed`, `context` and `compute`."""
+        return self._inner_loss[0]
 
     def _has(self, name: str) -> bool:
         return name not in self.option_names and getattr(self, name) is not None
+
+
+class _CustomLoss(Loss):
+    """A loss with a `forward` of the user's own, for the wrapper it is in."""
+
+    is_computed_in_full = False  # as it is on its own
+
+    def __init__(self, wrapper: Loss, own: nn.Module) -> None:
+        name = type(own).__name__
+        if isinstance(own, Loss) and type(own).embed is not Loss.embed:
+            raise SettingError(
+                f"{type(wrapper).__name__} cannot wrap {name}, which runs the model in a way of "
+                "its own and has its own forward; define compute in place of forward"
+            )
+        if not given.holders_of(own, wrapper.model):
+            raise SettingError(
+                f"{type(wrapper).__name__} computes {name} on embeddings that it has changed, and "
+                f"{name} does not hold the model to get them from; set self.model = model in it, "
+                "or make it a subclass of sentune.losses.Loss with compute(columns, labels)"
+            )
+        super().__init__(wrapper.model)
+        self._own = (own,)
+        if isinstance(own, Loss):
+            self.inputs, self.forms, self.limits = own.inputs, own.forms, own.limits
+            self.head_width = own.head_width
+
+    def context(self, features: Sequence[Features]) -> dict[str, Any]:
+        return {"features": [given.padded(self.model, one) for one in features]}
+
+    def compute(
+        self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
+    ) -> LossValue:
+        (own,) = self._own
+        value = given.run_on(own, self.model, context["features"], columns, labels)
+        return given.checked(value, type(own).__name__)
 
 
 def full_precision(tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.errors import InputError, SettingError
@@ -59,12 +59,12 @@ class AdaptiveLayerLoss(Loss):
         "kl_temperature",
         "layer_weighting",
     )
-    loss: Loss
+    loss: Any
 
     def __init__(
         self,
         model: EmbeddingModel,
-        loss: Loss,
+        loss: nn.Module,
         n_layers_per_step: int = 1,
         last_layer_weight: float = 1.0,
         prior_layers_weight: float = 1.0,
@@ -90,7 +90,7 @@ class AdaptiveLayerLoss(Loss):
     def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
         """The embeddings after every layer, `(b, L + 1, d)` per column."""
         run = replace(embedder or self.embedder(), read=_layer_embeddings)
-        return self.loss.embed(features, run)
+        return self._inner.embed(features, run)
 
     def compute(
         self, columns: Sequence[Tensor], labels: Tensor | None = None, *args: Any, **context: Any
@@ -101,7 +101,7 @@ class AdaptiveLayerLoss(Loss):
 
         def inner(layer: int) -> LossValue:
             rows = [column[:, layer] for column in columns]
-            return self.loss.compute(rows, labels, *args, **context)
+            return self._inner.compute(rows, labels, *args, **context)
 
         last = columns[0].shape[1] - 1
         parts = [(self.last_layer_weight, inner(last))]
@@ -139,7 +139,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
     def __init__(
         self,
         model: EmbeddingModel,
-        loss: Loss,
+        loss: nn.Module,
         matryoshka_dims: Sequence[int],
         matryoshka_weights: Sequence[float] | None = None,
         n_layers_per_step: int = 1,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.errors import SettingError, warn
@@ -36,12 +36,12 @@ class MatryoshkaLoss(Loss):
     """
 
     option_names = ("loss", "matryoshka_dims", "matryoshka_weights", "n_dims_per_step")
-    loss: Loss
+    loss: Any
 
     def __init__(
         self,
         model: EmbeddingModel,
-        loss: Loss,
+        loss: nn.Module,
         matryoshka_dims: Sequence[int],
         matryoshka_weights: Sequence[float] | None = None,
         n_dims_per_step: int = -1,
@@ -51,7 +51,7 @@ class MatryoshkaLoss(Loss):
         super().__init__(model, loss=loss, mini_batch_size=mini_batch_size)
         weights = [1] * len(matryoshka_dims) if matryoshka_weights is None else matryoshka_weights
         _check_widths(matryoshka_dims, weights, embedding_width(model))
-        head_width = _head_width(loss)
+        head_width = _head_width(self._inner)
         if head_width is not None and max(matryoshka_dims) > head_width:
             raise SettingError(
                 f"The head of the inner loss was made for embeddings of {head_width} dimensions, "
@@ -69,14 +69,14 @@ class MatryoshkaLoss(Loss):
         parts = []
         for place in drawn(len(self.matryoshka_dims), self.n_dims_per_step):
             width, weight = self.matryoshka_dims[place], self.matryoshka_weights[place]
-            cut = [_cut(column, width, _head_width(self.loss)) for column in columns]
+            cut = [_cut(column, width, _head_width(self._inner)) for column in columns]
             targets = self._targets(labels, columns[0].shape[-1], width)
-            parts.append((weight, self.loss.compute(cut, targets, *args, **context)))
+            parts.append((weight, self._inner.compute(cut, targets, *args, **context)))
         return weighted_sum(parts)
 
     def _targets(self, labels: Tensor | None, full_width: int, width: int) -> Tensor | None:
         """Labels that are embeddings as wide as the model's, truncated too; others as they are."""
-        if not isinstance(labels, Tensor) or _head_width(self.loss) is not None:
+        if not isinstance(labels, Tensor) or _head_width(self._inner) is not None:
             return labels
         are_embeddings = not self.forms or any(form.wanted == "embedding" for form in self.forms)
         if are_embeddings and labels.ndim in (2, 3) and labels.shape[-1] == full_width:
@@ -103,7 +103,7 @@ def drawn(count: int, wanted: int, *, in_order: bool = True) -> list[int]:
 
 
 def _head_width(loss: Loss) -> int | None:
-    return loss.head_width if loss.loss is None else _head_width(loss.loss)
+    return loss.head_width if loss.loss is None else _head_width(loss._inner)
 
 
 def _cut(column: Tensor, width: int, head_width: int | None) -> Tensor:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sentune.errors import SettingError, TrainingError
+from sentune.losses.given import checked
 from sentune.machine.device import SetPrecision
 from sentune.models.base import says
 from sentune.text import layouts
@@ -74,12 +75,11 @@ class TrainingStep(nn.Module):
             features = [self._padded(column) for column in features]
         with SetPrecision():  # by the training arguments, also for models that guide
             value = loss(features, labels)
-        if not isinstance(value, Mapping):
-            return {"loss": _scalar(value, type(loss).__name__), "parts": {}}
-        named = {name: _scalar(value[name], f"{type(loss).__name__}, {name!r}") for name in value}
-        parts = {name: part.detach() for name, part in named.items()}
-        total = torch.stack(list(named.values())).sum() if named else _scalar(value, "a loss")
-        return {"loss": total, "parts": parts}
+        value = checked(value, type(loss).__name__)
+        if not isinstance(value, dict):
+            return {"loss": value, "parts": {}}
+        parts = {name: part.detach() for name, part in value.items()}
+        return {"loss": torch.stack(list(value.values())).sum(), "parts": parts}
 
     @property
     def losses(self) -> nn.Module | dict[str, nn.Module]:
@@ -141,20 +141,6 @@ class TrainingStep(nn.Module):
                 f"there is a loss for each of {sorted(self._place)} and none for {dataset_name!r}"
             )
         return self.loss[self._place[dataset_name]]  # type: ignore[index]
-
-
-def _scalar(value: Any, source: str) -> Tensor:
-    """The value as `()`; SettingError unless it is one number that can be trained on."""
-    if isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point():
-        return value.reshape(())
-    got = f"a {type(value).__name__}"
-    cure = "return a tensor of one number, or a dict of them by name"
-    if isinstance(value, Tensor):
-        got = f"{str(value.dtype).removeprefix('torch.')} numbers of shape {tuple(value.shape)}"
-        cure = "return their mean() or sum()"
-    elif isinstance(value, (tuple, list)):
-        cure = "return the loss alone, without what it was computed from"
-    raise SettingError(f"a loss must be one number; {source} gives {got}: {cure}")
 
 
 def _ready(loss: LossLike, model: nn.Module) -> nn.Module:
