@@ -284,3 +284,18 @@ def test_a_routed_model_embeds_queries_and_documents_each_its_way(router):
     assert (model.encode_query(texts) != model.encode_document(texts)).any()
     named = model.encode([{"query": text} for text in texts])
     torch.testing.assert_close(torch.tensor(named), torch.tensor(model.encode_query(texts)))
+
+
+@pytest.mark.parametrize("reader", ["read", "tokenize"])
+def test_a_router_in_a_route_is_told_the_task(reader):
+    inner = Router({"query": [static(4, seed=1)], "document": [static(4, seed=2)]})
+    outer = Router({"text": [inner], "image": [static(4)]})
+    features = getattr(outer, reader)(["the cat"], task="document")
+    assert features["task"] == "document"
+
+
+def test_what_may_be_a_task_is_listed():
+    router = adding(route_mappings={("passage", None): "document", (None, "image"): "query"})
+    assert router.tasks == ["query", "document", "passage"]
+    assert router.has_route("passage") and router.has_route(None, "image")
+    assert not router.has_route() and not router.has_route("other")

@@ -91,19 +91,6 @@ def test_columns_go_through_the_routes_they_are_mapped_to(tiny_bert_folder, tmp_
     assert_equal_weights(weights(fresh), after)
 
 
-def test_a_column_without_a_route_takes_the_default(tiny_bert_folder, tmp_path):
-    router = Router.for_query_document(
-        [Transformer(tiny_bert_folder), Pooling(32)], [Transformer(tiny_bert_folder), Pooling(32)]
-    )
-    model = SentenceTransformer(modules=[router], device="cpu")
-    before = weights(model)
-    trainer(model, tmp_path).train()
-    after = weights(model)
-    unused = {name: t for name, t in after.items() if "sub_modules.query." in name}
-    assert_equal_weights(unused, {name: before[name] for name in unused})
-    assert_trained(before, after)
-
-
 def test_classes_come_in_groups_for_losses_that_mine_triplets(tiny_model, tmp_path):
     data = Dataset.from_dict({"sentence": ANCHORS, "label": [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]})
     seen = []

@@ -180,11 +180,10 @@ def test_a_run_without_a_batch_is_refused(sampler, tiny_model, tmp_path):
     ("setting", "unknown"),
     [({"query": "q: "}, "'query'"), ({"one": {"anchor": "q: ", "doc": "d: "}}, "'doc'")],
 )
-@pytest.mark.parametrize("option", ["prompts", "router_mapping"])
-def test_prompts_and_routes_of_no_column_are_odd(option, setting, unknown, tiny_model, tmp_path):
+def test_prompts_of_no_column_are_odd(setting, unknown, tiny_model, tmp_path):
     data = {"one": pairs(), "two": pairs()}
-    (text,) = warned(lambda: trainer(tiny_model, tmp_path, data, **{option: setting}))
-    assert f"{option} names {unknown}, which is no column and no dataset" in text
+    (text,) = warned(lambda: trainer(tiny_model, tmp_path, data, prompts=setting))
+    assert f"prompts names {unknown}, which is no column and no dataset" in text
     assert "['anchor', 'one', 'positive', 'two']" in text
     fine = {"one": {"anchor": "q: "}, "positive": "d: "}
-    assert not warned(lambda: trainer(tiny_model, tmp_path, data, **{option: fine}))
+    assert not warned(lambda: trainer(tiny_model, tmp_path, data, prompts=fine))

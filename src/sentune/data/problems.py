@@ -119,7 +119,21 @@ def in_columns(
         if column.is_constant:
             text = f"column {column.name!r} has the same text in every row"
             wrong.append(Problem(text, is_fatal=False))
-    return wrong + (_wrong_order(names, loss) if has_order else [])
+    return wrong + (wrong_order(names, loss) if has_order else [])
+
+
+def wrong_order(names: list[str], loss: str) -> list[Problem]:
+    """What is wrong with the order of columns for a loss that goes by it."""
+    places = {name: place for name in names if (place := _place(name)) is not None}
+    if list(places.values()) == sorted(places.values()):
+        return []
+    ranked = iter(sorted(places, key=places.__getitem__))
+    order = [next(ranked) if name in places else name for name in names]
+    text = (
+        f"the columns come in the order {', '.join(names)}, and {loss} goes by their order, not by "
+        f"their names; if that is not meant, use dataset.select_columns({order})"
+    )
+    return [Problem(text, is_fatal=False)]
 
 
 def in_batches(
@@ -208,19 +222,6 @@ def _renumber(label: LabelColumn) -> str:
         rows = "row" if negative == 1 else "rows"
         return f"filter out the {negative:,} {rows} below 0, which often stands for unlabelled"
     return f"set num_labels={label.high + 1:g}, or number the classes from 0 without gaps"
-
-
-def _wrong_order(names: list[str], loss: str) -> list[Problem]:
-    places = {name: place for name in names if (place := _place(name)) is not None}
-    if list(places.values()) == sorted(places.values()):
-        return []
-    ranked = iter(sorted(places, key=places.__getitem__))
-    order = [next(ranked) if name in places else name for name in names]
-    text = (
-        f"the columns come in the order {', '.join(names)}, and {loss} goes by their order, not by "
-        f"their names; if that is not meant, use dataset.select_columns({order})"
-    )
-    return [Problem(text, is_fatal=False)]
 
 
 def _place(name: str) -> int | None:

@@ -100,9 +100,7 @@ def read(
     else:
         texts, more = prompted(reader, texts, prompt)
         features = reader(texts, **more, **extra)
-    if task is not None and any(takes(module, "task") for module in modules):
-        features = {"task": task, **features}  # a router further on chooses by it
-    return features
+    return _routed(modules, features, task)
 
 
 def tokenize(
@@ -124,9 +122,7 @@ def tokenize(
     if task is not None and isinstance(first, Router):
         extra["task"] = task
     features = reader(texts, **extra, **kwargs)
-    if task is not None and any(takes(module, "task") for module in modules):
-        features = {"task": task, **features}
-    return features
+    return _routed(modules, features, task)
 
 
 def pad(modules: nn.Sequential, features: Features) -> Features:
@@ -173,6 +169,17 @@ def in_type_of(dtype: torch.dtype | None, features: Features) -> Features:
 def takes(module: nn.Module, name: str) -> bool:
     """Whether the module's `forward` takes a keyword argument of this name."""
     return name in getattr(module, "forward_kwargs", ())
+
+
+def _routed(modules: nn.Sequential, features: Features, task: str | None) -> Features:
+    """Features of texts with what a router further on chooses by: the task, and the modality."""
+    known = {"task": task, "modality": "text"}
+    labels = {
+        name: label
+        for name, label in known.items()
+        if label is not None and any(takes(module, name) for module in modules)
+    }
+    return {**labels, **features}
 
 
 def _is_traced() -> bool:

@@ -88,13 +88,9 @@ class Router(InputModule):
 
     def route_for(self, task: str | None = None, modality: Modality = None) -> str:
         """The route for a task, such as "query", and a modality; SettingError if there is none."""
-        modality = _in_order(modality)
-        for key in ((task, modality), (task, None), (None, modality), (None, None)):
-            if key in self.route_mappings:
-                return self.route_mappings[key]
-        for name in (task, modality):
-            if isinstance(name, str) and name in self.sub_modules:
-                return name
+        found = self._named(task, modality)
+        if found is not None:
+            return found
         if task is None and self.default_route is not None:
             return self.default_route
         raise SettingError(
@@ -103,6 +99,16 @@ class Router(InputModule):
             + "; pass task=... to encode (encode_query and encode_document do), map the columns "
             "in training by router_mapping, or give the Router a default_route"
         )
+
+    def has_route(self, task: str | None = None, modality: Modality = None) -> bool:
+        """Whether a route is named for a task and a modality, so that no default is taken."""
+        return self._named(task, modality) is not None
+
+    @property
+    def tasks(self) -> list[str]:
+        """What may be given as a task: the routes, and the tasks that are mapped to them."""
+        mapped = [task for task, _ in self.route_mappings if task is not None]
+        return list(dict.fromkeys([*self.sub_modules, *mapped]))
 
     def read(
         self,
@@ -116,7 +122,9 @@ class Router(InputModule):
         Each may be `{task: text}`, all with the same task; else there is an InputError.
         """
         texts, task = _without_task(texts, task)
-        return _labelled(self._first(task, modality).read(texts, prompt), task, modality)
+        first = self._first(task, modality)
+        extra = {"task": task} if isinstance(first, Router) else {}
+        return _labelled(first.read(texts, prompt, **extra), task, modality)
 
     def tokenize(
         self,
@@ -130,7 +138,9 @@ class Router(InputModule):
         """Texts as the first module of their route tokenises them, with their task."""
         texts, task = _without_task(texts, task)
         kwargs |= {} if prompt is None else {"prompt": prompt}
-        return _labelled(self._first(task, modality).tokenize(texts, **kwargs), task, modality)
+        first = self._first(task, modality)
+        kwargs |= {"task": task} if isinstance(first, Router) else {}
+        return _labelled(first.tokenize(texts, **kwargs), task, modality)
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, as the first module of its route pads."""
@@ -209,6 +219,15 @@ class Router(InputModule):
     def _routes(self) -> dict[str, list[nn.Module]]:
         """Route -> its modules, in order."""
         return {name: list(cast(nn.Sequential, m)) for name, m in self.sub_modules.items()}
+
+    def _named(self, task: str | None, modality: Modality) -> str | None:
+        """The route that the mappings have for a task and a modality, or that is called so."""
+        modality = _in_order(modality)
+        for key in ((task, modality), (task, None), (None, modality), (None, None)):
+            if key in self.route_mappings:
+                return self.route_mappings[key]
+        names = [name for name in (task, modality) if isinstance(name, str)]
+        return next((name for name in names if name in self.sub_modules), None)
 
     def _first(self, task: str | None, modality: Modality) -> Any:
         """The module that reads the texts of a task and modality."""

@@ -12,18 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentune.errors import DatasetError, InputError, SettingError
+from sentune.data.problems import wrong_order
+from sentune.encoder.model import Model
+from sentune.errors import DatasetError, InputError, SettingError, warn
 from sentune.text.inputs import check_items
 from sentune.text.store import Budget, TokenStore
 from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row, where
+from sentune.training.routes import PerColumn, check_columns, for_column
 from sentune.types import Features
 
 # {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}
 Batch: TypeAlias = "dict[str, Any]"
 # By what a column is known where a collator gives each of its features under a name of its own.
 _FIRST_OF_COLUMN = ("_input_ids", "_sentence_embedding", "_pixel_values", "_input_features")
-# A value for all columns, per column, per dataset, or per dataset and column.
-PerColumn: TypeAlias = "str | Mapping[str, Any] | None"
 
 
 @dataclass
@@ -34,42 +35,60 @@ class SentenceTransformerDataCollator:
     To change rows first, subclass it and hand the changed rows on to `super().__call__`.
 
     Args:
-        read: Texts -> features, as `SentenceTransformer.read(texts, prompt=..., task=...)`; None
-            for `preprocess_fn`.
+        preprocess_fn: Texts -> features, called with `prompt=` and `task=`. With a model's own
+            `preprocess` texts are read without padding, by its `read`.
         valid_label_columns: Names that the label column may have; the first found is taken.
-        prompts: Text put before each input; see `SentenceTransformerTrainingArguments`.
-        router_mapping: Route of each column.
-        preprocess_fn: Texts -> padded features, as `SentenceTransformer.preprocess`; for collators
-            that make their batches themselves.
+        router_mapping: Route of each column; see `SentenceTransformerTrainingArguments`.
+        prompts: Text put before each input; see there.
+        max_length: Most tokens of a text, in place of the model's: a number, or task -> number.
+        read: Texts -> features, as `SentenceTransformer.read`, in place of `preprocess_fn`.
 
     Raises:
         SettingError: If there is neither `read` nor `preprocess_fn`.
     """
 
-    read: Callable[..., Features] = None  # type: ignore[assignment]  # until __post_init__
-    valid_label_columns: Sequence[str] = LABEL_COLUMNS
-    prompts: PerColumn = field(default=None, repr=False)
-    router_mapping: PerColumn = field(default=None, repr=False)
-    preprocess_fn: Callable[..., Features] | None = field(default=None, repr=False)
+    preprocess_fn: Callable[..., Features] | None = None
+    valid_label_columns: Sequence[str] = field(default_factory=lambda: list(LABEL_COLUMNS))
+    router_mapping: PerColumn = field(default_factory=dict, repr=False)
+    prompts: PerColumn = field(default_factory=dict, repr=False)
+    max_length: int | Mapping[str, int] | None = field(default=None, repr=False)
+    read: Callable[..., Features] = field(default=None, repr=False, kw_only=True)  # type: ignore[assignment]  # until __post_init__
     # The tokens of each dataset and column, where they are kept, and the memory for all of them.
     _stores: dict[Any, TokenStore] | None = field(
         default=None, init=False, repr=False, compare=False
     )
     _budget: Budget | None = field(default=None, init=False, repr=False, compare=False)
+    # Lists of columns whose order was looked at.
+    _warned_columns: set[tuple[str, ...]] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )
+    _is_checked: bool = field(default=False, init=False, repr=False, compare=False)
+    _model: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check that there is a reader."""
-        if self.read is None:
-            if self.preprocess_fn is None:
-                raise SettingError(
-                    "a collator needs a function that reads texts: preprocess_fn=model.preprocess"
-                )
-            self.read = self.preprocess_fn
+        """Check that there is a reader, and find the model that it belongs to."""
+        given = self.preprocess_fn if self.read is None else self.read
+        if given is None:
+            raise SettingError(
+                "a collator needs a function that reads texts: preprocess_fn=model.preprocess"
+            )
+        owner = getattr(given, "__self__", None)
+        if isinstance(owner, Model):
+            self._model = owner
+            given = owner.read if given == owner.preprocess else given
+        self.read = given
 
     @property
     def tokenize_fn(self) -> Callable[..., Features] | None:
         """As `preprocess_fn`."""
         return self.preprocess_fn
+
+    def maybe_warn_about_column_order(self, column_names: Sequence[str]) -> None:
+        """Warn of columns in an unusual order; called once for each list of columns."""
+        if self._is_checked:  # by the trainer, which knows what its loss goes by
+            return
+        for problem in wrong_order(list(column_names), "a loss"):
+            warn(problem.text)
 
     def keeping_tokens(self, budget: Budget | None = None) -> SentenceTransformerDataCollator:
         """The same collator, which reads each text once and keeps its tokens.
@@ -92,12 +111,15 @@ class SentenceTransformerDataCollator:
         """
         numbers = [row.get(ROW_NUMBER, place) for place, row in enumerate(rows)]
         name = rows[0].get(DATASET_NAME)
+        names = [column for column in rows[0] if column not in (ROW_NUMBER, DATASET_NAME)]
+        if tuple(names) not in self._warned_columns:
+            self.maybe_warn_about_column_order(names)
+            self._warned_columns.add(tuple(names))
         label_column = next((c for c in self.valid_label_columns if c in rows[0]), None)
-        skipped = {ROW_NUMBER, DATASET_NAME, label_column}
         # The row numbers come first: they tell transformers how many rows there are.
         batch: Batch = {"rows": torch.tensor(numbers), "columns": {}}
-        for column in rows[0]:
-            if column not in skipped:
+        for column in names:
+            if column != label_column:
                 batch["columns"][column] = self._column(rows, column, name, numbers)
         if label_column is not None:
             batch["labels"] = _labels(rows, label_column, numbers, name)
@@ -111,10 +133,16 @@ class SentenceTransformerDataCollator:
         if not all(column in row for row in rows):
             raise DatasetError(f"column {column!r} is not in all of {where(numbers, name)}")
         texts = [row[column] for row in rows]
-        options = {
+        options: dict[str, Any] = {
             "prompt": for_column(self.prompts, column, name),
             "task": for_column(self.router_mapping, column, name),
         }
+        if self._model is not None:
+            place = where(numbers, name)
+            check_columns(self._model, self.router_mapping, {column: texts}, place, name)
+        limit = self._limit_for(options["task"])
+        if limit is not None:
+            options["max_length"] = limit
         try:
             if self._stores is None:
                 return self.read(texts, **options)
@@ -127,6 +155,11 @@ class SentenceTransformerDataCollator:
             for text, number in zip(texts, numbers, strict=True):
                 self._read_one(text, f"column {column!r} of {where([number], name)}", options)
             raise
+
+    def _limit_for(self, task: str | None) -> int | None:
+        if isinstance(self.max_length, Mapping):
+            return None if task is None else self.max_length.get(task)
+        return self.max_length
 
     def _read_one(self, text: Any, place: str, options: Mapping[str, Any]) -> None:
         try:
@@ -151,15 +184,6 @@ def as_batch(inputs: Mapping[str, Any]) -> Batch:
     if "label" in inputs:
         others["labels"] = inputs["label"]
     return {"columns": columns, **others}
-
-
-def for_column(setting: PerColumn, column: str, dataset_name: str | None = None) -> str | None:
-    """What a setting says for a column."""
-    if isinstance(setting, Mapping) and dataset_name is not None and dataset_name in setting:
-        setting = setting[dataset_name]
-    if isinstance(setting, Mapping):
-        setting = setting.get(column)
-    return setting if isinstance(setting, str) else None
 
 
 def _labels(rows: Sequence[Row], column: str, numbers: Sequence[int], name: str | None) -> Tensor:

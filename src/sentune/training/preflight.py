@@ -13,9 +13,13 @@ from torch.utils.data import RandomSampler
 from sentune.errors import SettingError, warn
 from sentune.files import save as files_save
 from sentune.losses.fitting import check
+from sentune.machine.randomness import seeded
+from sentune.models.router import Router
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
-from sentune.training.dataset_rows import column_names, rows_of_examples
+from sentune.training.collate import SentenceTransformerDataCollator
+from sentune.training.dataset_rows import column_names, rows_of, rows_of_examples
 from sentune.training.fit_loaders import LoaderRows
+from sentune.training.routes import check_columns, check_mapping
 
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
 
@@ -49,6 +53,42 @@ def check_data(
         # Other iterables may give their rows only once.
         if hasattr(one, "column_names") or isinstance(one, (list, tuple)):
             check(one, loss, name=name, **batches)
+
+
+def check_routes(model: nn.Module, collator: Any, datasets: Mapping[str, Any]) -> None:
+    """Raise if a column of a dataset takes no route, or one that is not there.
+
+    Args:
+        model: The model in training.
+        collator: What makes the batches; one that does not map columns to routes is not judged.
+        datasets: What each is, for messages -> a dataset, a dict of them, or None.
+    """
+    if not isinstance(collator, SentenceTransformerDataCollator):
+        return
+    mapping, labels = collator.router_mapping, set(collator.valid_label_columns)
+    check_mapping(model, mapping)
+    if not any(isinstance(module, Router) for module in model.modules()):
+        return
+    for what, dataset in datasets.items():
+        several = dataset if isinstance(dataset, Mapping) else {None: dataset}
+        for name, one in several.items():
+            cells = {} if one is None else _first_cells(one)
+            texts = {column: cells[column] for column in cells if column not in labels}
+            place = what if name is None else f"{what}[{name!r}]"
+            is_fit = isinstance(one, LoaderRows)
+            check_columns(model, mapping, texts, place, name, is_fit=is_fit)
+
+
+def _first_cells(dataset: Any) -> dict[str, list[Any]]:
+    """Column -> its first cell; none for a loader that only gives its rows in their turn."""
+    if isinstance(dataset, LoaderRows) and not dataset.is_indexed:
+        return {}
+    if hasattr(dataset, "__len__"):
+        with seeded(0):  # datasets may draw numbers when a row is read
+            row = rows_of(dataset, [0])[0] if len(dataset) else {}
+        return {column: [cell] for column, cell in row.items()}
+    features = getattr(dataset, "features", None) or {}
+    return {column: [features.get(column)] for column in column_names(dataset)}
 
 
 def _batches_of(loader: Any) -> dict[str, Any]:

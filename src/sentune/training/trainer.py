@@ -58,9 +58,11 @@ from sentune.training.optimizer import clip_gradients, set_learning_rates
 from sentune.training.preflight import (
     check_arguments,
     check_data,
+    check_routes,
     kept_configuration,
     warn_of_saves,
 )
+from sentune.training.routes import check_mapping
 from sentune.training.run_recorder import RunRecorder, as_names
 from sentune.training.training_step import LossLike, TrainingStep
 
@@ -186,6 +188,9 @@ class SentenceTransformerTrainer(Trainer):
         self._check_data()
 
     def _check_data(self) -> None:
+        rows = {"train_dataset": self.train_dataset, "eval_dataset": self.eval_dataset}
+        check_mapping(self.model, self.args.router_mapping)
+        check_routes(self.model, self.data_collator, rows)
         for dataset, batches in ((self.train_dataset, self.args), (self.eval_dataset, None)):
             if dataset is not None and self._collator_given is None:
                 check_data(dataset, self.loss, batches)
@@ -354,10 +359,9 @@ class SentenceTransformerTrainer(Trainer):
     def get_data_collator(self, model: SentenceTransformer) -> SentenceTransformerDataCollator:
         """What makes batches of rows, reading texts as the model does."""
         return SentenceTransformerDataCollator(
-            model.read,
-            prompts=self.args.prompts,
-            router_mapping=self.args.router_mapping,
             preprocess_fn=model.preprocess,
+            router_mapping=self.args.router_mapping,
+            prompts=self.args.prompts,
         )
 
     def get_batch_sampler(self, dataset: Any, **options: Any) -> Any:
@@ -429,6 +433,8 @@ class SentenceTransformerTrainer(Trainer):
         chosen = self._chosen(eval_dataset)
         if not isinstance(chosen, NumberedRows):
             chosen = as_dataset(chosen, "eval_dataset")
+            if eval_dataset is not None:
+                check_routes(self.model, self.data_collator, {"eval_dataset": chosen})
         several = chosen if isinstance(chosen, Mapping) else {None: chosen}
         metrics: dict[str, float] = {}
         for place, (name, dataset) in enumerate(several.items()):
