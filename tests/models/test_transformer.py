@@ -268,6 +268,7 @@ def test_added_tokens_count_at_once(tiny_bert_folder):
     transformer = Transformer(tiny_bert_folder)
     before = transformer.read(["sentune"])["lengths"]
     transformer.tokenizer.add_tokens(["sentune"])
+    transformer.auto_model.resize_token_embeddings(len(transformer.tokenizer))
     assert transformer.read(["sentune"])["lengths"] == [3] != before
 
 

@@ -22,10 +22,12 @@ from sentune.checks import check_positive
 from sentune.errors import HubError, InputTypeError, ModelFileError, SettingError
 from sentune.models import layouts as rows
 from sentune.models.base import PER_ROW, InputModule
-from sentune.text import inputs, layouts
+from sentune.text import inputs, layouts, vocabulary
 from sentune.types import Features, Text
 
 logger = logging.getLogger(__name__)
+
+_CURE = "a new StaticEmbedding(tokenizer, embedding_weights=...) with a vector for every token id"
 
 
 class StaticEmbedding(InputModule):
@@ -101,6 +103,7 @@ class StaticEmbedding(InputModule):
         ids = [encoding.ids for encoding in encodings]
         lengths = list(map(len, ids))
         flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=sum(lengths))
+        vocabulary.check_rows(flat, self.num_embeddings, self.tokenizer, _CURE)
         cut = sum(1 for encoding in encodings if encoding.overflowing)
         return layouts.ragged(torch.from_numpy(flat), lengths, truncated=cut)
 
@@ -120,6 +123,11 @@ class StaticEmbedding(InputModule):
             offsets = sizes.cumsum(0) - sizes
         embedding = rows.in_caller_order(features, self.embedding(ids, offsets))
         return {**features, "sentence_embedding": embedding}
+
+    @property
+    def has_tokens_without_rows(self) -> bool:
+        """Whether the tokenizer knows tokens that have no vector."""
+        return vocabulary.has_more_than(self.tokenizer, self.num_embeddings)
 
     def get_embedding_dimension(self) -> int:
         """d, width of the embedding."""

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +21,7 @@ from sentune.engine.tree import inner_of, is_off
 from sentune.errors import SettingError
 from sentune.machine.device import multiplied_in
 from sentune.models.base import InputModule
-from sentune.text import layouts
+from sentune.text import layouts, vocabulary
 from sentune.text.chat import ChatReader
 from sentune.text.tokens import TokenReader
 from sentune.types import Features, OutputKind, Text
@@ -187,11 +188,15 @@ class Transformer(InputModule):
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
         """Tokenised texts in the ragged layout, truncated to `max_seq_length`."""
-        return packing.to_tensors(self._reader.read(texts, prompt))
+        features = self._reader.read(texts, prompt)
+        self._check_rows(features["input_ids"])
+        return packing.to_tensors(features)
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, as the tokenizer itself pads."""
         pad_id = self.tokenizer.pad_token_id or 0
+        if len(set(features["lengths"])) > 1:
+            self._check_rows(np.asarray([pad_id]))
         padded = packing.pad(features, pad_id, self.tokenizer.padding_side)
         return self._reader.type_ids(padded)
 
@@ -216,6 +221,11 @@ class Transformer(InputModule):
     def module_output_name(self) -> str:
         """Key of the features that `forward` adds."""
         return tasks.TASKS[self.transformer_task].given
+
+    @property
+    def has_tokens_without_rows(self) -> bool:
+        """Whether the tokenizer knows tokens that the encoder has no embedding for."""
+        return vocabulary.has_more_than(self._words, self._table_rows)
 
     @property
     def is_deferred(self) -> bool:
@@ -342,6 +352,21 @@ class Transformer(InputModule):
     def _weights(self) -> Iterator[torch.Tensor]:
         deferred = self._deferred
         return self.parameters() if deferred is None else iter(deferred.tensors.values())
+
+    @property
+    def _table_rows(self) -> int | None:
+        """Rows of the table of token embeddings; None if the encoder does not show it."""
+        deferred = self._deferred
+        if deferred is not None:
+            return deferred.shape.vocab_size
+        try:
+            return len(inner_of(self.auto_model).get_input_embeddings().weight)
+        except (AttributeError, NotImplementedError, TypeError):
+            return None
+
+    def _check_rows(self, ids: np.ndarray) -> None:
+        cure = "model[0].auto_model.resize_token_embeddings(len(model.tokenizer))"
+        vocabulary.check_rows(ids, self._table_rows, self._words, cure)
 
     @property
     def _sizes(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import RandomSampler
 
+from sentune.engine.deferred import made
 from sentune.errors import SettingError, warn
 from sentune.files import save as files_save
 from sentune.losses.fitting import check
@@ -17,10 +18,11 @@ from sentune.machine.randomness import seeded
 from sentune.models.router import Router
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.collate import SentenceTransformerDataCollator
-from sentune.training.dataset_rows import column_names, rows_of, rows_of_examples
+from sentune.training.dataset_rows import NumberedRows, column_names, rows_of, rows_of_examples
 from sentune.training.fit_loaders import LoaderRows
 from sentune.training.routes import check_columns, check_mapping
 
+_PORTION = 1000  # rows that are read at once
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
 
 
@@ -101,6 +103,21 @@ def _examples_of(rows: LoaderRows) -> Any:
     if isinstance(rows.examples, (list, tuple)) and not rows.with_label:
         return rows_of_examples(rows.examples, range(len(rows.examples)), with_label=False)
     return rows.examples
+
+
+def check_vocabulary(dataset: Any, model: Any, collate: Callable[[list[Any]], Any]) -> None:
+    """Raise if texts of a dataset have tokens that the model has no embedding for.
+
+    The rows are read only if its tokenizer knows such tokens at all.
+    """
+    if not any(getattr(module, "has_tokens_without_rows", False) for module in made(model)):
+        return
+    for name, one in (dataset if isinstance(dataset, Mapping) else {None: dataset}).items():
+        if not hasattr(one, "__len__") or not getattr(one, "is_indexed", True):
+            continue  # a stream is read once, by the training
+        rows = NumberedRows({name: one}, seed=0)
+        for start in range(0, len(rows), _PORTION):
+            collate(rows.__getitems__(range(start, min(start + _PORTION, len(rows)))))
 
 
 def warn_of_saves(model: Any) -> None:

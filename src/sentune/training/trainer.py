@@ -59,6 +59,7 @@ from sentune.training.preflight import (
     check_arguments,
     check_data,
     check_routes,
+    check_vocabulary,
     kept_configuration,
     warn_of_saves,
 )
@@ -194,6 +195,7 @@ class SentenceTransformerTrainer(Trainer):
         for dataset, batches in ((self.train_dataset, self.args), (self.eval_dataset, None)):
             if dataset is not None and self._collator_given is None:
                 check_data(dataset, self.loss, batches)
+                check_vocabulary(dataset, self.model, self.data_collator)
         self._checked = (self.train_dataset, self.eval_dataset, self._loss_given)
 
     # The step: model and loss as one --------------------------------------------------------------
