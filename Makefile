@@ -17,13 +17,14 @@ OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml
 PYTHONS ?= 3.10 3.13
 PLACES := transformers-$(OLDEST) $(PYTHONS:%=python-%)
 
-.PHONY: help demo test cuda interop check bench bench-quality clean
+.PHONY: help demo test cuda interop ecosystem check bench bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
 	@echo "make test    run every test"
 	@echo "make cuda    the tests of what runs on a GPU, where there is one"
 	@echo "make interop models from and for other releases of sentence-transformers; old versions"
+	@echo "make ecosystem  libraries built on sentence-transformers, run on sentune; ONLY=\"keybert\""
 	@echo "make check   ruff and mypy"
 	@echo "make bench   speed and memory beside sentence-transformers"
 	@echo "make bench-quality   quality on real text, beside sentence-transformers"
@@ -84,6 +85,10 @@ interop: .venv/dev $(PEERS:%=.venv-interop/%/ready) $(PLACES:%=.venv-interop/%/r
 	$(BIN)/python tests/interop/run.py $(PEERS:%=.venv-interop/%/bin/python)
 	$(BIN)/python tests/interop/versions.py $(PLACES:%=.venv-interop/%)
 
+# Which libraries (all by default), and whether their environments are kept.
+ecosystem: .venv/dev
+	$(BIN)/python tests/ecosystem/run.py $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
 check: .venv/check
 	$(BIN)/ruff check src tests examples benchmarks
 	$(BIN)/ruff format --check src tests examples benchmarks
@@ -96,4 +101,4 @@ bench-quality: .venv/dev
 	$(BIN)/python benchmarks/quality.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-interop .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-interop .venv-ecosystem .pytest_cache .mypy_cache .ruff_cache
