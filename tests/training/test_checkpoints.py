@@ -602,7 +602,7 @@ def test_what_goes_to_the_hub_is_a_whole_model_without_the_state_of_training(
             done.set_result(None)
             return done
 
-    monkeypatch.setattr("transformers.trainer.hf_api", Api)
+    monkeypatch.setattr("sentune.training.trainer_saving.HfApi", Api)
     run = run_of(new_model(), tmp_path, max_steps=1)
     run.args.push_to_hub, run.push_in_progress = True, None  # as after asking the Hub
     run.train()

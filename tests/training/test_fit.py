@@ -412,19 +412,6 @@ def test_gradients_are_clipped(tiny_model):
 # What is refused --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch"])
-def test_numbers_below_nothing(tiny_model, name):
-    with pytest.raises(SettingError, match=f"{name} must be at least 0, got -1"):
-        fit_with(tiny_model, None, **{name: -1})
-
-
-def test_no_epochs_train_nothing_and_warn_of_nothing(tiny_model, caplog):
-    before = weights(tiny_model)
-    fit_with(tiny_model, None, epochs=0, warmup_steps=0)
-    assert all(torch.equal(weights(tiny_model)[name], t) for name, t in before.items())
-    assert "warmup_steps" not in caplog.text
-
-
 @pytest.mark.parametrize(
     ("objectives", "message"),
     [

@@ -187,13 +187,11 @@ def test_reading_rows_for_the_card_draws_no_random_numbers(tiny_model, tmp_path)
         def __getitem__(self, number):
             return {"anchor": f"{random.random()}", "positive": "a dog"}
 
-    from sentune.training.run_recorder import RunRecorder
-
     run = trainer(tiny_model, tmp_path, Drawn())
     random.seed(1)
     wanted = random.random()
     random.seed(1)
-    RunRecorder(run).on_train_begin(run.args, run.state, run.control, model=tiny_model)
+    run._recorder.on_train_begin(run.args, run.state, run.control, model=tiny_model)
     assert tiny_model.model_card_data.runs[0].train[0].rows
     assert random.random() == wanted
 

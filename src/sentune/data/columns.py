@@ -16,6 +16,7 @@ from sentune.data.example import cells_of, is_example
 from sentune.errors import DatasetError, InputTypeError
 from sentune.tables import cells, column_names
 
+_DATASET = "dataset_name"  # a column that says which of several datasets a row is of
 LABEL_COLUMNS = ("label", "labels", "score", "scores")
 PORTION = 1000  # rows read at a time
 
@@ -29,7 +30,7 @@ def named(data: Any) -> dict[str, Any]:
 
 def input_columns(names: Sequence[str]) -> list[str]:
     """The columns that are inputs of a loss, in their order."""
-    return [name for name in names if name not in LABEL_COLUMNS]
+    return [name for name in names if name not in (*LABEL_COLUMNS, _DATASET)]
 
 
 def label_column(names: Sequence[str]) -> str | None:

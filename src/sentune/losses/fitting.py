@@ -42,6 +42,7 @@ def check(
     *,
     batch_size: int | None = None,
     name: str = "",
+    place: str = "",
     is_random: bool = False,
     is_trained_on: bool = True,
     limits: Limits | None = None,
@@ -55,6 +56,7 @@ def check(
             `MatryoshkaLoss`, the inner loss counts.
         batch_size: Rows of a batch, if known.
         name: Of the dataset, for messages.
+        place: How messages call it, in place of "the dataset" and its name.
         is_random: Whether rows come together in batches at random.
         is_trained_on: Whether it is used for training, and not only for evaluation.
         limits: What is to be in the labels; None for what the loss declares.
@@ -63,7 +65,7 @@ def check(
         DatasetError: If the loss cannot learn from it; one message with all reasons.
     """
     found = profile(data, None if hasattr(data, "__len__") else STREAM_ROWS)
-    here = f"the dataset {name!r}" if name else "the dataset"
+    here = place or (f"the dataset {name!r}" if name else "the dataset")
     wrong = problems(found, loss, batch_size=batch_size, is_random=is_random, limits=limits)
     wrong = [problem for problem in wrong if is_trained_on or not problem.is_of_learning]
     for problem in wrong:

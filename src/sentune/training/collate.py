@@ -15,16 +15,31 @@ from torch import Tensor
 from sentune.data.problems import wrong_order
 from sentune.encoder.model import Model
 from sentune.errors import DatasetError, InputError, SettingError, warn
+from sentune.text import layouts
 from sentune.text.inputs import check_items
 from sentune.text.store import Budget, TokenStore
-from sentune.training.dataset_rows import DATASET_NAME, LABEL_COLUMNS, ROW_NUMBER, Row, where
+from sentune.training.dataset_rows import (
+    DATASET_NAME,
+    LABEL_COLUMNS,
+    ROW_NUMBER,
+    Row,
+    place_of,
+    where,
+)
 from sentune.training.routes import PerColumn, check_columns, for_column
 from sentune.types import Features
 
 # {"rows": (b,) numbers of the rows, "columns": {name: Features}, "labels": Tensor, "dataset_name"}
 Batch: TypeAlias = "dict[str, Any]"
 # By what a column is known where a collator gives each of its features under a name of its own.
-_FIRST_OF_COLUMN = ("_input_ids", "_sentence_embedding", "_pixel_values", "_input_features")
+_FIRST_OF_COLUMN = (
+    "_input_ids",
+    "_sentence_embedding",
+    "_pixel_values",
+    "_input_features",
+    "_input_values",
+    "_pixel_values_videos",
+)
 
 
 @dataclass
@@ -63,6 +78,7 @@ class SentenceTransformerDataCollator:
         default_factory=set, init=False, repr=False, compare=False
     )
     _is_checked: bool = field(default=False, init=False, repr=False, compare=False)
+    _what: str | None = field(default=None, init=False, repr=False, compare=False)
     _model: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +116,12 @@ class SentenceTransformerDataCollator:
         keeping._stores, keeping._budget = {}, budget or Budget()
         return keeping
 
+    def for_rows_of(self, what: str) -> SentenceTransformerDataCollator:
+        """The same collator, whose messages say what the rows are of."""
+        told = copy.copy(self)
+        told._what = what
+        return told
+
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """The batch of the rows.
 
@@ -122,7 +144,7 @@ class SentenceTransformerDataCollator:
             if column != label_column:
                 batch["columns"][column] = self._column(rows, column, name, numbers)
         if label_column is not None:
-            batch["labels"] = _labels(rows, label_column, numbers, name)
+            batch["labels"] = _labels(rows, label_column, self._where(numbers, name))
         if name is not None:
             batch[DATASET_NAME] = name
         return batch
@@ -131,14 +153,14 @@ class SentenceTransformerDataCollator:
         self, rows: Sequence[Row], column: str, name: str | None, numbers: Sequence[int]
     ) -> Features:
         if not all(column in row for row in rows):
-            raise DatasetError(f"column {column!r} is not in all of {where(numbers, name)}")
+            raise DatasetError(f"column {column!r} is not in all of {self._where(numbers, name)}")
         texts = [row[column] for row in rows]
         options: dict[str, Any] = {
             "prompt": for_column(self.prompts, column, name),
             "task": for_column(self.router_mapping, column, name),
         }
         if self._model is not None:
-            place = where(numbers, name)
+            place = self._where(numbers, name)
             check_columns(self._model, self.router_mapping, {column: texts}, place, name)
         limit = self._limit_for(options["task"])
         if limit is not None:
@@ -153,8 +175,13 @@ class SentenceTransformerDataCollator:
             return store.take(numbers, texts)
         except (InputError, TypeError):
             for text, number in zip(texts, numbers, strict=True):
-                self._read_one(text, f"column {column!r} of {where([number], name)}", options)
+                self._read_one(text, f"column {column!r} of {self._where([number], name)}", options)
             raise
+
+    def _where(self, numbers: Sequence[int], name: str | None) -> str:
+        if self._what is None:
+            return where(numbers, name)
+        return f"{where(numbers)} of {place_of(self._what, name)}"
 
     def _limit_for(self, task: str | None) -> int | None:
         if isinstance(self.max_length, Mapping):
@@ -186,7 +213,22 @@ def as_batch(inputs: Mapping[str, Any]) -> Batch:
     return {"columns": columns, **others}
 
 
-def _labels(rows: Sequence[Row], column: str, numbers: Sequence[int], name: str | None) -> Tensor:
+def as_flat(batch: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """The batch with each feature under a name of its own, `{column}_input_ids` ..., padded."""
+    flat = {key: batch[key] for key in ("rows", DATASET_NAME) if key in batch}
+    for name, column in batch["columns"].items():
+        flat |= {f"{name}_{key}": value for key, value in padded(column, model).items()}
+    if batch.get("labels") is not None:
+        flat["label"] = batch["labels"]
+    return flat
+
+
+def padded(features: Features, model: Any) -> Features:
+    """The features of a column in the padded layout."""
+    return model.pad(features) if layouts.is_ragged(features) else features
+
+
+def _labels(rows: Sequence[Row], column: str, place: str) -> Tensor:
     """The labels `(b,)`, or `(b, n)` where each is a list."""
     values = [row[column] for row in rows]
     try:
@@ -200,6 +242,6 @@ def _labels(rows: Sequence[Row], column: str, numbers: Sequence[int], name: str 
     except (TypeError, ValueError, RuntimeError) as error:
         raise DatasetError(
             f"the labels in column {column!r} must be numbers, or lists of as many numbers; "
-            f"{where(numbers, name)} hold {values[:3]!r} ... ({error}). Class names become numbers "
+            f"{place} hold {values[:3]!r} ... ({error}). Class names become numbers "
             f"with dataset.class_encode_column({column!r})"
         ) from error

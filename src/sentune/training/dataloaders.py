@@ -26,6 +26,7 @@ from sentune.training.dataset_rows import (
     Row,
     StreamedRows,
 )
+from sentune.training.fit_loaders import LoaderRows
 from sentune.training.samplers import (
     DefaultBatchSampler,
     GroupByLabelBatchSampler,
@@ -98,9 +99,8 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
                 "front to back"
             )
         drop_last = args.dataloader_drop_last
-        return DataLoader(
-            StreamedRows(dataset), batch_size=batch_size, drop_last=drop_last, **options
-        )
+        stream = dataset if isinstance(dataset, StreamedRows) else StreamedRows(dataset)
+        return DataLoader(stream, batch_size=batch_size, drop_last=drop_last, **options)
     seed = args.seed if is_training else None
     rows = dataset
     if not isinstance(rows, NumberedRows):
@@ -117,6 +117,9 @@ def _collator(trainer: Any, dataset: Any, is_training: bool) -> Any:
     if not isinstance(collate, SentenceTransformerDataCollator):
         return partial(_by_other, collate)
     datasets = dataset.values() if isinstance(dataset, Mapping) else [dataset]
+    is_fit = any(isinstance(one, LoaderRows) for one in datasets)
+    what = "train_dataset" if is_training else "eval_dataset"
+    collate = collate.for_rows_of("train_objectives" if is_fit else what)
     is_stream = any(getattr(one, "is_stream", not hasattr(one, "__len__")) for one in datasets)
     if not is_training or is_stream or workers:
         return collate  # workers would each keep their own

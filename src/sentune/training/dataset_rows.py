@@ -25,6 +25,23 @@ Row: TypeAlias = "dict[str, Any]"
 # Keys that a row carries besides its cells.
 DATASET_NAME = "dataset_name"
 ROW_NUMBER = "__row__"
+# Formats of datasets whose rows are tables.
+_TABLES = ("arrow", "pandas", "polars")
+# What is made for `fit`: what to give a trainer in its place.
+_INSTEAD_OF = {
+    "SentenceLabelDataset": "give the trainer the list of examples, and its arguments "
+    "batch_sampler='group_by_label'",
+    "DenoisingAutoEncoderDataset": "give the trainer a datasets.Dataset with the sentences in "
+    "'text', and draw the noise as rows are read: dataset.set_transform(lambda rows: {'noise': "
+    "[DenoisingAutoEncoderDataset.delete(text) for text in rows['text']], **rows})",
+    "ParallelSentencesDataset": "give the trainer a datasets.Dataset with the translations in "
+    "'text' and teacher_model.encode(originals) in 'label', for MSELoss",
+    "NoDuplicatesDataLoader": "give the trainer the list of examples, and its arguments "
+    "batch_sampler='no_duplicates'",
+    "SentencesDataset": "give the trainer the list of examples",
+    "DataLoader": "give the trainer the list of examples; batch size, order and workers are "
+    "training arguments",
+}
 _RESERVED = {DATASET_NAME, ROW_NUMBER, "return_loss"}
 
 
@@ -77,12 +94,13 @@ class NumberedRows(Dataset):
 class StreamedRows(IterableDataset):
     """The rows of a dataset that is only read from front to back."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, name: str | None = None) -> None:
         self.dataset = dataset
+        self.name = name
 
     def __iter__(self) -> Iterator[Row]:
         for number, row in enumerate(self.dataset):
-            yield numbered(row, number)
+            yield numbered(row, number, self.name)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch is read next, to a dataset that wants to know."""
@@ -90,12 +108,19 @@ class StreamedRows(IterableDataset):
             self.dataset.set_epoch(epoch)
 
 
+def named_rows(name: str, dataset: Any) -> NumberedRows | StreamedRows:
+    """The rows of one of several datasets."""
+    if hasattr(dataset, "__len__"):
+        return NumberedRows({name: dataset})
+    return StreamedRows(dataset, name)
+
+
 def numbered(row: Mapping[str, Any], number: int, name: str | None = None) -> Row:
     """The row with its number and the name of its dataset."""
     marks: Row = {ROW_NUMBER: number}
     if name is not None:
         marks[DATASET_NAME] = name
-    return {**row, **marks}
+    return {**marks, **row}  # with the name that a dataset may give its rows itself
 
 
 def as_dataset(given: Any, what: str) -> Any:
@@ -107,7 +132,7 @@ def as_dataset(given: Any, what: str) -> Any:
             raise DatasetError(f"{what} is an empty dict; give it a dataset per name")
         found = {str(name): as_dataset(one, f"{what}[{name!r}]") for name, one in given.items()}
         streams = [name for name, one in found.items() if not hasattr(one, "__len__")]
-        if streams:
+        if streams and what == "train_dataset":  # others are read one after the other
             raise DatasetError(
                 f"{what} is a dict and {streams} can only be read from front to back; "
                 "use datasets with a length, or join the streams with interleave_datasets"
@@ -121,21 +146,59 @@ def as_dataset(given: Any, what: str) -> Any:
                 f"{what} does not say which columns it has; give it features, as in "
                 "dataset.cast(Features({'anchor': Value('string'), ...}))"
             )
-        _check_names(given.column_names, what)
-        return given
+        check_names(given.column_names, what)
+        return _as_python(given)
     if tables.column_names(given) is not None:
         raise DatasetError(
             f"{what} is a table of {type(given).__module__.partition('.')[0]}; a dataset of it is "
             "datasets.Dataset.from_pandas(table, preserve_index=False), or from_polars(table)"
         )
-    has_rows = hasattr(given, "__getitem__") and hasattr(given, "__len__")
-    if has_rows and len(given) and isinstance(given[0], Mapping):
-        _check_names(column_names(given), what)
+    row = _first_row(given)
+    if isinstance(row, Mapping):
+        check_names(column_names(given), what)
         return given
-    raise DatasetError(
-        f"{what} must be a datasets.Dataset, an IterableDataset, a dict of datasets, or a list of "
-        f"dicts or InputExamples; got {type(given).__name__}"
+    raise DatasetError(f"{what} {_not_read(given, row)}")
+
+
+def _first_row(given: Any) -> Any:
+    """The first row of a dataset; None if there is none, or it cannot be asked for."""
+    if not hasattr(given, "__getitem__") or not hasattr(given, "__len__") or not len(given):
+        return None
+    try:
+        with seeded(0):  # datasets may draw numbers when a row is read
+            return given[0]
+    except (NotImplementedError, KeyError):  # only read from front to back
+        return None
+
+
+def _not_read(given: Any, row: Any) -> str:
+    """Why a trainer cannot read a dataset, and what to do."""
+    names = [kind.__name__ for kind in type(given).__mro__]
+    cure = next((_INSTEAD_OF[name] for name in names if name in _INSTEAD_OF), None)
+    if cure is None and is_example(row):
+        cure = "give the trainer a list of the examples"
+    if cure is not None:
+        return f"is a {names[0]}, which is made for model.fit; {cure}"
+    return (
+        "must be a datasets.Dataset, an IterableDataset, a dict of datasets, or a list of dicts or "
+        f"InputExamples; got {names[0]}"
     )
+
+
+def _as_python(dataset: Any) -> Any:
+    """The dataset with rows of plain values, where its format gives whole tables.
+
+    Columns that the format leaves out are not there at all.
+    """
+    form = getattr(dataset, "format", None)
+    if not isinstance(form, Mapping):
+        kind = getattr(getattr(dataset, "_formatting", None), "format_type", None)
+        return dataset.with_format(None) if kind in _TABLES else dataset
+    if form["type"] != "custom" and not form["output_all_columns"]:
+        shown = [name for name in dataset.column_names if name in form["columns"]]
+        if shown != dataset.column_names:
+            dataset = dataset.select_columns(shown)
+    return dataset.with_format(None) if form["type"] in _TABLES else dataset
 
 
 def column_names(dataset: Any) -> list[str]:
@@ -195,6 +258,11 @@ def where(numbers: Sequence[int], dataset_name: str | None = None, most: int = 1
     return f"{'row' if len(numbers) == 1 else 'rows'} {shown}{more}{of_dataset}"
 
 
+def place_of(what: str, name: str | None) -> str:
+    """How a message calls a dataset: what it is, and which of several."""
+    return f"{what}[{name!r}]" if name else what
+
+
 def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
     if any(map(is_example, rows)):
         rows = rows_of_examples(rows, range(len(rows)), with_label=has_labels(rows))
@@ -211,7 +279,7 @@ def _dataset_of_list(rows: Sequence[Any], what: str) -> Any:
                 f"{what}: row {number} has {list(row)} and row 0 has {names}; "
                 "all rows must have the same columns"
             )
-    _check_names(names, what)
+    check_names(names, what)
     columns = {name: [row[name] for row in rows] for name in names}
     try:
         return need("datasets", extra="train").Dataset.from_dict(columns)
@@ -227,7 +295,8 @@ def _odd_cells(columns: Mapping[str, Any]) -> str:
     return "; ".join(problem.text for problem in wrong)
 
 
-def _check_names(names: Sequence[str], what: str) -> None:
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raise if columns have names that the trainer uses itself."""
     taken = _RESERVED.intersection(names)
     if taken:
         raise DatasetError(f"{what} has columns with reserved names {sorted(taken)}; rename them")

@@ -42,6 +42,8 @@ class LoaderRows(Dataset):
             )
         self.loader = loader
         self.examples = getattr(loader, "dataset", None)
+        if isinstance(loader, DataLoader) and loader.batch_size is None:
+            _check_whole(loader)
         # A loader that draws numbers of rows; of any other, the examples themselves are taken.
         self.is_indexed = (
             isinstance(loader, DataLoader)
@@ -169,5 +171,31 @@ def _raw(loader: Any) -> Iterator[Sequence[Any]]:
     """The batches of a loader as lists of examples."""
     if not isinstance(loader, DataLoader):
         return iter(loader)
+    if loader.batch_size is None:  # its dataset gives whole batches
+        is_stream = isinstance(loader.dataset, IterableDataset)
+        sampler = None if is_stream else loader.sampler
+        return map(_whole, DataLoader(loader.dataset, None, sampler=sampler, collate_fn=_as_it_is))
     size, drop_last = loader.batch_size, loader.drop_last
     return iter(DataLoader(loader.dataset, size, drop_last=drop_last, collate_fn=list))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _check_whole(loader: DataLoader) -> None:
+    """Raise if a loader without batches has a list of single examples."""
+    rows = loader.dataset
+    if loader.batch_sampler is None and isinstance(rows, (list, tuple)):
+        for row in rows[:1]:
+            _whole(row)
+
+
+def _whole(batch: Any) -> Sequence[Any]:
+    """A batch that a dataset gives; a SettingError if it is a single example."""
+    if isinstance(batch, (list, tuple)):
+        return batch
+    raise SettingError(
+        "a DataLoader with batch_size=None passes on what its dataset gives, one "
+        f"{type(batch).__name__} each; set batch_size, as DataLoader(examples, batch_size=16)"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,15 @@ _SCHEDULES: dict[str, Callable[..., Any]] = {
     "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
 }
 _OPTIMIZER_PARAMS = {"lr": 2e-5}
+# Numbers from 0 and of what type they are; and those that may be None.
+_FROM_0: dict[str, type] = {
+    "steps_per_epoch": Integral,
+    "warmup_steps": Real,
+    "evaluation_steps": Integral,
+    "weight_decay": Real,
+    "max_grad_norm": Real,
+}
+_OR_NONE = ("steps_per_epoch", "evaluation_steps")
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
 
@@ -57,23 +67,47 @@ class FitSettings:
     optimizer_class: type[Optimizer] = torch.optim.AdamW
     optimizer_params: Mapping[str, Any] | None = None
     weight_decay: float = 0.01
-    evaluation_steps: int = 0
+    evaluation_steps: int | None = 0
     save_best_model: bool = True
     max_grad_norm: float = 1
     use_amp: bool | None = None
     batch_size: int | list[int | None] | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers of steps."""
-        for name in ("epochs", "steps_per_epoch"):
-            if not (getattr(self, name) or 0) >= 0:
-                raise SettingError(f"{name} must be at least 0, got {getattr(self, name)}")
+        """Check the values."""
+        if not isinstance(self.epochs, Real) or self.epochs <= 0:
+            raise SettingError(
+                f"epochs must be a number above 0, got {self.epochs!r}; with 0 nothing is trained"
+            )
+        for name, kind in _FROM_0.items():
+            value = getattr(self, name)
+            if not (isinstance(value, kind) and value >= 0) and not (
+                value is None and name in _OR_NONE
+            ):
+                what = "a whole number" if kind is Integral else "a number"
+                raise SettingError(f"{name} must be {what} from 0, got {value!r}")
+        given = self.optimizer_class
+        if isinstance(given, (str, Optimizer)) or not callable(given):
+            raise SettingError(
+                f"optimizer_class must be a class of optimizers, got {given!r}; pass the class "
+                "itself, as torch.optim.AdamW, and its settings as optimizer_params={'lr': 2e-5}"
+            )
+        if not isinstance(self.optimizer_params, Mapping | None):
+            raise SettingError(
+                f"optimizer_params must be a dict, as {{'lr': 2e-5}}, got {self.optimizer_params!r}"
+            )
+        if not isinstance(self.scheduler, str) or self.scheduler.lower() not in _SCHEDULES:
+            raise SettingError(
+                f"scheduler must be one of {list(_SCHEDULES)} in any case, got {self.scheduler!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, as they are shown."""
         return {
             **{one.name: getattr(self, one.name) for one in fields(self)},
-            "optimizer_class": self.optimizer_class.__name__,
+            "optimizer_class": getattr(
+                self.optimizer_class, "__name__", repr(self.optimizer_class)
+            ),
             "optimizer_params": dict(self.optimizer_params or _OPTIMIZER_PARAMS),
         }
 
@@ -114,16 +148,17 @@ def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
     chosen = dict(_OPTIMIZER_PARAMS if given is None else given)
     if settings.optimizer_class is torch.optim.AdamW and not {"fused", "foreach"} & chosen.keys():
         chosen["fused"] = True  # one pass over the weights in place of a dozen
-    return settings.optimizer_class(groups, **chosen)
+    try:
+        return settings.optimizer_class(groups, **chosen)
+    except TypeError as error:  # settings that this class does not have
+        raise SettingError(
+            f"optimizer_class={settings.optimizer_class!r} cannot be made with {chosen}: {error}"
+        ) from error
 
 
 def schedule_of(settings: FitSettings, optimizer: Optimizer, total: int) -> Any:
     """How the learning rate goes over the steps."""
     name, warmup = settings.scheduler.lower(), settings.warmup_steps
-    if name not in _SCHEDULES:
-        raise SettingError(
-            f"scheduler must be one of {list(_SCHEDULES)} in any case, got {settings.scheduler!r}"
-        )
     if "warmup" in name and 0 < total <= warmup:
         logger.warning(
             "warmup_steps=%d is not reached in the %d steps of this run: the learning rate stays "

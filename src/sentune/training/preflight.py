@@ -7,20 +7,29 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils.data import RandomSampler
 
 from sentune.engine.deferred import made
-from sentune.errors import SettingError, warn
+from sentune.errors import SettingError, TrainingError, warn
 from sentune.files import save as files_save
 from sentune.losses.fitting import check
 from sentune.machine.randomness import seeded
 from sentune.models.router import Router
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.collate import SentenceTransformerDataCollator
-from sentune.training.dataset_rows import NumberedRows, column_names, rows_of, rows_of_examples
+from sentune.training.dataset_rows import (
+    DATASET_NAME,
+    NumberedRows,
+    column_names,
+    place_of,
+    rows_of,
+    rows_of_examples,
+)
 from sentune.training.fit_loaders import LoaderRows
 from sentune.training.routes import check_columns, check_mapping
+from sentune.training.training_step import TrainingStep
 
 _PORTION = 1000  # rows that are read at once
 _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
@@ -29,11 +38,12 @@ _OTHER_SPLITS = {"test", "dev", "validation", "valid", "eval"}
 def check_data(
     dataset: Any,
     losses: nn.Module | Mapping[str, nn.Module],
+    what: str,
     args: SentenceTransformerTrainingArguments | None = None,
 ) -> None:
     """Raise if a loss cannot learn from its dataset; warn of what is odd about it.
 
-    Without `args` the dataset is one that is not trained on.
+    `what` it is, for messages. Without `args` it is not trained on.
     """
     several = dataset if isinstance(dataset, Mapping) else {"": dataset}
     if args is not None and "train" in several and not _OTHER_SPLITS.isdisjoint(several):
@@ -44,6 +54,7 @@ def check_data(
     for name, one in several.items():
         loss = losses[name] if isinstance(losses, Mapping) else losses
         batches: dict[str, Any] = {"is_trained_on": args is not None}
+        place = _place(what, name, one)
         if isinstance(one, LoaderRows):
             batches |= _batches_of(one.loader)
             one = _examples_of(one)
@@ -54,7 +65,7 @@ def check_data(
             batches |= {"batch_size": args.train_batch_size, "is_random": is_random}
         # Other iterables may give their rows only once.
         if hasattr(one, "column_names") or isinstance(one, (list, tuple)):
-            check(one, loss, name=name, **batches)
+            check(one, loss, place=place, **batches)
 
 
 def check_routes(model: nn.Module, collator: Any, datasets: Mapping[str, Any]) -> None:
@@ -67,7 +78,7 @@ def check_routes(model: nn.Module, collator: Any, datasets: Mapping[str, Any]) -
     """
     if not isinstance(collator, SentenceTransformerDataCollator):
         return
-    mapping, labels = collator.router_mapping, set(collator.valid_label_columns)
+    mapping, others = collator.router_mapping, {*collator.valid_label_columns, DATASET_NAME}
     check_mapping(model, mapping)
     if not any(isinstance(module, Router) for module in model.modules()):
         return
@@ -75,10 +86,64 @@ def check_routes(model: nn.Module, collator: Any, datasets: Mapping[str, Any]) -
         several = dataset if isinstance(dataset, Mapping) else {None: dataset}
         for name, one in several.items():
             cells = {} if one is None else _first_cells(one)
-            texts = {column: cells[column] for column in cells if column not in labels}
-            place = what if name is None else f"{what}[{name!r}]"
+            texts = {column: cells[column] for column in cells if column not in others}
             is_fit = isinstance(one, LoaderRows)
-            check_columns(model, mapping, texts, place, name, is_fit=is_fit)
+            check_columns(model, mapping, texts, _place(what, name, one), name, is_fit=is_fit)
+
+
+def _place(what: str, name: str | None, dataset: Any) -> str:
+    return place_of("train_objectives" if isinstance(dataset, LoaderRows) else what, name)
+
+
+def check_steps(steps: int, args: SentenceTransformerTrainingArguments) -> None:
+    """Raise before a run of no step."""
+    if steps <= 0:
+        raise SettingError(
+            f"num_train_epochs={args.num_train_epochs} and max_steps={args.max_steps} make a run "
+            "of 0 steps; set num_train_epochs above 0, or max_steps to at least 1"
+        )
+
+
+def check_ran(steps: int) -> None:
+    """Raise after a run of no step, of a dataset whose length was not known."""
+    if not steps:
+        raise TrainingError(
+            "nothing was trained: the run ended before its first step. The dataset gave no batch: "
+            "it has no rows, or fewer than one batch and dataloader_drop_last=True"
+        )
+
+
+def check_trained(step: TrainingStep, optimizer: Any) -> None:
+    """Raise if a step has nothing to train, or a given optimizer nothing of the step."""
+    losses = step.losses if isinstance(step.losses, Mapping) else {"": step.losses}
+    for loss in losses.values():
+        parameters = [*step.model.parameters(), *loss.parameters()]
+        if not any(parameter.requires_grad for parameter in parameters):
+            how = "are frozen (requires_grad is False)" if parameters else "are none"
+            raise TrainingError(
+                f"there is nothing to train: all parameters of the model and of "
+                f"{type(loss).__name__} {how}. Unfreeze some with "
+                "model.requires_grad_(True) or model[0].requires_grad_(True), or add new ones, "
+                "as a models.Dense or with model.add_adapter(...)"
+            )
+    groups = getattr(optimizer, "param_groups", None)
+    if groups is None:
+        return
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    if not any(id(one) in held for one in step.parameters() if one.requires_grad):
+        raise SettingError(
+            "the optimizer that was given has none of the parameters that are to be trained; make "
+            "it with those of this model: optimizer_class(model.parameters(), ...)"
+        )
+
+
+def check_gradient(loss: Tensor) -> None:
+    """Raise if a loss in training does not depend on anything that is trained."""
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise TrainingError(
+            "the loss does not depend on any parameter that is trained: what it is computed from "
+            "is frozen, or it was computed inside torch.no_grad() or with .detach() or .item()"
+        )
 
 
 def _first_cells(dataset: Any) -> dict[str, list[Any]]:
@@ -139,13 +204,16 @@ def kept_configuration(model: Any) -> Iterator[None]:
 
 
 def check_arguments(
-    args: Any, model: Any, model_init: Any, loss: Any, datasets: Mapping[str, Any]
+    args: Any,
+    kind: type[SentenceTransformerTrainingArguments],
+    model: Any,
+    model_init: Any,
+    loss: Any,
+    datasets: Mapping[str, Any],
 ) -> None:
     """Raise if the arguments of a trainer contradict each other."""
-    if not isinstance(args, SentenceTransformerTrainingArguments):
-        raise SettingError(
-            f"args must be SentenceTransformerTrainingArguments, got {type(args).__name__}"
-        )
+    if not isinstance(args, kind):
+        raise SettingError(f"args must be {kind.__name__}, got {type(args).__name__}")
     if (model is None) == (model_init is None):
         raise SettingError("give either model or model_init, one of the two")
     nested = {

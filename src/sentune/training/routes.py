@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -86,7 +86,7 @@ def for_column(setting: PerColumn, column: str, dataset_name: str | None = None)
     return setting if isinstance(setting, str) else None
 
 
-def _routers(modules: Iterable[nn.Module], task: str | None) -> Iterator[tuple[Router, list[str]]]:
+def _routers(modules: Any, task: str | None) -> Iterator[tuple[Router, list[str]]]:
     """The routers on the way of texts that a task, or nothing, sends on, and what they know.
 
     Those for which it does not matter are left out: with one route, or one for all texts.

@@ -20,14 +20,20 @@ from sentune.share.publish import write_card
 logger = logging.getLogger(__name__)
 
 
-class RunRecorder(TrainerCallback):
+class SentenceTransformerModelCardCallback(TrainerCallback):
     """Fills the record of each run of a trainer, which is in the card's data of its model.
 
     Nothing is encoded for the card while a run goes on: checkpoints get what is known by then.
+    Without this callback a run is not recorded, and the model's card says nothing about it.
+
+    Args:
+        default_args_dict: The training arguments where nothing is set; the card shows what
+            differs. None for those of the arguments' class.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
+    def __init__(self, default_args_dict: dict[str, Any] | None = None) -> None:
+        self.default_args_dict = default_args_dict
+        self.trainer: Any = None
         self.card: Any = None
         self.run: Run | None = None
         self._began = 0.0
@@ -41,13 +47,19 @@ class RunRecorder(TrainerCallback):
             if self.card is not None:
                 self.card.is_running = False
 
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take note of the trainer; called with `model` and `trainer`."""
+        self.trainer = kwargs.get("trainer", self.trainer)
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record what is trained on, with which losses and settings."""
         trainer, model = self.trainer, kwargs["model"]
         self.card, self.run = getattr(model, "model_card_data", None), None
-        if self.card is None:
+        if self.card is None or trainer is None:
             return
         given, defaults = trainer.settings_shown or settings_of(args)
+        if trainer.settings_shown is None and self.default_args_dict is not None:
+            defaults = self.default_args_dict
         try:
             with seeded(0):  # datasets may draw numbers when their rows are read
                 self.run = self.card.begin_run(
@@ -104,6 +116,10 @@ class RunRecorder(TrainerCallback):
             if isinstance(callback, CodeCarbonCallback):
                 return getattr(callback.tracker, "final_emissions_data", None)
         return None
+
+
+# Other names of the same class.
+BaseModelCardCallback = ModelCardCallback = SentenceTransformerModelCardCallback
 
 
 def write_run(run: Run, folder: str | Path, saved_step: int | None = None) -> None:
