@@ -57,7 +57,7 @@ def known_addresses():
 # only the library's own files use.
 OTHERS = ("backend", "cross_encoder.", "multi_vector_encoder", "sparse_encoder")
 INSIDE = {
-    *("base.losses", "base.losses.gradcache", "base.losses.merged_forward", "base.merging"),
+    "base.merging",
     *("base.modality", "base.modality_types", "base.peft_mixin", "peft_mixin"),
     *("sentence_transformer.deprecated_model_card_templates", "sentence_transformer.fit_mixin"),
     *("util.decorators", "util.deprecated_import"),

@@ -21,10 +21,10 @@ from sentune import losses
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 from sentune.models import Dense, Normalize, Pooling, Router, Transformer
+from sentune.record.citations import _entries, citations
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.share import card, kinds
 from sentune.share import markdown as card_text
-from sentune.share.citations import _entries, citations
 from tests.card_rules import BLOCK, card_faults
 
 HOSTILE = [

@@ -23,6 +23,7 @@ from sentune.data.forms import LABELS, Form, Limits, Wanted
 from sentune.errors import InputError, SettingError
 from sentune.losses import given
 from sentune.losses.embed import Embedder
+from sentune.record.citations import cited_by
 from sentune.types import EmbeddingModel, Features
 
 # Several named parts are summed for the gradient and logged one by one.
@@ -30,6 +31,20 @@ LossValue: TypeAlias = "Tensor | dict[str, Tensor]"
 Compare: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # similarities or distances
 
 _HALF = (torch.float16, torch.bfloat16)
+
+
+def _by_embeddings(
+    loss: Any, columns: Sequence[Tensor], labels: Tensor | None = None, **context: Any
+) -> LossValue:
+    return loss.compute_loss_from_embeddings(columns, labels, **context)
+
+
+def _by_mini_batches(
+    loss: Any, columns: Sequence[Tensor], labels: Tensor | None = None, **context: Any
+) -> LossValue:
+    # A loss with a guide has the guide's embeddings in the place of labels.
+    second = [[rows] for rows in context["guide"]] if "guide" in context else labels
+    return loss.calculate_loss([[rows] for rows in columns], second)
 
 
 class Loss(nn.Module):
@@ -60,6 +75,8 @@ class Loss(nn.Module):
         reads_ragged: Whether `forward` takes ragged features. A class with a `forward` of its own
             that does not say so gets padded ones.
         option_names: Settings that a model card shows.
+        other_names: Methods that a subclass may define in place of `compute`, as other libraries
+            name it, and what then computes.
 
     Raises:
         SettingError: If an argument is out of range, in any loss of sentune, or if the inner loss
@@ -75,6 +92,10 @@ class Loss(nn.Module):
     head_width: int | None = None
     reads_ragged: ClassVar[bool] = True
     option_names: ClassVar[tuple[str, ...]] = ()
+    other_names: ClassVar[dict[str, Callable[..., LossValue]]] = {
+        "compute_loss_from_embeddings": _by_embeddings,
+        "calculate_loss": _by_mini_batches,
+    }
 
     def __init__(
         self, model: EmbeddingModel, *, mini_batch_size: int | None = None, loss: Any = None
@@ -91,8 +112,12 @@ class Loss(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if {"compute", "forward"} & vars(cls).keys() and "forms" not in vars(cls):
+        own = vars(cls)
+        others = [name for name in cls.other_names if name in own] if _is_users(cls) else []
+        if ({"compute", "forward"} & own.keys() or others) and "forms" not in own:
             cls.forms = ()  # it may read something else than its parent
+        if others and "compute" not in own:
+            cls.compute = cls.other_names[others[0]]  # type: ignore[method-assign]
 
     @property
     def min_columns(self) -> int:
@@ -156,10 +181,29 @@ class Loss(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has to define compute(columns, labels)")
 
     def compute_loss_from_embeddings(
-        self, embeddings: Sequence[Tensor], labels: Tensor | None = None
+        self, embeddings: Sequence[Tensor], labels: Tensor | None = None, **context: Any
     ) -> LossValue:
-        """As `compute`, under the name that other libraries call."""
-        return self.compute(embeddings, labels)
+        """As `compute`, under the name that other libraries call; a subclass may override it."""
+        compute = inherited(self, "compute_loss_from_embeddings")
+        return compute(embeddings, labels, **context)
+
+    @property
+    def uses_gradient_cache(self) -> bool:
+        """Whether the model runs again in the backward pass, mini-batch by mini-batch."""
+        how = self.embedder()
+        return how.mini_batch_size is not None or how.mini_batch_num_tokens is not None
+
+    @property
+    def citation(self) -> str:
+        """The papers behind it, in BibTeX; empty where there are none. It can be set."""
+        if "_citation" in self.__dict__:
+            return self.__dict__["_citation"]
+        found = (cited_by(kind.__name__) for kind in type(self).__mro__)
+        return "\n\n".join(next(filter(None, found), []))
+
+    @citation.setter
+    def citation(self, text: str) -> None:
+        self.__dict__["_citation"] = text
 
     def settings(self) -> dict[str, Any]:
         """The settings of this loss, readable and JSON-able, for the model card."""
@@ -222,6 +266,19 @@ class Loss(nn.Module):
 
     def _has(self, name: str) -> bool:
         return name not in self.option_names and getattr(self, name) is not None
+
+
+def inherited(loss: Loss, name: str) -> Callable[..., LossValue]:
+    """The `compute` of a loss above the classes of users that define a method of this name."""
+    mro = type(loss).__mro__
+    theirs = [place for place, kind in enumerate(mro) if name in vars(kind) and _is_users(kind)]
+    above = mro[theirs[-1] + 1 :] if theirs else mro
+    compute = next(vars(kind)["compute"] for kind in above if "compute" in vars(kind))
+    return functools.partial(compute, loss)
+
+
+def _is_users(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] != __name__.partition(".")[0]
 
 
 class _CustomLoss(Loss):

@@ -38,6 +38,7 @@ class SoftmaxLoss(Loss):
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_CLASS,)
+    reads_ragged = True
     option_names = (
         "num_labels",
         "concatenation_sent_rep",

@@ -13,6 +13,7 @@ from sentune.checks import a_function, one_of
 from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import SettingError, warn
 from sentune.losses.base import Compare, Loss
+from sentune.losses.cached import CachedLossMixin
 from sentune.losses.embed import by_rows
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel
@@ -155,7 +156,7 @@ class MultipleNegativesRankingLoss(Loss):
         return self.hardness_strength * scores * weighted
 
 
-class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
+class CachedMultipleNegativesRankingLoss(CachedLossMixin, MultipleNegativesRankingLoss):
     """`MultipleNegativesRankingLoss` with `mini_batch_size` set: large batches, little memory.
 
     Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
@@ -197,7 +198,9 @@ class MultipleNegativesSymmetricRankingLoss(MultipleNegativesRankingLoss):
         super().__init__(model, *options, mini_batch_size=mini_batch_size)
 
 
-class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRankingLoss):
+class CachedMultipleNegativesSymmetricRankingLoss(
+    CachedLossMixin, MultipleNegativesSymmetricRankingLoss
+):
     """`MultipleNegativesSymmetricRankingLoss` with `mini_batch_size` set.
 
     Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.

@@ -88,12 +88,15 @@ class DenoisingAutoEncoderLoss(Loss):
         """The decoder's tokens of the whole sentences, padded `(b, t)`."""
         whole = as_ragged(features[1])
         if self._has_own_tokens:
-            read = self.tokenizer(
-                texts(self.model, whole), padding=True, truncation="longest_first",
-                return_tensors="pt", padding_side="right",
-            )  # fmt: skip
-            return {"target": read["input_ids"]}
+            return {"target": self.retokenize(whole)["input_ids"]}
         return {"target": packing.pad(whole, self._pad_id, "right")["input_ids"]}
+
+    def retokenize(self, sentence_features: Features) -> Features:
+        """The texts of a column, as the decoder's tokenizer reads them, padded."""
+        return self.tokenizer(
+            texts(self.model, sentence_features), padding=True, truncation="longest_first",
+            return_tensors="pt", padding_side="right",
+        )  # fmt: skip
 
     def compute(
         self, columns: Sequence[Tensor], labels: Tensor | None = None, target: Tensor | None = None

@@ -16,7 +16,7 @@ from sentune.checks import one_of
 from sentune.data.forms import TEACHER_EMBEDDING, Limits
 from sentune.disk import files
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, embedding_width, full_precision
+from sentune.losses.base import Loss, LossValue, embedding_width, full_precision
 from sentune.types import EmbeddingModel
 
 
@@ -67,6 +67,14 @@ class EmbedDistillLoss(Loss):
         if self.distance_metric == "l2":
             return torch.linalg.vector_norm(rows - teacher, dim=-1).mean()
         return (1 - F.cosine_similarity(rows, teacher, dim=-1)).mean()
+
+    def compute_loss_from_embeddings(  # type: ignore[override]
+        self, embeddings: Sequence[Tensor], teacher_embeddings: Tensor | Sequence[Tensor]
+    ) -> LossValue:
+        """As `compute`; teacher embeddings also as a list of one `(b, d)` per column."""
+        if not isinstance(teacher_embeddings, Tensor):
+            teacher_embeddings = torch.stack([*teacher_embeddings], dim=1)
+        return super().compute_loss_from_embeddings(embeddings, teacher_embeddings)
 
     def save_projection(self, path: str | Path) -> None:
         """Write the weights of the projection to a safetensors file, atomically."""

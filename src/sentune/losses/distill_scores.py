@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from sentune.checks import a_function
 from sentune.data.forms import TEACHER_MARGINS, TEACHER_SCORES
@@ -44,13 +43,14 @@ class MarginMSELoss(Loss):
     ) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
         self.similarity_fct = a_function("similarity_fct", similarity_fct)
+        self.loss_fct = nn.MSELoss()
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of queries, positives and k columns of negatives with the teacher's margins."""
         query, *candidates = self.take(columns)
         scores = _scores(self.similarity_fct, query, candidates)
         margins = scores[:, :1] - scores[:, 1:]  # (b, k)
-        return F.mse_loss(margins, self._teacher(labels, margins))
+        return self.loss_fct(margins, self._teacher(labels, margins))
 
     def _teacher(self, labels: Tensor | None, margins: Tensor) -> Tensor:
         b, k = margins.shape
@@ -109,6 +109,7 @@ class DistillKLDivLoss(Loss):
         for value in (temperature, self.student_temperature, self.teacher_temperature):
             if not 0 < value < math.inf:
                 raise SettingError(f"a temperature must be a positive number, got {value}")
+        self.loss_fct = nn.KLDivLoss(reduction="batchmean")
         self._has_checked_teacher = False
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
@@ -126,7 +127,7 @@ class DistillKLDivLoss(Loss):
             self._check_teacher(teacher, wanted)
             self._has_checked_teacher = True
         found = (scores / self.student_temperature).log_softmax(dim=1)
-        return F.kl_div(found, wanted, reduction="batchmean") * self.student_temperature**2
+        return self.loss_fct(found, wanted) * self.student_temperature**2
 
     def _check_teacher(self, scores: Tensor, probabilities: Tensor) -> None:
         """Look once for scores that cannot teach; once, as it waits for the device."""

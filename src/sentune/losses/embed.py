@@ -11,7 +11,8 @@ dropout, when the gradient comes back. No loss needs to know.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ from sentune.types import EmbeddingModel, Features
 
 Reader: TypeAlias = Callable[[EmbeddingModel, Features], Tensor]
 
+_is_separate: ContextVar[bool] = ContextVar("is_separate", default=False)
 _RAGGED_KEYS = frozenset({*layouts.TOKEN_KEYS, "lengths", "prompt_lengths", "truncated"})
 
 
@@ -91,6 +93,36 @@ class Embedder:
         return list(layouts.batches_by_tokens(lengths, tokens))
 
 
+def mini_batches_in_order(
+    features: Features, size: int | None, num_tokens: int | None = None
+) -> list[tuple[int, int]]:
+    """First row and row after the last of each mini-batch of a column, in the order of its rows."""
+    rows = number_of_rows(features)
+    if num_tokens is None:
+        size = size or max(rows, 1)
+        return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+    features = as_ragged(features)
+    lengths = features["lengths"] if layouts.is_ragged(features) else [1] * rows
+    ends, taken = [], 0
+    for row, length in enumerate(lengths):
+        if taken and taken + length > num_tokens:
+            ends.append(row)
+            taken = 0
+        taken += length
+    ends.append(rows)
+    return list(zip([0, *ends[:-1]], ends, strict=True)) if rows else []
+
+
+@contextmanager
+def column_merging_disabled() -> Iterator[None]:
+    """Inside the block the model runs once per column, and not once for all that can be joined."""
+    token = _is_separate.set(True)
+    try:
+        yield
+    finally:
+        _is_separate.reset(token)
+
+
 def by_rows(score: Callable[[Tensor], Tensor], rows: Tensor, size: int | None) -> Tensor:
     """`score(rows)`, computed for `size` rows at a time so that no full score matrix is kept.
 
@@ -150,7 +182,8 @@ def _joined(columns: Sequence[Features]) -> Iterator[tuple[list[int], Features]]
     ragged = [as_ragged(column) for column in columns]
     groups: dict[Hashable, list[int]] = {}
     for place, features in enumerate(ragged):
-        groups.setdefault(_kind(features, place), []).append(place)
+        kind = place if _is_separate.get() else _kind(features, place)
+        groups.setdefault(kind, []).append(place)
     for members in groups.values():
         first = ragged[members[0]]
         if len(members) > 1:

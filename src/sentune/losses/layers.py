@@ -107,7 +107,7 @@ class AdaptiveLayerLoss(Loss):
         parts = [(self.last_layer_weight, inner(last))]
         layers = drawn(last, self.n_layers_per_step, in_order=False)
         for layer in layers:
-            weight = self.prior_layers_weight * self._weight(layer) / len(layers)
+            weight = self.prior_layers_weight * self.get_layer_weight(layer) / len(layers)
             parts.append((weight, inner(layer)))
         total = weighted_sum(parts)
         if not self.kl_temperature > 0:
@@ -117,10 +117,11 @@ class AdaptiveLayerLoss(Loss):
             return {**total, "kl_div": divergence}
         return total + divergence
 
-    def _weight(self, layer: int) -> float:
+    def get_layer_weight(self, layer_idx: int) -> float:
+        """w(l) of a layer; 0 is the encoder's input embeddings."""
         if callable(self.layer_weighting):
-            return self.layer_weighting(layer)
-        return _LAYER_WEIGHTS[self.layer_weighting](layer)
+            return self.layer_weighting(layer_idx)
+        return _LAYER_WEIGHTS[self.layer_weighting](layer_idx)
 
     def _divergence(self, rows: Tensor, layers: Sequence[int]) -> Tensor:
         """How far the embeddings of the layers are from the last, read as distributions."""

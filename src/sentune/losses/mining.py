@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -59,13 +59,43 @@ class _Mined(Loss):
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of `(b, d)` with `(b,)` class numbers."""
+        return self._value(columns, labels, type(self)._score)
+
+    def _value(self, columns: Sequence[Tensor], labels: Tensor | None, score: Any) -> Tensor:
         (rows,) = self.take(columns)
         distance = self.distance_metric(rows)
-        return self._score(distance, *_partners(self.row_labels(labels, rows)))
+        return score(self, distance, *_partners(self.row_labels(labels, rows)))
 
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """The loss of distances and the masks of positives and negatives, `(b, b)` each."""
         raise NotImplementedError
+
+    # Other names, by which subclasses elsewhere know the same things.
+
+    @property
+    def sentence_embedder(self) -> EmbeddingModel:
+        """The model."""
+        return self.model
+
+    @property
+    def triplet_margin(self) -> float:
+        """The margin."""
+        return self.margin
+
+    @triplet_margin.setter
+    def triplet_margin(self, margin: float) -> None:
+        self.margin = margin
+
+
+def _computed_by(name: str) -> dict[str, Any]:
+    """The table of `Loss.other_names` with a method that has the labels first."""
+
+    def compute(
+        loss: Any, columns: Sequence[Tensor], labels: Tensor | None = None, **context: Any
+    ) -> Tensor:
+        return getattr(loss, name)(labels, *columns)
+
+    return {**Loss.other_names, name: compute}
 
 
 class BatchAllTripletLoss(_Mined):
@@ -84,11 +114,17 @@ class BatchAllTripletLoss(_Mined):
     Source: Hermans et al. 2017, section 2, "batch all", https://arxiv.org/abs/1703.07737.
     """
 
+    other_names = _computed_by("batch_all_triplet_loss")
+
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         anchors, partners = positive.nonzero(as_tuple=True)  # (P,) pairs of one class
         closer = distance[anchors, partners][:, None] - distance[anchors]  # (P, b)
         losses = (closer + self.margin).relu() * negative[anchors]
         return losses.sum() / (losses > 1e-16).sum().clamp(min=1)
+
+    def batch_all_triplet_loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """As `compute`, of one `(b, d)`; a subclass may override it."""
+        return self._value([embeddings], labels, BatchAllTripletLoss._score)
 
 
 class BatchHardTripletLoss(_Mined):
@@ -103,17 +139,41 @@ class BatchHardTripletLoss(_Mined):
         class counts as its own positive; one without negatives has the furthest row for one.
     """
 
+    other_names = _computed_by("batch_hard_triplet_loss")
+
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return (_hardest(distance, positive, negative) + self.margin).relu().mean()
 
+    def batch_hard_triplet_loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """As `compute`, of one `(b, d)`; a subclass may override it."""
+        return self._value([embeddings], labels, BatchHardTripletLoss._score)
 
-class BatchHardSoftMarginTripletLoss(_Mined):
+    @staticmethod
+    def get_triplet_mask(labels: Tensor) -> Tensor:
+        """Whether p is another row of a's class and n of another class, `(b, b, b)`."""
+        positive, negative = _partners(labels)
+        return positive[:, :, None] & negative[:, None]
+
+    @staticmethod
+    def get_anchor_positive_triplet_mask(labels: Tensor) -> Tensor:
+        """Whether p is another row of a's class, `(b, b)`."""
+        return _partners(labels)[0]
+
+    @staticmethod
+    def get_anchor_negative_triplet_mask(labels: Tensor) -> Tensor:
+        """Whether n is of another class than a, `(b, b)`."""
+        return _partners(labels)[1]
+
+
+class BatchHardSoftMarginTripletLoss(BatchHardTripletLoss):
     """As `BatchHardTripletLoss`, with a soft margin: there is nothing to tune.
 
         loss = mean_a log( 1 + exp( max_p d(a, p) - min_n d(a, n) ) )
 
     Source: Hermans et al. 2017, section 2, "soft margin", https://arxiv.org/abs/1703.07737.
     """
+
+    other_names = _computed_by("batch_hard_triplet_soft_margin_loss")
 
     option_names = ("distance_metric",)
 
@@ -129,6 +189,10 @@ class BatchHardSoftMarginTripletLoss(_Mined):
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return softplus(_hardest(distance, positive, negative)).mean()
 
+    def batch_hard_triplet_soft_margin_loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """As `compute`, of one `(b, d)`; a subclass may override it."""
+        return self._value([embeddings], labels, BatchHardSoftMarginTripletLoss._score)
+
 
 class BatchSemiHardTripletLoss(_Mined):
     """For each pair of a class the closest negative that is further than the positive.
@@ -141,10 +205,16 @@ class BatchSemiHardTripletLoss(_Mined):
     Source: Schroff et al. 2015, FaceNet, section 3.2, https://arxiv.org/abs/1503.03832.
     """
 
+    other_names = _computed_by("batch_semi_hard_triplet_loss")
+
     def _score(self, distance: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         closer = distance - _semi_hard(distance, negative)  # (b, b), of which the positives count
         losses = (closer + self.margin).relu() * positive
         return losses.sum() / positive.sum().clamp(min=1)
+
+    def batch_semi_hard_triplet_loss(self, labels: Tensor, embeddings: Tensor) -> Tensor:
+        """As `compute`, of one `(b, d)`; a subclass may override it."""
+        return self._value([embeddings], labels, BatchSemiHardTripletLoss._score)
 
 
 def _partners(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentune.checks import one_of
 from sentune.data.forms import NEGATIVES, PAIR, TRIPLET
 from sentune.errors import InputError, SettingError
-from sentune.losses.base import Loss, full_precision
-from sentune.losses.embed import by_rows
+from sentune.losses.base import Loss, full_precision, inherited
+from sentune.losses.cached import CachedLossMixin, backward
+from sentune.losses.embed import Embedder, as_ragged, by_rows, embed, number_of_rows, select
 from sentune.losses.guide import guide_embeddings, needs_own_tokens
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel, Features
+from sentune.vectors.similarity import cos_sim
 
 # A matrix product rounds a similarity by its place in the matrix: scores of the guide that
 # differ by less than this are the same score.
@@ -90,6 +93,13 @@ class GISTEmbedLoss(Loss):
         self.contrast_anchors = contrast_anchors
         self.contrast_positives = contrast_positives
         self.gather_across_devices = gather_across_devices
+        self.similarity_fct: Any = nn.CosineSimilarity(dim=-1)  # (m, 1, d), (1, n, d) -> (m, n)
+        self.cross_entropy_loss = nn.CrossEntropyLoss()
+
+    @property
+    def must_retokenize(self) -> bool:
+        """Whether texts are tokenised again for the guide."""
+        return needs_own_tokens(self.guide, self.model)
 
     @property
     def guide(self) -> Any:
@@ -108,11 +118,11 @@ class GISTEmbedLoss(Loss):
         guide: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """The loss of `(b, d)` columns with the guide's `(b, d')` columns of the same texts."""
-        model_rows = [F.normalize(column, dim=-1) for column in self.take(columns)]
+        model_rows = self.take(columns)
         if guide is None or [len(rows) for rows in guide] != [len(rows) for rows in model_rows]:
             raise InputError(f"{type(self).__name__} wants the guide's embedding of every text")
         b, device = len(model_rows[0]), model_rows[0].device
-        guide_rows = [F.normalize(full_precision(rows.to(device)), dim=-1) for rows in guide]
+        guide_rows = [full_precision(rows.to(device)) for rows in guide]
         start = 0
         if self.gather_across_devices:
             model_rows, start = gather_rows(model_rows)
@@ -135,25 +145,31 @@ class GISTEmbedLoss(Loss):
         logits = torch.cat(parts, dim=1) / self.temperature
         # The pair itself is a candidate whatever the margin.
         logits = logits.scatter(1, own, partner)
-        return logits.logsumexp(dim=1) - partner.squeeze(1)
+        return self.cross_entropy_loss(logits, rows).expand(len(rows))  # the mean, for each row
+
+    def sim_matrix(self, embed1: Tensor, embed2: Tensor) -> Tensor:
+        """Scores of all pairs of `(m, d)` and `(n, d)`, `(m, n)`."""
+        if isinstance(self.similarity_fct, nn.CosineSimilarity):
+            return cos_sim(embed1, embed2)
+        return self.similarity_fct(embed1[:, None], embed2[None])
 
     def _scores(self, rows: Tensor, columns: list[Tensor]) -> list[Tensor]:
-        """Cosines of the rows to their candidates, `(c, N)` each, the positives first."""
+        """Scores of the rows with their candidates, `(c, N)` each, the positives first."""
         anchors, positives, *negatives = columns
         some = anchors[rows]
-        scores = [some @ positives.T]
+        scores = [self.sim_matrix(some, positives)]
         if self.contrast_anchors:
-            scores.append(some @ anchors.T)
+            scores.append(self.sim_matrix(some, anchors))
         if self.contrast_positives:
-            scores.append(positives[rows] @ positives.T)
-        return scores + [some @ negative.T for negative in negatives]
+            scores.append(self.sim_matrix(positives[rows], positives))
+        return scores + [self.sim_matrix(some, negative) for negative in negatives]
 
     def _threshold(self, pair: Tensor) -> Tensor:
         """The guide's score above which a candidate is left out, `(c, 1)`."""
         return pair - self.margin * (pair.abs() if self.margin_strategy == "relative" else 1)
 
 
-class CachedGISTEmbedLoss(GISTEmbedLoss):
+class CachedGISTEmbedLoss(CachedLossMixin, GISTEmbedLoss):
     """`GISTEmbedLoss` with `mini_batch_size` set: large batches, little memory.
 
     Arguments as there; for the mini-batches also those of `Loss.set_mini_batches`.
@@ -178,8 +194,39 @@ class CachedGISTEmbedLoss(GISTEmbedLoss):
         super().__init__(model, *options, *others, mini_batch_size=mini_batch_size)
         self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
 
+    def calculate_loss(
+        self,
+        reps: Sequence[Sequence[Tensor]],
+        reps_guided: Any = None,
+        *,
+        with_backward: bool = False,
+    ) -> Any:
+        """As `CachedLossMixin`, with the guide's embeddings of each mini-batch."""
+        columns, guide = ([torch.cat([*x]) for x in parts] for parts in (reps, reps_guided))
+        value = inherited(self, "calculate_loss")(columns, guide=guide)
+        return backward(value) if with_backward else value
 
-class MegaBatchMarginLoss(Loss):
+    def calculate_loss_and_cache_gradients(
+        self, reps: Sequence[Sequence[Tensor]], reps_guided: Sequence[Sequence[Tensor]]
+    ) -> tuple[Tensor, list[list[Tensor | None]]]:
+        """The loss of mini-batches, and its gradient with respect to each of them."""
+        loss = self.calculate_loss(reps, reps_guided, with_backward=True)
+        gradients = [[rows.grad for rows in parts] for parts in reps]
+        return loss.requires_grad_(), gradients
+
+    def embed_minibatch(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """As `CachedLossMixin`; the guide's embeddings are second, unless there is a gradient."""
+        rows, state = super().embed_minibatch(*args, **kwargs)
+        given = inspect.signature(super().embed_minibatch).bind(*args, **kwargs).arguments
+        if given["with_grad"]:
+            return rows, None, state
+        features = as_ragged(given["sentence_feature"])
+        part = select(features, range(given["begin"], min(given["end"], number_of_rows(features))))
+        guided = guide_embeddings(self.guide, self.model, [part], Embedder())
+        return rows, guided[0], state
+
+
+class MegaBatchMarginLoss(CachedLossMixin, Loss):
     """Each anchor close to its positive, and not close to the hardest other positive of the batch.
 
         loss = mean_i [ relu(m_pos - cos(a_i, p_i)) + relu(max_{j != i} cos(a_i, p_j) - m_neg) ]
@@ -218,6 +265,23 @@ class MegaBatchMarginLoss(Loss):
             self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
+
+    @property
+    def uses_gradient_cache(self) -> bool:  # type: ignore[override]
+        """As `Loss`."""
+        return self.mini_batch_size is not None
+
+    def forward_mini_batched(
+        self, sentence_features: Iterable[Features], labels: Tensor | None = None
+    ) -> Any:
+        """As `forward`, with mini-batches."""
+        return self.forward_cached(sentence_features, labels)
+
+    def forward_non_mini_batched(
+        self, sentence_features: Iterable[Features], labels: Tensor | None = None
+    ) -> Any:
+        """As `forward`, with the whole batch at once."""
+        return self.compute(embed(self.model, list(sentence_features)), labels)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of `(b, d)` anchors and positives."""

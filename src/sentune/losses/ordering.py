@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sentune.checks import a_function
-from sentune.data.forms import NEGATIVES, PAIR_AND_SCORE, TRIPLET
+from sentune.data.forms import NEGATIVES, PAIR_AND_SCORE, TRIPLET, Form
 from sentune.errors import InputError
 from sentune.losses.base import Compare, Loss
 from sentune.types import EmbeddingModel
@@ -48,8 +49,8 @@ class CoSENTLoss(Loss):
     """
 
     inputs = "2 columns (sentence_1, sentence_2)"
-    forms = (PAIR_AND_SCORE,)
-    option_names = ("scale", "similarity_fct")
+    forms: tuple[Form, ...] = (PAIR_AND_SCORE,)
+    option_names: ClassVar[tuple[str, ...]] = ("scale", "similarity_fct")
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class CoSENTLoss(Loss):
         return order_loss(scores, self.row_labels(labels, first))
 
 
-class AnglELoss(Loss):
+class AnglELoss(CoSENTLoss):
     """As `CoSENTLoss`, with the angle in complex space in place of the cosine.
 
     The cosine is flat where it is near 1 or -1; the angle is not.
@@ -91,8 +92,7 @@ class AnglELoss(Loss):
     def __init__(
         self, model: EmbeddingModel, scale: float = 20.0, *, mini_batch_size: int | None = None
     ) -> None:
-        super().__init__(model, mini_batch_size=mini_batch_size)
-        self.scale = scale
+        super().__init__(model, scale, pairwise_angle_sim, mini_batch_size=mini_batch_size)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of two `(b, d)` with `(b,)` scores, or of more columns without."""
@@ -103,5 +103,5 @@ class AnglELoss(Loss):
             labels = torch.ones(len(anchor), device=anchor.device)
         positive = self.row_labels(labels, anchor) * 1  # booleans as numbers
         negative = (1 - positive).repeat(len(others) - 1)
-        scores = pairwise_angle_sim(anchor.repeat(len(others), 1), torch.cat(others))
+        scores = self.similarity_fct(anchor.repeat(len(others), 1), torch.cat(others))
         return order_loss(self.scale * scores, torch.cat([positive, negative]))

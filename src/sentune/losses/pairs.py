@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from sentune.checks import a_function
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, Limits
 from sentune.errors import warn
-from sentune.losses.base import Compare, Loss
-from sentune.types import EmbeddingModel
+from sentune.losses.base import Compare, Loss, LossValue
+from sentune.types import EmbeddingModel, Features
 
 
 class CosineSimilarityLoss(Loss):
@@ -147,6 +147,7 @@ class OnlineContrastiveLoss(Loss):
 
     inputs = "2 columns (sentence_1, sentence_2)"
     forms = (PAIR_AND_MATCH,)
+    reads_ragged = True
     option_names = ("distance_metric", "margin")
 
     def __init__(
@@ -161,6 +162,17 @@ class OnlineContrastiveLoss(Loss):
         self.distance_metric = a_function("distance_metric", distance_metric)
         self.margin = margin
         self._has_checked_labels = False
+
+    def forward(
+        self,
+        sentence_features: Iterable[Features],
+        labels: Tensor | None = None,
+        size_average: bool = False,
+    ) -> LossValue:
+        """As `Loss`; the loss is a sum, also with `size_average`, which there is a warning of."""
+        if size_average:
+            warn("OnlineContrastiveLoss is a sum over hard pairs: size_average changes nothing")
+        return super().forward(sentence_features, labels)
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
         """The loss of two `(b, d)` with `(b,)` labels."""

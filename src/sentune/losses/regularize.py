@@ -61,7 +61,9 @@ class GlobalOrthogonalRegularizationLoss(Loss):
 
     def compute(self, columns: Sequence[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """Both parts for any number of `(b, d)`."""
-        moments = torch.stack([self._moments(rows) for rows in self.take(columns)])  # (n, 2)
+        moments = torch.stack(
+            [torch.stack(self.compute_gor(rows)) for rows in self.take(columns)]
+        )  # (n, 2)
         total = moments.sum(dim=0) if self.aggregation == "sum" else moments.mean(dim=0)
         parts = {}
         if self.mean_weight:
@@ -70,10 +72,11 @@ class GlobalOrthogonalRegularizationLoss(Loss):
             parts["gor_second_moment"] = self.second_moment_weight * total[1]
         return parts
 
-    def _moments(self, rows: Tensor) -> Tensor:
-        b, d = rows.shape
-        itself = torch.eye(b, dtype=torch.bool, device=rows.device)
-        scores = self.similarity_fct(rows, rows).masked_fill(itself, 0.0)
+    def compute_gor(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts for one `(b, d)`, without their weights."""
+        b, d = embeddings.shape
+        itself = torch.eye(b, dtype=torch.bool, device=embeddings.device)
+        scores = self.similarity_fct(embeddings, embeddings).masked_fill(itself, 0.0)
         pairs = max(b * (b - 1), 1)
         second_moment = scores.pow(2).sum() / pairs
-        return torch.stack([(scores.sum() / pairs).pow(2), (second_moment - 1 / d).relu()])
+        return (scores.sum() / pairs).pow(2), (second_moment - 1 / d).relu()

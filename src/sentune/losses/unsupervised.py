@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sentune.checks import a_function
 from sentune.data.example import InputExample
@@ -45,6 +44,7 @@ class ContrastiveTensionLoss(Loss):
     def __init__(self, model: EmbeddingModel, *, mini_batch_size: int | None = None) -> None:
         super().__init__(model, mini_batch_size=mini_batch_size)
         self.model1 = copy.deepcopy(model)
+        self.criterion = nn.BCEWithLogitsLoss(reduction="sum")
 
     @property
     def model2(self) -> EmbeddingModel:
@@ -72,7 +72,7 @@ class ContrastiveTensionLoss(Loss):
             labels = _is_same_text(*features)
         match = self.row_labels(labels, first)
         scores = (first * second).sum(dim=1)
-        return F.binary_cross_entropy_with_logits(scores, match.to(scores), reduction="sum")
+        return self.criterion(scores, match.to(scores))
 
 
 class ContrastiveTensionLossInBatchNegatives(Loss):
@@ -110,6 +110,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
             raise SettingError(f"scale must be > 0, got {scale}")
         self.model1 = copy.deepcopy(model)
         self.similarity_fct = a_function("similarity_fct", similarity_fct)
+        self.cross_entropy_loss = nn.CrossEntropyLoss()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @property
@@ -132,7 +133,7 @@ class ContrastiveTensionLossInBatchNegatives(Loss):
         first, second = map(full_precision, columns)
         scores = self.similarity_fct(first, second) * self.logit_scale.exp()
         own = torch.arange(len(scores), device=scores.device)
-        return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+        return (self.cross_entropy_loss(scores, own) + self.cross_entropy_loss(scores.T, own)) / 2
 
     def settings(self) -> dict[str, Any]:
         """The settings, with the scale as it is now."""

@@ -19,11 +19,11 @@ from markupsafe import Markup
 
 from sentune.data.statistics import Column
 from sentune.hub import fetch as hub
+from sentune.record.citations import citations
 from sentune.record.facts import versions
 from sentune.record.model import SentenceTransformerModelCardData
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
-from sentune.share.citations import citations
 from sentune.share.front import dataset_ids, facts_of, front_matter, listed, with_facts
 from sentune.share.kinds import CardKind, code_of, kind_of
 from sentune.share.markdown import FILTERS, bold, code, escaped, link, number
@@ -98,12 +98,16 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
             for name, value in (card.emissions or {}).items()
         ],
         versions=versions(),
-        citations=[
-            *citations(card.loss_names),
-            *dict.fromkeys(loss.citation for loss in card.all_losses if loss.citation),
-        ],
+        citations=_citations(card),
     )
     return f"{front_matter(card, kind, name, base)}\n{body}"
+
+
+def _citations(card: Any) -> list[str]:
+    """The papers behind the losses, each once, and what losses of users bring themselves."""
+    known = citations(card.loss_names)
+    own = dict.fromkeys(loss.citation for loss in card.all_losses if loss.citation)
+    return known + [text for text in own if not set(text.split("\n\n")) <= set(known)]
 
 
 @cache

@@ -19,6 +19,11 @@ def citations(losses: Iterable[str]) -> list[str]:
     return [text for names, text in _entries() if names & wanted]
 
 
+def cited_by(loss: str) -> list[str]:
+    """BibTeX entries of the papers behind the class of a loss of this name."""
+    return [text for names, text in _entries() if loss in names]
+
+
 @cache
 def _entries() -> list[tuple[set[str], str]]:
     """Each entry with the losses that it is behind."""
