@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from sentune._lazy import from_higher_layer
 from sentune.encoder import adapters, pipeline
+from sentune.encoder.fit_mixin import FitMixin
 from sentune.encoder.runner import Options, TorchRunner
 from sentune.encoder.workers import WorkerPool
 from sentune.engine.deferred import is_quantized, type_of, weights_of
@@ -109,7 +109,7 @@ def _type_of_weights(
     return weights, {**options, "dtype": weights}
 
 
-class Model(nn.Sequential):
+class Model(FitMixin, nn.Sequential):
     """Modules, executed one after the other, with what every kind of model can do."""
 
     reads_packed = True  # what `sentune.models.base.reads_packed` asks of a subclass
@@ -310,15 +310,6 @@ class Model(nn.Sequential):
         if output_path is not None:
             Path(output_path).mkdir(parents=True, exist_ok=True)
         return evaluator(self, output_path)
-
-    def fit(
-        self, train_objectives: Sequence[tuple[Any, nn.Module]], *args: Any, **kwargs: Any
-    ) -> None:
-        """Train the model on pairs of a `DataLoader` over `InputExample`s and a loss.
-
-        See `sentune.training.fit.fit` for the other arguments.
-        """
-        from_higher_layer("sentune.training.fit", "fit")(self, train_objectives, *args, **kwargs)
 
     # Inside -------------------------------------------------------------------------------------
 
