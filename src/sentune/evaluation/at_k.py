@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,13 +49,23 @@ class AtK:
             values[f"{metric}@{k}"] = getattr(figures, f"{metric}_at_k")(hits, *total, k)
         return values
 
+    def grouped(self, hits: np.ndarray, relevant: np.ndarray) -> dict[str, dict[int, float]]:
+        """As `measure`, as metric such as `ndcg@k` -> number of ranks -> value."""
+        found: dict[str, dict[int, float]] = {}
+        for key, value in self.measure(hits, relevant).items():
+            metric, _, k = key.partition("@")
+            found.setdefault(f"{metric}@k", {})[int(k)] = value
+        return found
+
+    def csv_columns(self, names: Iterable[str]) -> list[str]:
+        """The names of the columns of a csv file."""
+        return [f"{name}-{LABELS[metric]}@{k}" for name in names for metric, k in self._columns()]
+
     def csv_row(self, metrics: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
         """The metrics, such as `cosine_ndcg@10`, under the names of the columns, in their order."""
-        return {
-            f"{name}-{LABELS[metric]}@{k}": metrics[f"{name}_{metric}@{k}"]
-            for name in names
-            for metric, k in self._columns()
-        }
+        names = list(names)
+        keys = [f"{name}_{metric}@{k}" for name in names for metric, k in self._columns()]
+        return dict(zip(self.csv_columns(names), (metrics[key] for key in keys), strict=True))
 
     def primary_metric(
         self, metrics: Mapping[str, float], names: Iterable[str], main: SimilarityFunction | None
@@ -72,3 +83,16 @@ class AtK:
             *(("ndcg", k) for k in self.ndcg),
             *(("map", k) for k in self.map),
         ]
+
+
+class Ranks:
+    """An attribute such as `ndcg_at_k` of an evaluator that has its numbers of ranks in `at_k`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.field = name.removesuffix("_at_k")
+
+    def __get__(self, evaluator: Any, owner: type | None = None) -> Any:
+        return self if evaluator is None else getattr(evaluator.at_k, self.field)
+
+    def __set__(self, evaluator: Any, numbers: Iterable[int]) -> None:
+        evaluator.at_k = replace(evaluator.at_k, **{self.field: numbers})

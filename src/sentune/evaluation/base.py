@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from sentune.disk import files
 from sentune.errors import InputError
 from sentune.tables import rows_of
 from sentune.types import Encoder
-from sentune.vectors.similarity import SimilarityFunction
+from sentune.vectors.similarity import SimilarityFunction, to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +30,21 @@ class SentenceEvaluator:
         primary_metric: The key to choose the best model by. Known at the latest after a call.
         name: Of the data; part of each key and of the csv file's name.
         csv_file: Name of the file that a row is added to at every call with an output path.
+        csv_headers: Names of its columns; those for the model's own similarity after a call.
         write_csv: Whether there is such a file.
         batch_size: Of encoding; None to choose it by tokens, for speed.
         show_progress_bar: Of encoding; None leaves it to the model.
         truncate_dim: Dimension to truncate the embeddings to; None leaves it to the model.
+        works_on_tensors: Whether embeddings are read as tensors and not as arrays.
     """
 
     greater_is_better: bool = True
     primary_metric: str | None = None
     name: str = ""
     csv_file: str = ""
+    csv_headers: Sequence[str] = ("epoch", "steps")
     write_csv: bool = True
+    works_on_tensors: ClassVar[bool] = False
     batch_size: int | None = None
     show_progress_bar: bool | None = False
     truncate_dim: int | None = None
@@ -98,27 +102,41 @@ class SentenceEvaluator:
         self.show_progress_bar = show_progress_bar
         self.truncate_dim = truncate_dim
 
+    def _name_csv_columns(self, *names: str) -> None:
+        self.csv_headers = ["epoch", "steps", *names]
+
     def _name_csv_file(self, *parts: str | None) -> None:
         """Name the csv file by those parts that are not empty."""
         self.csv_file = "_".join(part for part in (*parts, "results.csv") if part)
 
-    def _encode(self, encode: Callable[..., Any], texts: Sequence[Any], **options: Any) -> Any:
-        """The embeddings of the texts, `(b, d)`, each text encoded once.
+    def embed_inputs(
+        self, model: Any, sentences: Any, encode_fn_name: str | None = None, **kwargs: Any
+    ) -> Any:
+        """The embeddings of inputs, `(b, d)`; everything that is evaluated comes from here.
 
-        `encode` is a method of a model; the options make it give one matrix. Inputs that cannot be
-        hashed, such as images, are all encoded.
+        Args:
+            model: The model to evaluate.
+            sentences: Its inputs.
+            encode_fn_name: "query" for `model.encode_query`, "document" for `encode_document`.
+            **kwargs: Further arguments of it.
         """
-        options |= {
+        encode = getattr(model, f"encode_{encode_fn_name}" if encode_fn_name else "encode")
+        options = {
             "batch_size": self.batch_size,
             "show_progress_bar": self.show_progress_bar,
             "truncate_dim": self.truncate_dim,
+            "convert_to_tensor" if self.works_on_tensors else "convert_to_numpy": True,
         }
+        return encode(sentences, **{**options, **kwargs})
+
+    def _embed(self, model: Any, texts: Sequence[Any], **options: Any) -> Any:
+        """As `embed_inputs`, each text once; inputs that cannot be hashed, as images, all."""
         try:
             place: dict[Any, int] = {}
             rows = [place.setdefault(text, len(place)) for text in texts]
         except TypeError:
-            return encode(texts, **options)
-        embeddings = encode(list(place), **options)
+            return _matrix(self.embed_inputs(model, texts, **options))
+        embeddings = _matrix(self.embed_inputs(model, list(place), **options))
         return embeddings if len(place) == len(rows) else embeddings[np.asarray(rows)]
 
     def _report(
@@ -135,8 +153,10 @@ class SentenceEvaluator:
         where = moment(epoch, steps)
         figures = ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
         logger.info("%s%s %s: %s", self.description, where, self.name, figures)
+        cells = {"epoch": epoch, "steps": steps, **row}
+        self.csv_headers = list(cells)
         if output_path is not None and self.write_csv:
-            add_row(Path(output_path) / self.csv_file, {"epoch": epoch, "steps": steps, **row})
+            add_row(Path(output_path) / self.csv_file, cells)
         self.store_metrics_in_model_card_data(model, named, epoch, steps)
         return named
 
@@ -183,6 +203,13 @@ def function_names(names: Sequence[Any] | None, main: Any = None) -> list[str]:
 def names_for(model: Encoder, names: list[str]) -> list[str]:
     """The names, or that of the model's own similarity where there are none."""
     return names or function_names([model.similarity_fn_name])
+
+
+def _matrix(embeddings: Any) -> Any:
+    """Embeddings as one matrix, also where a subclass gives a list of them."""
+    if not isinstance(embeddings, (list, tuple)):
+        return embeddings
+    return np.stack(embeddings) if isinstance(embeddings[0], np.ndarray) else to_tensor(embeddings)
 
 
 def _to_float(value: Any) -> Any:

@@ -13,6 +13,7 @@ from sentune.evaluation.base import SentenceEvaluator, checked_columns, function
 from sentune.types import Encoder
 from sentune.vectors.similarity import SimilarityFunction
 
+DISTANCES = ("euclidean", "manhattan")
 COLUMNS = tuple("accuracy accuracy_threshold f1 precision recall f1_threshold ap mcc".split())
 
 
@@ -51,6 +52,7 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.similarity_fn_names = function_names(similarity_fn_names)
         self._name_csv_file("binary_classification_evaluation", name)
+        self._name_csv_columns(*(f"{one}_{c}" for one in self.similarity_fn_names for c in COLUMNS))
 
     @classmethod
     def from_input_examples(
@@ -64,16 +66,9 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
         self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """The metrics; arguments as in `SentenceEvaluator`."""
-        names = names_for(model, self.similarity_fn_names)
-        texts = [*self.sentences1, *self.sentences2]
-        embeddings = self._encode(model.encode, texts, convert_to_numpy=True)
-        first, second = embeddings[: len(self.labels)], embeddings[len(self.labels) :]
-        metrics = {}
-        for name in names:
-            scores = SimilarityFunction.to_similarity_pairwise_fn(name)(first, second).numpy()
-            is_distance = name in ("euclidean", "manhattan")
-            for key, value in _measure(scores, np.asarray(self.labels), is_distance).items():
-                metrics[f"{name}_{key}"] = value
+        found = self.compute_metrics(model)
+        names = list(found)
+        metrics = {f"{name}_{key}": value for name in names for key, value in found[name].items()}
         row = {
             f"{name}_{column}": metrics[f"{name}_{column}"] for name in names for column in COLUMNS
         }
@@ -84,18 +79,50 @@ class BinaryClassificationEvaluator(SentenceEvaluator):
             self.primary_metric = "max_ap"
         return self._report(model, metrics, row, output_path, epoch, steps)
 
+    def compute_metrics(self, model: Encoder) -> dict[str, dict[str, float]]:
+        """Similarity -> metric -> its value."""
+        embeddings = self._embed(model, [*self.sentences1, *self.sentences2])
+        first, second = embeddings[: len(self.labels)], embeddings[len(self.labels) :]
+        found = {}
+        for name in names_for(model, self.similarity_fn_names):
+            scores = SimilarityFunction.to_similarity_pairwise_fn(name)(first, second).numpy()
+            if name in DISTANCES:  # similarities by distance are minus the distance
+                scores = -scores
+            found[name] = self._measure(scores, np.asarray(self.labels), name not in DISTANCES)
+        return found
 
-def _measure(scores: np.ndarray, labels: np.ndarray, is_distance: bool) -> dict[str, float]:
-    accuracy, accuracy_threshold = figures.best_accuracy(scores, labels)
-    best = figures.best_f1(scores, labels)
-    sign = -1 if is_distance else 1  # similarities by distance are minus the distance
-    return {
-        "accuracy": accuracy,
-        "accuracy_threshold": sign * accuracy_threshold,
-        "f1": best.f1,
-        "f1_threshold": sign * best.threshold,
-        "precision": best.precision,
-        "recall": best.recall,
-        "ap": figures.average_precision(scores, labels),
-        "mcc": figures.matthews_correlation(scores >= best.threshold, labels),
-    }
+    compute_metrices = compute_metrics
+
+    def _measure(self, scores: np.ndarray, labels: np.ndarray, is_higher: bool) -> dict[str, float]:
+        accuracy, accuracy_threshold = self.find_best_acc_and_threshold(scores, labels, is_higher)
+        best = self.find_best_f1_and_threshold(scores, labels, is_higher)
+        f1, precision, recall, f1_threshold = best
+        sign = 1 if is_higher else -1
+        return {
+            "accuracy": accuracy,
+            "accuracy_threshold": accuracy_threshold,
+            "f1": f1,
+            "f1_threshold": f1_threshold,
+            "precision": precision,
+            "recall": recall,
+            "ap": figures.average_precision(sign * scores, labels),
+            "mcc": figures.matthews_correlation(sign * scores >= sign * f1_threshold, labels),
+        }
+
+    @staticmethod
+    def find_best_acc_and_threshold(
+        scores: Any, labels: Any, high_score_more_similar: bool
+    ) -> tuple[float, float]:
+        """The highest accuracy that a threshold can give, and the threshold."""
+        sign = 1 if high_score_more_similar else -1
+        accuracy, threshold = figures.best_accuracy(sign * np.asarray(scores), labels)
+        return accuracy, sign * threshold
+
+    @staticmethod
+    def find_best_f1_and_threshold(
+        scores: Any, labels: Any, high_score_more_similar: bool
+    ) -> tuple[float, float, float, float]:
+        """The highest F1 that a threshold can give, its precision and recall, the threshold."""
+        sign = 1 if high_score_more_similar else -1
+        best = figures.best_f1(sign * np.asarray(scores), labels)
+        return best.f1, best.precision, best.recall, sign * best.threshold

@@ -53,6 +53,8 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         self.similarity_fn_names = function_names(similarity_fn_names, main_similarity)
         self.precision = precision
         self._name_csv_file("similarity_evaluation", name, precision)
+        kinds = ("pearson", "spearman")
+        self._name_csv_columns(*(f"{one}_{k}" for one in self.similarity_fn_names for k in kinds))
 
     @classmethod
     def from_input_examples(
@@ -67,7 +69,7 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The correlations; arguments as in `SentenceEvaluator`."""
         names = names_for(model, self.similarity_fn_names)
-        first, second = self._embed(model)
+        first, second = self._sides(model)
         metrics = {}
         for name in names:
             compare = SimilarityFunction.to_similarity_pairwise_fn(name)
@@ -84,14 +86,14 @@ class EmbeddingSimilarityEvaluator(SentenceEvaluator):
         self.primary_metric = f"spearman_{main}"
         return self._report(model, metrics, row, output_path, epoch, steps)
 
-    def _embed(self, model: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    def _sides(self, model: Encoder) -> tuple[np.ndarray, np.ndarray]:
         options: dict[str, Any] = {}
         if self.precision:
             # Quantized directions: lengths would only widen the ranges.
             options = {"precision": self.precision, "normalize_embeddings": True}
         # Both sides in one call, so that they are quantized in the same ranges.
         texts = [*self.sentences1, *self.sentences2]
-        embeddings = self._encode(model.encode, texts, convert_to_numpy=True, **options)
+        embeddings = self._embed(model, texts, **options)
         if self.precision in ("binary", "ubinary"):
             offset = 128 if self.precision == "binary" else 0
             embeddings = np.unpackbits((embeddings + np.int16(offset)).astype(np.uint8), axis=1)

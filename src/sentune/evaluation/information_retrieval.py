@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sentune.checks import check_sizes
 from sentune.disk import files
 from sentune.errors import InputError, InputTypeError
-from sentune.evaluation.at_k import AtK
+from sentune.evaluation.at_k import AtK, Ranks
 from sentune.evaluation.base import SentenceEvaluator, names_for
 from sentune.search.semantic import nearest
 from sentune.search.top import Best
 from sentune.tables import check_dicts
 from sentune.types import ArrayLike, Encoder
 from sentune.vectors.similarity import Similarity, SimilarityFunction, to_tensor
+
+logger = logging.getLogger(__name__)
 
 
 class InformationRetrievalEvaluator(SentenceEvaluator):
@@ -43,6 +47,10 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         write_predictions: Whether to write what was found, one query a line, as
             `Information-Retrieval_evaluation_{name}_predictions_{score function}.jsonl`.
     """
+
+    works_on_tensors = True
+    mrr_at_k, ndcg_at_k, accuracy_at_k = Ranks(), Ranks(), Ranks()
+    precision_recall_at_k, map_at_k = Ranks(), Ranks()
 
     def __init__(
         self,
@@ -96,6 +104,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         self.csv_file = f"{base}_results.csv"
         self.predictions_file = f"{base}_predictions.jsonl"
         self._names: list[str] = []
+        self._name_csv_columns(*self.at_k.csv_columns(sorted(score_functions or ())))
         # The corpus is searched in the order of its ids, so that ties fall in this order.
         self._order = _order(self.corpus_ids)
 
@@ -113,16 +122,12 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         The model encodes the queries; `corpus_model`, by default the same, encodes the documents
         unless `corpus_embeddings` has them in the order of the corpus.
         """
-        prompts = {"prompt_name": self.query_prompt_name, "prompt": self.query_prompt}
-        queries = self._encode(model.encode_query, self.queries, convert_to_tensor=True, **prompts)
-        chunks = self._corpus(corpus_model or model, corpus_embeddings)
-        found = nearest(queries, chunks, self._score_functions(model), self.at_k.depth)
-        if self.write_predictions and output_path is not None:
-            self._write_predictions(found, Path(output_path))
+        found = self.compute_all_metrics(model, corpus_model, corpus_embeddings, output_path)
         metrics = {
-            f"{name}_{key}": value
-            for name, best in found.items()
-            for key, value in self.at_k.measure(*self._judge(best)).items()
+            f"{name}_{metric.removesuffix('k')}{k}": value
+            for name, values in found.items()
+            for metric, by_rank in values.items()
+            for k, value in by_rank.items()
         }
         names = sorted(found)
         if self._names != names:  # the first call, or a model with another similarity
@@ -130,6 +135,76 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
             self.primary_metric = self.at_k.primary_metric(metrics, names, self.main_score_function)
         row = self.at_k.csv_row(metrics, names)
         return self._report(model, metrics, row, output_path, epoch, steps)
+
+    def compute_all_metrics(
+        self,
+        model: Encoder,
+        corpus_model: Encoder | None = None,
+        corpus_embeddings: ArrayLike | None = None,
+        output_path: str | None = None,
+    ) -> dict[str, dict[str, dict[int, float]]]:
+        """Score function -> metric, such as `ndcg@k` -> k -> value; arguments as in the call."""
+        prompts = {"prompt_name": self.query_prompt_name, "prompt": self.query_prompt}
+        queries = self._embed(model, self.queries, encode_fn_name="query", **prompts)
+        chunks = self._corpus(corpus_model or model, corpus_embeddings)
+        best = nearest(queries, chunks, self._score_functions(model), self.at_k.depth)
+        if self.write_predictions and output_path is not None:
+            self._write_predictions(best, Path(output_path))
+        judges_rows = type(self).compute_metrics is InformationRetrievalEvaluator.compute_metrics
+        found = {
+            name: self.at_k.grouped(*self._judge(one))
+            if judges_rows
+            else self.compute_metrics(self._results(one))  # of a subclass
+            for name, one in best.items()
+        }
+        for name in sorted(found):
+            self.output_scores(found[name])
+        return found
+
+    compute_metrices = compute_all_metrics
+
+    def compute_metrics(self, queries_result_list: Sequence[Any]) -> dict[str, dict[int, float]]:
+        """Metric -> k -> value, of dicts with `corpus_id` and `score` found for each query."""
+        hits = np.zeros((len(queries_result_list), self.at_k.depth), dtype=bool)
+        for row, found in enumerate(queries_result_list):
+            ranked = sorted(found, key=lambda one: (-one["score"], one["corpus_id"]))
+            wanted = self.relevant_docs[self.queries_ids[row]]
+            is_hit = [one["corpus_id"] in wanted for one in ranked[: self.at_k.depth]]
+            hits[row, : len(is_hit)] = is_hit
+        relevant = [len(set(self.relevant_docs[i])) for i in self.queries_ids]
+        return self.at_k.grouped(hits, np.asarray(relevant))
+
+    @staticmethod
+    def compute_dcg_at_k(relevances: Sequence[float], k: int) -> float:
+        """The sum of relevance / log2(rank + 1) over the first k ranks."""
+        gains = np.asarray(relevances[:k], dtype=np.float64)
+        return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
+
+    def output_scores(self, scores: Mapping[str, Mapping[int, float]]) -> None:
+        """Log what `compute_metrics` gives."""
+        for metric, by_rank in scores.items():
+            for k, value in by_rank.items():
+                logger.debug("%s%d: %.4f", metric.removesuffix("k"), k, value)
+
+    def get_corpus_id_ranks(self) -> Tensor:
+        """The rank of each document among all, in ascending order of the ids; `(documents,)`."""
+        return torch.argsort(torch.tensor(self._order))
+
+    @property
+    def score_function_names(self) -> list[str]:
+        """The names of the score functions, in the order of the csv file."""
+        return sorted(self.score_functions) if self.score_functions else self._names
+
+    def _results(self, best: Best) -> list[list[dict[str, Any]]]:
+        """For each query the documents found, best first, as dicts of id and score."""
+        pairs = zip(best.columns.tolist(), best.scores.tolist(), strict=True)
+        return [
+            [
+                {"corpus_id": self.corpus_ids[self._order[column]], "score": score}
+                for column, score in zip(columns, scores, strict=True)
+            ]
+            for columns, scores in pairs
+        ]
 
     def _score_functions(self, model: Encoder) -> dict[str, Similarity]:
         if self.score_functions:
@@ -145,7 +220,7 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
                 yield to_tensor(embeddings)[rows]
             else:
                 texts = [self.corpus[row] for row in rows]
-                yield self._encode(model.encode_document, texts, convert_to_tensor=True, **prompts)
+                yield self._embed(model, texts, encode_fn_name="document", **prompts)
 
     def _judge(self, best: Best) -> tuple[np.ndarray, np.ndarray]:
         """Whether each document found is relevant `(q, k)`, and how many are relevant `(q,)`."""
@@ -167,13 +242,8 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         for name, best in found.items():
             path = folder / self.predictions_file.replace(".jsonl", f"_{name}.jsonl")
             with files.opened(path, through_links=True) as file:
-                ranking = (best.columns.tolist(), best.scores.tolist())
-                rows = zip(self.queries_ids, self.queries, *ranking, strict=True)
-                for query_id, query, columns, scores in rows:
-                    results = [
-                        {"corpus_id": self.corpus_ids[self._order[column]], "score": score}
-                        for column, score in zip(columns, scores, strict=True)
-                    ]
+                rows = zip(self.queries_ids, self.queries, self._results(best), strict=True)
+                for query_id, query, results in rows:
                     line = {"query_id": query_id, "query": query, "results": results}
                     file.write(f"{json.dumps(line)}\n".encode())
 

@@ -36,6 +36,7 @@ class LabelAccuracyEvaluator(SentenceEvaluator):
         self.name = name
         self.write_csv = write_csv
         self._name_csv_file("accuracy_evaluation", name)
+        self._name_csv_columns("accuracy")
         self.primary_metric = "accuracy"
 
     def __call__(

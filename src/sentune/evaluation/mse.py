@@ -47,13 +47,14 @@ class MSEEvaluator(SentenceEvaluator):
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self.csv_file = f"mse_evaluation_{name}_results.csv"
         self.primary_metric = "negative_mse"
-        self.source_embeddings = self._encode(teacher_model.encode, sources, convert_to_numpy=True)
+        self._name_csv_columns("MSE")
+        self.source_embeddings = self._embed(teacher_model, sources)
 
     def __call__(
         self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """The difference; arguments as in `SentenceEvaluator`."""
-        found = self._encode(model.encode, self.target_sentences, convert_to_numpy=True)
+        found = self._embed(model, self.target_sentences)
         mse = _mse(self.source_embeddings, found)
         return self._report(model, {"negative_mse": -mse}, {"MSE": mse}, output_path, epoch, steps)
 
@@ -91,13 +92,14 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         self.combinations = combinations
         self._keep(name, write_csv, batch_size, truncate_dim=truncate_dim)
         self._name_csv_file("mse_evaluation", name)
+        self._name_csv_columns(*("-".join(pair) for pair in combinations))
         self.primary_metric = "negative_mse"
         checked_columns(combinations=combinations)
         rows = records_of(dataframe, "dataframe")
         self.data = {tuple(pair): _parallel(rows, *pair) for pair in combinations}
         # One call for all pairs: they often share the teacher's language.
         sources = [text for texts, _ in self.data.values() for text in texts]
-        embeddings = self._encode(teacher_model.encode, sources, convert_to_numpy=True)
+        embeddings = self._embed(teacher_model, sources)
         ends = np.cumsum([len(texts) for texts, _ in self.data.values()])[:-1]
         self.source_embeddings = dict(zip(self.data, np.split(embeddings, ends), strict=True))
 
@@ -107,7 +109,7 @@ class MSEEvaluatorFromDataFrame(SentenceEvaluator):
         """The difference; arguments as in `SentenceEvaluator`."""
         row = {}
         for pair, (_, targets) in self.data.items():
-            found = self._encode(model.encode, targets, convert_to_numpy=True)
+            found = self._embed(model, targets)
             row["-".join(pair)] = _mse(self.source_embeddings[pair], found)
         metrics = {"negative_mse": -float(np.mean(list(row.values())))}
         return self._report(model, metrics, row, output_path, epoch, steps)

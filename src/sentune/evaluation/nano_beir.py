@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sentune.data.read import FORMATS, read
 from sentune.errors import DatasetError, SettingError
-from sentune.evaluation.at_k import AtK
+from sentune.evaluation.at_k import AtK, Ranks
 from sentune.evaluation.base import SentenceEvaluator
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
 from sentune.types import Encoder
@@ -42,6 +42,11 @@ class NanoBEIREvaluator(SentenceEvaluator):
 
     The other arguments are those of `InformationRetrievalEvaluator`.
     """
+
+    mrr_at_k, ndcg_at_k, accuracy_at_k = Ranks(), Ranks(), Ranks()
+    precision_recall_at_k, map_at_k = Ranks(), Ranks()
+
+    information_retrieval_class: ClassVar[Any] = InformationRetrievalEvaluator
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class NanoBEIREvaluator(SentenceEvaluator):
         self._suffix = f"_{truncate_dim}" if truncate_dim else ""
         self.name = f"NanoBEIR_{aggregate_key}{self._suffix}"
         self._names: list[str] = []
+        self._name_csv_columns(*self.at_k.csv_columns(sorted(score_functions or ())))
         shared = {
             "mrr_at_k": mrr_at_k,
             "ndcg_at_k": ndcg_at_k,
@@ -148,7 +154,7 @@ class NanoBEIREvaluator(SentenceEvaluator):
             relevant.setdefault(row["query-id"], set()).update(
                 found if isinstance(found, list) else [found]
             )
-        return InformationRetrievalEvaluator(
+        return self.information_retrieval_class(
             queries=self._texts("queries", split),
             corpus=self._texts("corpus", split),
             relevant_docs=relevant,

@@ -31,6 +31,8 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
         write_csv: Whether to write `paraphrase_mining_evaluation_{name}_results.csv`.
     """
 
+    works_on_tensors = True
+
     def __init__(
         self,
         sentences_map: Mapping[Any, str],
@@ -52,13 +54,14 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
             raise InputError(f"there is no pair among {len(sentences_map)} sentences; give two")
         self.ids = list(sentences_map)
         self.sentences = list(sentences_map.values())
-        self.add_transitive_closure = add_transitive_closure
+        self._adds_closure = add_transitive_closure
         self.query_chunk_size = query_chunk_size
         self.corpus_chunk_size = corpus_chunk_size
         self.max_pairs = max_pairs
         self.top_k = top_k
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self._name_csv_file("paraphrase_mining_evaluation", name)
+        self._name_csv_columns("precision", "recall", "f1", "threshold", "average_precision")
         self.primary_metric = "average_precision"
 
         given = () if duplicates_list is None else duplicates_list
@@ -83,7 +86,7 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The metrics; arguments as in `SentenceEvaluator`."""
         found = paraphrase_mining_embeddings(
-            self._encode(model.encode, self.sentences, convert_to_tensor=True),
+            self._embed(model, self.sentences),
             query_chunk_size=self.query_chunk_size,
             corpus_chunk_size=self.corpus_chunk_size,
             max_pairs=self.max_pairs,
@@ -99,8 +102,28 @@ class ParaphraseMiningEvaluator(SentenceEvaluator):
 
     def get_config_dict(self) -> dict[str, Any]:
         """As the base's."""
-        keys = ("add_transitive_closure", "max_pairs", "top_k")
-        return {**{key: getattr(self, key) for key in keys}, **super().get_config_dict()}
+        own: dict[str, Any] = {"add_transitive_closure": self._adds_closure}
+        own |= {"max_pairs": self.max_pairs, "top_k": self.top_k}
+        return {**own, **super().get_config_dict()}
+
+    @property
+    def duplicates(self) -> dict[Any, dict[Any, bool]]:
+        """Id -> id -> True, for every two that mean the same, both ways."""
+        found: dict[Any, dict[Any, bool]] = {}
+        for number in self._pairs.tolist():
+            one, other = (self.ids[place] for place in divmod(number, len(self.ids)))
+            found.setdefault(one, {})[other] = True
+            found.setdefault(other, {})[one] = True
+        return found
+
+    @staticmethod
+    def add_transitive_closure(graph: dict[Any, dict[Any, bool]]) -> dict[Any, dict[Any, bool]]:
+        """The graph, id -> id -> whether both mean the same, with what follows from it added."""
+        pairs = [(one, other) for one in graph for other, is_same in graph[one].items() if is_same]
+        for group in connected(pairs):
+            for one, other in combinations(group, 2):
+                graph.setdefault(one, {})[other] = graph.setdefault(other, {})[one] = True
+        return graph
 
 
 def connected(pairs: Iterable[tuple[Id, Id]]) -> list[list[Id]]:

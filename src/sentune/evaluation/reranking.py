@@ -34,6 +34,8 @@ class RerankingEvaluator(SentenceEvaluator):
         mrr_at_k: Older name of `at_k`.
     """
 
+    works_on_tensors = True
+
     def __init__(
         self,
         samples: Sequence[Mapping[str, Any]] | Mapping[Any, Mapping[str, Any]],
@@ -64,32 +66,53 @@ class RerankingEvaluator(SentenceEvaluator):
         suffix = f"_{name}" if name else ""
         self.csv_file = f"RerankingEvaluator{suffix}_results_@{self.at_k}.csv"
         self.primary_metric = f"ndcg@{self.at_k}"
+        self._name_csv_columns("MAP", f"MRR@{self.at_k}", f"NDCG@{self.at_k}")
 
     def __call__(
         self, model: Encoder, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
         """The metrics; arguments as in `SentenceEvaluator`."""
+        found = self.compute_metrics(model)
+        names = ("map", f"mrr@{self.at_k}", f"ndcg@{self.at_k}")
+        metrics = {name: found[name.partition("@")[0]] for name in names}
+        row = {name.upper(): value for name, value in metrics.items()}
+        return self._report(model, metrics, row, output_path, epoch, steps)
+
+    def compute_metrics(self, model: Encoder) -> dict[str, float]:
+        """`map`, `mrr` and `ndcg` of the model, by one of the two methods below."""
+        batched = self.use_batched_encoding
+        return (self.compute_metrics_batched if batched else self.compute_metrics_individual)(model)
+
+    def compute_metrics_batched(self, model: Encoder) -> dict[str, float]:
+        """As `compute_metrics`, with all texts encoded at once."""
+        return self._measure(model, [self.samples])
+
+    def compute_metrics_individual(self, model: Encoder) -> dict[str, float]:
+        """As `compute_metrics`, query by query."""
+        return self._measure(model, [[sample] for sample in self.samples])
+
+    compute_metrices = compute_metrics
+    compute_metrices_batched = compute_metrics_batched
+    compute_metrices_individual = compute_metrics_individual
+
+    def _measure(self, model: Encoder, groups: Sequence[Sequence[Any]]) -> dict[str, float]:
         found = []
-        for scores, is_relevant in self._scored(model):
+        for scores, is_relevant in self._scored(model, groups):
             ranked = is_relevant[np.argsort(-scores, kind="stable")]
             precision = figures.average_precision(scores, is_relevant)
             mrr = figures.mrr_at_k(ranked[None], self.at_k)
             found.append((precision, mrr, figures.ndcg_of_scores(scores, is_relevant, self.at_k)))
-        means = np.mean(found, axis=0)
-        names = ("map", f"mrr@{self.at_k}", f"ndcg@{self.at_k}")
-        metrics = dict(zip(names, means.tolist(), strict=True))
-        row = {name.upper(): value for name, value in metrics.items()}
-        return self._report(model, metrics, row, output_path, epoch, steps)
+        return dict(zip(("map", "mrr", "ndcg"), np.mean(found, axis=0).tolist(), strict=True))
 
-    def _scored(self, model: Encoder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _scored(
+        self, model: Encoder, groups: Sequence[Sequence[Any]]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each query the scores of its documents, and whether they are relevant."""
-        groups = [self.samples] if self.use_batched_encoding else [[s] for s in self.samples]
         for group in groups:
             texts = [document for sample in group for document in _documents(sample)]
-            queries = self._encode(
-                model.encode_query, [sample["query"] for sample in group], convert_to_tensor=True
-            )
-            documents = self._encode(model.encode_document, texts, convert_to_tensor=True)
+            asked = [sample["query"] for sample in group]
+            queries = self._embed(model, asked, encode_fn_name="query")
+            documents = self._embed(model, texts, encode_fn_name="document")
             parts = documents.split([len(_documents(sample)) for sample in group])
             for sample, query, part in zip(group, queries, parts, strict=True):
                 scores: Tensor = self.similarity_fct(query, part)

@@ -28,6 +28,8 @@ class TranslationEvaluator(SentenceEvaluator):
         write_csv: Whether to write `translation_evaluation_{name}_results.csv`.
     """
 
+    works_on_tensors = True
+
     def __init__(
         self,
         source_sentences: Sequence[str],
@@ -45,6 +47,7 @@ class TranslationEvaluator(SentenceEvaluator):
         self.print_wrong_matches = print_wrong_matches
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self._name_csv_file("translation_evaluation", name)
+        self._name_csv_columns("src2trg", "trg2src")
         self.primary_metric = "mean_accuracy"
 
     def __call__(
@@ -52,7 +55,7 @@ class TranslationEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The accuracies of both directions; arguments as in `SentenceEvaluator`."""
         texts = [*self.source_sentences, *self.target_sentences]
-        embeddings = self._encode(model.encode, texts, convert_to_tensor=True)
+        embeddings = self._embed(model, texts)
         unit = normalize_embeddings(to_rows(embeddings))
         sources, targets = unit.split(len(self.source_sentences))
         there = _accuracy(_nearest(sources, targets), self.target_sentences)

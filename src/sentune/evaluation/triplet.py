@@ -51,6 +51,7 @@ class TripletEvaluator(SentenceEvaluator):
         self.margin = _margins(margin)
         self._keep(name, write_csv, batch_size, show_progress_bar, truncate_dim)
         self._name_csv_file("triplet_evaluation", name)
+        self._name_csv_columns(*(f"accuracy_{one}" for one in self.similarity_fn_names))
 
     @classmethod
     def from_input_examples(cls, examples: Sequence[Any], **kwargs: Any) -> TripletEvaluator:
@@ -63,9 +64,9 @@ class TripletEvaluator(SentenceEvaluator):
     ) -> dict[str, float]:
         """The accuracies; arguments as in `SentenceEvaluator`."""
         names = names_for(model, self.similarity_fn_names)
-        anchors = self._encode(model.encode_query, self.anchors, convert_to_numpy=True)
+        anchors = self._embed(model, self.anchors, encode_fn_name="query")
         documents = [*self.positives, *self.negatives]
-        others = self._encode(model.encode_document, documents, convert_to_numpy=True)
+        others = self._embed(model, documents, encode_fn_name="document")
         positives, negatives = others[: len(anchors)], others[len(anchors) :]
         metrics, row = {}, {}
         for name in names:
