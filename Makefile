@@ -16,14 +16,17 @@ PEERS ?= 3.0.1 4.1.0 5.0.0 5.3.0 6.2.0
 OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 PYTHONS ?= 3.10 3.13
 PLACES := transformers-$(OLDEST) $(PYTHONS:%=python-%)
+# And the extras of pyproject.toml, each alone and all together.
+EXTRAS ?= $(shell $(PYTHON) tests/interop/extras.py)
 
-.PHONY: help demo test cuda interop ecosystem check bench bench-quality clean
+.PHONY: help demo test cuda interop extras ecosystem check bench bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
 	@echo "make test    run every test"
 	@echo "make cuda    the tests of what runs on a GPU, where there is one"
-	@echo "make interop models from and for other releases of sentence-transformers; old versions"
+	@echo "make interop models from and for other releases of sentence-transformers; old versions;"
+	@echo "             each extra, which make extras runs alone"
 	@echo "make ecosystem  libraries built on sentence-transformers, run on sentune; ONLY=\"keybert\""
 	@echo "make check   ruff and mypy"
 	@echo "make bench   speed and memory beside sentence-transformers"
@@ -60,17 +63,24 @@ cuda: .venv/dev
 
 # pip of the environment that a file belongs to.
 IN = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A new environment for it, which sees the torch of .venv-interop/torch: torch takes nearly 1 GB.
+NEW = $(PYTHON) -m venv --clear $(@D) && $(PYTHON) tests/interop/see.py $(@D) .venv-interop/torch
 
-.venv-interop/%/ready: constraints.txt
-	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	@echo "Setting up sentence-transformers $* ..."
-	@$(IN) torch sentence-transformers==$*
+.venv-interop/torch/ready: constraints.txt
+	@$(PYTHON) -m venv --clear $(@D)
+	@echo "Setting up torch ..."
+	@$(IN) torch
 	@touch $@
 
-.venv-interop/transformers-%/ready: pyproject.toml constraints.txt
-	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+.venv-interop/%/ready: constraints.txt | .venv-interop/torch/ready
+	@$(NEW)
+	@echo "Setting up sentence-transformers $* ..."
+	@$(IN) sentence-transformers==$*
+	@touch $@
+
+.venv-interop/transformers-%/ready: pyproject.toml constraints.txt | .venv-interop/torch/ready
+	@$(NEW)
 	@echo "Setting up transformers $* ..."
-	@$(IN) torch
 	@$(IN) -e ".[train]" transformers==$*
 	@touch $@
 
@@ -81,9 +91,22 @@ IN = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c cons
 		{ test -x $(@D)/bin/python || "$$found" -m venv $(@D); } && \
 		$(IN) torch && $(IN) -e ".[train]" && touch $@
 
-interop: .venv/dev $(PEERS:%=.venv-interop/%/ready) $(PLACES:%=.venv-interop/%/ready)
+# Made anew each time, of the newest releases that the extra allows.
+.venv-interop/extra-%/ready: always | .venv-interop/torch/ready
+	@$(NEW)
+	@echo "Setting up the extra $* ..."
+	@$(IN) -e ".[$*]"
+	@touch $@
+
+.PHONY: always
+always:
+
+interop: .venv/dev $(PEERS:%=.venv-interop/%/ready) $(PLACES:%=.venv-interop/%/ready) extras
 	$(BIN)/python tests/interop/run.py $(PEERS:%=.venv-interop/%/bin/python)
 	$(BIN)/python tests/interop/versions.py $(PLACES:%=.venv-interop/%)
+
+extras: $(EXTRAS:%=.venv-interop/extra-%/ready)
+	$(PYTHON) tests/interop/extras.py $(EXTRAS:%=.venv-interop/extra-%)
 
 # Which libraries (all by default), and whether their environments are kept.
 ecosystem: .venv/dev

@@ -1,7 +1,10 @@
-"""The versions that the README says are tested are those that `make interop` runs."""
+"""What the README says is tested, and every extra, is what `make interop` runs."""
 
 import re
 from pathlib import Path
+
+from tests.interop.extras import extras
+from tests.interop.jobs import JOBS
 
 ROOT = Path(__file__).parents[1]
 README, MAKEFILE, PROJECT = (
@@ -43,3 +46,16 @@ def test_torch():
 
 def test_peers():
     assert row("sentence-transformers, to exchange")[0].split(", ") == default("PEERS")
+
+
+def test_every_extra_has_a_job():
+    assert list(JOBS) == extras()
+
+
+def test_every_extra_that_a_message_names_is_there():
+    found = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        found |= set(re.findall(r"""\bneed\("[\w.]+", (?:extra=)?"(\w+)"\)""", text))
+        found |= set(re.findall(r"sentune\[([\w,]+)\]", text))
+    assert found == set(extras())

@@ -74,9 +74,11 @@ def trained(bases: Path, out: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield f"encode after save and load, {kind}", again.encode(TEXTS)
 
 
-def train(model: SentenceTransformer, folder: Path) -> list[float]:
+def train(
+    model: SentenceTransformer, folder: Path, rows: Dataset | None = None, *, steps: int = 2
+) -> list[float]:
     """The loss at each step."""
-    options = {"max_steps": 2, "logging_steps": 1, "per_device_train_batch_size": 3}
+    options = {"max_steps": steps, "logging_steps": 1, "per_device_train_batch_size": 3}
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         learning_rate=1e-3,
@@ -91,7 +93,7 @@ def train(model: SentenceTransformer, folder: Path) -> list[float]:
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_dict(ROWS),
+        train_dataset=rows or Dataset.from_dict(ROWS),
         loss=losses.MultipleNegativesRankingLoss(model),
     )
     trainer.train()

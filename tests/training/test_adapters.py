@@ -1,6 +1,7 @@
 """LoRA through peft: only the adapter is trained, and it is saved, resumed and loaded as one."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,6 +182,23 @@ def test_without_peft_the_extra_is_named(with_lora, new_model, tmp_path, monkeyp
         new_model().add_adapter(SimpleNamespace())
     with pytest.raises(MissingDependencyError, match=r'pip install "sentune\[peft\]"'):
         SentenceTransformer(str(tmp_path), device="cpu")
+
+
+def test_a_peft_too_old_for_transformers_is_named(with_lora, new_model, tmp_path, monkeypatch):
+    """As peft 0.21 with transformers 5.24, the newest of both at one time."""
+    with_lora().save(str(tmp_path))
+    loaded = SentenceTransformer(str(tmp_path), device="cpu")
+    monkeypatch.setattr("transformers.integrations.peft.MIN_PEFT_VERSION", "99.1")
+    message = re.escape(f"peft 99.1 and newer, and peft {peft.__version__} is installed")
+    for use in (
+        lambda: new_model().add_adapter(lora()),
+        lambda: new_model().load_adapter(str(tmp_path)),
+        lambda: SentenceTransformer(str(tmp_path), device="cpu"),
+        loaded.disable_adapters,
+        lambda: loaded.set_adapter("default"),
+    ):
+        with pytest.raises(MissingDependencyError, match=message):
+            use()
 
 
 # Training -----------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sentune._lazy import need
 from sentune.errors import InputTypeError, SettingError
+from sentune.files.modules.adapter_base import need_peft
 from sentune.files.modules.adapters import has_adapter, is_wrapped
 
 
@@ -20,7 +20,7 @@ def add_adapter(model: Any, adapter_config: Any, adapter_name: str | None = None
     `adapter_config` is a `peft.PeftConfig`; the name is "default" if none is given.
 
     Raises:
-        MissingDependencyError: If peft is not installed.
+        MissingDependencyError: If peft is not installed, or transformers needs a newer one.
         SettingError: If the encoder is not of the transformers library, or the name is taken.
 
     Example:
@@ -28,7 +28,7 @@ def add_adapter(model: Any, adapter_config: Any, adapter_name: str | None = None
         >>> model.add_adapter(LoraConfig(r=8, target_modules=["query"]))  # doctest: +SKIP
     """
     encoder = _encoder(model)
-    peft = need("peft", "peft")
+    peft = need_peft()
     if not isinstance(adapter_config, peft.PeftConfig):
         raise InputTypeError(
             f"adapter_config must be a peft.PeftConfig, got {type(adapter_config).__name__}; "
@@ -46,7 +46,7 @@ def load_adapter(model: Any, peft_model_id: Any = None, *args: Any, **kwargs: An
     The other arguments are those of the encoder's method: `adapter_name`, `token` ...
     """
     encoder = _encoder(model)
-    need("peft", "peft")
+    need_peft()
     encoder.load_adapter(peft_model_id, *args, **kwargs)
 
 
@@ -103,7 +103,7 @@ def _encoder(model: Any) -> Any:
 def _with_adapter(model: Any, names: str | list[str] | None = None) -> Any:
     """The encoder, which has adapters and among them the named ones."""
     encoder = _encoder(model)
-    need("peft", "peft")
+    need_peft()
     if not has_adapter(encoder):
         raise SettingError("the model has no adapter; add one by model.add_adapter(LoraConfig())")
     known = list(encoder.peft_config)

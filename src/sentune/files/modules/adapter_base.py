@@ -6,16 +6,18 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from packaging.version import Version
 from safetensors import safe_open
 from torch import Tensor
 
 from sentune._lazy import need
 from sentune.disk.downloads import snapshot_of
-from sentune.errors import ModelFileError
+from sentune.errors import MissingDependencyError, ModelFileError
 from sentune.folders import keys, weights
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import ADAPTER_FILE, ENCODER_FILE
@@ -25,12 +27,32 @@ _BASE = "base_model_name_or_path"
 _ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
+def need_peft() -> ModuleType:
+    """The peft library, of a release that the installed transformers puts adapters in with.
+
+    Raises:
+        MissingDependencyError: If it is not installed, or is too old for that transformers.
+    """
+    peft = need("peft", "peft")
+    import transformers
+    from transformers.integrations import peft as support
+
+    oldest = getattr(support, "MIN_PEFT_VERSION", "0")
+    if Version(peft.__version__) < Version(oldest):
+        raise MissingDependencyError(
+            f"transformers {transformers.__version__} works with peft {oldest} and newer, and peft "
+            f"{peft.__version__} is installed; for releases of both that work together: "
+            'pip install "sentune[peft]"'
+        )
+    return peft
+
+
 def base_of(folder: ModelFolder, code: Code) -> ModelFolder:
     """The folder with the encoder's own weights: this one, unless it holds only an adapter."""
     config = folder.read_json(ADAPTER_FILE, dict)
     if config is None:
         return folder
-    need("peft", "peft")
+    need_peft()
     if folder.file(ENCODER_FILE) is not None:
         return folder  # whatever the adapter names: the encoder is here
     path = folder.path / ADAPTER_FILE

@@ -39,7 +39,7 @@ def is_wrapped(encoder: Any) -> bool:
 
 def attach(encoder: Any, folder: ModelFolder) -> None:
     """Put the adapter in a folder on an encoder without adapters, which is changed in place."""
-    peft = need("peft", "peft")
+    peft = adapter_base.need_peft()
     stored, _ = weights.need(folder, FILES)
     config = peft.PeftConfig.from_pretrained(str(folder.path))
     from sentune.engine.encoders import no_bar

@@ -1,0 +1,155 @@
+"""The job of each extra, in an environment that has it; `extras.py` runs this."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sentune import SentenceTransformer, losses, models
+from tests import tiny
+from tests.interop.report import check, say
+
+TEXTS = ["the cat sat on the mat", "a small dog", "", "birds fly over the river"]
+PAIRS = (
+    ["the cat", "a dog", "birds fly", "fish sleep", "read a file", "sort a list"],
+    ["it sat", "it ran", "over trees", "under water", "open it", "number it"],
+)
+
+
+def new_model(room: Path) -> SentenceTransformer:
+    encoder = models.Transformer(tiny.make_folder(room / "base"))
+    return SentenceTransformer(modules=[encoder, models.Pooling(32)], device="cpu")
+
+
+def train(room: Path) -> bool:
+    """Three steps of the trainer on rows of a file; saved and loaded, the model is the same."""
+    from sentune.data.read import read
+    from tests.interop.values import train as run_trainer
+
+    rows = "anchor,positive\n" + "\n".join(map(",".join, zip(*PAIRS, strict=True)))
+    (room / "rows.csv").write_text(rows, encoding="utf-8")
+    model = new_model(room)
+    before = model.encode(TEXTS)
+    with redirect_stdout(sys.stderr):  # the trainer prints each loss
+        found = run_trainer(model, room / "run", read(room / "rows.csv"), steps=3)
+    assert len(found) == 3 and np.isfinite(found).all(), found
+    return is_trained(model, before) and is_kept("three steps, saved and loaded", model, room)
+
+
+def peft(room: Path) -> bool:
+    """Twenty steps with a new adapter; saved and loaded, the model is the same."""
+    from peft import LoraConfig
+
+    model = new_model(room)
+    before = model.encode(TEXTS)
+    model.add_adapter(LoraConfig(r=4, target_modules=["query", "value"]))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    loss = losses.MultipleNegativesRankingLoss(model)
+    values = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        value = loss([model.tokenize(column) for column in PAIRS], None)
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < values[0], values
+    is_equal = is_trained(model, before) and is_kept("20 steps of LoRA, loaded", model, room)
+    assert (room / "saved" / "adapter_model.safetensors").exists()
+    model.disable_adapters()
+    return check("the encoder below it", model.encode(TEXTS), before) and is_equal
+
+
+def words(room: Path) -> bool:
+    """Phrases found by nltk's tokenizer are looked up; the embedding is their mean."""
+    from sentune.models.tokenizer import PhraseTokenizer
+
+    reader = PhraseTokenizer(["new_york", "big", "is"], stop_words=["is"])
+    table = torch.randn(3, 8)
+    model = SentenceTransformer(
+        modules=[models.WordEmbeddings(reader, table), models.Pooling(8)], device="cpu"
+    )
+    wanted = table[:2].mean(0)[None].numpy()
+    found = model.encode(["New York is big."])
+    return check("a phrase of two words", found, wanted) and is_kept(
+        "words, saved and loaded", model, room, ["New York is big."]
+    )
+
+
+def static(room: Path) -> bool:
+    """A model distilled from a checkpoint gives the embeddings of model2vec, of length 1."""
+    from model2vec.distill import distill
+
+    base = str(tiny.make_folder(room / "base"))
+    options = {"pca_dims": 8, "device": "cpu"}
+    module = models.StaticEmbedding.from_distillation(base, **options)
+    model = SentenceTransformer(modules=[module], device="cpu")
+    texts = [text for text in TEXTS if text]
+    wanted = distill(base, quantize_to="float32", **options).encode(texts)
+    found = model.encode(texts, normalize_embeddings=True)
+    is_equal = check("distilled, beside model2vec", found, wanted)
+    return is_equal and is_kept("distilled, saved and loaded", model, room)
+
+
+def logs(room: Path) -> bool:
+    """Lines in colours above progress bars."""
+    import logging
+
+    import coloredlogs
+
+    from sentune.util.logs import install_logger
+
+    logger = logging.getLogger("sentune.jobs")
+    install_logger(logger, level=logging.INFO)
+    kinds = [type(handler.formatter) for handler in logger.handlers]
+    say(f"  a logger with {[kind.__name__ for kind in kinds]}")
+    return any(issubclass(kind, coloredlogs.BasicFormatter) for kind in kinds)
+
+
+JOBS: dict[str, Callable[[Path], bool]] = {
+    job.__name__: job for job in (train, peft, words, static, logs)
+}
+
+
+def is_trained(model: SentenceTransformer, before: np.ndarray) -> bool:
+    moved = float(np.abs(model.encode(TEXTS) - before).max())
+    say(f"  {'ok  ' if moved > 1e-3 else 'DIFF'} embeddings moved by {moved:.1e}")
+    return moved > 1e-3
+
+
+def is_kept(what: str, model: SentenceTransformer, room: Path, texts: list[str] = TEXTS) -> bool:
+    """Whether a model is the same after it was saved and loaded."""
+    model.save(str(room / "saved"))
+    again = SentenceTransformer(str(room / "saved"), device="cpu")
+    return check(what, again.encode(texts), model.encode(texts))
+
+
+def releases(extra: str) -> str:
+    """What an extra installed, and what stands below it."""
+    asked = rf"([\w.-]+).*extra == .{re.escape(extra)}\W"
+    names = [found[1] for line in requires("sentune") or () if (found := re.match(asked, line))]
+    shown = dict.fromkeys([*names, "transformers", "torch"])
+    return ", ".join(f"{name} {version(name)}" for name in shown)
+
+
+def main(names: list[str]) -> int:
+    if unknown := [name for name in names if name not in JOBS]:
+        raise SystemExit(f"the extra {unknown[0]!r} has no job in {__file__}; write one")
+    results = []
+    for name in names:
+        say(f"{name}: {releases(name)}")
+        with tempfile.TemporaryDirectory() as room:
+            results.append(JOBS[name](Path(room)))
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
