@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
+from sentune.text import layouts
+
 
 class ByTransformers(nn.Module):
     """Ragged features in, the mean of each text's tokens out; transformers' eager attention.
@@ -25,7 +27,8 @@ class ByTransformers(nn.Module):
 
     def forward(self, features, output_hidden_states=False):
         padded = self.pad(features)
-        prompts = padded.pop("prompt_lengths", None)
+        prompts = layouts.prompts_in(padded, len(padded["input_ids"]))
+        padded = {key: padded[key] for key in padded if not key.startswith("prompt_length")}
         padded.pop("truncated", None)
         output = self.encoder(**padded, output_hidden_states=output_hidden_states)
         mask = padded["attention_mask"].bool()

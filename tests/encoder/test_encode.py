@@ -118,6 +118,14 @@ def test_everything_the_modules_gave_out(model, texts):
     assert {"input_ids", "attention_mask", "token_embeddings"} <= outputs[0].keys()
 
 
+def test_everything_has_the_length_of_the_prompt_and_nothing_of_the_layout(model):
+    row = model.encode(["a dog", "cat"], prompt="the ", output_value=None)[0]
+    known = {"input_ids", "attention_mask", "token_embeddings", "sentence_embedding"}
+    assert row.keys() - {"token_type_ids"} == known | {"prompt_length"}
+    assert row["prompt_length"] == model.preprocess(["a dog", "cat"], prompt="the ")["prompt_length"]
+    assert row["prompt_length"] == 2  # the first special token and a word
+
+
 def test_prompts(model, texts):
     model.prompts = {"query": "query ", "passage": "passage: "}
     by_hand = model.encode(["query " + text for text in texts])

@@ -161,3 +161,32 @@ def test_the_third_argument_is_whether_prompts_count():
     assert Pooling(8, False, True).modes == ("max",)  # the flags of earlier versions
     with pytest.raises(SettingError, match="takes 3 arguments by position, and got 4"):
         Pooling(8, "cls", False, True)
+
+
+# Layouts of other libraries -----------------------------------------------------------------------
+
+
+def flattened(rows):
+    """Tokens of all rows end to end, as transformers' collator for flash attention lays them out."""
+    ends = torch.tensor([0, *LENGTHS], dtype=torch.int32).cumsum(0)
+    return {"token_embeddings": torch.cat(rows)[None], "cu_seq_lens_q": ends}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("prompt", [0, 1])
+def test_flattened_tokens_are_pooled_row_by_row(rows, mode, prompt):
+    features = {**flattened(rows), **({"prompt_length": prompt} if prompt else {})}
+    pooling = Pooling(WIDTH, mode, include_prompt=False)
+    has_text = [len(row) > prompt for row in rows]
+    found = pooling(features)["sentence_embedding"]
+    expected = by_loop(mode, rows, [prompt] * len(rows))
+    torch.testing.assert_close(found[has_text], expected[has_text], rtol=1e-5, atol=1e-6)
+    assert features["token_embeddings"].shape == (1, sum(LENGTHS), WIDTH)  # as it was
+
+
+@pytest.mark.parametrize("length", [1, torch.tensor([1]), torch.tensor([1] * len(LENGTHS))])
+def test_the_length_of_a_prompt_may_be_a_number_or_a_tensor(rows, length):
+    features = {**padded(rows), "prompt_length": length}
+    found = Pooling(WIDTH, "mean", include_prompt=False)(features)["sentence_embedding"]
+    expected = by_loop("mean", rows, [1] * len(rows))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -231,3 +231,16 @@ def test_another_number_of_layers_is_named():
 def test_layers_that_do_not_fit_are_refused(options):
     with pytest.raises(SettingError):
         WeightedLayerPooling(4, **options)
+
+
+# Batches that other code has made ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", [CNN(3, 2), LSTM(3, 2)])
+def test_lengths_of_the_rows_do_where_there_is_no_mask(module):
+    tokens, lengths = torch.randn(2, 6, 3), torch.tensor([2, 6])
+    found = module({"token_embeddings": tokens, "sentence_lengths": lengths})["token_embeddings"]
+    for row, length in enumerate(lengths):
+        short = {"token_embeddings": tokens[row : row + 1, :length]}
+        alone = module(short)["token_embeddings"][0]  # and with neither, every token counts
+        torch.testing.assert_close(found[row, :length], alone)

@@ -359,3 +359,10 @@ def test_a_tokenizer_of_ones_own_will_do(vectors):
     assert words.read(["cab", "z"])["input_ids"].tolist() == [2, 0, 1]
     with pytest.raises(NotImplementedError, match="Letters"):
         words.tokenizer.settings()
+
+
+def test_a_batch_of_words_says_how_many_each_row_has():
+    words = WordEmbeddings(WhitespaceTokenizer(VOCAB), np.ones((len(VOCAB), 2), np.float32))
+    features = words.preprocess(TEXTS)
+    assert features["sentence_lengths"].tolist() == features["attention_mask"].sum(1).tolist()
+    assert max(features["sentence_lengths"]) == 3

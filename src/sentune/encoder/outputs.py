@@ -20,10 +20,12 @@ from sentune.types import Features, OutputKind
 _GIVEN: dict[str, OutputKind] = {
     **dict.fromkeys((*layouts.TOKEN_KEYS, "attention_mask", "position_ids"), "token"),
     **dict.fromkeys((*layouts.BATCH_KEYS, "prompt_length", "layout", "cu_seqlens"), "batch"),
-    "prompt_lengths": "row",
+    **dict.fromkeys(("prompt_lengths", "sentence_lengths"), "row"),
 }
 # How the rows of a batch are laid out, which says nothing of a row by itself.
-_OF_LAYOUT = ("lengths", "order", "layout", "cu_seqlens", "offsets")
+_OF_LAYOUT = ("lengths", "order", "layout", "cu_seqlens", "offsets", "position_ids")
+# What one row has of a list of the batch's, under the name that it has in a padded batch.
+_OF_ONE_ROW = {"prompt_lengths": "prompt_length"}
 
 
 def kinds_of(modules: Iterable[nn.Module]) -> dict[str, OutputKind]:
@@ -62,7 +64,7 @@ def rows_of(value: Any, kind: OutputKind, features: Features, rows: int) -> list
 def everything(features: Features, kinds: Mapping[str, OutputKind], rows: int) -> list[Features]:
     """Per row all that the modules gave, in the caller's order."""
     columns = {
-        key: rows_of(value, kind_of(key, value, kinds), features, rows)
+        _OF_ONE_ROW.get(key, key): rows_of(value, kind_of(key, value, kinds), features, rows)
         for key, value in features.items()
         if key not in _OF_LAYOUT
     }
@@ -76,7 +78,7 @@ def padded_like(features: Features, padded: Features, kinds: Mapping[str, Output
     mask = padded["attention_mask"].bool()
     found: Features = {}
     for key, value in features.items():
-        if key in padded or key in (*_OF_LAYOUT, "position_ids"):
+        if key in padded or key in _OF_LAYOUT:
             continue
         if kind_of(key, value, kinds) == "token" and isinstance(value, Tensor):
             tokens = torch.cat(rows_of(value, "token", features, len(mask)))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sentune.engine.slots import Layout
 from sentune.errors import InputError
-from sentune.text.layouts import TOKEN_KEYS, by_length, of_batch, ragged, runs, select
+from sentune.text.layouts import TOKEN_KEYS, by_length, of_batch, prompts_in, ragged, runs, select
 from sentune.types import Features
 
 
@@ -74,8 +74,11 @@ def pad(features: Features, pad_id: int = 0, side: str = "right") -> Features:
             padded[key] = features[key].new_full(mask.shape, pad_id if key == "input_ids" else 0)
             padded[key][mask] = features[key]
     padded["attention_mask"] = mask.long()
-    if "prompt_lengths" in features:
-        padded["prompt_lengths"] = features["prompt_lengths"]
+    prompts = features.get("prompt_lengths")
+    if prompts and len(set(prompts)) == 1:  # as modules from elsewhere read it
+        padded["prompt_length"] = prompts[0]
+    elif prompts:
+        padded["prompt_lengths"] = prompts
     return {**padded, **of_batch(features)}
 
 
@@ -88,9 +91,7 @@ def from_padded(features: Features) -> Features:
             "both must be (rows, tokens)"
         )
     lengths = mask.sum(dim=1).tolist()
-    prompt_lengths = features.get("prompt_lengths")
-    if prompt_lengths is None and features.get("prompt_length"):
-        prompt_lengths = [int(features["prompt_length"])] * len(lengths)
+    prompt_lengths = prompts_in(features, len(lengths))
     types = features.get("token_type_ids")
     kept = ragged(ids[mask], lengths, None if types is None else types[mask], prompt_lengths)
     return {**kept, **of_batch(features)}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sentune.engine import packing, segments
 from sentune.errors import InputError, SettingError
+from sentune.models import layouts as rows
 from sentune.models.base import PER_ROW, Module
 from sentune.text import layouts
 from sentune.types import Features
@@ -151,6 +152,8 @@ class Pooling(Module):
         """Add `sentence_embedding (b, d · number of modes)`, rows in the caller's order."""
         if layouts.is_packed(features):
             embedding = self._pool_packed(features)
+        elif "cu_seq_lens_q" in features:
+            embedding = self._pool_padded(rows.padded(features))
         else:
             embedding = self._pool_padded(features)
         return {**features, "sentence_embedding": embedding}
@@ -198,7 +201,7 @@ class Pooling(Module):
         mask = features.get("attention_mask")
         if mask is None or mask.shape[-1] != tokens.shape[1]:  # a module has merged tokens
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
-        prompts = None if self.include_prompt else _prompt_lengths(features, len(tokens))
+        prompts = None if self.include_prompt else layouts.prompts_in(features, len(tokens))
         return self._pool(tokens, mask.bool(), prompts, features)
 
     def _pool_packed(self, features: Features) -> Tensor:
@@ -212,9 +215,9 @@ class Pooling(Module):
             return packing.to_caller_order(at_once, order)
         pooled, row = [], 0
         for run in packing.row_views(tokens, features["lengths"]):
-            rows = slice(row, row + len(run))
-            own = {} if weights is None else {"token_weights_sum": weights[rows]}
-            pooled.append(self._pool(run, None, None if prompts is None else prompts[rows], own))
+            place = slice(row, row + len(run))
+            own = {} if weights is None else {"token_weights_sum": weights[place]}
+            pooled.append(self._pool(run, None, None if prompts is None else prompts[place], own))
             row += len(run)
         if not pooled:
             return tokens.new_zeros((0, self.pooling_output_dimension))
@@ -286,18 +289,6 @@ def _sum(tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 def _at(tokens: Tensor, index: Tensor) -> Tensor:
     """Row i's token number `index[i]`, `(b, d)`."""
     return tokens[torch.arange(len(tokens), device=tokens.device), index]
-
-
-def _prompt_lengths(features: Features, rows: int) -> list[int] | None:
-    """Tokens of each row's prompt, b ints, from either key a padded batch may carry."""
-    if features.get("prompt_lengths") is not None:
-        return features["prompt_lengths"]
-    length = features.get("prompt_length")
-    if length is None:
-        return None
-    if isinstance(length, Tensor):
-        return length.expand(rows).tolist() if length.numel() == 1 else length.tolist()
-    return [int(length)] * rows
 
 
 def _positions(tokens: Tensor, mask: Tensor | None) -> Tensor:

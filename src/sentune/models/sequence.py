@@ -67,7 +67,7 @@ class CNN(Module):
         """Replace `token_embeddings` by the results of the convolutions, side by side."""
         tokens = take(features, TOKENS, self, self.in_embedding_dimension)
         if rows.is_padded(features):
-            mask = features["attention_mask"][:, :, None].bool()
+            mask = rows.mask_of(features, tokens)[:, :, None]
             return {**features, TOKENS: self._convolve(tokens.masked_fill(~mask, 0))}
         results = [tokens.new_zeros((0, self.get_embedding_dimension()))]
         for run in packing.row_views(tokens, features["lengths"]):

@@ -80,6 +80,11 @@ class WordEmbeddings(InputModule):
         """Numbers of the known words in the ragged layout, truncated to `max_seq_length`."""
         return _read_words(self.tokenizer, texts, prompt, self.max_seq_length)
 
+    def pad(self, features: Features) -> Features:
+        """The padded layout of a ragged batch, with the number of words in each row."""
+        padded = super().pad(features)
+        return {**padded, "sentence_lengths": padded["attention_mask"].sum(dim=1)}
+
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """Add `token_embeddings`, `(b, t, d)` or packed `(T, d)`."""
         return {**features, "token_embeddings": self.emb_layer(features["input_ids"])}

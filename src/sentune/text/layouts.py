@@ -9,8 +9,9 @@ truncated). Its arrays are numpy's until a model takes them.
 
 *Packed*, what a packed encoder runs on: see `sentune.engine.packing`.
 
-*Padded*: `input_ids (b, t)`, `attention_mask (b, t)`, optional `token_type_ids (b, t)` and
-`prompt_length` (int) or `prompt_lengths` (b ints).
+*Padded*: `input_ids (b, t)`, `attention_mask (b, t)`, optional `token_type_ids (b, t)`,
+`prompt_length` (an int, if all rows have the same prompt) or `prompt_lengths` (b ints), and
+`sentence_lengths (b,)` of models of words.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ TOKEN_KEYS = ("input_ids", "token_type_ids")
 # Keys that speak of the whole batch, such as the route it takes; every change of layout keeps them.
 BATCH_KEYS = ("task", "modality")
 PADDED_KEYS = frozenset(
-    {*TOKEN_KEYS, *BATCH_KEYS, "attention_mask", "prompt_length", "prompt_lengths"}
+    {
+        *TOKEN_KEYS,
+        *BATCH_KEYS,
+        *("attention_mask", "prompt_length", "prompt_lengths", "sentence_lengths"),
+    }
 )
 
 
@@ -58,6 +63,20 @@ def tokens_in(features: Features) -> int:
         return sum(features["lengths"])
     mask = features.get("attention_mask")
     return 0 if mask is None else int(mask.sum())
+
+
+def prompts_in(features: Features, rows: int) -> list[int] | None:
+    """Tokens of each row's prompt, b ints, from either key that a batch may carry; None if none.
+
+    `prompt_length` may be an int, or a tensor with one number for all rows or one for each.
+    """
+    if features.get("prompt_lengths") is not None:
+        return features["prompt_lengths"]
+    length = features.get("prompt_length")
+    if length is None:
+        return None
+    each = length.flatten().tolist() if hasattr(length, "flatten") else [length]
+    return list(map(int, each if len(each) == rows else each[:1] * rows))
 
 
 def ragged(
