@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from sentune import SentenceTransformer
 from sentune.engine import packing
 from sentune.engine.slots import Layout
 from sentune.errors import HubError, ModelFileError, SettingError
@@ -317,3 +318,40 @@ def test_loading_from_a_folder_is_quiet_and_keeps_the_users_setting(tiny_bert_fo
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
     assert logging.is_progress_bar_enabled() == was_on
+
+
+LONG = "the cat sat on the mat and the dog ran"
+
+
+def loaded(folder, how):
+    """The module as it is made from a folder, or as a model of that folder holds it."""
+    if how == "made":
+        return Transformer(folder)
+    return SentenceTransformer(str(folder), device="cpu")[0]
+
+
+@pytest.mark.parametrize("how", ["made", "held"])
+def test_the_tokenizer_names_the_same_limit(how, tiny_bert_folder):
+    transformer = loaded(tiny_bert_folder, how)
+    transformer.max_seq_length = 5
+    assert transformer.tokenizer.model_max_length == 5
+    transformer.tokenizer.model_max_length = 4  # set there, it counts here
+    assert transformer.max_seq_length == 4
+    assert transformer.read([LONG])["lengths"] == [4]
+    transformer.tokenizer.model_max_length = 10**30  # none, so that the one set here counts
+    assert transformer.max_seq_length == 5
+    transformer.tokenizer.model_max_length = 1000
+    assert transformer.max_seq_length == 66  # positions of this encoder
+
+
+def test_a_tokenizer_in_the_place_of_another_brings_its_limit(tiny_bert_folder):
+    transformer = Transformer(tiny_bert_folder, max_seq_length=5)
+    transformer.tokenizer = AutoTokenizer.from_pretrained(tiny_bert_folder, model_max_length=6)
+    assert transformer.read([LONG])["lengths"] == [6]
+
+
+def test_a_limit_set_on_the_tokenizer_is_saved(tiny_bert_folder, tmp_path):
+    model = SentenceTransformer(str(tiny_bert_folder), device="cpu")
+    model.tokenizer.model_max_length = 4
+    model.save(tmp_path)
+    assert SentenceTransformer(str(tmp_path), device="cpu").max_seq_length == 4

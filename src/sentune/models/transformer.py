@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Tokenizers without a limit of their own say so with a number of this size.
 _NO_LIMIT = 10**9
+_UNLIMITED = 10**30  # how the library writes that a tokenizer has no limit
 # What an encoder takes of a padded batch, those that every one takes first; and how it answers.
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds", "position_ids")
 _OPTIONS = ("return_dict", "output_hidden_states", "use_cache", "logits_to_keep")
@@ -253,8 +254,15 @@ class Transformer(InputModule):
 
     @property
     def max_seq_length(self) -> int | None:
-        """Most tokens of a text, special tokens included; None only where positions never end."""
-        return self._max_seq_length
+        """Most tokens of a text, special tokens included; None only where positions never end.
+
+        The tokenizer has the same limit, `model_max_length`, and it may be set at either place.
+        """
+        named = getattr(self.__dict__.get("tokenizer"), "model_max_length", None)
+        if named is None or not 0 < named < _NO_LIMIT:
+            return self._max_seq_length
+        table = self._position_table
+        return int(named) if table is None else min(int(named), table)
 
     @max_seq_length.setter
     def max_seq_length(self, value: int | None) -> None:
@@ -276,6 +284,7 @@ class Transformer(InputModule):
             )
             value = table
         self._max_seq_length = None if value is None else int(value)
+        self._name_limit(self.__dict__.get("tokenizer"))
 
     def get_embedding_dimension(self) -> int:
         """d, width of the token embeddings."""
@@ -309,7 +318,9 @@ class Transformer(InputModule):
         deferred = self.__dict__.get("_parts")
         if deferred is not None and name == "tokenizer":
             with _making:
-                return self.__dict__.setdefault("tokenizer", deferred.tokenizer())
+                if "tokenizer" not in self.__dict__:
+                    self.__dict__["tokenizer"] = self._name_limit(deferred.tokenizer())
+                return self.__dict__["tokenizer"]
         return super().__getattr__(name)
 
     def train(self, mode: bool = True) -> Transformer:
@@ -460,6 +471,13 @@ class Transformer(InputModule):
         self.do_lower_case = do_lower_case
         self._max_seq_length = None
         self.max_seq_length = max_seq_length or self._default_max_seq_length()
+
+    def _name_limit(self, tokenizer: Any) -> Any:
+        """The tokenizer, with the limit as its own."""
+        if hasattr(tokenizer, "model_max_length"):
+            limit = self._max_seq_length
+            tokenizer.model_max_length = _UNLIMITED if limit is None else limit
+        return tokenizer
 
     def _default_max_seq_length(self) -> int | None:
         limits = [self._words.model_max_length, self._position_table]
