@@ -190,3 +190,30 @@ def test_the_length_of_a_prompt_may_be_a_number_or_a_tensor(rows, length):
     found = Pooling(WIDTH, "mean", include_prompt=False)(features)["sentence_embedding"]
     expected = by_loop("mean", rows, [1] * len(rows))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+# Settings changed later ---------------------------------------------------------------------------
+
+
+def test_the_mode_of_a_pooling_can_be_set(rows):
+    pooling = Pooling(WIDTH)
+    pooling.pooling_mode = "cls"
+    assert torch.equal(
+        pooling(padded(rows))["sentence_embedding"], torch.stack([r[0] for r in rows])
+    )
+    pooling.pooling_mode = ("max", "mean")
+    assert pooling.get_embedding_dimension() == 2 * WIDTH
+    with pytest.raises(SettingError, match="'middle'"):
+        pooling.pooling_mode = "middle"
+
+
+def test_the_flags_of_earlier_versions_can_be_set(rows):
+    pooling = Pooling(WIDTH)
+    pooling.pooling_mode_max_tokens = True
+    assert pooling.pooling_mode == ("max", "mean")  # in the order that they always had
+    pooling.pooling_mode_mean_tokens = pooling.pooling_mode_max_tokens = False
+    with pytest.raises(SettingError, match="every pooling mode was switched off"):
+        pooling(padded(rows))
+    pooling.pooling_mode_cls_token = True
+    assert pooling.pooling_mode == "cls"
+    assert not pooling.pooling_mode_mean_tokens

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sentune import SentenceTransformer
 from sentune.engine import packing
 from sentune.errors import InputError, InputTypeError, SentuneWarning, SettingError
 from sentune.models import Asym
@@ -299,3 +300,23 @@ def test_what_may_be_a_task_is_listed():
     assert router.tasks == ["query", "document", "passage"]
     assert router.has_route("passage") and router.has_route(None, "image")
     assert not router.has_route() and not router.has_route("other")
+
+
+class Told(nn.Module):
+    """Keeps the model that it is told of."""
+
+    model = None
+
+    def forward(self, features):
+        return features
+
+    def on_model_ready(self, model):
+        self.__dict__["model"] = model
+
+
+def test_modules_of_every_route_are_told_of_the_model():
+    told = [Told(), Told()]
+    routes = {"query": [StaticEmbedding(tiny.tokenizer(), embedding_dim=4), told[0]]}
+    routes["document"] = [*routes["query"][:1], told[1]]
+    model = SentenceTransformer(modules=[Router(routes)], device="cpu")
+    assert [module.model for module in told] == [model, model]

@@ -150,6 +150,10 @@ class Pooling(Module):
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """Add `sentence_embedding (b, d · number of modes)`, rows in the caller's order."""
+        if not self.modes:
+            raise SettingError(
+                f"every pooling mode was switched off; set pooling_mode to one of {sorted(MODES)}"
+            )
         if layouts.is_packed(features):
             embedding = self._pool_packed(features)
         elif "cu_seq_lens_q" in features:
@@ -160,8 +164,12 @@ class Pooling(Module):
 
     @property
     def pooling_mode(self) -> str | tuple[str, ...]:
-        """The mode, or several."""
+        """The mode, or several; may be set."""
         return self.modes[0] if len(self.modes) == 1 else self.modes
+
+    @pooling_mode.setter
+    def pooling_mode(self, mode: str | Sequence[str]) -> None:
+        self.modes = _modes(mode, {})
 
     @property
     def word_embedding_dimension(self) -> int:
@@ -194,6 +202,14 @@ class Pooling(Module):
         if name in _FLAGS:
             return _FLAGS[name] in self.modes
         return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an old flag as if all of them were given anew; one must be on in the end."""
+        if name not in _FLAGS:
+            return super().__setattr__(name, value)
+        others = [mode for mode in self.modes if mode != _FLAGS[name]]
+        on = [*others, _FLAGS[name]] if value else others
+        self.modes = tuple(mode for mode in MODES if mode in on)
 
     def _pool_padded(self, features: Features) -> Tensor:
         tokens = features["token_embeddings"]  # (b, t, d)

@@ -211,6 +211,15 @@ class Router(InputModule):
             if hasattr(first, "max_seq_length"):
                 first.max_seq_length = length
 
+    def on_model_ready(self, model: Any) -> None:
+        """Tell the modules of every route that the model is complete.
+
+        Args:
+            model: That model.
+        """
+        for module in chain.from_iterable(self._routes.values()):
+            getattr(module, "on_model_ready", id)(model)
+
     def get_embedding_dimension(self) -> int | None:
         """Width that the routes give; None if no module knows."""
         return next(iter(self._widths().values()), None)
