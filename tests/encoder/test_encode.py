@@ -119,7 +119,8 @@ def test_everything_the_modules_gave_out(model, texts):
 
 
 def test_everything_has_the_length_of_the_prompt_and_nothing_of_the_layout(model):
-    row = model.encode(["a dog", "cat"], prompt="the ", output_value=None)[0]
+    texts = ["a dog", "cat"]
+    row = model.encode(texts, prompt="the ", output_value=None)[0]
     known = {"input_ids", "attention_mask", "token_embeddings", "sentence_embedding"}
     assert row.keys() - {"token_type_ids"} == known | {"prompt_length"}
     assert (
