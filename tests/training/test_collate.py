@@ -217,3 +217,27 @@ def test_all_columns_share_one_budget():
     assert len(stores) == 4 and all(store.budget is budget for store in stores)
     used = sum(piece.nbytes for store in stores for piece in [*store._pieces, store._known])
     assert budget.memory_bytes == (1 << 20) - used
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_texts_may_be_cut_shorter_than_the_model_does(keeps, tiny_model):
+    collator = SentenceTransformerDataCollator(tiny_model.preprocess, max_length=4)
+    collator = collator.keeping_tokens() if keeps else collator
+    batch = collator([{"a": "the cat sat on the mat"}, {"a": "a"}])
+    assert batch["columns"]["a"]["lengths"] == [4, 3]
+    assert batch["columns"]["a"]["input_ids"][3] == tiny_model.tokenizer.sep_token_id
+    assert tiny_model.max_seq_length == 64
+
+
+def test_a_length_may_go_with_a_task():
+    asked = []
+
+    def preprocess(texts, prompt=None, task=None, **options):
+        asked.append((task, options))
+        return {"input_ids": torch.zeros(1)}
+
+    mapping = {"a": "query", "b": "document"}
+    SentenceTransformerDataCollator(preprocess, ["label"], mapping, "p: ", {"query": 8})(
+        [{"a": "1", "b": "2", "c": "3"}]
+    )
+    assert asked == [("query", {"max_length": 8}), ("document", {}), (None, {})]

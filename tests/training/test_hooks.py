@@ -376,3 +376,20 @@ def test_a_plain_trainer_is_left_as_it_was(tiny_model, tmp_path):
         run_of(kind, tiny_model, tmp_path).train()
         found.append(weights(tiny_model))
     assert_equal_weights(*found)
+
+
+def test_arguments_may_have_a_length(tiny_model, tmp_path):
+    args = arguments(tmp_path)
+    args.max_length = 3
+    run = run_of(Trainer, tiny_model, tmp_path, args=args)
+    batch = next(iter(run.get_train_dataloader()))
+    assert set(batch["columns"]["anchor"]["lengths"]) == {3}
+
+
+def test_the_evaluator_may_be_set(tiny_model, tmp_path):
+    run = run_of(Trainer, tiny_model, tmp_path)
+    assert run.evaluator is None
+    run.evaluator = lambda model, **kwargs: 0.5
+    assert run.evaluate()["eval_evaluator"] == 0.5
+    run.evaluator = [run.evaluator, run.evaluator]
+    assert run.evaluators == [run.evaluator]

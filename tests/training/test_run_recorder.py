@@ -417,5 +417,5 @@ def test_the_settings_of_fit_are_its_arguments():
 @pytest.mark.parametrize("name", ["epochs", "steps_per_epoch"])
 def test_fit_wants_no_negative_numbers_of_steps(name, tiny_model):
     objective = (loader(), CosineSimilarityLoss(tiny_model))
-    with pytest.raises(SettingError, match=f"{name} must be at least 0, got -1"):
+    with pytest.raises(SettingError, match=f"{name} must be a .*number .*, got -1"):
         fit(tiny_model, [objective], **{name: -1})

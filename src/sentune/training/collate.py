@@ -162,21 +162,33 @@ class SentenceTransformerDataCollator:
         if self._model is not None:
             place = self._where(numbers, name)
             check_columns(self._model, self.router_mapping, {column: texts}, place, name)
-        limit = self._limit_for(options["task"])
-        if limit is not None:
-            options["max_length"] = limit
+        read: Callable[..., Features] = partial(
+            self._read, limit=self._limit_for(options["task"]), **options
+        )
         try:
             if self._stores is None:
-                return self.read(texts, **options)
+                return read(texts)
             store = self._stores.get((name, column))
             if store is None:
-                store = TokenStore(partial(self.read, **options), self._budget)
+                store = TokenStore(read, self._budget)
                 self._stores[name, column] = store
             return store.take(numbers, texts)
         except (InputError, TypeError):
             for text, number in zip(texts, numbers, strict=True):
-                self._read_one(text, f"column {column!r} of {self._where([number], name)}", options)
+                self._read_one(text, f"column {column!r} of {self._where([number], name)}", read)
             raise
+
+    def _read(self, texts: Sequence[Any], *, limit: int | None, **options: Any) -> Features:
+        """The features of texts, with at most as many tokens each as the limit says."""
+        if limit is None:
+            return self.read(texts, **options)
+        if self._model is None:
+            return self.read(texts, max_length=limit, **options)
+        before, self._model.max_seq_length = self._model.max_seq_length, limit
+        try:
+            return self.read(texts, **options)
+        finally:
+            self._model.max_seq_length = before
 
     def _where(self, numbers: Sequence[int], name: str | None) -> str:
         if self._what is None:
@@ -188,10 +200,10 @@ class SentenceTransformerDataCollator:
             return None if task is None else self.max_length.get(task)
         return self.max_length
 
-    def _read_one(self, text: Any, place: str, options: Mapping[str, Any]) -> None:
+    def _read_one(self, text: Any, place: str, read: Callable[[list[Any]], Features]) -> None:
         try:
             check_items([text])
-            self.read([text], **options)
+            read([text])
         except InputError as error:
             raise DatasetError(f"{place}: {str(error).removeprefix('row 0 ')}") from error
 

@@ -47,13 +47,23 @@ class SentenceTransformerModelCardCallback(TrainerCallback):
             if self.card is not None:
                 self.card.is_running = False
 
-    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take note of the trainer; called with `model` and `trainer`."""
-        self.trainer = kwargs.get("trainer", self.trainer)
+    def on_init_end(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        trainer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take note of the trainer that is recorded."""
+        self.trainer = self.trainer if trainer is None else trainer
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
         """Record what is trained on, with which losses and settings."""
-        trainer, model = self.trainer, kwargs["model"]
+        trainer = self.trainer
         self.card, self.run = getattr(model, "model_card_data", None), None
         if self.card is None or trainer is None:
             return

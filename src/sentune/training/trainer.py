@@ -223,6 +223,15 @@ class SentenceTransformerTrainer(LossTrainer):
             self.optimizer, self._has_made_optimizer = None, False
 
     @property
+    def evaluator(self) -> Evaluator | None:
+        """What measures the model at every evaluation: one evaluator, of several all in one."""
+        return next(iter(self.evaluators), None)
+
+    @evaluator.setter
+    def evaluator(self, evaluator: Evaluator | Sequence[Evaluator] | None) -> None:
+        self.evaluators = as_list(evaluator)
+
+    @property
     def run_record(self) -> Run | None:
         """What is recorded of the last run; None before the first."""
         return self._recorder.run
