@@ -408,3 +408,31 @@ def test_router_takes_the_peers_route(default, allow, mappings):
                 except ValueError:
                     outcomes.append("error")
             assert outcomes[0] == outcomes[1], (task, modality)
+
+
+# Other names --------------------------------------------------------------------------------------
+
+
+def test_widths_have_the_peers_names():
+    for ours, theirs in (
+        (CNN(D, 4, [1, 3]), peer.CNN(D, 4, [1, 3])),
+        (LSTM(D, 5), peer.LSTM(D, 5)),
+        (LSTM(D, 5, bidirectional=False), peer.LSTM(D, 5, bidirectional=False)),
+    ):
+        assert ours.embeddings_dimension == theirs.embeddings_dimension
+    words = WordEmbeddings(WhitespaceTokenizer(VOCAB), torch.randn(len(VOCAB), D))
+    assert words.embeddings_dimension == D
+
+
+def test_the_weights_of_a_bag_can_be_set():
+    results = []
+    for library in (BoW, peer.BoW):
+        bag = library(["cat", "dog", "Bird"], {"cat": 2.0, "bird": 3.0})
+        assert bag.weights == [2.0, 1, 3.0]
+        assert bag.sentence_embedding_dimension == 3
+        bag.weights = [4.0, 5.0, 6.0]
+        found = bag.get_sentence_features([[0, 1, 0], [], [2]])
+        assert found.keys() == {"sentence_embedding"}
+        results.append(found["sentence_embedding"])
+    assert torch.equal(*results)
+    assert torch.equal(results[0], torch.tensor([[8.0, 5, 0], [0, 0, 0], [0, 0, 6]]))

@@ -197,3 +197,21 @@ def test_the_number_of_entries_can_be_limited():
     dataset = datasets.ParallelSentencesDataset(None, Teacher())
     dataset.add_dataset([["a", "b"], ["c", "d"], ["e", "f"]], max_sentences=2)
     assert len(dataset) == 4
+
+
+def test_parts_of_the_translations_can_be_overridden():
+    class Own(datasets.ParallelSentencesDataset):
+        def next_entry(self, data_idx):
+            original, texts = super().next_entry(data_idx)
+            return original, [text.upper() for text in texts]
+
+        def get_embeddings(self, sentences):
+            return [embedding + 1 for embedding in super().get_embeddings(sentences)]
+
+    dataset = Own(None, Teacher())
+    dataset.add_dataset([["yes", "ja"]], weight=2)
+    assert dataset.dataset_indices == [0, 0] and dataset.datasets == [[("yes", ["yes", "ja"])]]
+    dataset.generate_data()
+    assert sorted(example.texts[0] for example in dataset.cache) == ["JA", "JA", "YES", "YES"]
+    assert dataset[0].label.tolist() == [4, ord("y") + 1]
+    assert len(dataset.cache) == 3

@@ -195,3 +195,10 @@ def test_gradient_equal_to_the_peer(name):
         function(a, b).square().sum().backward()
         gradients.append(a.grad)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+def test_angles_by_the_names_of_their_arguments():
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(
+        pairwise_angle_sim(x=rows, y=rows.flip(0)), pairwise_angle_sim(rows, rows.flip(0))
+    )

@@ -7,13 +7,15 @@ import random
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from sentune.data.example import InputExample
 from sentune.types import Encoder
+
+Entry: TypeAlias = tuple[str, list[str]]
 
 
 class ParallelSentencesDataset(Dataset):
@@ -37,8 +39,10 @@ class ParallelSentencesDataset(Dataset):
         self.use_embedding_cache = use_embedding_cache
         self.embedding_cache: dict[str, np.ndarray] = {}
         self.num_sentences = 0
-        self._sources: list[_Source] = []
-        self._ready: list[InputExample] = []
+        self.datasets: list[list[Entry]] = []
+        self.datasets_iterator: list[int] = []  # of each source the entry that is next
+        self.dataset_indices: list[int] = []  # the sources of the entries of a round
+        self.cache: list[InputExample] = []  # what is left of the round
 
     def load_data(
         self,
@@ -69,53 +73,44 @@ class ParallelSentencesDataset(Dataset):
             entries.setdefault(original, {original: None}).update(dict.fromkeys(translations))
         if entries:
             self.num_sentences += sum(map(len, entries.values()))
-            found = [(original, list(texts)) for original, texts in entries.items()]
-            self._sources.append(_Source(found, weight))
+            self.dataset_indices += [len(self.datasets)] * weight
+            self.datasets.append([(text, list(texts)) for text, texts in entries.items()])
+            self.datasets_iterator.append(0)
 
     def __len__(self) -> int:
         return self.num_sentences
 
     def __getitem__(self, item: int) -> InputExample:
         """The next example, whatever number is asked for: they come in an order of their own."""
-        if not self._ready:
-            self._ready = self._round()
-        return self._ready.pop()
+        if not self.cache:
+            self.generate_data()
+        return self.cache.pop()
 
-    def _round(self) -> list[InputExample]:
-        entries = [entry for source in self._sources for entry in source.take()]
-        embeddings = self._embed([original for original, _ in entries])
-        examples = [
+    def generate_data(self) -> None:
+        """Add the examples of a round to the cache, in random order."""
+        entries = [self.next_entry(number) for number in self.dataset_indices]
+        embeddings = self.get_embeddings([original for original, _ in entries])
+        self.cache += [
             InputExample(texts=[text], label=embedding)
             for (_, texts), embedding in zip(entries, embeddings, strict=True)
             for text in texts
         ]
-        random.shuffle(examples)
-        return examples
+        random.shuffle(self.cache)
 
-    def _embed(self, originals: list[str]) -> list[Any]:
+    def next_entry(self, data_idx: int) -> Entry:
+        """The next original of a source and its translations; in a new order after each pass."""
+        entries, place = self.datasets[data_idx], self.datasets_iterator[data_idx]
+        entry = entries[place]
+        self.datasets_iterator[data_idx] = (place + 1) % len(entries)
+        if place + 1 == len(entries):
+            random.shuffle(entries)
+        return entry
+
+    def get_embeddings(self, sentences: Sequence[str]) -> list[Any]:
+        """The teacher's embedding of each sentence."""
         known = self.embedding_cache if self.use_embedding_cache else {}
-        new = [text for text in dict.fromkeys(originals) if text not in known]
+        new = [text for text in dict.fromkeys(sentences) if text not in known]
         if new:
             options = {"batch_size": self.batch_size, "show_progress_bar": False}
             known.update(zip(new, self.teacher_model.encode(new, **options), strict=True))
-        return [known[text] for text in originals]
-
-
-class _Source:
-    """Entries that are gone through again and again, in a new order after each time."""
-
-    def __init__(self, entries: list[tuple[str, list[str]]], weight: int) -> None:
-        self.entries = entries
-        self.weight = weight
-        self.place = 0
-
-    def take(self) -> list[tuple[str, list[str]]]:
-        """The next `weight` entries."""
-        taken = []
-        for _ in range(self.weight):
-            taken.append(self.entries[self.place])
-            self.place += 1
-            if self.place == len(self.entries):
-                self.place = 0
-                random.shuffle(self.entries)
-        return taken
+        return [known[text] for text in sentences]

@@ -74,6 +74,11 @@ class CNN(Module):
             results.append(self._convolve(run).flatten(0, 1))  # (n·L, out)
         return {**features, TOKENS: torch.cat(results)}
 
+    @property
+    def embeddings_dimension(self) -> int:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
     def get_embedding_dimension(self) -> int:
         """Width of the results side by side."""
         return self.out_channels * len(self.kernel_sizes)
@@ -131,6 +136,11 @@ class LSTM(Module):
         tokens = take(features, TOKENS, self, self.embedding_dimension)
         tokens, sizes = rows.flat(features, tokens)
         return {**features, TOKENS: rows.unflat(features, self._states(tokens, sizes))}
+
+    @property
+    def embeddings_dimension(self) -> int:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
 
     def get_embedding_dimension(self) -> int:
         """Width of the states."""

@@ -89,6 +89,11 @@ class WordEmbeddings(InputModule):
         """Add `token_embeddings`, `(b, t, d)` or packed `(T, d)`."""
         return {**features, "token_embeddings": self.emb_layer(features["input_ids"])}
 
+    @property
+    def embeddings_dimension(self) -> int:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
     def get_embedding_dimension(self) -> int:
         """d, width of the vectors."""
         return self.emb_layer.embedding_dim
@@ -178,7 +183,7 @@ class BoW(InputModule):
     outputs = PER_ROW
     save_in_root: ClassVar[bool] = False
     config_keys = ["vocab", "word_weights", "unknown_word_weight", "cumulative_term_frequency"]
-    weights: Tensor
+    _weights: Tensor
 
     def __init__(
         self,
@@ -193,9 +198,32 @@ class BoW(InputModule):
         self.unknown_word_weight = unknown_word_weight
         self.cumulative_term_frequency = cumulative_term_frequency
         weights = _weights_of(self.vocab, self.word_weights, unknown_word_weight)
-        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("_weights", weights, persistent=False)
         self.tokenizer = WhitespaceTokenizer(self.vocab, stop_words=())
         self.max_seq_length = None
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each word of the vocabulary; can be set."""
+        return self._weights.tolist()
+
+    @weights.setter
+    def weights(self, weights: Sequence[float]) -> None:
+        self._weights = torch.as_tensor(weights, dtype=torch.float32).to(self._weights.device)
+
+    @property
+    def sentence_embedding_dimension(self) -> int:
+        """As `get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    def get_sentence_features(
+        self, tokenized_texts: Sequence[Sequence[int]], pad_seq_length: int = 0
+    ) -> Features:
+        """`sentence_embedding (b, v)` of texts as numbers of words; the second has no effect."""
+        sizes = [len(numbers) for numbers in tokenized_texts]
+        flat = torch.tensor([n for numbers in tokenized_texts for n in numbers], dtype=torch.int64)
+        features = self.forward(layouts.ragged(flat.to(self._weights.device), sizes))
+        return {"sentence_embedding": features["sentence_embedding"]}
 
     def read(self, texts: Sequence[Text], prompt: str | None = None) -> Features:
         """Numbers of the known words in the ragged layout."""
@@ -206,11 +234,11 @@ class BoW(InputModule):
         if "sentence_embedding" in features:
             return features
         ids, sizes = rows.flat(features, features["input_ids"])
-        counts = self.weights.new_zeros((len(sizes), len(self.vocab)))
-        counts.index_put_((rows.owners(sizes), ids), self.weights.new_ones(()), accumulate=True)
+        counts = self._weights.new_zeros((len(sizes), len(self.vocab)))
+        counts.index_put_((rows.owners(sizes), ids), self._weights.new_ones(()), accumulate=True)
         if not self.cumulative_term_frequency:
             counts.clamp_(max=1)
-        embedding = rows.in_caller_order(features, counts * self.weights)
+        embedding = rows.in_caller_order(features, counts * self._weights)
         return {**features, "sentence_embedding": embedding}
 
     def get_embedding_dimension(self) -> int:

@@ -78,8 +78,8 @@ def pairwise_manhattan_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
     return -(left - right).abs().sum(dim=-1)
 
 
-def pairwise_angle_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
-    """The size of the complex angle between row i of `a` and row i of `b`, `(b,)`.
+def pairwise_angle_sim(x: ArrayLike, y: ArrayLike) -> Tensor:
+    """The size of the complex angle between row i of `x` and row i of `y`, `(b,)`.
 
     The first half of a vector is read as real parts and the second half as imaginary parts
     (an odd width gets one zero more). With both vectors of unit length, the score is
@@ -87,7 +87,7 @@ def pairwise_angle_sim(a: ArrayLike, b: ArrayLike) -> Tensor:
 
     Source: AnglE, equations 5 to 8, https://arxiv.org/abs/2309.12871, with lengths divided out.
     """
-    left, right = (_unit(side) for side in _pairs(a, b))
+    left, right = (_unit(side) for side in _pairs(x, y))
     if left.shape[-1] % 2:
         left, right = F.pad(left, (0, 1)), F.pad(right, (0, 1))
     left_real, left_imaginary = left.chunk(2, dim=-1)
