@@ -136,6 +136,19 @@ class InformationRetrievalEvaluator(SentenceEvaluator):
         row = self.at_k.csv_row(metrics, names)
         return self._report(model, metrics, row, output_path, epoch, steps)
 
+    def embed_inputs(
+        self,
+        model: Any,
+        sentences: Any,
+        encode_fn_name: str | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `SentenceEvaluator`, with a prompt or the name of one of the model's."""
+        options = {"prompt_name": prompt_name, "prompt": prompt, **kwargs}
+        return super().embed_inputs(model, sentences, encode_fn_name, **options)
+
     def compute_all_metrics(
         self,
         model: Encoder,

@@ -104,6 +104,18 @@ class RerankingEvaluator(SentenceEvaluator):
             found.append((precision, mrr, figures.ndcg_of_scores(scores, is_relevant, self.at_k)))
         return dict(zip(("map", "mrr", "ndcg"), np.mean(found, axis=0).tolist(), strict=True))
 
+    def embed_inputs(
+        self,
+        model: Any,
+        sentences: Any,
+        encode_fn_name: str | None = None,
+        show_progress_bar: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `SentenceEvaluator`, with a progress bar or without."""
+        options = {"show_progress_bar": show_progress_bar, **kwargs}
+        return super().embed_inputs(model, sentences, encode_fn_name, **options)
+
     def _scored(
         self, model: Encoder, groups: Sequence[Sequence[Any]]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -111,8 +123,9 @@ class RerankingEvaluator(SentenceEvaluator):
         for group in groups:
             texts = [document for sample in group for document in _documents(sample)]
             asked = [sample["query"] for sample in group]
-            queries = self._embed(model, asked, encode_fn_name="query")
-            documents = self._embed(model, texts, encode_fn_name="document")
+            shown = {"show_progress_bar": self.show_progress_bar and self.use_batched_encoding}
+            queries = self._embed(model, asked, encode_fn_name="query", **shown)
+            documents = self._embed(model, texts, encode_fn_name="document", **shown)
             parts = documents.split([len(_documents(sample)) for sample in group])
             for sample, query, part in zip(group, queries, parts, strict=True):
                 scores: Tensor = self.similarity_fct(query, part)

@@ -265,11 +265,7 @@ class MegaBatchMarginLoss(CachedLossMixin, Loss):
             self.set_mini_batches(mini_batch_num_tokens, show_progress_bar)
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
-
-    @property
-    def uses_gradient_cache(self) -> bool:  # type: ignore[override]
-        """As `Loss`."""
-        return self.mini_batch_size is not None
+        self.uses_gradient_cache = use_mini_batched_version
 
     def forward_mini_batched(
         self, sentence_features: Iterable[Features], labels: Tensor | None = None
