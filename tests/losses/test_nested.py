@@ -3,10 +3,12 @@ import random
 import pytest
 import torch
 
-from sentune import losses
+from sentune import SentenceTransformer, losses
 from sentune.errors import InputError, SentuneWarning, SettingError
 from sentune.losses import AdaptiveLayerLoss, Matryoshka2dLoss, MatryoshkaLoss
 from sentune.losses import MultipleNegativesRankingLoss as MNRL
+from sentune.models import Normalize, StaticEmbedding
+from tests import tiny
 from tests.losses import cases, loops
 from tests.losses.tools import TableModel, column, total, value_and_gradient
 
@@ -282,6 +284,10 @@ def test_a_model_without_layers_is_refused():
     model = lambda features, **options: TableModel()(features)  # noqa: E731
     with pytest.raises(SettingError, match="embeddings after every layer"):
         AdaptiveLayerLoss(model, MNRL(model))(FEATURES)
+    static = StaticEmbedding(tiny.tokenizer(), embedding_dim=8)
+    of_words = SentenceTransformer(modules=[static, Normalize()], device="cpu")
+    with pytest.raises(SettingError, match="embeddings after every layer"):
+        AdaptiveLayerLoss(of_words, MNRL(of_words))  # before the first step
     with pytest.raises(InputError, match=r"columns of \(rows, layers, width\)"):
         AdaptiveLayerLoss(model, MNRL(model)).compute([torch.randn(3, 4)] * 2)
 

@@ -26,6 +26,12 @@ _LAYER_WEIGHTS: dict[str, Callable[[int], float]] = {
 }
 
 
+_NO_LAYERS = (
+    "AdaptiveLayerLoss needs the embeddings after every layer, and this model does not give them; "
+    "its first module must be a Transformer"
+)
+
+
 class AdaptiveLayerLoss(Loss):
     """The inner loss at several depths, so that layers may be left off the encoder.
 
@@ -80,6 +86,8 @@ class AdaptiveLayerLoss(Loss):
                 f"layer_weighting must be one of {sorted(_LAYER_WEIGHTS)} or a function of the "
                 f"layer's number, got {layer_weighting!r}"
             )
+        if isinstance(model, nn.Sequential) and not any(map(_may_give_layers, model.modules())):
+            raise SettingError(_NO_LAYERS)
         self.n_layers_per_step = n_layers_per_step
         self.last_layer_weight = last_layer_weight
         self.prior_layers_weight = prior_layers_weight
@@ -167,8 +175,12 @@ def _layer_embeddings(model: Any, features: Features) -> Tensor:
     """The model's `layer_sentence_embeddings (b, L + 1, d)` of the features."""
     output = model(features, output_hidden_states=True)
     if "layer_sentence_embeddings" not in output:
-        raise SettingError(
-            "AdaptiveLayerLoss needs the embeddings after every layer, and this model does not "
-            "give them; its first module must be a Transformer"
-        )
+        raise SettingError(_NO_LAYERS)
     return output["layer_sentence_embeddings"]
+
+
+def _may_give_layers(module: nn.Module) -> bool:
+    """Whether a module gives the embeddings of its layers, or may, as one of a user's own."""
+    origin = type(module).forward.__module__.partition(".")[0]
+    asks = getattr(module, "forward_kwargs", ())
+    return origin not in ("sentune", "torch") or "output_hidden_states" in asks
