@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from sentune.data.example import InputExample
 from sentune.errors import SettingError
+from sentune.losses import Matryoshka2dLoss
 from tests.training.tools import PAIRS, pairs, trainer
 
 
@@ -73,3 +74,36 @@ def test_one_number_in_any_shape_is_a_loss(tiny_model, tmp_path):
         logs.append([row["loss"] for row in run.state.log_history if "loss" in row])
         tiny_model.load_state_dict(state)
     assert logs[0] and logs[1] == pytest.approx(logs[0]) and logs[2] == pytest.approx(logs[0])
+
+
+class WithHead(Own):
+    """A plain loss with a weight of its own."""
+
+    def __init__(self, model):
+        super().__init__(model, None)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, sentence_features, labels=None):
+        first, second = [self.model(x)["sentence_embedding"] for x in sentence_features]
+        return {"far": (self.scale * first - second).pow(2).mean(), "size": first.mean().abs()}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_plain_loss_in_a_wrapper_is_trained_with_its_weights(bf16, tiny_model, tmp_path):
+    own = WithHead(tiny_model)
+    width = tiny_model.get_embedding_dimension()
+    loss = Matryoshka2dLoss(tiny_model, own, [width, width // 2])
+    before = [weight.clone() for weight in tiny_model.parameters()]
+    run = trainer(tiny_model, tmp_path, loss=loss, bf16=bf16, save_strategy="steps", save_steps=1)
+    run.train()
+    assert own.scale != 1
+    assert not all(map(torch.equal, before, tiny_model.parameters()))
+    assert {"far", "size"} <= set(run.state.log_history[0])
+    again = trainer(tiny_model, tmp_path, loss=loss, bf16=bf16, num_train_epochs=2)
+    again.train(str(tmp_path / "checkpoint-3"))
+    assert again.state.global_step == 6
+    scale = own.scale.item()
+    examples = [InputExample(texts=list(texts)) for texts in zip(*PAIRS.values(), strict=True)]
+    loader = DataLoader(examples, batch_size=4)
+    tiny_model.fit([(loader, loss)], show_progress_bar=False, warmup_steps=0)
+    assert own.scale.item() != scale
