@@ -17,8 +17,8 @@ from .encoder.cross_encoder import CrossEncoder as CrossEncoder
 from .encoder.load import load as load
 from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
-from .record.model import SentenceTransformerModelCardData as SentenceTransformerModelCardData
 from .search.negatives import mine_hard_negatives as mine_hard_negatives
+from .share.data import SentenceTransformerModelCardData as SentenceTransformerModelCardData
 from .training.arguments import (
     SentenceTransformerTrainingArguments as SentenceTransformerTrainingArguments,
 )

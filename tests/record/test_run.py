@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sentune import losses
 from sentune.data.statistics import Column, Spread
 from sentune.errors import InputError
-from sentune.record.model import SentenceTransformerModelCardData
+from sentune.record.model import ModelRecord
 from sentune.record.run import FILE, DatasetFacts, LossFacts, Result, Run
 
 
@@ -125,7 +125,7 @@ def test_all_values_under_a_name_of_the_log_are_given():
 
 
 def begun(loss, **options):
-    data = SentenceTransformerModelCardData()
+    data = ModelRecord()
     rows = [{"a": "x", "label": 1}]
     return data, data.begin_run(rows, losses=loss, **options)
 

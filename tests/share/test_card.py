@@ -22,9 +22,9 @@ from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 from sentune.models import Dense, Normalize, Pooling, Router, Transformer
 from sentune.record.citations import _entries, citations
-from sentune.record.model import SentenceTransformerModelCardData
 from sentune.share import card, kinds
 from sentune.share import markdown as card_text
+from sentune.share.data import SentenceTransformerModelCardData
 from tests.card_rules import BLOCK, card_faults
 
 HOSTILE = [
@@ -434,7 +434,7 @@ def test_a_row_is_all_that_another_kind_of_model_needs(tiny_model, tmp_path, mon
         means="Texts that answer a query get a high one",
         serves="sorting what a search found",
         facts=lambda model: [("Scores of a pair", 1)],
-        code=lambda model: 'scores = model.score("a")\nprint(scores)',
+        code=lambda texts, is_search: 'scores = model.score("a")\nprint(scores)',
     )
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, row))
     scorer = type("Scorer", (torch.nn.Module,), {"score": lambda self, text: [f"of {text}"]})()
@@ -611,7 +611,7 @@ def test_a_trained_model_has_a_card_data_object_of_the_peers_name():
 
     assert named is SentenceTransformerModelCardData
     data = named(language="en", license="mit", model_name="m", model_id="a/b", train_datasets=[])
-    assert data.task_name is None
+    assert data.task_name == kinds.SERVES
 
 
 # Hostile texts ------------------------------------------------------------------------------------

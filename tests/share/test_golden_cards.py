@@ -13,8 +13,8 @@ import torch
 from sentune import losses
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.models import Dense, Normalize, Pooling, Transformer
-from sentune.record.model import SentenceTransformerModelCardData
 from sentune.share import card
+from sentune.share.data import SentenceTransformerModelCardData
 from tests import tiny
 
 CARDS = Path(__file__).with_name("cards")

@@ -20,7 +20,7 @@ from sentune.files.kinds import CROSS_ENCODER
 from sentune.hub.fetch import Access
 from sentune.models import activations
 from sentune.models.activations import Activation
-from sentune.record.model import SentenceTransformerModelCardData
+from sentune.share.data import BaseModelCardData
 from sentune.tables import holds_rows, rows_of
 from sentune.text import inputs as texts
 
@@ -79,7 +79,7 @@ class CrossEncoder(Model):
         model_kwargs: Mapping[str, Any] | None = None,
         processor_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
-        model_card_data: SentenceTransformerModelCardData | None = None,
+        model_card_data: BaseModelCardData | None = None,
         backend: str = "torch",
         num_labels: int | None = None,
         max_length: int | None = None,

@@ -32,8 +32,8 @@ from sentune.machine.device import (
     multiplying_in,
     precision_is_set,
 )
-from sentune.record.model import SentenceTransformerModelCardData
 from sentune.share import publish
+from sentune.share.data import CARD_DATA, BaseModelCardData
 from sentune.text import layouts
 from sentune.text import prompts as prompting
 from sentune.types import Features, Text
@@ -58,7 +58,7 @@ def opened(
     source: str | Path | None,
     modules: Iterable[nn.Module] | Mapping[str, nn.Module] | None,
     *,
-    card: SentenceTransformerModelCardData | None,
+    card: BaseModelCardData | None,
     dtype: str | torch.dtype | None,
     backend: str,
     model_kwargs: Mapping[str, Any] | None,
@@ -73,7 +73,7 @@ def opened(
     if backend != "torch":
         raise SettingError(f"backend must be 'torch', got {backend!r}")
     weights, options = _type_of_weights(dtype, model_kwargs or {})
-    card = card or SentenceTransformerModelCardData()
+    card = CARD_DATA[kind.name]() if card is None else card
     if source is None:
         made = pipeline.named(modules)
         if weights is not None:
@@ -131,6 +131,7 @@ class Model(FitMixin, nn.Sequential):
         self.default_prompt_name = default_prompt_name or parts.settings.get("default_prompt_name")
         self._check_default_prompt()
         self.model_card_data = parts.card
+        parts.card.register_model(self)
         self.module_kwargs = parts.module_kwargs
         self.trust_remote_code = trust_remote_code
         self.to(device or best_device())

@@ -19,7 +19,7 @@ from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.flow import loop
 from sentune.hub.fetch import Access
 from sentune.models.pooling import Pooling
-from sentune.record.model import SentenceTransformerModelCardData
+from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import prompts as prompting
 from sentune.text.inputs import as_items, stream_of
 from sentune.vectors.finish import OutputValue, Precision, check, finish

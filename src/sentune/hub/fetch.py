@@ -29,6 +29,7 @@ _OTHERS = re.compile(r"\..*|onnx|openvino|coreml|gguf|original|runs|eval|logs|ch
 _NOT_THERE = (errors.RepositoryNotFoundError, errors.LocalEntryNotFoundError)
 # The errors of whatever HTTP library the Hub's client is built on.
 NETWORK = cast("tuple[type[Exception], ...]", errors.HfHubHTTPError.__bases__)
+_NO_ANSWER: tuple[type[Exception], ...] = (OSError, ValueError, *NETWORK)
 LOGIN = (
     "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
 )
@@ -106,6 +107,15 @@ def origin(source: Any) -> tuple[str, str | None] | None:
     if found := named(source):
         return found
     return (str(source), None) if is_id(str(source)) and not Path(source).exists() else None
+
+
+def published(repo_id: str, kind: str, revision: str | None = None) -> Any:
+    """What the Hub says of a "model" or "dataset"; None if it has none, or cannot be asked."""
+    try:
+        return HfApi().repo_info(repo_id, repo_type=kind, revision=revision)
+    except _NO_ANSWER as error:  # refused, not reached, or no name
+        logger.debug("the Hub does not answer for the %s %r: %s", kind, repo_id, error)
+        return None
 
 
 def _fetch(repo_id: str, access: Access, with_code: bool) -> Snapshot:

@@ -24,6 +24,21 @@ def cited_by(loss: str) -> list[str]:
     return [text for names, text in _entries() if loss in names]
 
 
+def by_loss(losses: Iterable[str]) -> dict[str, str]:
+    """The same, under the names of the losses that a paper, or several, are behind."""
+    wanted = {_EVERYBODY, *losses}
+    found: dict[str, list[str]] = {}
+    for names, text in _entries():
+        if names & wanted:
+            found.setdefault(_joined(sorted(names & wanted)), []).append(text)
+    return {name: "\n".join(texts) for name, texts in found.items()}
+
+
+def _joined(names: list[str]) -> str:
+    words = ["Sentence Transformers" if name == _EVERYBODY else name for name in names]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 @cache
 def _entries() -> list[tuple[set[str], str]]:
     """Each entry with the losses that it is behind."""

@@ -24,7 +24,7 @@ from sentune._version import __version__
 from sentune.data.columns import named
 from sentune.data.statistics import CountTokens, Summary, size_of, summary
 from sentune.errors import InputError
-from sentune.record.run import DatasetFacts, LossFacts
+from sentune.record.run import DatasetFacts, LossFacts, Result
 from sentune.record.words import clean
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,23 @@ def facts_of_loss(loss: Any) -> LossFacts:
         facts_of_loss(inner) if inner is not None else None,
         citation if isinstance(citation, str) else None,
     )
+
+
+def result_of(evaluator: Any, metrics: Mapping[str, Any], epoch: float, step: int) -> Result:
+    """What is recorded of an evaluation."""
+    name = str(getattr(evaluator, "name", "") or "")
+    start = f"{name}_" if name else ""
+    primary = getattr(evaluator, "primary_metric", None)
+    tell = getattr(evaluator, "get_config_dict", dict)
+    kind = getattr(evaluator, "description", None) or type(evaluator).__name__
+    values = {
+        metric.removeprefix(start): float(value)
+        for metric, value in metrics.items()
+        if isinstance(value, (int, float))
+    }
+    primary = primary.removeprefix(start) if isinstance(primary, str) else None
+    settings = plain_values(dict(tell() or {}))
+    return Result(str(kind), name, values, primary, settings, epoch, step)
 
 
 def facts_of_data(

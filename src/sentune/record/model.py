@@ -1,4 +1,4 @@
-"""What is known of a model: what its author says, how it was trained, what evaluators found."""
+"""What is recorded of a model: what it was made from, its runs, what evaluators found."""
 
 from __future__ import annotations
 
@@ -14,47 +14,26 @@ from sentune.record import facts
 from sentune.record.run import LossFacts, Result, Run
 
 BLOCK = re.compile(r"\A(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
+_OUTSIDE = (-1, 0)  # steps of what was measured outside of a run
 _BASE = re.compile(r"^base_model: *['\"]?([\w./-]+)['\"]? *$", re.MULTILINE)
 
 
 @dataclass
-class SentenceTransformerModelCardData:
-    """What is known for a model's card.
+class ModelRecord:
+    """What is recorded as a model is loaded, trained and evaluated.
 
-    The fields that are no arguments are filled as a model is loaded, trained and evaluated:
-    `base_model`, the Hub id of the model that this one was made from; `runs` since it was made or
-    loaded, or else its `losses`; `results` of evaluators, in order; `emissions`, in grams, and more
-    of what the Hub reads as `co2_eq_emissions`; `loaded_card`; `is_running`, during which nothing
-    is computed for the card.
-
-    Args:
-        language: Code or codes of the languages it reads: "en", "multilingual".
-        license: As the Hub names it: "apache-2.0".
-        model_name: How the card calls the model.
-        model_id: Its id on the Hub.
-        train_datasets: What it was trained on: ids on the Hub, or dicts with "name" and "id".
-        eval_datasets: What it was evaluated on, likewise.
-        task_name: What it is good for, in words.
-        tags: Tags to add to those that every such model has.
-        local_files_only: Not read: the Hub is never asked for a card.
-        generate_widget_examples: Whether the first training rows become examples on its page.
+    `base_model` and `base_model_revision`: the Hub id of the model that this one was made from, and
+    its commit; `runs` since it was made or loaded, or else its `losses`; `results` of evaluators,
+    in order; `emissions`, in grams, and more of what the Hub reads as `co2_eq_emissions`;
+    `loaded_card`; `is_running`, during which nothing is computed for the card.
     """
 
-    language: str | list[str] | None = None
-    license: str | None = None
-    model_name: str | None = None
-    model_id: str | None = None
-    train_datasets: list[Any] = field(default_factory=list)
-    eval_datasets: list[Any] = field(default_factory=list)
-    task_name: str | None = None
-    tags: list[str] | None = field(default_factory=list)
-    local_files_only: bool = False
-    generate_widget_examples: bool = True
     base_model: str | None = field(default=None, init=False)
+    base_model_revision: str | None = field(default=None, init=False)
     runs: list[Run] = field(default_factory=list, init=False, repr=False)
     losses: list[LossFacts] = field(default_factory=list, init=False, repr=False)
     results: list[Result] = field(default_factory=list, init=False, repr=False)
-    emissions: dict[str, Any] | None = field(default=None, init=False)
+    emissions: dict[str, Any] | None = field(default=None, init=False, repr=False)
     loaded_card: str | None = field(default=None, init=False, repr=False)
     is_running: bool = field(default=False, init=False, repr=False)
 
@@ -77,29 +56,17 @@ class SentenceTransformerModelCardData:
         for result in self.results:
             key = (result.kind, result.name, repr(result.settings))
             before = final.get(key)
-            if before is None or before.step != kept or result.step in (kept, -1):
+            if before is None or before.step != kept or result.step in (kept, *_OUTSIDE):
                 final[key] = result
         return list(final.values())
 
     # What is noted ------------------------------------------------------------------------------
 
     def set_evaluation_metrics(
-        self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = -1, step: int = -1
+        self, evaluator: Any, metrics: Mapping[str, Any], epoch: float = 0, step: int = 0
     ) -> None:
         """Note what an evaluator found; metrics may begin with its name. Evaluators call this."""
-        name = str(getattr(evaluator, "name", "") or "")
-        start = f"{name}_" if name else ""
-        primary = getattr(evaluator, "primary_metric", None)
-        tell = getattr(evaluator, "get_config_dict", dict)
-        kind = getattr(evaluator, "description", None) or type(evaluator).__name__
-        values = {
-            metric.removeprefix(start): float(value)
-            for metric, value in metrics.items()
-            if isinstance(value, (int, float))
-        }
-        primary = primary.removeprefix(start) if isinstance(primary, str) else None
-        settings = facts.plain_values(dict(tell() or {}))
-        result = Result(str(kind), name, values, primary, settings, epoch, step)
+        result = facts.result_of(evaluator, metrics, epoch, step)
         self.results.append(result)
         if self.is_running and self.runs:
             self.runs[-1].results.append(result)
@@ -158,7 +125,7 @@ class SentenceTransformerModelCardData:
         self.loaded_card = card
         found = fetch.origin(folder) or fetch.origin(source)
         # A folder of the user's own may say what its model was made from.
-        self.base_model = found[0] if found else base_in(self.loaded_card or "")
+        self.base_model, self.base_model_revision = found or (base_in(card or ""), None)
 
 
 def base_in(text: str) -> str | None:

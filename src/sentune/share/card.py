@@ -8,29 +8,32 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
 from markupsafe import Markup
 
 from sentune.data.statistics import Column
+from sentune.errors import InputError
 from sentune.hub import fetch as hub
-from sentune.record.citations import citations
+from sentune.record.citations import by_loss, citations
 from sentune.record.facts import versions
-from sentune.record.model import SentenceTransformerModelCardData
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
-from sentune.share.front import dataset_ids, facts_of, front_matter, listed, with_facts
-from sentune.share.kinds import CardKind, code_of, kind_of
+from sentune.share.data import SentenceTransformerModelCardData
+from sentune.share.front import dataset_ids, facts_of, front_matter, with_facts
+from sentune.share.kinds import CardKind, example_of, kind_of
+from sentune.share.known import TEMPLATE, Known, listed
 from sentune.share.markdown import FILTERS, bold, code, escaped, link, number
 
 logger = logging.getLogger(__name__)
 
-_TEMPLATE = Path(__file__).with_name("card.md.jinja")
+_EMOJI = "\U0001f917"  # of the Hub, which templates of cards may show
 _NOWHERE = "path/to/this/model"
 _MOST_LOG_ROWS = 100
 _WIDEST_SETTING = 60
@@ -57,7 +60,9 @@ def text(
     in memory went on from it; nothing is encoded then.
     """
     try:
-        card = copy(model.model_card_data or SentenceTransformerModelCardData())
+        card: Any = copy(model.model_card_data or SentenceTransformerModelCardData())
+        if card.model is not model:  # set after the model was made
+            card.register_model(model)
         card.model_name = model_name or card.model_name
         card.model_id = model_id or card.model_id
         card.train_datasets = [*listed(card.train_datasets), *listed(train_datasets)]
@@ -66,14 +71,16 @@ def text(
             card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
             name = clean(card.model_name or card.model_id or kind_of(model).title, 96)
-            return with_facts(card.loaded_card, facts_of(card, name), card.tags or ())
+            return with_facts(card.loaded_card, facts_of(card, name), card.own_tags)
+        if Path(card.template_path) != TEMPLATE:
+            return str(ModelCard.from_template(card, str(card.template_path), hf_emoji=_EMOJI))
         return _new_card(card, model)
     except Exception:  # a card is not worth a save
         logger.warning("no card can be written for the model", exc_info=True)
         return None
 
 
-def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
+def _new_card(card: Known, model: Any) -> str:
     kind = kind_of(model)
     encoder = hub.origin(getattr(getattr(model, "config", None), "_name_or_path", None)) or (None,)
     base = next(filter(hub.is_id, (card.base_model, encoder[0])), None)
@@ -81,8 +88,13 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
     title = f"{kind.noun} from {base}" if base else kind.title
     name = card.model_name or own or title
     named = card.model_name if hub.is_id(card.model_name) else None
+    emissions = card.get_codecarbon_data().get("co2_eq_emissions", {})
+    is_usual = card.task_name in ("", None, type(card).task_name)
+    example = example_of(model, card.usage_examples, card.is_search)
     body = template().render(
         card=card,
+        runs=_runs(card),
+        serves=kind.serves if is_usual else card.task_name,
         model=model,
         kind=kind,
         name=name,
@@ -90,12 +102,12 @@ def _new_card(card: SentenceTransformerModelCardData, model: Any) -> str:
         place=clean(card.model_id or named or _NOWHERE),
         facts=_facts(card, kind, model, base),
         modules=_described(model),
-        code=Markup(code_of(kind, model, is_run=not card.is_running)),
+        code=Markup(example.shown([] if card.is_running else example.printed(model))),
         alone=kind.alone(model),
         evaluations=_evaluations(card.final_results),
         emissions=[
             (name.replace("_", " "), Markup(f"{number(value)}{_UNITS.get(name, '')}"))
-            for name, value in (card.emissions or {}).items()
+            for name, value in emissions.items()
         ],
         versions=versions(),
         citations=_citations(card),
@@ -125,12 +137,10 @@ def template() -> Any:
     )
     environment.filters |= {**FILTERS, "statistics": _statistics}
     environment.globals["log_table"] = _log_table
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _facts(
-    card: SentenceTransformerModelCardData, kind: CardKind, model: Any, base: str | None
-) -> list[tuple[str, Any]]:
+def _facts(card: Known, kind: CardKind, model: Any, base: str | None) -> list[tuple[str, Any]]:
     length = model.max_seq_length
     prompts = [(name, text) for name, text in model.prompts.items() if text]
     return [
@@ -169,6 +179,28 @@ def _shown(value: Any) -> str:
         return f"<{len(value)} entries>"
     text = repr(value)
     return text if len(text) <= _WIDEST_SETTING else f"{text[: _WIDEST_SETTING - 3]}..."
+
+
+def _runs(card: Known) -> list[Run]:
+    """The runs, the last one with what was added to its log; or what was set without a run."""
+    added = [
+        {"epoch": row.get("Epoch"), "step": row.get("Step", 0), **_others(row)}
+        for row in card.added_logs
+    ]
+    last = replace(card.last_run, log=[*card.last_run.log, *added])
+    return [*card.runs[:-1], last] if card.runs or last.settings or last.log else []
+
+
+def _citations(card: Known) -> list[str]:
+    """Entries of the papers behind the losses; those that the losses bring; those that were set."""
+    own = [loss.citation for loss in card.all_losses if loss.citation]
+    usual = by_loss(card.loss_names)
+    given = [text for name, text in card.citations.items() if usual.get(name) != text]
+    return list(dict.fromkeys([*citations(card.loss_names), *own, *given]))
+
+
+def _others(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("Epoch", "Step")}
 
 
 def _evaluations(results: Sequence[Result]) -> list[tuple[list[Result], dict[str, Any]]]:
@@ -213,3 +245,11 @@ def _statistics(column: Column) -> str:
     if not spread.count:
         return ""
     return f"{number(spread.low)} to {number(spread.high)}, on average {spread.mean:.4g}{unit}"
+
+
+def generate_model_card(model: Any) -> str:
+    """The card of a model; an `InputError` if none can be written."""
+    found = text(model)
+    if found is None:
+        raise InputError("no card can be written for the model; the log says why")
+    return found

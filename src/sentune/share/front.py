@@ -12,14 +12,18 @@ from huggingface_hub import EvalResult, ModelCardData, RepoCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from sentune.hub import fetch as hub
-from sentune.record.model import BLOCK, SentenceTransformerModelCardData
+from sentune.record.model import BLOCK
+from sentune.record.run import DatasetFacts
 from sentune.record.words import clean
-from sentune.share.kinds import LIBRARY, CardKind
+from sentune.share.kinds import CardKind
+from sentune.share.known import Known, listed
 
 logger = logging.getLogger(__name__)
 
 _INDEX = "model-index"
 _WIDGETS = 5
+_FRONT = """language license license_name library_name tags pipeline_tag datasets metrics
+    model-index base_model widget co2_eq_emissions""".split()
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*|code|multilingual")
 # The licenses that the Hub knows by name; it refuses a card with another one.
 _LICENSES = frozenset(
@@ -37,24 +41,32 @@ _LICENSES = frozenset(
 )
 
 
-def front_matter(
-    card: SentenceTransformerModelCardData, kind: CardKind, name: str, base: str | None
-) -> str:
+def front_matter(card: Known, kind: CardKind, name: str, base: str | None) -> str:
     """The YAML at the front of a new card, with the lines around it."""
-    facts = ModelCardData(
+    return f"---\n{as_yaml(facts(card, kind, name, base))}\n---\n"
+
+
+def facts(card: Known, kind: CardKind, name: str, base: str | None) -> dict[str, Any]:
+    """All that the front of a new card says."""
+    is_default = card.pipeline_tag == type(card).pipeline_tag
+    return {
         **facts_of(card, name),
-        library_name=LIBRARY,
-        tags=_tags(card, kind),
-        base_model=base,
-        pipeline_tag=kind.pipeline_tag,
-        widget=_widgets(card, kind) if card.generate_widget_examples else None,
-        co2_eq_emissions=card.emissions,
-    )
-    order = ["language", "license", "license_name", "library_name", "tags", "pipeline_tag"]
-    return f"---\n{facts.to_yaml(original_order=order)}\n---\n"
+        "library_name": card.library_name,
+        "tags": _tags(card, kind),
+        "base_model": base,
+        "pipeline_tag": kind.pipeline_tag if is_default else card.pipeline_tag,
+        "widget": (card.widget or _examples(kind)) if card.generate_widget_examples else None,
+        "co2_eq_emissions": card.get_codecarbon_data().get("co2_eq_emissions"),
+    }
 
 
-def facts_of(card: SentenceTransformerModelCardData, name: str) -> dict[str, Any]:
+def as_yaml(told: Mapping[str, Any], line_break: str | None = None) -> str:
+    """What is for the front of a card, as YAML."""
+    front = ModelCardData(**{name: told[name] for name in _FRONT if name in told})
+    return str(front.to_yaml(line_break, _FRONT[:6]))
+
+
+def facts_of(card: Known, name: str) -> dict[str, Any]:
     """What the author says of a model, and what evaluators found, under the names of the Hub."""
     facts: dict[str, Any] = {
         "language": _languages(card.language),
@@ -67,15 +79,11 @@ def facts_of(card: SentenceTransformerModelCardData, name: str) -> dict[str, Any
     return facts
 
 
-def listed(given: Any) -> list[Any]:
-    """One value or several as a list."""
-    return [given] if isinstance(given, (str, Mapping)) else list(given or ())
-
-
-def dataset_ids(card: SentenceTransformerModelCardData) -> list[str]:
+def dataset_ids(card: Known) -> list[str]:
     """Hub ids of the datasets that a model was trained on, each once."""
     given = [d.get("id") if isinstance(d, Mapping) else d for d in card.train_datasets or ()]
     seen = [data.hub_id for run in card.runs for data in run.train]
+    given += card.datasets
     return list(dict.fromkeys(name for name in [*given, *seen] if name and hub.is_id(name)))
 
 
@@ -142,34 +150,31 @@ def _license(given: Any) -> dict[str, str]:
     return {"license": "other", "license_name": re.sub(r"[^a-z0-9.-]+", "-", name).strip("-")}
 
 
-def _tags(card: SentenceTransformerModelCardData, kind: CardKind) -> list[str]:
-    found = [*kind.tags, *(clean(tag, 96) for tag in card.tags or ())]
-    if card.runs:
-        found.append("generated_from_trainer")
-    if size := sum(run.size for run in card.runs):
-        found.append(f"dataset_size:{size}")
-    found += [f"loss:{name}" for name in card.loss_names]
+def _tags(card: Known, kind: CardKind) -> list[str]:
+    found = [*kind.tags, *(clean(tag, 96) for tag in card.own_tags)]
     return list(dict.fromkeys(tag for tag in found if tag))
 
 
-def _widgets(card: SentenceTransformerModelCardData, kind: CardKind) -> list[dict[str, Any]] | None:
-    """Examples to try on the model's page, from the first rows of the training data."""
-    if not kind.examples:
-        return None
-    data = next((data for run in reversed(card.runs) for data in run.train if data.rows), None)
-    rows = [[c for c in row if isinstance(c, str) and c] for row in (data.rows if data else ())]
-    texts = [row for row in rows if row]
+def widgets(data: Iterable[DatasetFacts]) -> list[dict[str, Any]]:
+    """Examples to try on the model's page, from the first rows of the first dataset with any."""
+    rows = next((one.rows for one in data if one.rows), ())
+    texts = [kept for row in rows if (kept := [c for c in row if isinstance(c, str) and c])]
     found = []
     for place, (source, *others) in enumerate(texts[:_WIDGETS]):
         others += [row[-1] for row in (texts[place + 1 :] + texts[:place])]
         sentences = [text for text in dict.fromkeys(others) if text != source][:3]
         if sentences:
             found.append({"source_sentence": source, "sentences": sentences})
-    source, *others = kind.examples
-    return found or [{"source_sentence": source, "sentences": others}]
+    return found
 
 
-def _results(card: SentenceTransformerModelCardData) -> Iterable[EvalResult]:
+def _examples(kind: CardKind) -> list[dict[str, Any]] | None:
+    """Examples for the page of a model whose training has none."""
+    source, *others = kind.examples or ("",)
+    return [{"source_sentence": source, "sentences": others}] if others else None
+
+
+def _results(card: Known) -> Iterable[EvalResult]:
     for result in card.final_results:
         kind = re.sub(r"[^a-z0-9]+", "-", result.kind.lower()).strip("-") or "evaluation"
         for metric, value in result.metrics.items():

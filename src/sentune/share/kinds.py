@@ -11,6 +11,9 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 LIBRARY = "sentence-transformers"  # what the widgets of the Hub and other libraries look for
+SENTENCE_TAGS = (LIBRARY, "sentence-similarity", "feature-extraction", "dense")
+SCORE_TAGS = (LIBRARY, "cross-encoder", "reranker")
+SERVES = "search by meaning, comparing and grouping texts, finding paraphrases, and classification"
 SENTENCES = "The weather is lovely today.", "It is so sunny outside!", "He drove to the stadium."
 QUERY = "Which planet is known as the Red Planet?"
 DOCUMENTS = (
@@ -32,7 +35,10 @@ class CardKind:
     means: str  # what can be said of its output, to be followed by "which serves"
     serves: str  # what it is good for, where the author does not say it
     facts: Callable[[Any], list[tuple[str, Any]]]  # names and values, of its output
-    code: Callable[[Any], str]  # Python that uses `model` and prints; it is run as it is shown
+    # Python that uses `model` and prints, of texts, a search or not; it is run as it is shown.
+    code: Callable[[Sequence[str], bool], str]
+    texts: Callable[[bool], Sequence[str]] = lambda is_search: SENTENCES  # if none are given
+    searches: Callable[[Any], bool] = lambda model: False  # whether it searches, by the model
     alone: Callable[[Any], dict[str, Any] | None] = lambda model: None  # see `with_transformers`
     examples: tuple[str, ...] = ()  # to try on its page, if the training has none; () for no widget
 
@@ -43,45 +49,57 @@ def kind_of(model: Any) -> CardKind:
     return next((kind for kind in KINDS if kind.name in names), KINDS[0])
 
 
-def code_of(kind: CardKind, model: Any, *, is_run: bool) -> str:
-    """The code of a kind; if it is run and the texts fit, with what it prints as comments."""
-    code, printed = kind.code(model), []
-    try:
-        if is_run and not _truncates(model):
-            shown: list[str] = []
-            names = {"model": model, "print": lambda *x: shown.append(" ".join(map(str, x)))}
-            exec(code, names)  # of a row below: nothing of the model's own is in it
-            printed = shown
-    except Exception as error:
-        logger.debug("the card's code was not run: %s", error)
-    lines = []
-    for line in code.strip().splitlines():
-        output = printed.pop(0) if line.startswith("print(") and printed else ""
-        lines += [line, *(f"# {text}" for text in output.splitlines())]
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class Example:
+    """The code of a card: Python that uses `model`, and the texts in it."""
+
+    code: str
+    texts: Sequence[str]
+
+    def printed(self, model: Any) -> list[str]:
+        """What each `print` of the code gives; [] where it cannot be run or the texts are long."""
+        shown: list[str] = []
+        try:
+            if not _truncates(model, self.texts):
+                names = {"model": model, "print": lambda *x: shown.append(" ".join(map(str, x)))}
+                exec(self.code, names)  # of a row below: nothing of the model's own is in it
+        except Exception as error:
+            logger.debug("the card's code was not run: %s", error)
+            return []
+        return shown
+
+    def shown(self, printed: Sequence[str] = ()) -> str:
+        """The code, with what it prints as comments."""
+        lines, printed = [], list(printed)
+        for line in self.code.strip().splitlines():
+            output = printed.pop(0) if line.startswith("print(") and printed else ""
+            lines += [line, *(f"# {text}" for text in output.splitlines())]
+        return "\n".join(lines)
 
 
-def _truncates(model: Any) -> bool:
+def example_of(
+    model: Any, texts: Sequence[str] | None = None, is_search: bool | None = None
+) -> Example:
+    """The code of a model's card.
+
+    `texts` are those to show in place of the usual ones; `is_search`: whether it searches, the
+    first of them being the query; None where the model decides.
+    """
+    kind = kind_of(model)
+    if is_search is None:
+        is_search = model is not None and kind.searches(model)
+    texts = list(texts or kind.texts(is_search))
+    return Example(kind.code(texts, is_search), texts)
+
+
+def _truncates(model: Any, texts: Sequence[str]) -> bool:
     """Whether the texts are too long: the model would warn of them, and not of the user's."""
     prompt = max(filter(None, model.prompts.values()), key=len, default=None)
-    return bool(model.read([*SENTENCES, QUERY, *DOCUMENTS], prompt).get("truncated"))
+    return bool(model.read([*texts], prompt).get("truncated"))
 
 
 def _texts(texts: Sequence[str]) -> str:
     return "[\n" + "".join(f"    {json.dumps(text)},\n" for text in texts) + "]"
-
-
-_COMPARE = f"""
-embeddings = model.encode({_texts(SENTENCES)})
-print(embeddings.shape)
-print(model.similarity(embeddings, embeddings))
-"""
-_SEARCH = f"""
-queries = model.encode_query([{json.dumps(QUERY)}])
-documents = model.encode_document({_texts(DOCUMENTS)})
-print(queries.shape, documents.shape)
-print(model.similarity(queries, documents))
-"""
 
 
 def _vectors(model: Any) -> str:
@@ -98,11 +116,25 @@ def _vector_facts(model: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _vector_code(model: Any) -> str:
+def _vector_code(texts: Sequence[str], is_search: bool) -> str:
+    if not is_search:
+        return f"""
+embeddings = model.encode({_texts(texts)})
+print(embeddings.shape)
+print(model.similarity(embeddings, embeddings))
+"""
+    return f"""
+queries = model.encode_query([{json.dumps(texts[0])}])
+documents = model.encode_document({_texts(texts[1:])})
+print(queries.shape, documents.shape)
+print(model.similarity(queries, documents))
+"""
+
+
+def _is_for_search(model: Any) -> bool:
     prompts = {name for name, text in model.prompts.items() if text}
     has_routes = any(type(module).__name__ == "Router" for module in model)
-    is_for_search = has_routes or prompts & {"query", "document", "passage", "corpus"}
-    return _SEARCH if is_for_search else _COMPARE
+    return bool(has_routes or prompts & {"query", "document", "passage", "corpus"})
 
 
 def with_transformers(model: Any) -> dict[str, Any] | None:
@@ -132,15 +164,18 @@ def with_transformers(model: Any) -> dict[str, Any] | None:
     }
 
 
-_RANK = f"""
-query = {json.dumps(QUERY)}
-documents = {_texts(DOCUMENTS)}
+def _score_code(texts: Sequence[str], is_ranking: bool) -> str:
+    if not is_ranking:
+        pairs = ", ".join(json.dumps(text) for text in texts[:2])
+        return f"""
+pairs = [({pairs})]
+print(model.predict(pairs))
+"""
+    return f"""
+query = {json.dumps(texts[0])}
+documents = {_texts(texts[1:])}
 print(model.predict([(query, document) for document in documents]))
 print(model.rank(query, documents))
-"""
-_CLASSIFY = f"""
-pairs = [({json.dumps(SENTENCES[0])}, {json.dumps(SENTENCES[1])})]
-print(model.predict(pairs))
 """
 
 
@@ -158,14 +193,15 @@ KINDS = (
         "SentenceTransformer",
         "Sentence embeddings",
         "Embeddings",
-        tags=(LIBRARY, "sentence-similarity", "feature-extraction", "dense", "sentune"),
+        tags=(*SENTENCE_TAGS, "sentune"),
         pipeline_tag="sentence-similarity",
         maps=_vectors,
         means="Texts that mean the same get vectors that lie close to each other",
-        serves="search by meaning, comparing and grouping texts, finding paraphrases, "
-        "and classification",
+        serves=SERVES,
         facts=_vector_facts,
         code=_vector_code,
+        texts=lambda is_search: (QUERY, *DOCUMENTS) if is_search else SENTENCES,
+        searches=_is_for_search,
         alone=with_transformers,
         examples=SENTENCES,
     ),
@@ -173,12 +209,14 @@ KINDS = (
         "CrossEncoder",
         "Scores of pairs of texts",
         "Scores",
-        tags=(LIBRARY, "cross-encoder", "reranker", "sentune"),
+        tags=(*SCORE_TAGS, "sentune"),
         pipeline_tag="text-ranking",
         maps=_scores,
         means="It reads both texts together",
         serves="putting what a search has found in order, and classifying pairs",
         facts=_score_facts,
-        code=lambda model: _RANK if model.num_labels == 1 else _CLASSIFY,
+        code=_score_code,
+        texts=lambda is_ranking: (QUERY, *DOCUMENTS) if is_ranking else SENTENCES[:2],
+        searches=lambda model: bool(model.num_labels == 1),
     ),
 )
