@@ -167,7 +167,7 @@ def test_the_third_argument_is_whether_prompts_count():
 
 
 def flattened(rows):
-    """Tokens of all rows end to end, as transformers' collator for flash attention lays them out."""
+    """Tokens of all rows end to end, as transformers lays them out for flash attention."""
     ends = torch.tensor([0, *LENGTHS], dtype=torch.int32).cumsum(0)
     return {"token_embeddings": torch.cat(rows)[None], "cu_seq_lens_q": ends}
 

@@ -320,3 +320,37 @@ def test_modules_of_every_route_are_told_of_the_model():
     routes["document"] = [*routes["query"][:1], told[1]]
     model = SentenceTransformer(modules=[Router(routes)], device="cpu")
     assert [module.model for module in told] == [model, model]
+
+
+class Lengths(nn.Module):
+    """A first module from elsewhere, which embeds the length of a text."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 4)
+
+    def tokenize(self, texts, **kwargs):
+        return {"input_ids": torch.tensor([[len(text)] for text in texts])}
+
+    def forward(self, features):
+        features["sentence_embedding"] = self.embedding(features["input_ids"])[:, 0]
+        return features
+
+
+class WithPrompt(Lengths):
+    def preprocess(self, texts, prompt=None, **kwargs):
+        return {"input_ids": torch.tensor([[len(prompt or "") + len(text)] for text in texts])}
+
+
+@pytest.mark.parametrize("first", [Lengths, WithPrompt])
+def test_a_route_may_begin_with_a_module_from_elsewhere(first):
+    own = first()
+    router = Router({"query": [own], "document": [static(4)]})
+    model = SentenceTransformer(modules=[router], device="cpu")
+    texts = ["a dog", "the cat sat", "a"]
+    found = model.encode_query(texts, batch_size=2)
+    torch.testing.assert_close(torch.tensor(found), own.embedding.weight[[5, 11, 1]])
+    found = model.encode_query(texts, prompt="the ")
+    torch.testing.assert_close(torch.tensor(found), own.embedding.weight[[9, 15, 5]])
+    assert model.encode_document(texts).shape == (3, 4)
+    assert model.tokenize(texts, task="query")["input_ids"].tolist() == [[5], [11], [1]]

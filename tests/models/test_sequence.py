@@ -233,7 +233,7 @@ def test_layers_that_do_not_fit_are_refused(options):
         WeightedLayerPooling(4, **options)
 
 
-# Batches that other code has made ------------------------------------------------------------------
+# Batches that other code has made ------------------------------------------
 
 
 @pytest.mark.parametrize("module", [CNN(3, 2), LSTM(3, 2)])

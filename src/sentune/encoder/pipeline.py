@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +13,15 @@ from sentune.encoder import outputs
 from sentune.engine import packing
 from sentune.engine.deferred import type_of
 from sentune.errors import InputError, SettingError
-from sentune.models.base import prompted, reader_of, reads_packed
+from sentune.models.base import (
+    accepts,
+    gives_ragged,
+    prompted,
+    read_by,
+    reader_of,
+    reads_packed,
+    tokenizer_of,
+)
 from sentune.models.router import Router
 from sentune.tables import rows_of
 from sentune.text import inputs, layouts
@@ -92,15 +99,9 @@ def read(
     `prompt` is put before each text; `task` is the route of a routed model.
     """
     first = _source_of(modules)
-    reader = _reader_of(first)
-    extra = {"task": task} if task is not None and _accepts(reader, "task") else {}
-    if reader == getattr(first, "read", None):
+    if gives_ragged(first):
         _check_routes(first, texts)
-        features = first.read(texts, prompt=prompt, **extra)
-    else:
-        texts, more = prompted(reader, texts, prompt)
-        features = reader(texts, **more, **extra)
-    return _routed(modules, features, task)
+    return _routed(modules, read_by(first, texts, prompt, task), task)
 
 
 def tokenize(
@@ -112,11 +113,10 @@ def tokenize(
 ) -> Features:
     """Padded tensors of b texts, as other libraries expect them: `input_ids (b, t)` ..."""
     first: Any = modules[0]
-    reader = _reader_of(first)
-    if reader == getattr(first, "read", None):
+    reader = tokenizer_of(first)
+    if gives_ragged(first):
         inputs.check_items(rows_of(texts, "texts"))
         _check_routes(first, texts)
-        reader = getattr(first, "tokenize", reader)
     texts, extra = prompted(reader, texts, prompt)
     # Collators name a task, if only None, also where no module asks for one.
     if task is not None and isinstance(first, Router):
@@ -229,9 +229,7 @@ def _apply(modules: Iterable[nn.Module], features: Features, kwargs: Mapping[str
 
 def reads_ragged(modules: nn.Sequential) -> bool:
     """Whether a model gives tokens in the ragged layout."""
-    first = _source_of(modules)
-    own = getattr(first, "read", None)
-    return own is not None and reader_of(first) == own
+    return gives_ragged(_source_of(modules))
 
 
 def _source_of(modules: nn.Sequential) -> Any:
@@ -240,19 +238,9 @@ def _source_of(modules: nn.Sequential) -> Any:
     return modules[0] if own is None or own.__name__ == "read" else modules
 
 
-def _reader_of(module: Any) -> Callable[..., Features]:
-    found = reader_of(module)
-    if found is None:
-        raise SettingError(
-            f"the first module must turn texts into tokens, and {type(module).__name__} does not "
-            "read texts; begin the model with one that does, as models.Transformer(...)"
-        )
-    return found
-
-
 def _check_routes(first: Any, texts: Sequence[Text]) -> None:
     """Raise if a text names a route and the module that reads it knows of none."""
-    if set(map(type, texts)) <= {str, tuple, list} or _accepts(first.read, "task"):
+    if set(map(type, texts)) <= {str, tuple, list} or accepts(first.read, "task"):
         return
     for row, text in enumerate(texts):
         if isinstance(text, Mapping):
@@ -260,7 +248,3 @@ def _check_routes(first: Any, texts: Sequence[Text]) -> None:
                 f"row {row} names the route {next(iter(text))!r}, but {type(first).__name__} has "
                 "no routes; give the text alone, or build the model with models.Router"
             )
-
-
-def _accepts(function: Callable[..., Any], name: str) -> bool:
-    return name in inspect.signature(function).parameters

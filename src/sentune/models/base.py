@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sentune.engine import packing
-from sentune.errors import InputError
+from sentune.errors import InputError, SettingError
 from sentune.models.files import Files
 from sentune.text.inputs import with_prefix
 from sentune.types import Features, OutputKind, Text
@@ -175,11 +175,46 @@ def reader_of(module: Any) -> Callable[..., Features] | None:
     return getattr(module, min(names, key=lambda name: _place(module, name))) if names else None
 
 
+def tokenizer_of(module: Any) -> Callable[..., Features]:
+    """What reads texts into the padded layout; a SettingError if nothing of the module reads."""
+    found = reader_of(module)
+    if found is None:
+        raise SettingError(
+            f"the first module must turn texts into tokens, and {type(module).__name__} does not "
+            "read texts; begin the model with one that does, as models.Transformer(...)"
+        )
+    is_ragged = found == getattr(module, "read", None)
+    return getattr(module, "tokenize", found) if is_ragged else found
+
+
+def gives_ragged(module: Any) -> bool:
+    """Whether what a module reads is in the ragged layout; of a router, on every route."""
+    own = getattr(module, "read", None)
+    is_read = own is not None and reader_of(module) == own
+    return is_read and bool(getattr(module, "routes_give_ragged", True))
+
+
+def read_by(
+    module: Any, texts: Sequence[Text], prompt: str | None = None, task: str | None = None
+) -> Features:
+    """Texts, each behind the prompt, as a module reads them: ragged where it can."""
+    reader = reader_of(module) or tokenizer_of(module)
+    texts, extra = prompted(reader, texts, prompt)
+    if task is not None and accepts(reader, "task"):
+        extra["task"] = task
+    return reader(texts, **extra)
+
+
+def accepts(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has an argument of this name."""
+    return name in inspect.signature(function).parameters
+
+
 def prompted(
     reader: Callable[..., Features], texts: Sequence[Text], prompt: str | None
 ) -> tuple[Sequence[Text], dict[str, Any]]:
     """What a reader of texts is given for a prompt: the texts behind it, or it as an argument."""
-    if prompt is None or "prompt" in inspect.signature(reader).parameters:
+    if prompt is None or accepts(reader, "prompt"):
         return texts, {} if prompt is None else {"prompt": prompt}
     return [with_prefix(text, prompt) for text in texts], {}
 

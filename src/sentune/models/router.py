@@ -9,8 +9,16 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 from torch import nn
 
+from sentune.engine import packing
 from sentune.errors import InputError, SettingError, warn
-from sentune.models.base import InputModule, reads_packed
+from sentune.models.base import (
+    InputModule,
+    gives_ragged,
+    prompted,
+    read_by,
+    reads_packed,
+    tokenizer_of,
+)
 from sentune.text import inputs
 from sentune.types import Features, OutputKind, Text
 
@@ -122,9 +130,8 @@ class Router(InputModule):
         Each may be `{task: text}`, all with the same task; else there is an InputError.
         """
         texts, task = _without_task(texts, task)
-        first = self._first(task, modality)
-        extra = {"task": task} if isinstance(first, Router) else {}
-        return _labelled(first.read(texts, prompt, **extra), task, modality)
+        found = read_by(self._first(task, modality), texts, prompt, task)
+        return _labelled(found, task, modality)
 
     def tokenize(
         self,
@@ -137,15 +144,17 @@ class Router(InputModule):
     ) -> Features:
         """Texts as the first module of their route tokenises them, with their task."""
         texts, task = _without_task(texts, task)
-        kwargs |= {} if prompt is None else {"prompt": prompt}
         first = self._first(task, modality)
-        kwargs |= {"task": task} if isinstance(first, Router) else {}
-        return _labelled(first.tokenize(texts, **kwargs), task, modality)
+        reader = tokenizer_of(first)
+        texts, extra = prompted(reader, texts, prompt)
+        kwargs |= {**extra, **({"task": task} if isinstance(first, Router) else {})}
+        return _labelled(reader(texts, **kwargs), task, modality)
 
     def pad(self, features: Features) -> Features:
         """The padded layout of a ragged batch, as the first module of its route pads."""
         task, modality = features.get("task"), features.get("modality")
-        return _labelled(self._first(task, modality).pad(features), task, modality)
+        pad = getattr(self._first(task, modality), "pad", packing.pad)
+        return _labelled(pad(features), task, modality)
 
     def forward(
         self, features: Features, task: str | None = None, modality: Modality = None, **kwargs: Any
@@ -175,6 +184,11 @@ class Router(InputModule):
     def reads_packed(self) -> bool:
         """Whether the modules of every route read the packed layout."""
         return all(map(reads_packed, chain.from_iterable(self._routes.values())))
+
+    @property
+    def routes_give_ragged(self) -> bool:
+        """Whether the first module of every route reads texts into the ragged layout."""
+        return all(gives_ragged(modules[0]) for modules in self._routes.values())
 
     @property
     def outputs(self) -> Mapping[str, OutputKind]:  # type: ignore[override]
