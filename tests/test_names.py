@@ -58,9 +58,9 @@ def known_addresses():
 OTHERS = ("backend", "cross_encoder.", "multi_vector_encoder", "sparse_encoder")
 INSIDE = {
     "base.merging",
-    *("base.modality", "base.modality_types", "base.peft_mixin", "peft_mixin"),
+    *("base.modality", "base.peft_mixin", "peft_mixin"),
     "sentence_transformer.deprecated_model_card_templates",
-    *("util.decorators", "util.deprecated_import"),
+    *("util.deprecated_import",),
 }
 
 

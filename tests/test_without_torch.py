@@ -10,7 +10,10 @@ import sentune
 
 SOURCE = Path(sentune.__file__).parent
 # What needs torch by its nature: it computes with tensors.
-WITH_TORCH = {"vectors/similarity.py", "folders/weights.py"}
+WITH_TORCH = {
+    *("vectors/maxsim.py", "vectors/similarity.py", "vectors/tensors.py"),
+    "folders/weights.py",
+}
 PACKAGES = ("text", "flow", "vectors", "disk", "folders", "hub")
 FILES = ("files/plan.py", "files/kinds.py", "machine/screen.py")
 

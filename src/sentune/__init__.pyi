@@ -26,5 +26,6 @@ from .training.samplers import DefaultBatchSampler as DefaultBatchSampler
 from .training.samplers import MultiDatasetDefaultBatchSampler as MultiDatasetDefaultBatchSampler
 from .training.trainer import SentenceTransformerTrainer as SentenceTransformerTrainer
 from .util import LoggingHandler as LoggingHandler
+from .util import resolve_ids as resolve_ids
 from .vectors.quantize import quantize_embeddings as quantize_embeddings
 from .vectors.similarity import SimilarityFunction as SimilarityFunction

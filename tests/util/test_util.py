@@ -13,7 +13,7 @@ from sentune.vectors import similarity
 def test_every_name_exists_and_lives_where_it_should():
     assert len(util.__all__) > 20
     for name in util.__all__:
-        assert callable(getattr(util, name)), name
+        assert callable(getattr(util, name)) or name == "ORIGINAL_TRANSFORMER_MODELS", name
     assert util.cos_sim is util.pytorch_cos_sim is similarity.cos_sim
     assert util.semantic_search is util.information_retrieval is search.semantic_search
 

@@ -135,7 +135,8 @@ def test_truncate_keeps_the_first_numbers():
 
 
 def test_names_lead_to_functions():
-    assert SimilarityFunction.possible_values() == ["cosine", "dot", "euclidean", "manhattan"]
+    names = ["cosine", "dot", "euclidean", "manhattan", "maxsim", "meanmaxsim"]
+    assert SimilarityFunction.possible_values() == names
     assert SimilarityFunction.DOT is SimilarityFunction.DOT_PRODUCT
     assert SimilarityFunction.COSINE == "cosine" == str(SimilarityFunction.COSINE)
     for name, all_pairs, pairwise in zip(

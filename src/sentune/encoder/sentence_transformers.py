@@ -23,7 +23,7 @@ from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import prompts as prompting
 from sentune.text.inputs import as_items, stream_of
 from sentune.vectors.finish import OutputValue, Precision, check, finish
-from sentune.vectors.similarity import SimilarityFunction
+from sentune.vectors.similarity import SimilarityFunction, of_vectors
 
 # What quantises each embedding by itself.
 _BY_ROW = ("float32", "binary", "ubinary")
@@ -306,9 +306,7 @@ class SentenceTransformer(Model):
 
     @similarity_fn_name.setter
     def similarity_fn_name(self, value: str | SimilarityFunction | None) -> None:
-        name = value.value if isinstance(value, SimilarityFunction) else value or "cosine"
-        SimilarityFunction.to_similarity_fn(name)  # raises if there is no such function
-        self._similarity_fn_name = name
+        self._similarity_fn_name = of_vectors(value or "cosine")
 
     @property
     def similarity(self) -> Callable[[Any, Any], Tensor]:

@@ -17,7 +17,7 @@ from sentune.disk import files
 from sentune.errors import InputError
 from sentune.tables import rows_of
 from sentune.types import Encoder
-from sentune.vectors.similarity import SimilarityFunction, to_tensor
+from sentune.vectors.similarity import of_vectors, to_tensor
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ def checked_columns(**columns: Any) -> list[list[Any]]:
 def function_names(names: Sequence[Any] | None, main: Any = None) -> list[str]:
     """The names of the similarities given, else the main one; empty: the model's own."""
     given = names or ([main] if main else [])
-    return [SimilarityFunction(name).value for name in given]
+    return [of_vectors(name) for name in given]
 
 
 def names_for(model: Encoder, names: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from sentune.errors import SettingError
 from sentune.evaluation.base import SentenceEvaluator, checked_columns, function_names, names_for
 from sentune.types import Encoder
-from sentune.vectors.similarity import SimilarityFunction
+from sentune.vectors.similarity import OF_VECTORS, SimilarityFunction
 
 
 class TripletEvaluator(SentenceEvaluator):
@@ -90,7 +90,7 @@ class TripletEvaluator(SentenceEvaluator):
 
 def _margins(margin: float | dict[str, float] | None) -> dict[str, float]:
     """A margin for every similarity."""
-    names = SimilarityFunction.possible_values()
+    names = OF_VECTORS
     if isinstance(margin, dict) and set(margin) <= set(names):
         return {name: margin.get(name, 0) for name in names}
     if margin is None or isinstance(margin, (int, float)):

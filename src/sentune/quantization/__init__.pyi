@@ -1,1 +1,3 @@
+from sentune.search.quantized import semantic_search_faiss as semantic_search_faiss
+from sentune.search.quantized import semantic_search_usearch as semantic_search_usearch
 from sentune.vectors.quantize import quantize_embeddings as quantize_embeddings

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sentune.checks import check_positive
+from sentune.errors import InputError
 from sentune.machine.distributed import all_gather_with_grad, gather_rows
 from sentune.vectors.similarity import to_tensor
+
+logger = logging.getLogger(__name__)
+
+_WIDEST_SPREAD = 100  # of the logits of a softmax in float32 whose smallest result is not 0
 
 
 def all_gather(tensor: Tensor, with_grad: bool = False) -> Tensor:
@@ -23,6 +29,41 @@ def all_gather(tensor: Tensor, with_grad: bool = False) -> Tensor:
         return all_gather_with_grad(tensor)
     (rows,), start = gather_rows([tensor.detach()])
     return torch.cat([rows[:start], tensor, rows[start + len(tensor) :]])
+
+
+def check_teacher_targets(
+    teacher_probabilities: Tensor,
+    teacher_logits: Tensor,
+    teacher_temperature: float,
+    loss_name: str,
+) -> None:
+    """Check what a loss is to learn from a teacher.
+
+    Args:
+        teacher_probabilities: `(b, n)`; a warning says how many of them became 0.
+        teacher_logits: The scores that they are made of, `(b, n)`; infinite ones are on purpose.
+        teacher_temperature: What the scores were divided by.
+        loss_name: For the message.
+
+    Raises:
+        InputError: If a score is NaN.
+    """
+    scores = teacher_logits.detach().float()
+    if scores.isnan().any():
+        raise InputError(f"{loss_name}: a score of the teacher is NaN, and so would be the loss")
+    lost = int((teacher_probabilities == 0).sum())
+    if lost and not scores.isinf().any():
+        spread = (scores.amax(dim=-1) - scores.amin(dim=-1)).max().item()
+        logger.warning(
+            "%s: %d of %d targets are 0 with teacher_temperature=%s, because scores of one row lie "
+            "up to %.1f apart; such rows want at least %.3g",
+            loss_name,
+            lost,
+            teacher_probabilities.numel(),
+            teacher_temperature,
+            spread,
+            spread / _WIDEST_SPREAD,
+        )
 
 
 def _convert_to_tensor(a: Any) -> Tensor:

@@ -29,11 +29,12 @@ def quantize_embeddings(
     precision: Precision,
     ranges: np.ndarray | None = None,
     calibration_embeddings: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Any:
     """The embeddings in another precision: `(b, d)`, or `(b, ceil(d / 8))` for the binary ones.
 
     Args:
-        embeddings: Floating numbers `(b, d)`, or one embedding `(d,)`.
+        embeddings: Floating numbers `(b, d)`, or one embedding `(d,)`; of a list of `(b, d)`, which
+            share their ranges, a list.
         precision: "float32"; "uint8" and "int8": the range of each dimension cut into 255 equal
             steps, 1 byte a number (int8 is uint8 - 128); "ubinary": the sign of each number,
             8 to a byte; "binary": the same bytes - 128.
@@ -49,7 +50,9 @@ def quantize_embeddings(
     """
     if precision not in PRECISIONS:
         raise SettingError(f"precision {precision!r} is unknown; use one of {PRECISIONS}")
-    values = _to_numpy(embeddings)
+    if isinstance(embeddings, list) and (not embeddings or np.ndim(embeddings[0]) == 2):
+        return _all_quantized(embeddings, precision, ranges, calibration_embeddings)
+    values = as_numpy(embeddings)
     if not np.issubdtype(values.dtype, np.floating):
         raise InputTypeError(
             f"only floating embeddings can be quantized, got {values.dtype}; "
@@ -65,22 +68,50 @@ def quantize_embeddings(
     return levels.astype(np.uint8) if precision == "uint8" else (levels - 128).astype(np.int8)
 
 
+def _all_quantized(
+    parts: list[Any], precision: Precision, ranges: np.ndarray | None, calibration: Any
+) -> list[np.ndarray]:
+    """Several matrices, with the same ranges."""
+    arrays = [as_numpy(part) for part in parts]
+    if precision.endswith("int8") and any(part.size for part in arrays):
+        ranges = ranges_of(np.concatenate(arrays), ranges, calibration)
+    return [quantize_embeddings(one, precision, ranges, calibration) for one in arrays]
+
+
+def ranges_of(
+    values: np.ndarray, ranges: np.ndarray | None = None, calibration: np.ndarray | None = None
+) -> np.ndarray:
+    """The ranges that are given, else those of the calibration embeddings, else of the values."""
+    if ranges is None:
+        source = _calibration(values) if calibration is None else as_numpy(calibration)
+        ranges = np.stack([source.min(axis=0), source.max(axis=0)])
+    return as_numpy(ranges).astype(np.float32, copy=False)
+
+
+def dequantized(codes: np.ndarray, ranges: np.ndarray, *, is_signed: bool) -> np.ndarray:
+    """The low ends of the steps that int8 (signed) or uint8 embeddings are on, as float64."""
+    smallest, steps = _steps(as_numpy(ranges).astype(np.float32, copy=False))
+    return (codes.astype(np.float64) + (128 if is_signed else 0)) * steps + smallest
+
+
+def _steps(ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest value of each dimension, and how far apart its steps are."""
+    smallest, largest = ranges
+    steps = (largest - smallest) / 255
+    return smallest, np.where(steps == 0, 1, steps)  # 1 where a dimension never varies
+
+
 def _levels(
     values: np.ndarray, ranges: np.ndarray | None, calibration: np.ndarray | None
 ) -> np.ndarray:
     """Which of the steps 0 to 255 each value is on."""
-    if ranges is None:
-        source = _calibration(values) if calibration is None else _to_numpy(calibration)
-        ranges = np.stack([source.min(axis=0), source.max(axis=0)])
-    ranges = _to_numpy(ranges).astype(np.float32, copy=False)
+    ranges = ranges_of(values, ranges, calibration)
     if ranges.shape != (2, values.shape[-1]):
         raise InputError(
             f"ranges must have the shape (2, {values.shape[-1]}): the smallest and the largest "
             f"value of each dimension; got {ranges.shape}"
         )
-    smallest, largest = ranges
-    steps = (largest - smallest) / 255
-    steps = np.where(steps == 0, 1, steps)  # a dimension that never varies
+    smallest, steps = _steps(ranges)
     return np.clip(np.floor((values - smallest) / steps), 0, 255)
 
 
@@ -100,10 +131,11 @@ def _calibration(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _to_numpy(values: Any) -> np.ndarray:
+def as_numpy(values: Any) -> np.ndarray:
+    """Embeddings of any kind as an array."""
     values = numbers_of(values)
     if rows.is_tensor(values) or isinstance(values, np.ndarray):
         return rows.to_numpy(values)
     if any(map(rows.is_tensor, values)):
-        return np.stack([_to_numpy(row) for row in values])
+        return np.stack([as_numpy(row) for row in values])
     return np.asarray(values, dtype=None if len(values) else np.float32)

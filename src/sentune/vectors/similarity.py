@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sentune.errors import InputError, InputTypeError, SettingError
+from sentune.errors import InputError, SettingError
 from sentune.tables import numbers_of
 from sentune.types import ArrayLike
+from sentune.vectors.maxsim import maxsim, maxsim_pairwise, mean_maxsim, mean_maxsim_pairwise
+from sentune.vectors.tensors import to_tensor as to_tensor
 
 if TYPE_CHECKING:
     Embeddings = TypeVar("Embeddings", Tensor, np.ndarray)
@@ -122,13 +124,18 @@ def truncate_embeddings(embeddings: Embeddings, truncate_dim: int | None) -> Emb
 
 
 class SimilarityFunction(str, Enum):
-    """The names of the similarities a model can be compared with."""
+    """The names of the similarities a model can be compared with.
+
+    The last two are for embeddings with a vector per token, all others for one vector per text.
+    """
 
     COSINE = "cosine"
     DOT_PRODUCT = "dot"
     DOT = "dot"
     EUCLIDEAN = "euclidean"
     MANHATTAN = "manhattan"
+    MAXSIM = "maxsim"
+    MEAN_MAXSIM = "meanmaxsim"
 
     def __str__(self) -> str:
         return self.value
@@ -155,37 +162,29 @@ class SimilarityFunction(str, Enum):
         return [member.value for member in SimilarityFunction]
 
 
+# Those of one vector per text.
+OF_VECTORS = tuple(SimilarityFunction.possible_values()[:4])
+
+
+def of_vectors(name: str | SimilarityFunction) -> str:
+    """The name of a similarity of one vector per text; a `SettingError` for all others."""
+    found = SimilarityFunction(name).value
+    if found not in OF_VECTORS:
+        raise SettingError(
+            f"{found!r} compares embeddings with a vector per token; use one of {OF_VECTORS}"
+        )
+    return found
+
+
 _FUNCTIONS: dict[SimilarityFunction, tuple[Similarity, Similarity]] = {
     SimilarityFunction.COSINE: (cos_sim, pairwise_cos_sim),
     SimilarityFunction.DOT: (dot_score, pairwise_dot_score),
     SimilarityFunction.EUCLIDEAN: (euclidean_sim, pairwise_euclidean_sim),
     SimilarityFunction.MANHATTAN: (manhattan_sim, pairwise_manhattan_sim),
+    # Of embeddings with a vector per token.
+    SimilarityFunction.MAXSIM: (maxsim, maxsim_pairwise),
+    SimilarityFunction.MEAN_MAXSIM: (mean_maxsim, mean_maxsim_pairwise),
 }
-
-
-def to_tensor(embeddings: ArrayLike) -> Tensor:
-    """Embeddings as one dense tensor, sharing memory with what was given where it can.
-
-    An InputError if rows differ in length, an InputTypeError if there is anything but numbers.
-    """
-    if isinstance(embeddings, Tensor):
-        return embeddings.to_dense() if embeddings.is_sparse else embeddings
-    embeddings = numbers_of(embeddings)
-    try:
-        if isinstance(embeddings, np.ndarray):
-            # A copy where torch cannot view the array: read-only, reversed.
-            return torch.from_numpy(np.require(embeddings, requirements=["C", "W"]))
-        items: list[Any] = list(embeddings)
-        if items and all(isinstance(item, (Tensor, np.ndarray)) for item in items):
-            return torch.stack([to_tensor(item) for item in items])
-        return torch.tensor(items)
-    except TypeError as error:
-        raise InputTypeError(
-            f"embeddings must be numbers in a tensor, a numpy array or a list, got "
-            f"{type(embeddings).__name__}: {error}"
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"the rows do not form one matrix of embeddings: {error}") from error
 
 
 def to_rows(embeddings: ArrayLike) -> Tensor:
