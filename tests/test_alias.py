@@ -51,15 +51,23 @@ from sentence_transformers.losses.CosineSimilarityLoss import CosineSimilarityLo
 from sentence_transformers.sentence_transformer.losses.mse import MSELoss
 from sentence_transformers.cross_encoder.losses import MSELoss as OfScores
 from sentence_transformers.sparse_encoder.SparseEncoder import SparseEncoder as Again
+from sentence_transformers.base.modality import Modality, infer_modality
 import sentence_transformers.util.similarity as similarity
 import sentune
 assert SentenceTransformer is sentune.SentenceTransformer
 assert CrossEncoder is sentune.CrossEncoder and SparseEncoder is Again
 assert losses.CosineSimilarityLoss is CosineSimilarityLoss is sentune.losses.CosineSimilarityLoss
+assert infer_modality("a") == "text" and Modality
 assert MSELoss is sentune.losses.MSELoss and OfScores is not MSELoss
 assert similarity.cos_sim is util.cos_sim is sentune.util.cos_sim
 assert sentence_transformers.__version__ == "6.2.0"
 assert importlib.metadata.version("sentence-transformers") == "6.2.0"
+assert "sentence-transformers" in importlib.metadata.packages_distributions()[
+    "sentence_transformers"
+]
+asked = importlib.metadata.distribution("sentence-transformers")
+assert asked.requires == ["sentune", 'sentune[train]; extra == "train"']  # what pip installs
+assert "sentence-transformers" in {one.name for one in importlib.metadata.distributions()}
 assert importlib.util.find_spec("sentence_transformers") is not None
 assert importlib.util.find_spec("sentence_transformers.losses") is not None
 assert not isinstance(SentenceTransformer, SparseEncoder)
@@ -73,10 +81,10 @@ def test_a_process_has_the_names_after_install_and_not_after_uninstall():
     code = "import sentune.compat\nsentune.compat.install(shadow=True)\n" + NAMES
     after = """
 asked = importlib.metadata.distribution("sentence-transformers")
-assert asked.read_text("INSTALLER") == "sentune" and asked.version == "6.2.0"
+assert asked.read_text("INSTALLER") == "sentune\\n" and asked.version == "6.2.0"
 sentune.compat.uninstall()
 asked = importlib.metadata.distribution("sentence-transformers")
-assert asked.read_text("INSTALLER") != "sentune"
+assert asked.read_text("INSTALLER") != "sentune\\n"
 import sentence_transformers
 assert SentenceTransformer is not sentence_transformers.SentenceTransformer
 assert sentence_transformers.__file__.endswith("__init__.py")

@@ -59,8 +59,8 @@ def _write(folder: Path, *, shadow: bool) -> None:
     code = f'"""Made by `sentune alias on`."""\n\nfrom {alias.__name__} import enter\n\nenter()\n'
     try:
         files.write(base / PEER / "__init__.py", code.encode())
-        files.write(about / "METADATA", alias.METADATA.encode())
-        files.write(about / "INSTALLER", f"{alias.MAKER}\n".encode())
+        for name, text in alias.ABOUT.items():
+            files.write(about / name, text.encode())
         start = f"import sys; sys.path.insert(0, {str(base)!r})\n"
         files.write(folder / _START, start.encode())
     except OSError as error:

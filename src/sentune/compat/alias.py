@@ -13,8 +13,20 @@ from sentune.compat.addresses import PEER, RELEASE, Address, Row, every, lines, 
 from sentune.errors import SettingError
 
 PROJECT = "sentence-transformers"
-METADATA = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: {RELEASE}\nSummary: sentune\n"
 MAKER = "sentune"  # in INSTALLER, as pip writes its own name
+# The files about the release that is there. What asks for its training gets that of sentune.
+ABOUT = {
+    "METADATA": f"""Metadata-Version: 2.1
+Name: {PROJECT}
+Version: {RELEASE}
+Summary: {MAKER}
+Requires-Dist: {MAKER}
+Provides-Extra: train
+Requires-Dist: {MAKER}[train]; extra == "train"
+""",
+    "INSTALLER": f"{MAKER}\n",
+    "top_level.txt": f"{PEER}\n",
+}
 
 
 @cache
@@ -120,15 +132,15 @@ class _Metadata(importlib.metadata.DistributionFinder):
         return None
 
     def find_distributions(self, context: Any = None) -> Iterator[Any]:
-        """That of the alias, if it is asked for."""
-        asked = getattr(context, "name", None)
-        if asked is not None and asked.lower().replace("_", "-") == PROJECT:
+        """That of the alias, if it or all are asked for."""
+        asked = getattr(context, "name", None) or PROJECT
+        if asked.lower().replace("_", "-") == PROJECT:
             yield _Distribution()
 
 
 class _Distribution(importlib.metadata.Distribution):
     def read_text(self, filename: str) -> str | None:
-        return {"METADATA": METADATA, "INSTALLER": MAKER}.get(filename)
+        return ABOUT.get(filename)
 
     def locate_file(self, path: Any) -> Any:
         return path
