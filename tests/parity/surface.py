@@ -1,6 +1,6 @@
 """Walks the installed sentence-transformers, and lists what sentune has otherwise or not at all.
 
-    python -m tests.parity.surface     # prints all of it, what docs/migrating.md explains too
+python -m tests.parity.surface     # prints all of it, what docs/migrating.md explains too
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import enum
 import importlib
 import inspect
 import pkgutil
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
-PEER, OWN = "sentence_transformers", "sentune"
+from sentune.compat.addresses import PEER, lines
+
+OWN = "sentune"
 # Other kinds of models, exports to other programs, and old addresses of all of these.
 OTHERS = ("backend", "cross_encoder", "multi_vector_encoder", "sparse_encoder", "peft_mixin")
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -25,10 +28,13 @@ def findings() -> dict[str, str]:
     """What is otherwise -> how: `module.name`, `Class.member`, `Class.method(argument)`."""
     found: dict[str, str] = {}
     seen: set[int] = set()
+    lacking = {address: names for address, _, names, _ in lines("lacking.txt")}
     for address in addresses():
         there = importlib.import_module(f"{PEER}.{address}".rstrip("."))
         here = _module(address)
         for name in names_in(there):
+            if name in lacking.get(address, ()):
+                continue  # a name of another kind of model
             value, where = getattr(there, name), f"{address}.{name}".lstrip(".")
             own = None if here is None else getattr(here, name, None)
             if own is None:
@@ -65,11 +71,15 @@ def names_in(module: Any) -> list[str]:
         is_made = inspect.isclass(value) or inspect.isfunction(value)
         if not name.startswith("_") and (name in offered or (is_own and is_made)):
             found.append(name)
-    return [name for name in sorted(found) if not isinstance(getattr(module, name), types.ModuleType)]
+    return [
+        name for name in sorted(found) if not isinstance(getattr(module, name), types.ModuleType)
+    ]
 
 
 def compared(name: str, there: Any, here: Any) -> Iterator[tuple[str, str]]:
     """What is otherwise in one class, function or value."""
+    if inspect.isclass(there) and is_of_others(there):
+        return
     if inspect.isclass(there):
         if not inspect.isclass(here):
             yield name, "is no class"
@@ -82,6 +92,11 @@ def compared(name: str, there: Any, here: Any) -> Iterator[tuple[str, str]]:
         yield from arguments(name, there, here)
     elif not same(there, here):
         yield name, f"is {here!r:.60}, there {there!r:.60}"
+
+
+def is_of_others(kind: type) -> bool:
+    """Whether a class is for another kind of model."""
+    return kind.__module__.removeprefix(f"{PEER}.").startswith(OTHERS)
 
 
 def members(name: str, there: type, here: type) -> Iterator[tuple[str, str]]:
@@ -127,6 +142,8 @@ def arguments(where: str, there: Any, here: Any) -> Iterator[tuple[str, str]]:
         if one.kind in _STARS:
             if one.kind == inspect.Parameter.VAR_KEYWORD and not has_more:
                 yield f"{where}(**)", "takes no other arguments by name"
+        elif name not in mine and has_more and where.rpartition(".")[2].startswith("on_"):
+            continue  # what transformers hands to callbacks by name
         elif name not in mine:
             yield f"{where}({name})", "is no argument"
         elif one.default is not one.empty and not same(one.default, mine[name].default):
@@ -154,10 +171,12 @@ def same(there: Any, here: Any) -> bool:
     if repr(there) == repr(here) or (str(there) == str(here)):
         return True
     if isinstance(there, (list, tuple)) and isinstance(here, (list, tuple)):
+        if all(isinstance(one, str) for one in (*there, *here)):
+            return set(there) == set(here)
         return len(there) == len(here) and all(map(same, there, here))
     if callable(there) and callable(here):
         names = [getattr(one, "__name__", type(one).__name__) for one in (there, here)]
-        return names[0] == names[1]
+        return "<lambda>" in names or names[0] == names[1]
     try:
         return bool(there == here)
     except (TypeError, ValueError, RuntimeError):
@@ -174,4 +193,4 @@ def attributes(there: Any, here: Any) -> Iterator[tuple[str, str]]:
 
 if __name__ == "__main__":
     for place, how in findings().items():
-        print(place, how)
+        sys.stdout.write(f"{place}: {how}\n")

@@ -115,13 +115,6 @@ def _new_card(card: Known, model: Any) -> str:
     return f"{front_matter(card, kind, name, base)}\n{body}"
 
 
-def _citations(card: Any) -> list[str]:
-    """The papers behind the losses, each once, and what losses of users bring themselves."""
-    known = citations(card.loss_names)
-    own = dict.fromkeys(loss.citation for loss in card.all_losses if loss.citation)
-    return known + [text for text in own if not set(text.split("\n\n")) <= set(known)]
-
-
 @cache
 def template() -> Any:
     """The card below its front, as a template in which every value is escaped."""
@@ -192,11 +185,13 @@ def _runs(card: Known) -> list[Run]:
 
 
 def _citations(card: Known) -> list[str]:
-    """Entries of the papers behind the losses; those that the losses bring; those that were set."""
+    """The papers behind the losses, each once; what losses of users bring; what was set."""
+    known, usual = citations(card.loss_names), by_loss(card.loss_names)
     own = [loss.citation for loss in card.all_losses if loss.citation]
-    usual = by_loss(card.loss_names)
-    given = [text for name, text in card.citations.items() if usual.get(name) != text]
-    return list(dict.fromkeys([*citations(card.loss_names), *own, *given]))
+    own += [text for name, text in card.citations.items() if usual.get(name) != text]
+    return known + [
+        text for text in dict.fromkeys(own) if not set(text.split("\n\n")) <= set(known)
+    ]
 
 
 def _others(row: Mapping[str, Any]) -> dict[str, Any]:

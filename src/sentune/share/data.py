@@ -13,10 +13,10 @@ from sentune.compat.addresses import RELEASE
 from sentune.errors import SettingError
 from sentune.hub import fetch
 from sentune.record import facts
+from sentune.record.citations import by_loss
 from sentune.record.model import ModelRecord
 from sentune.record.run import DatasetFacts, LossFacts, Run
 from sentune.share import described, front, kinds
-from sentune.record.citations import by_loss
 from sentune.share.known import Known, listed, named
 
 logger = logging.getLogger(__name__)

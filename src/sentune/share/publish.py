@@ -86,7 +86,18 @@ def push_to_hub(
 
 
 def save_to_hub(
-    model: Any, repo_id: str, organization: str | None = None, *args: Any, **kwargs: Any
+    model: Any,
+    repo_id: str,
+    organization: str | None = None,
+    token: bool | str | None = None,
+    private: bool | None = None,
+    safe_serialization: bool = True,
+    commit_message: str | None = "Add new model.",
+    local_model_path: str | None = None,
+    exist_ok: bool = False,
+    replace_model_card: bool = False,
+    train_datasets: Sequence[Any] | None = None,
+    **kwargs: Any,
 ) -> str:
     """As `push_to_hub`, under an organization; a `SettingError` if the name is under another."""
     is_name = isinstance(repo_id, str)
@@ -96,7 +107,19 @@ def save_to_hub(
                 f"{repo_id!r} is not under organization={organization!r}; give one of the two"
             )
         repo_id = f"{organization}/{repo_id}"
-    return push_to_hub(model, repo_id, *args, **kwargs)
+    return push_to_hub(
+        model,
+        repo_id,
+        token,
+        private,
+        safe_serialization,
+        commit_message,
+        local_model_path,
+        exist_ok,
+        replace_model_card,
+        train_datasets,
+        **kwargs,
+    )
 
 
 def write_card(model: Any, folder: str | Path, **names: Any) -> None:

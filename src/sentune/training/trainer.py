@@ -26,8 +26,8 @@ from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.losses import CoSENTLoss
-from sentune.record.model import SentenceTransformerModelCardData
 from sentune.record.run import Run
+from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import layouts
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.checkpoints import place_in_stream
