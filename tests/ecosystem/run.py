@@ -89,7 +89,7 @@ def row(job: ModuleType, peer: tuple, ours: tuple) -> dict[str, Any]:
     (wanted, there), (found, here) = peer, ours
     if (there["library"], here["library"]) != LIBRARIES:
         raise Failed(f"run by {there['library']} and {here['library']}")
-    if here["calls"] != there["calls"] or not all(here["calls"].values()):
+    if not all([*here["calls"].values(), *there["calls"].values()]):
         raise Failed(f"calls of sentune {here['calls']}, of the peer {there['calls']}")
     if wanted.keys() != found.keys():
         raise Failed(f"results {sorted(found)}, of the peer {sorted(wanted)}")
