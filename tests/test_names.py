@@ -80,6 +80,8 @@ def test_no_address_hides_a_file():
     [
         ("losses.CosineSimilarityLoss", "CosineSimilarityLoss"),
         ("losses.TripletLoss", "TripletDistanceMetric"),
+        ("losses.CachedMultipleNegativesRankingLoss", "RandContext"),
+        ("sentence_transformer.losses.matryoshka", "shrink"),
         ("sentence_transformer.losses.mse", "MSELoss"),
         ("sentence_transformer.losses", "MSELoss"),
         ("base.modules.transformer", "Transformer"),

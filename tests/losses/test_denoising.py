@@ -142,3 +142,13 @@ def test_what_does_not_fit_is_refused(tiny_model, gpt_folder, tmp_path):
         loss(features(tiny_model)[:1])
     with pytest.raises(InputError, match="wants the tokens of the whole sentences"):
         loss.compute([torch.randn(3, 32)])
+
+
+def test_its_parts_have_the_names_of_other_libraries(tiny_model, gpt_folder):
+    tied = DenoisingAutoEncoderLoss(tiny_model)
+    assert tied.encoder is tiny_model
+    assert tied.tokenizer_encoder is tied.tokenizer_decoder is tiny_model.tokenizer
+    assert not tied.need_retokenization
+    other = DenoisingAutoEncoderLoss(tiny_model, str(gpt_folder), tie_encoder_decoder=False)
+    assert other.need_retokenization
+    assert "elsewhere" in other.tokenizer_decoder.get_vocab()

@@ -7,6 +7,7 @@ from sentune import SentenceTransformer, losses
 from sentune.errors import InputError, SentuneWarning, SettingError
 from sentune.losses import AdaptiveLayerLoss, Matryoshka2dLoss, MatryoshkaLoss
 from sentune.losses import MultipleNegativesRankingLoss as MNRL
+from sentune.losses.nested import shrink
 from sentune.models import Normalize, StaticEmbedding
 from tests import tiny
 from tests.losses import cases, loops
@@ -391,3 +392,10 @@ def test_gathering_goes_with_the_inner_loss():
     inner = MNRL(model, gather_across_devices=True)
     whole = around(M, A, inner=lambda model: inner)(model)(FEATURES)
     torch.testing.assert_close(whole, around(M, A, inner=plain)(LayeredModel())(FEATURES))
+
+
+def test_rows_are_truncated_and_brought_to_length_1():
+    rows = torch.tensor([[3.0, 4.0, 12.0], [0.0, 2.0, 5.0]])
+    torch.testing.assert_close(shrink(rows, 2), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    with pytest.raises(SettingError, match="only 3 dimensions"):
+        shrink(rows, 4)

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
@@ -9,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 from sentune import SentenceTransformer
 from sentune.engine import packing
 from sentune.engine.slots import Layout
-from sentune.errors import HubError, ModelFileError, SettingError
+from sentune.errors import HubError, InputTypeError, ModelFileError, SettingError
 from sentune.machine.device import multiplying_in
 from sentune.models.pooling import Pooling
 from sentune.models.transformer import Transformer
@@ -355,3 +356,11 @@ def test_a_limit_set_on_the_tokenizer_is_saved(tiny_bert_folder, tmp_path):
     model.tokenizer.model_max_length = 4
     model.save(tmp_path)
     assert SentenceTransformer(str(tmp_path), device="cpu").max_seq_length == 4
+
+
+@pytest.mark.parametrize("wrong", [5, None, np.zeros((2, 2, 3)), ["a", 5]])
+def test_what_is_no_text_is_refused_by_the_module_too(tiny_bert_folder, wrong):
+    transformer = Transformer(tiny_bert_folder)
+    for read in (transformer.read, transformer.preprocess):
+        with pytest.raises(InputTypeError, match="row 1 is"):
+            read(["a cat", wrong])

@@ -78,6 +78,26 @@ class DenoisingAutoEncoderLoss(Loss):
         self._pad_id = self.tokenizer.eos_token_id if pad_id is None else pad_id
         self.to(getattr(model, "device", "cpu"))
 
+    @property
+    def encoder(self) -> Any:
+        """As `model`."""
+        return self.model
+
+    @property
+    def tokenizer_encoder(self) -> Any:
+        """The tokenizer of the model."""
+        return self.model.tokenizer
+
+    @property
+    def tokenizer_decoder(self) -> Any:
+        """The tokenizer of the decoder."""
+        return self.tokenizer
+
+    @property
+    def need_retokenization(self) -> bool:
+        """Whether the decoder numbers its tokens in another way."""
+        return self._has_own_tokens
+
     def embed(self, features: Sequence[Features], embedder: Embedder | None = None) -> list[Tensor]:
         """The embeddings `(b, d)` of the damaged sentences."""
         if len(features) != 2:

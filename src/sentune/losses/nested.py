@@ -84,6 +84,20 @@ class MatryoshkaLoss(Loss):
         return labels
 
 
+def shrink(tensor: Tensor, dim: int) -> Tensor:
+    """The first `dim` numbers of each row, `(..., dim)`, at length 1; SettingError if it has less.
+
+    Args:
+        tensor: Rows `(..., d)`.
+        dim: Their new width.
+    """
+    if dim > tensor.shape[-1]:
+        raise SettingError(
+            f"matryoshka_dims has {dim}, the embeddings have only {tensor.shape[-1]} dimensions"
+        )
+    return F.normalize(tensor[..., :dim], dim=-1)
+
+
 def weighted_sum(parts: Sequence[tuple[float, LossValue]]) -> LossValue:
     """The sum of weight · value; of losses with named parts, name by name."""
     total: dict[str, Tensor] = {}
@@ -108,11 +122,7 @@ def _head_width(loss: Loss) -> int | None:
 
 def _cut(column: Tensor, width: int, head_width: int | None) -> Tensor:
     """The first dimensions at length 1; with zeros for the others, where a head reads them all."""
-    if width > column.shape[-1]:
-        raise SettingError(
-            f"matryoshka_dims has {width}, the embeddings have only {column.shape[-1]} dimensions"
-        )
-    rows = F.normalize(full_precision(column)[..., :width], dim=-1)
+    rows = shrink(full_precision(column), width)
     return rows if head_width is None else F.pad(rows, (0, head_width - width))
 
 

@@ -36,7 +36,8 @@ class TokenReader:
         self._types_matter = self._uses_types and any(self._encode(["a"])[1][0])
 
     def read(self, items: Sequence[Any], prompt: str | None = None) -> Features:
-        """Items, each behind the prompt, in the ragged layout; InputError for invalid Unicode."""
+        """Items, each behind the prompt, in the ragged layout; InputError for what is no text."""
+        inputs.check_items(list(items))
         if prompt:
             items = [inputs.with_prefix(item, prompt) for item in items]
         has_pairs = not set(map(type, items)) <= {str}
