@@ -30,7 +30,7 @@ ELSEWHERE = {
     "files/save.py": "such a draft",
     "folders/weights.py": "such a draft",
     "training/checkpoints.py": "a draft; and checkpoints on their way out are renamed",
-    "training/trainer.py": "a checkpoint's draft",
+    "training/trainer_saving.py": "a checkpoint's draft",
     "training/training_step.py": "a checkpoint's draft",
 }
 
