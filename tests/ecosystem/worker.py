@@ -65,7 +65,7 @@ def main(name: str, out: Path) -> None:
     room = out / "room"
     room.mkdir(parents=True)
     values = job.run(room)
-    np.savez(out / VALUES, **values)
+    np.savez(out / VALUES, allow_pickle=False, **values)
     worked = library()
     names = ["torch", "transformers", "sentence-transformers", job.LIBRARY]
     releases = {name: version(name) for name in [*names, *["sentune"] * (worked == "sentune")]}
