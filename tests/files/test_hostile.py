@@ -529,7 +529,7 @@ def test_a_huge_tokenizer_of_a_static_model_is_not_read(tmp_path, monkeypatch):
     )
     asked = SimpleNamespace(from_file=lambda _path: pytest.fail("asked"))
     monkeypatch.setattr("sentune.files.modules.static_embedding.Tokenizer", asked)
-    with (tmp_path / "tokenizer.json").open("wb") as file:
+    with (tmp_path / "0_StaticEmbedding" / "tokenizer.json").open("wb") as file:
         file.truncate(2**33)
     refused(tmp_path, ["tokenizer.json", "larger than"])
 
@@ -621,7 +621,7 @@ def test_a_torn_tokenizer_of_a_static_model_is_named(content, tmp_path):
 
     static = models.StaticEmbedding(tiny.tokenizer(), embedding_dim=4)
     save({"0": static}, {}, tmp_path / "model")
-    write(tmp_path / "model/tokenizer.json", content)
+    write(tmp_path / "model/0_StaticEmbedding/tokenizer.json", content)
     refused(tmp_path / "model", "tokenizer.json")
 
 
@@ -639,7 +639,7 @@ def test_vectors_of_a_static_model_that_do_not_fit_are_refused(tensors, tmp_path
 
     static = models.StaticEmbedding(tiny.tokenizer(), embedding_dim=4)
     save({"0": static}, {}, tmp_path / "model")
-    folders.save_file(tensors, tmp_path / "model/model.safetensors")
+    folders.save_file(tensors, tmp_path / "model/0_StaticEmbedding/model.safetensors")
     with pytest.raises(SentuneError):
         load(tmp_path / "model")
 

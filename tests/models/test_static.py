@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.engine import packing
 from sentune.errors import (
     HubError,
@@ -271,3 +273,34 @@ def test_distillation_without_model2vec_names_the_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "model2vec.distill", None)
     with pytest.raises(MissingDependencyError, match=r"pip install \"sentune\[static\]\""):
         StaticEmbedding.from_distillation("some/model")
+
+
+def test_it_is_saved_in_a_folder_of_its_own(tmp_path):
+    """Releases 3.2 to 4.1 cannot read it from the model's own folder."""
+    module = StaticEmbedding(word_tokenizer(), embedding_dim=4)
+    model = SentenceTransformer(modules=[module], device="cpu")
+    model.save(str(tmp_path))
+    (entry,) = json.loads((tmp_path / "modules.json").read_text(encoding="utf-8"))
+    assert entry["path"] == "0_StaticEmbedding"
+    for again in (
+        SentenceTransformer(str(tmp_path), device="cpu"),
+        SentenceTransformer(modules=[StaticEmbedding.from_model2vec(tmp_path)], device="cpu"),
+    ):
+        assert np.array_equal(again.encode(["a dog"]), model.encode(["a dog"]))
+
+
+def test_a_folder_of_its_own_is_found_on_the_hub(tmp_path, weights, monkeypatch):
+    inner = tmp_path / "0_StaticEmbedding"
+    inner.mkdir()
+    word_tokenizer().save(str(inner / "tokenizer.json"))
+    save_file({"embedding.weight": weights}, inner / "model.safetensors")
+
+    def download(repo, name):
+        if not (tmp_path / name).exists():
+            raise LocalEntryNotFoundError(f"no {name} in {repo}")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("sentune.models.static.hf_hub_download", download)
+    torch.testing.assert_close(
+        embed(StaticEmbedding.from_model2vec("some/model"), ["dog"])[0], weights[4]
+    )

@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class StaticEmbedding(InputModule):
 
     reads_packed = True
     outputs = PER_ROW
+    # Readers before 5.0 look for no other module than a Transformer in the model's own folder.
+    save_in_root: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -259,16 +262,28 @@ def _checked(weights: Tensor, tokenizer: Tokenizer) -> Tensor:
     return weights
 
 
+# Where the files of a model are: model2vec's own place, and that of sentence-transformers 3 and 4.
+_PLACES = ("", "0_StaticEmbedding/")
+
+
 def _file_of(source: str, name: str) -> str:
     """Path of a file of a model, downloaded if the model is not a folder here."""
     if Path(source).is_dir():
-        path = Path(source) / name
-        if not path.is_file():
-            raise ModelFileError(f"{source} has no {name}, so it is no model2vec model")
-        return str(path)
+        for place in _PLACES:
+            path = Path(source, place + name)
+            if path.is_file():
+                return str(path)
+        raise ModelFileError(f"{source} has no {name}, so it is no model2vec model")
     try:
-        return hf_hub_download(source, name)
+        return _downloaded(source, name)
     except (OSError, ValueError) as error:
         raise HubError(
             f"{source!r} is no folder here, and {name} could not be had from the Hub: {error}"
         ) from error
+
+
+def _downloaded(repository: str, name: str) -> str:
+    try:
+        return hf_hub_download(repository, _PLACES[0] + name)
+    except EntryNotFoundError:
+        return hf_hub_download(repository, _PLACES[1] + name)
