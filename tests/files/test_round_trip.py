@@ -354,3 +354,14 @@ def test_the_real_minilm_survives(minilm_folder, tmp_path):
         texts, convert_to_tensor=True
     )
     assert torch.equal(one, two)
+
+
+def test_a_second_limit_of_the_tokenizer_is_the_same(tmp_path):
+    """As in all-MiniLM-L6-v2, whose tokenizer.json has 128; some programs take the smaller one."""
+    from sentune.files.modules.checkpoint import write_tokenizer
+
+    tokenizer = tiny.tokenizer()
+    tokenizer.init_kwargs["max_length"] = 8
+    write_tokenizer(tokenizer, tmp_path, 40)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert (config["model_max_length"], config["max_length"]) == (40, 40)

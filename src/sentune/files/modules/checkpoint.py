@@ -73,7 +73,8 @@ def write_tokenizer(tokenizer: Any, folder: Path, limit: int | None = None) -> N
         return
     config = {key: value for key, value in read_json(path, dict).items() if key not in _PASSING}
     if limit is not None:
-        config["model_max_length"] = limit
+        # Some have a second limit, of their tokenizer.json; fastembed takes the smaller one.
+        config.update(dict.fromkeys({"model_max_length", *({"max_length"} & config.keys())}, limit))
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
