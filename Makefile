@@ -16,10 +16,13 @@ PEERS ?= 3.0.1 4.1.0 5.0.0 5.3.0 6.2.0
 OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 PYTHONS ?= 3.10 3.13
 PLACES := transformers-$(OLDEST) $(PYTHONS:%=python-%)
-# And the extras of pyproject.toml, each alone and all together.
+# What reads folders of sentune in `make ecosystem`: releases of sentence-transformers, and others.
+READERS ?= 5.1.2 3.4.1 2.7.0 reader-transformers reader-optimum-onnx reader-fastembed
+BESIDE_optimum-onnx := onnxruntime
+# And for `make interop` the extras of pyproject.toml, each alone and all together.
 EXTRAS ?= $(shell $(PYTHON) tests/interop/extras.py)
 
-.PHONY: help demo test cuda interop extras ecosystem check bench bench-quality clean
+.PHONY: help demo test cuda interop extras ecosystem folders check bench bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
@@ -91,6 +94,12 @@ NEW = $(PYTHON) -m venv --clear $(@D) && $(PYTHON) tests/interop/see.py $(@D) .v
 		{ test -x $(@D)/bin/python || "$$found" -m venv $(@D); } && \
 		$(IN) torch && $(IN) -e ".[train]" && touch $@
 
+.venv-interop/reader-%/ready: constraints.txt | .venv-interop/torch/ready
+	@$(NEW)
+	@echo "Setting up $* ..."
+	@$(IN) $* $(BESIDE_$*)
+	@touch $@
+
 # Made anew each time, of the newest releases that the extra allows.
 .venv-interop/extra-%/ready: always | .venv-interop/torch/ready
 	@$(NEW)
@@ -109,8 +118,12 @@ extras: $(EXTRAS:%=.venv-interop/extra-%/ready)
 	$(PYTHON) tests/interop/extras.py $(EXTRAS:%=.venv-interop/extra-%)
 
 # Which libraries (all by default), and whether their environments are kept.
-ecosystem: .venv/dev
+ecosystem: .venv/dev $(if $(ONLY),,folders)
 	$(BIN)/python tests/ecosystem/run.py $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+# Folders of sentune in older releases and other programs.
+folders: .venv/dev $(READERS:%=.venv-interop/%/ready)
+	$(BIN)/python tests/ecosystem/folders.py $(READERS:%=.venv-interop/%)
 
 check: .venv/check
 	$(BIN)/ruff check src tests examples benchmarks
