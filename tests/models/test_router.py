@@ -12,6 +12,7 @@ from sentune import SentenceTransformer
 from sentune.engine import packing
 from sentune.errors import InputError, InputTypeError, SentuneWarning, SettingError
 from sentune.models import Asym
+from sentune.models.base import InputModule
 from sentune.models.heads import Dense, Normalize
 from sentune.models.pooling import Pooling
 from sentune.models.router import Router
@@ -354,3 +355,17 @@ def test_a_route_may_begin_with_a_module_from_elsewhere(first):
     torch.testing.assert_close(torch.tensor(found), own.embedding.weight[[9, 15, 5]])
     assert model.encode_document(texts).shape == (3, 4)
     assert model.tokenize(texts, task="query")["input_ids"].tolist() == [[5], [11], [1]]
+
+
+def test_its_kinds_of_inputs_are_those_of_the_routes():
+    class Sees(InputModule):
+        modalities = ("text", "image")
+
+    assert Router({"a": [static()], "b": [Sees()]}).modalities == ["text", "image"]
+    assert adding().modalities == ["text"]
+
+
+def test_a_limit_that_no_route_takes_is_warned_of():
+    router = adding()
+    with pytest.warns(SentuneWarning, match="max_seq_length=3 has no effect"):
+        router.max_seq_length = 3

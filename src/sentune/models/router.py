@@ -220,10 +220,21 @@ class Router(InputModule):
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
-        for modules in self._routes.values():
-            first: Any = modules[0]
-            if hasattr(first, "max_seq_length"):
-                first.max_seq_length = length
+        firsts: list[Any] = [modules[0] for modules in self._routes.values()]
+        limited = [first for first in firsts if hasattr(first, "max_seq_length")]
+        for first in limited:
+            first.max_seq_length = length
+        if not limited:
+            warn(
+                f"max_seq_length={length} has no effect: no route of the Router begins with a "
+                "module that has a limit"
+            )
+
+    @property
+    def modalities(self) -> list[Any]:
+        """Kinds of inputs that the first modules of the routes read."""
+        kinds = (getattr(modules[0], "modalities", ["text"]) for modules in self._routes.values())
+        return list(dict.fromkeys(chain.from_iterable(kinds)))
 
     def on_model_ready(self, model: Any) -> None:
         """Tell the modules of every route that the model is complete.
