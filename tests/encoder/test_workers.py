@@ -157,3 +157,15 @@ def test_the_error_of_a_device_that_is_not_there_comes_from_the_worker(model):
     with model.start_multi_process_pool(["mps" if torch.cuda.is_available() else "cuda:7"]) as pool:
         with pytest.raises(Exception, match="(?i)cuda|mps"):
             model.encode(TEXTS, pool=pool)
+
+
+def test_a_pool_names_its_processes_also_by_key(model):
+    with model.start_multi_process_pool(["cpu", "cpu"]) as pool:
+        assert [process.is_alive() for process in pool["processes"]] == [True, True]
+        os.kill(pool["processes"][1].pid, signal.SIGKILL)  # as a program that ends one itself
+        pool["processes"][1].join(5)
+        assert model.encode(TEXTS, pool=pool, chunk_size=50).shape == (len(TEXTS), 32)
+        assert all(process.is_alive() for process in pool.processes)
+        with pytest.raises(KeyError, match="'input'.* has no queues"):
+            pool["input"]
+    assert pool.processes == []

@@ -94,6 +94,20 @@ class WorkerPool:
             return [_as_tensors(row) for part in found for row in part]
         return arrays.cat([_as_tensors(part) for part in found])
 
+    @property
+    def processes(self) -> list[Any]:
+        """The processes that work for the pool now, one per device; none once it was stopped."""
+        return [worker.process for worker in self._workers]
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """`pool["processes"]`, as in programs that take a pool for a dict."""
+        if name != "processes":
+            raise KeyError(
+                f"{name!r}: a pool has no queues, each process gets its work by a pipe of its own; "
+                "there is pool['processes'], and encode(..., pool=pool) gives them work"
+            )
+        return self.processes
+
     def stop(self) -> None:
         """End the processes."""
         for worker in self._workers:

@@ -153,7 +153,7 @@ class WordWeights(Module):
         tokens = take(features, "token_embeddings", self)
         weights = self.emb_layer(features["input_ids"])  # (b, t, 1) or (T, 1)
         if rows.is_padded(features):
-            weights = weights * features["attention_mask"][:, :, None]
+            weights = weights * rows.mask_of(features, tokens)[:, :, None]
             total = weights.sum(dim=(1, 2))
         else:
             flat, sizes = rows.flat(features, weights[:, 0])
