@@ -74,6 +74,12 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match=r"\(2, 8\) and \(3, 5\)"):
         semantic_search(matrix(2), matrix(3, 5))
     with pytest.raises(InputError, match="matrix"):
-        semantic_search(matrix(2), [])
+        semantic_search(matrix(2), matrix(1)[0])
     with pytest.raises(SettingError, match="top_k"):
         semantic_search(matrix(2), matrix(3), top_k=0)
+
+
+@pytest.mark.parametrize("corpus", [[], np.array([]), np.empty((0, 8)), torch.empty(0)])
+def test_an_empty_corpus_has_no_hits(corpus):
+    assert semantic_search(matrix(2), corpus) == [[], []]
+    assert semantic_search(matrix(1)[0], corpus) == [[]]

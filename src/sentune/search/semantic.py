@@ -31,7 +31,7 @@ def semantic_search(
 ) -> list[list[dict[str, int | float]]]:
     """For each query the nearest corpus entries, `[{"corpus_id": 3, "score": 0.9}, ...]`.
 
-    Entries of equal score come in the order of the corpus.
+    Entries of equal score come in the order of the corpus. There are none in an empty one.
 
     Args:
         query_embeddings: `(q, d)`, or one query `(d,)`.
@@ -44,6 +44,8 @@ def semantic_search(
     """
     check_sizes(query_chunk_size=query_chunk_size, corpus_chunk_size=corpus_chunk_size, top_k=top_k)
     corpus = to_tensor(corpus_embeddings)
+    if corpus.dim() and not len(corpus):  # of whatever width
+        return [[] for _ in to_rows(query_embeddings)]
     if corpus.dim() != 2:
         raise InputError(
             f"the corpus must be a matrix of embeddings (c, d), got the shape {tuple(corpus.shape)}"
