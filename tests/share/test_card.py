@@ -722,3 +722,20 @@ def test_any_text_in_a_cell_is_one_cell(text):
     fenced = card_text.fenced(text)
     fence = re.match("`{3,}", fenced)[0]
     assert fence not in fenced[len(fence) : -len(fence)]
+
+
+@pytest.mark.parametrize("unknown", ["path/to/this/model", "sentence_transformers_model_id"])
+def test_a_card_that_was_made_before_there_was_an_address_gets_it(unknown, tiny_model, tmp_path):
+    tiny_model.save(tmp_path / "first")
+    written = read(tmp_path / "first")
+    assert 'SentenceTransformer("path/to/this/model")' in written
+    (tmp_path / "first" / "README.md").write_text(
+        written.replace("path/to/this/model", unknown) + f"\nOf {unknown} itself.", encoding="utf-8"
+    )
+    loaded = SentenceTransformer(tmp_path / "first")
+    loaded.save(tmp_path / "unnamed")
+    assert f'SentenceTransformer("{unknown}")' in read(tmp_path / "unnamed")
+    loaded.save(tmp_path / "named", model_name="me/mine")
+    assert 'SentenceTransformer("me/mine")' in read(tmp_path / "named")
+    assert f"Of {unknown} itself." in read(tmp_path / "named")
+    assert 'SentenceTransformer("me/mine")' in card.text(loaded, model_id="me/mine")

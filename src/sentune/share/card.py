@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _EMOJI = "\U0001f917"  # of the Hub, which templates of cards may show
 _NOWHERE = "path/to/this/model"
+# What stands for the address in code of cards that were made before there was one.
+_UNKNOWN = (_NOWHERE, "sentence_transformers_model_id")
 _MOST_LOG_ROWS = 100
 _WIDEST_SETTING = 60
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
@@ -71,7 +73,8 @@ def text(
             card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
             name = clean(card.model_name or card.model_id or kind_of(model).title, 96)
-            return with_facts(card.loaded_card, facts_of(card, name), card.own_tags)
+            loaded = _addressed(card.loaded_card, card)
+            return with_facts(loaded, facts_of(card, name), card.own_tags)
         if Path(card.template_path) != TEMPLATE:
             return str(ModelCard.from_template(card, str(card.template_path), hf_emoji=_EMOJI))
         return _new_card(card, model)
@@ -87,7 +90,6 @@ def _new_card(card: Known, model: Any) -> str:
     own = (card.model_id or "").rpartition("/")[2]
     title = f"{kind.noun} from {base}" if base else kind.title
     name = card.model_name or own or title
-    named = card.model_name if hub.is_id(card.model_name) else None
     emissions = card.get_codecarbon_data().get("co2_eq_emissions", {})
     is_usual = card.task_name in ("", None, type(card).task_name)
     example = example_of(model, card.usage_examples, card.is_search)
@@ -99,7 +101,7 @@ def _new_card(card: Known, model: Any) -> str:
         kind=kind,
         name=name,
         base=base,
-        place=clean(card.model_id or named or _NOWHERE),
+        place=clean(_address(card) or _NOWHERE),
         facts=_facts(card, kind, model, base),
         modules=_described(model),
         code=Markup(example.shown([] if card.is_running else example.printed(model))),
@@ -113,6 +115,19 @@ def _new_card(card: Known, model: Any) -> str:
         citations=_citations(card),
     )
     return f"{front_matter(card, kind, name, base)}\n{body}"
+
+
+def _address(card: Known) -> str | None:
+    """The model's id on the Hub, as far as known."""
+    return card.model_id or (card.model_name if hub.is_id(card.model_name) else None)
+
+
+def _addressed(text: str, card: Known) -> str:
+    """The text of a card with the model's address in its code, where it had none yet."""
+    address = _address(card)
+    for unknown in _UNKNOWN if address else ():
+        text = text.replace(f'"{unknown}"', f'"{clean(address)}"')
+    return text
 
 
 @cache
