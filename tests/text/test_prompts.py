@@ -36,3 +36,13 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_the_first_of_several_names():
     assert prompts.first_name(PROMPTS, prompts.DOCUMENT_NAMES) == "passage"
     assert prompts.first_name({}, prompts.DOCUMENT_NAMES) is None
+
+
+def test_none_given_leaves_a_prompt_to_the_files():
+    stored = {"query": "q: ", "passage": "p: "}
+    given = {"query": None, "passage": "", "other": None}
+    assert prompts.joined(stored, given) == {
+        **{"query": "q: ", "document": "", "passage": "", "other": ""}
+    }
+    assert prompts.joined(stored, None) == {"query": "q: ", "document": "", "passage": "p: "}
+    assert prompts.joined({}, {"query": None}) == {"query": "", "document": ""}

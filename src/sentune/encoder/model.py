@@ -127,7 +127,7 @@ class Model(FitMixin, nn.Sequential):
         super().__init__(pipeline.named(parts.modules))
         self.is_auto_dtype = parts.dtype is None
         stored = parts.settings.get("prompts") or {}
-        self.prompts = {"query": "", "document": "", **stored, **prompting.checked(prompts)}
+        self.prompts = prompting.joined(stored, prompts)
         self.default_prompt_name = default_prompt_name or parts.settings.get("default_prompt_name")
         self._check_default_prompt()
         self.model_card_data = parts.card

@@ -27,6 +27,16 @@ def checked(prompts: Mapping[str, str | None] | None) -> dict[str, str]:
     return {name: text or "" for name, text in prompts.items()}
 
 
+def joined(stored: Mapping[str, str], given: Mapping[str, str | None] | None) -> dict[str, str]:
+    """The prompts of a model: those given, before those of its files, before the usual ones.
+
+    None given for a prompt leaves it to the files.
+    """
+    known = checked(given)
+    own = {name: text for name, text in known.items() if given and given[name] is not None}
+    return {"query": "", "document": "", **known, **stored, **own}
+
+
 def resolve(
     prompts: Mapping[str, str],
     prompt: str | None = None,
