@@ -371,3 +371,20 @@ def test_activations_are_saved_with_older_releases_of_transformers(tiny_model):
     tiny_model[0].auto_model = Older()
     tiny_model.gradient_checkpointing_enable({"use_reentrant": False}, every_n_layers=2)
     assert seen == [({"use_reentrant": False}, {"every_n_layers": 2})]
+
+
+@pytest.mark.parametrize("task", ["query", "document"])
+def test_an_encode_of_a_subclass_gets_its_arguments_by_name(model, task):
+    class Own(type(model)):
+        def encode(self, inputs, *, batch_size=7, **kwargs):  # in an order of its own
+            return {"inputs": inputs, "batch_size": batch_size, **kwargs}
+
+    model.__class__ = Own
+    model.prompts = {"query": "q: ", "passage": "p: "}
+    name = {"query": "query", "document": "passage"}[task]
+    found = getattr(model, f"encode_{task}")(["a"], None, None, 3, False, custom=1)
+    assert found == {
+        **{"inputs": ["a"], "batch_size": 3, "show_progress_bar": False, "custom": 1},
+        **{"prompt_name": name, "prompt": None, "task": task},
+    }
+    assert getattr(model, f"encode_{task}")(inputs="a", prompt="x")["prompt_name"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -275,7 +276,8 @@ class SentenceTransformer(Model):
         """As `encode`, with the prompt named "query" and the route for queries."""
         if prompt_name is None and prompt is None:
             prompt_name = prompting.first_name(self.prompts, prompting.QUERY_NAMES)
-        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "query", **kwargs})
+        given = {"task": "query", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
+        return self.encode(**given)
 
     def encode_document(
         self,
@@ -288,7 +290,8 @@ class SentenceTransformer(Model):
         """As `encode`, with the first prompt of document, passage, corpus, and that route."""
         if prompt_name is None and prompt is None:
             prompt_name = prompting.first_name(self.prompts, prompting.DOCUMENT_NAMES)
-        return self.encode(inputs, prompt_name, prompt, *args, **{"task": "document", **kwargs})
+        given = {"task": "document", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
+        return self.encode(**given)
 
     def _file_settings(self) -> dict[str, Any]:
         return {
@@ -347,3 +350,12 @@ class SentenceTransformer(Model):
         for module in self:
             if isinstance(module, Pooling):
                 module.include_prompt = include_prompt
+
+
+def _by_name(*args: Any) -> dict[str, Any]:
+    """Arguments of `encode` by their names, so that one in its place may have another order."""
+    names = list(inspect.signature(SentenceTransformer.encode).parameters)[1:]
+    by_position = names[: names.index("sentences")]
+    if len(args) > len(by_position):
+        raise TypeError(f"encode takes {len(by_position)} arguments by position, got {len(args)}")
+    return dict(zip(by_position, args, strict=False))

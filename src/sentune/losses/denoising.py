@@ -86,7 +86,8 @@ class DenoisingAutoEncoderLoss(Loss):
     @property
     def tokenizer_encoder(self) -> Any:
         """The tokenizer of the model."""
-        return self.model.tokenizer
+        model: Any = self.model
+        return model.tokenizer
 
     @property
     def tokenizer_decoder(self) -> Any:
