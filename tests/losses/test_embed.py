@@ -1,11 +1,14 @@
 import pytest
 import torch
 
+from sentune import SentenceTransformer
 from sentune.engine import packing
 from sentune.errors import SettingError
 from sentune.losses import Loss
 from sentune.losses.embed import Embedder, by_rows, embed, select
+from sentune.models import StaticEmbedding
 from sentune.text import layouts
+from tests import tiny
 from tests.losses.tools import TableModel, column
 
 
@@ -166,3 +169,23 @@ def test_scores_row_by_row_are_the_scores(size):
 def test_a_mini_batch_of_no_rows_is_refused(size):
     with pytest.raises(SettingError, match="mini_batch_size must be a whole number of at least 1"):
         Loss(TableModel(), mini_batch_size=size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_features_of_a_static_model_are_taken_row_by_row(size):
+    model = SentenceTransformer(
+        modules=[StaticEmbedding(tiny.tokenizer(), embedding_dim=4)], device="cpu"
+    )
+    columns = [["a dog", "the cat sat on the mat", "", "birds", "the end"], ["cat"] * 5]
+    features = [model.preprocess(texts) for texts in columns]
+    weight = model[0].embedding.weight
+    found = []
+    for mini_batch_size in (None, size):
+        model.zero_grad()
+        embedded = embed(model, features, mini_batch_size)
+        sum((rows * (1 + place)).square().sum() for place, rows in enumerate(embedded)).backward()
+        found.append([*embedded, weight.grad.clone()])
+    expected = [torch.tensor(model.encode(texts)) for texts in columns]
+    for place in range(3):
+        torch.testing.assert_close(found[0][place], found[1][place])
+    torch.testing.assert_close(found[0][:2], expected)

@@ -151,13 +151,12 @@ def _casts_of_its_own(device: torch.device) -> AbstractContextManager[object]:
 
 def number_of_rows(features: Features) -> int:
     """b, in whatever layout the features are."""
-    if "lengths" in features:
-        return len(features["lengths"])
-    return next(len(x) for x in features.values() if isinstance(x, Tensor) and x.ndim)
+    return layouts.rows_in(features)
 
 
 def select(features: Features, rows: Sequence[int]) -> Features:
     """The given rows of ragged features, or of features with one entry per row."""
+    features = as_ragged(features) if "offsets" in features else features
     if layouts.is_ragged(features):
         return {**_extras(features), **layouts.select(features, rows)}
     b = number_of_rows(features)
@@ -171,10 +170,12 @@ def select(features: Features, rows: Sequence[int]) -> Features:
 
 
 def as_ragged(features: Features) -> Features:
-    """The ragged layout of a padded batch of tokens; anything else as it is."""
-    if "lengths" not in features and layouts.can_be_ragged(features):
-        return packing.from_padded(features)
-    return features
+    """The ragged layout of a padded batch, or of one with `offsets`; anything else as it is."""
+    if "lengths" in features:
+        return features
+    if "offsets" in features and features["input_ids"].ndim == 1:
+        return layouts.from_offsets(features)
+    return packing.from_padded(features) if layouts.can_be_ragged(features) else features
 
 
 def _joined(columns: Sequence[Features]) -> Iterator[tuple[list[int], Features]]:

@@ -97,6 +97,15 @@ def ragged(
     return features
 
 
+def from_offsets(features: Features) -> Features:
+    """The ragged layout of tokens `(T,)` and `offsets (b,)`, where each row begins."""
+    ids = features["input_ids"]
+    starts = [*map(int, features["offsets"]), len(ids)]
+    lengths = [end - start for start, end in zip(starts, starts[1:], strict=False)]
+    others = {key: features[key] for key in features if key != "offsets"}
+    return {**others, **ragged(ids, lengths)}
+
+
 def runs(lengths: Sequence[int]) -> list[tuple[int, int]]:
     """Neighbours of equal length as `(how many rows, their length)`, in order."""
     return [(sum(1 for _ in group), length) for length, group in groupby(lengths)]
