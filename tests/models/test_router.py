@@ -369,3 +369,14 @@ def test_a_limit_that_no_route_takes_is_warned_of():
     router = adding()
     with pytest.warns(SentuneWarning, match="max_seq_length=3 has no effect"):
         router.max_seq_length = 3
+
+
+class Pictures(Lengths):
+    modalities = ["image", ("image", "text")]
+
+
+def test_a_router_reads_what_its_routes_read_and_takes_what_they_take():
+    router = Router({"query": [static(4)], "document": [Pictures(), Add(1)]})
+    assert router.modalities == ["text", "image", ("image", "text")]
+    assert router.forward_kwargs == {"task", "modality", "extra"}
+    assert Router.forward_kwargs == {"task", "modality"}

@@ -26,6 +26,17 @@ Modality: TypeAlias = "str | tuple[str, ...] | None"
 RouteKey: TypeAlias = "tuple[str | None, Modality]"
 
 
+class _Taken:
+    """What `forward` takes: of the class what every router takes, of one what its modules take."""
+
+    def __get__(self, router: Router | None, kind: type | None = None) -> frozenset[str]:
+        own = frozenset({"task", "modality"})
+        if router is None:
+            return own
+        modules = chain.from_iterable(router._routes.values())
+        return own.union(*(getattr(module, "forward_kwargs", ()) for module in modules))
+
+
 class Router(InputModule):
     """Sends a batch through the modules of one route, chosen by task (or modality).
 
@@ -49,6 +60,7 @@ class Router(InputModule):
     """
 
     config_file_name: ClassVar[str] = "router_config.json"
+    forward_kwargs = _Taken()
     config_keys = ["default_route", "allow_empty_key", "route_mappings"]
 
     def __init__(
@@ -199,12 +211,10 @@ class Router(InputModule):
         return found
 
     @property
-    def forward_kwargs(self) -> frozenset[str]:  # type: ignore[override]  # and so does this
-        """Task, modality, and what the modules of the routes take."""
-        modules = chain.from_iterable(self._routes.values())
-        return frozenset({"task", "modality"}).union(
-            *(getattr(module, "forward_kwargs", ()) for module in modules)
-        )
+    def modalities(self) -> list[Any]:
+        """Kinds of inputs that the first modules of the routes read."""
+        firsts = (getattr(modules[0], "modalities", ["text"]) for modules in self._routes.values())
+        return list(dict.fromkeys(chain.from_iterable(firsts)))
 
     @property
     def tokenizer(self) -> Any:
