@@ -57,7 +57,6 @@ def known_addresses():
 # only the library's own files use.
 OTHERS = ("backend", "cross_encoder.", "multi_vector_encoder", "sparse_encoder")
 INSIDE = {
-    *("base.merging", "base.peft_mixin", "peft_mixin"),
     "sentence_transformer.deprecated_model_card_templates",
     *("util.deprecated_import",),
 }

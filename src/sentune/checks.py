@@ -12,6 +12,7 @@ from sentune.errors import SettingError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def accepts_old_names(
@@ -46,6 +47,16 @@ def accepts_old_names(
             return function(*args, **kwargs)
 
         return with_old_names
+
+    return decorate
+
+
+def with_arguments_of(other: Callable[..., Any]) -> Callable[[F], F]:
+    """A decorator under which a function shows the arguments of another, to which it gives them."""
+
+    def decorate(function: F) -> F:
+        function.__signature__ = inspect.signature(other)  # type: ignore[attr-defined]
+        return function
 
     return decorate
 

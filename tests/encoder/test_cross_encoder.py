@@ -176,11 +176,11 @@ def test_the_card_says_what_it_is(model, tmp_path):
 
 
 def test_layers_in_full_precision_must_be_linear(model):
-    with pytest.raises(SettingError, match="'0.auto_model.dropout' is Dropout"):
-        model.set_keep_in_fp32_modules(["0.auto_model.dropout"])
+    with pytest.raises(SettingError, match="'0.model.dropout' is Dropout"):
+        model.set_keep_in_fp32_modules(["0.model.dropout"])
     with pytest.raises(SettingError, match="'0.nothing' is none of its modules"):
         model.set_keep_in_fp32_modules(["0.nothing"])
-    model.set_keep_in_fp32_modules(["0.auto_model.classifier"])
+    model.set_keep_in_fp32_modules(["0.model.classifier"])
     assert model.is_packed
     model.set_keep_in_fp32_modules([])
     assert not model.transformers_model.classifier._forward_hooks

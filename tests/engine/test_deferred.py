@@ -102,7 +102,7 @@ def test_making_the_modules_keeps_the_very_weights_under_the_same_names(light, h
     made = dict(light.named_parameters())
     assert list(made) == list(dict(heavy.named_parameters()))
     for name, tensor in tensors.items():
-        assert made[f"0.auto_model.{name}"].data_ptr() == tensor.data_ptr()
+        assert made[f"0.model.{name}"].data_ptr() == tensor.data_ptr()
     assert not light[0].is_deferred
     assert (light.encode(texts) == before).all()
     assert light.tokenizer.get_vocab() == heavy.tokenizer.get_vocab()
@@ -152,7 +152,7 @@ LOOKS = {
     "apply": lambda model: model.apply(lambda module: None),
     "named_children": lambda model: dict(model[0].named_children()),
     "print": lambda model: repr(model),
-    "get_submodule": lambda model: model.get_submodule("0.auto_model"),
+    "get_submodule": lambda model: model.get_submodule("0.model"),
     "auto_model": lambda model: model[0].auto_model,
     "requires_grad_": lambda model: model.requires_grad_(True),
 }

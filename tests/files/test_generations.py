@@ -66,7 +66,7 @@ def test_all_settings_of_the_middle_age_are_read(tiny_bert_folder, tmp_path):
     assert torch.equal(dense.linear.weight, torch.ones(8, 2 * WIDTH))
     assert isinstance(dense.activation_function, torch.nn.Tanh)
     assert isinstance(normalize, Normalize)
-    assert loaded.module_kwargs == {"0": ["task"]}
+    assert loaded.module_kwargs == {"0": ["task"], "1": [], "2": [], "3": []}
     assert loaded.settings == {
         "prompts": {"query": "query ", "document": ""},
         "default_prompt_name": "query",

@@ -127,10 +127,10 @@ def test_a_module_that_cannot_read_says_so():
         models.InputModule().tokenize(["a"])
 
 
-def test_the_newer_names_of_a_transformer(tiny_bert_folder):
+def test_both_names_in_a_transformer(tiny_bert_folder):
     module = models.Transformer(tiny_bert_folder)
     assert module.model is module.auto_model and module.processor is module.tokenizer
     other = models.Transformer(tiny_bert_folder)
     module.model, module.processor = other.auto_model, other.tokenizer
     assert module.auto_model is other.auto_model and module.tokenizer is other.tokenizer
-    assert [name for name, _ in module.named_children()] == ["auto_model"]
+    assert [name for name, _ in module.named_children()] == ["model"]

@@ -118,7 +118,8 @@ def members(name: str, there: type, here: type) -> Iterator[tuple[str, str]]:
         inner, own = getattr(value, "__func__", value), getattr(mine, "__func__", mine)
         if inspect.isfunction(inner) and inspect.isfunction(own):
             yield from arguments(where, inner, own)
-            if type(value) is not type(mine) and isinstance(value, (classmethod, staticmethod)):
+            is_bound = isinstance(mine, (classmethod, staticmethod))  # called alike by the class
+            if isinstance(value, (classmethod, staticmethod)) and not is_bound:
                 yield where, f"is a {type(mine).__name__}, there a {type(value).__name__}"
 
 

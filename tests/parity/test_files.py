@@ -119,16 +119,8 @@ def assert_same_embeddings(one, other, name):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
-def tensors(model):
-    """Tensors by name; sentence-transformers calls the encoder `model`, sentune `auto_model`."""
-    return {
-        name.replace("0.model.", "0.auto_model."): tensor
-        for name, tensor in model.state_dict().items()
-    }
-
-
 def assert_same_tensors(one, other):
-    a, b = tensors(one), tensors(other)
+    a, b = one.state_dict(), other.state_dict()
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
 

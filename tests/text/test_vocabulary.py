@@ -12,6 +12,7 @@ import sentune
 from sentune import InputExample, losses, models
 from sentune.errors import DatasetError, InputError, SentuneError
 from tests import tiny
+from tests.files.folders import change
 
 CURE = r"resize_token_embeddings\(len\(model.tokenizer\)\)"
 
@@ -19,7 +20,11 @@ CURE = r"resize_token_embeddings\(len\(model.tokenizer\)\)"
 def model(tmp_path, kind):
     """A model that was loaded, whose tokenizer got a token."""
     folder = tiny.make_folder(tmp_path / kind, kind)
+    if kind == "bert":  # its modules are made when they are used
+        settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        change(folder / "tokenizer_config.json", **settings)
     found = sentune.SentenceTransformer(str(folder), device="cpu")
+    assert found[0].is_deferred == (kind == "bert")
     found.tokenizer.add_tokens(["[NEW]"], special_tokens=True)
     return found
 

@@ -244,12 +244,12 @@ def test_learning_rates_of_their_own(tiny_model, tmp_path):
         for parameter in group["params"]:
             rates[id(parameter)] = (group["lr"], group["weight_decay"])
     named = dict(run.step.named_parameters())
-    first = "model.0.auto_model.encoder.layer.0.output.dense"
+    first = "model.0.model.encoder.layer.0.output.dense"
     assert rates[id(named[f"{first}.weight"])] == (0.25, 0.01)
     assert rates[id(named[f"{first}.bias"])] == (0.25, 0.0)
     assert rates[id(named[f"{first.replace('.0.output', '.1.output')}.bias"])] == (0.5, 0.0)
     assert rates[id(run.loss.head.weight)] == (0.125, 0.01)
-    embeddings = "model.0.auto_model.embeddings.word_embeddings.weight"
+    embeddings = "model.0.model.embeddings.word_embeddings.weight"
     assert rates[id(named[embeddings])] == (1e-3, 0.01)
     assert len(rates) == len(named)
 

@@ -20,7 +20,7 @@ from sentune.files.kinds import CROSS_ENCODER
 from sentune.hub.fetch import Access
 from sentune.models import activations
 from sentune.models.activations import Activation
-from sentune.share.data import BaseModelCardData
+from sentune.share.data import CARD_DATA, BaseModelCardData
 from sentune.tables import holds_rows, rows_of
 from sentune.text import inputs as texts
 
@@ -59,6 +59,7 @@ class CrossEncoder(Model):
     """
 
     kind = CROSS_ENCODER
+    model_card_data_class = CARD_DATA[CROSS_ENCODER.name]
     activation_fn: Activation
 
     @accepts_old_names(old_order=_OLDER_ORDER, **_OLDER_ARGUMENTS)
@@ -244,6 +245,12 @@ class CrossEncoder(Model):
     def max_length(self, value: int | None) -> None:
         self.max_seq_length = value
 
+    def is_singular_input(self, inputs: Any) -> bool:
+        """Whether it is one pair, and not a batch of them."""
+        if isinstance(inputs, (str, Mapping)) or not holds_rows(inputs):
+            return True
+        return hasattr(inputs, "__len__") and isinstance(next(iter(inputs), None), str)
+
     @property
     def default_activation_function(self) -> Activation:
         """As `activation_fn`."""
@@ -254,7 +261,8 @@ class CrossEncoder(Model):
 
         They are named as in `named_modules()`; a SettingError if one is no plain `torch.nn.Linear`.
         """
-        layers = {name: _layer(self, name) for name in module_names}
+        names = [name.replace(".auto_model.", ".model.", 1) for name in module_names]  # as once
+        layers = {name: _layer(self, name) for name in names}
         for module in self.modules() if layers or self.keep_in_fp32_modules else ():
             heads.compute_in_float32(module, wanted=module in layers.values())
         self.keep_in_fp32_modules = list(layers)
@@ -268,16 +276,19 @@ class CrossEncoder(Model):
         else:
             super().__setattr__(name, value)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Read the names of earlier versions, which were the library's model alone."""
+        for name in [name for name in state_dict if name.startswith(f"{prefix}model.")]:
+            state_dict[f"{prefix}0.{name.removeprefix(prefix)}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _file_settings(self) -> dict[str, Any]:
         name, arguments = activations.described(self.activation_fn)
         return {
             **super()._file_settings(),
             "activation_fn": name,
             "activation_kwargs": arguments or None,
-            "keep_in_fp32_modules": [
-                name.replace(".auto_model.", ".model.", 1) for name in self.keep_in_fp32_modules
-            ]
-            or None,
+            "keep_in_fp32_modules": list(self.keep_in_fp32_modules) or None,
         }
 
     def _stored_activation(self, settings: Mapping[str, Any]) -> Activation:
@@ -312,9 +323,8 @@ def _as_pairs(inputs: Any) -> tuple[list[Any], bool]:
 
 
 def _layer(model: nn.Module, name: str) -> nn.Module:
-    """The linear layer of a name, also of one that calls the encoder `model`, as others do."""
-    named = dict(model.named_modules())
-    found = named.get(name) or named.get(name.replace(".model.", ".auto_model.", 1))
+    """The linear layer of a name."""
+    found = dict(model.named_modules()).get(name)
     if type(found) is not nn.Linear:
         linear = [n for n, module in model.named_modules() if type(module) is nn.Linear]
         raise SettingError(

@@ -13,9 +13,11 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from sentune.encoder import adapters, pipeline
+from sentune.encoder import pipeline
+from sentune.encoder.adapters import PeftAdapterMixin
 from sentune.encoder.fit_mixin import FitMixin
 from sentune.encoder.runner import Options, TorchRunner
+from sentune.encoder.surface import Surface
 from sentune.encoder.workers import WorkerPool
 from sentune.engine.deferred import is_quantized, type_of, weights_of
 from sentune.errors import SettingError
@@ -32,8 +34,8 @@ from sentune.machine.device import (
     multiplying_in,
     precision_is_set,
 )
-from sentune.share import publish
 from sentune.share.data import CARD_DATA, BaseModelCardData
+from sentune.share.publish import Published
 from sentune.text import layouts
 from sentune.text import prompts as prompting
 from sentune.types import Features, Text
@@ -48,7 +50,7 @@ class Parts:
 
     modules: Mapping[str, nn.Module]  # name -> module, in order
     settings: Mapping[str, Any] = field(default_factory=dict)  # in its files
-    module_kwargs: dict[str, list[str]] = field(default_factory=dict)  # as in modules.json
+    module_kwargs: dict[str, list[str]] | None = None  # as in modules.json; None without one
     card: Any = None  # what is known for the model card
     dtype: torch.dtype | None = None  # type of the weights; None for "auto"
 
@@ -71,7 +73,10 @@ def opened(
     if (source is None) == (modules is None):
         raise SettingError("give either model_name_or_path or modules=[...], one of the two")
     if backend != "torch":
-        raise SettingError(f"backend must be 'torch', got {backend!r}")
+        raise SettingError(
+            f"backend must be 'torch', got {backend!r}: sentune neither exports nor runs models "
+            "of other backends; a saved model is read by optimum, which does"
+        )
     weights, options = _type_of_weights(dtype, model_kwargs or {})
     card = CARD_DATA[kind.name]() if card is None else card
     if source is None:
@@ -109,11 +114,12 @@ def _type_of_weights(
     return weights, {**options, "dtype": weights}
 
 
-class Model(FitMixin, nn.Sequential):
+class Model(Surface, FitMixin, Published, PeftAdapterMixin, nn.Sequential):
     """Modules, executed one after the other, with what every kind of model can do."""
 
     reads_packed = True  # what `sentune.models.base.reads_packed` asks of a subclass
     kind: ClassVar[ModelKind]
+    model_card_data_class: ClassVar[type[BaseModelCardData]] = BaseModelCardData
 
     def __init__(
         self,
@@ -132,7 +138,7 @@ class Model(FitMixin, nn.Sequential):
         self._check_default_prompt()
         self.model_card_data = parts.card
         parts.card.register_model(self)
-        self.module_kwargs = parts.module_kwargs
+        self.module_kwargs = parts.module_kwargs  # arguments of modules, by name, as in the files
         self.trust_remote_code = trust_remote_code
         self.to(device or best_device())
         keep_freed_memory()
@@ -171,9 +177,38 @@ class Model(FitMixin, nn.Sequential):
         with multiplying_in(self.autocast_dtype, device):
             return pipeline.in_type_of(self.dtype, run(self, input, kwargs))
 
-    read = pipeline.read
-    tokenize = pipeline.tokenize
-    pad = pipeline.pad
+    def read(
+        self, texts: Sequence[Text], prompt: str | None = None, task: str | None = None
+    ) -> Features:
+        """Tokens of b texts, ragged where the first module can; what a collator calls.
+
+        Args:
+            texts: The texts.
+            prompt: Put before each of them.
+            task: Route of a routed model: "query" or "document".
+        """
+        return pipeline.read(self, texts, prompt, task)
+
+    def tokenize(
+        self,
+        texts: Sequence[Text],
+        prompt: str | None = None,
+        task: str | None = None,
+        **kwargs: Any,
+    ) -> Features:
+        """Padded tensors of b texts, as other libraries expect them: `input_ids (b, t)` ...
+
+        Args:
+            texts: The texts.
+            prompt: Put before each of them.
+            task: Route of a routed model.
+            **kwargs: For the first module.
+        """
+        return pipeline.tokenize(self, texts, prompt, task, **kwargs)
+
+    def pad(self, features: Features) -> Features:
+        """The padded layout of ragged features, as the first module pads."""
+        return pipeline.pad(self, features)
 
     def preprocess(
         self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
@@ -243,11 +278,6 @@ class Model(FitMixin, nn.Sequential):
         """The transformers encoder inside; None if there is none."""
         return next((m.auto_model for m in self.modules() if hasattr(m, "auto_model")), None)
 
-    @property
-    def config(self) -> Any:
-        """The encoder's configuration; None if there is none."""
-        return getattr(self.transformers_model, "config", None)
-
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's table of token embeddings."""
         return self.transformers_model.get_input_embeddings()
@@ -273,17 +303,6 @@ class Model(FitMixin, nn.Sequential):
             activation_checkpointing_kwargs=gradient_checkpointing_kwargs, **options
         )
 
-    # Adapters (peft), as LoRA ---------------------------------------------------------------------
-
-    add_adapter = adapters.add_adapter
-    load_adapter = adapters.load_adapter
-    set_adapter = adapters.set_adapter
-    enable_adapters = adapters.enable_adapters
-    disable_adapters = adapters.disable_adapters
-    active_adapters = adapters.active_adapters
-    get_adapter_state_dict = adapters.get_adapter_state_dict
-    delete_adapter = adapters.delete_adapter
-
     # Several processes --------------------------------------------------------------------------
 
     def start_multi_process_pool(
@@ -300,11 +319,7 @@ class Model(FitMixin, nn.Sequential):
         """End the processes of a pool."""
         pool.stop()
 
-    # Files, training, evaluation ----------------------------------------------------------------
-
-    save_pretrained = save = publish.save_pretrained
-    push_to_hub = publish.push_to_hub
-    save_to_hub = publish.save_to_hub
+    # Training, evaluation ---------------------------------------------------------------------
 
     def evaluate(self, evaluator: Callable[..., Any], output_path: str | None = None) -> Any:
         """What `evaluator(self, output_path)` gives; the folder of that path is made first."""

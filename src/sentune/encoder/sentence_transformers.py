@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from sentune.checks import with_arguments_of
 from sentune.encoder import pipeline
 from sentune.encoder.model import Model, opened, progress, wants_bar
 from sentune.encoder.runner import Options, TorchRunner, check_finite
@@ -23,6 +24,7 @@ from sentune.models.pooling import Pooling
 from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import prompts as prompting
 from sentune.text.inputs import as_items, stream_of
+from sentune.types import Features
 from sentune.vectors.finish import OutputValue, Precision, check, finish
 from sentune.vectors.similarity import SimilarityFunction, of_vectors
 
@@ -61,6 +63,7 @@ class SentenceTransformer(Model):
             they are: updates smaller than their rounding are lost, and in float16 small gradients
             become zero. Load a model in float32 to train it.
         backend: Only "torch".
+        use_auth_token: Older name of `token`.
 
     Raises:
         SettingError: If the arguments contradict each other or are out of range.
@@ -74,6 +77,8 @@ class SentenceTransformer(Model):
     """
 
     kind = SENTENCE_TRANSFORMER
+    SUPPORTED_SIMILARITY_FN_NAMES: ClassVar[tuple[str, ...]] = SENTENCE_TRANSFORMER.similarities
+    model_card_data_class = SentenceTransformerModelCardData
 
     @torch.inference_mode(mode=False)
     def __init__(
@@ -98,7 +103,11 @@ class SentenceTransformer(Model):
         model_card_data: SentenceTransformerModelCardData | None = None,
         dtype: str | torch.dtype | None = None,
         backend: str = "torch",
+        use_auth_token: bool | str | None = None,
     ) -> None:
+        if use_auth_token is not None and token is not None:
+            raise SettingError("use_auth_token is an older name of token; give one of the two")
+        token = use_auth_token if token is None else token
         parts = opened(
             self.kind,
             model_name_or_path,
@@ -265,6 +274,7 @@ class SentenceTransformer(Model):
 
         return parts()
 
+    @with_arguments_of(encode)
     def encode_query(
         self,
         inputs: Any = None,
@@ -279,6 +289,7 @@ class SentenceTransformer(Model):
         given = {"task": "query", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
         return self.encode(**given)
 
+    @with_arguments_of(encode)
     def encode_document(
         self,
         inputs: Any = None,
@@ -292,6 +303,46 @@ class SentenceTransformer(Model):
             prompt_name = prompting.first_name(self.prompts, prompting.DOCUMENT_NAMES)
         given = {"task": "document", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
         return self.encode(**given)
+
+    def encode_multi_process(
+        self,
+        sentences: Any,
+        pool: WorkerPool,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Any:
+        """As `encode` with a `pool`, under its older name; gives a numpy array.
+
+        Args:
+            sentences: As `inputs` of `encode`; the others are as there.
+            pool: Processes started by `start_multi_process_pool`.
+            prompt_name: Name of a prompt.
+            prompt: A prompt.
+            batch_size: Texts per forward pass.
+            chunk_size: Rows per piece of work.
+            show_progress_bar: Whether to draw one.
+            precision: Of the embeddings.
+            normalize_embeddings: Whether each is brought to length 1.
+            truncate_dim: Keep this many dimensions.
+        """
+        return self.encode(
+            sentences,
+            prompt_name,
+            prompt,
+            batch_size,
+            show_progress_bar,
+            precision=precision,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+        )
 
     def _file_settings(self) -> dict[str, Any]:
         return {
@@ -311,15 +362,17 @@ class SentenceTransformer(Model):
     def similarity_fn_name(self, value: str | SimilarityFunction | None) -> None:
         self._similarity_fn_name = of_vectors(value or "cosine")
 
-    @property
-    def similarity(self) -> Callable[[Any, Any], Tensor]:
-        """Function of two sets of vectors `(m, d)`, `(n, d)` to all their similarities `(m, n)`."""
-        return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """All similarities `(m, n)` of two sets of vectors `(m, d)` and `(n, d)`."""
+        function = SimilarityFunction.to_similarity_fn(self.similarity_fn_name)
+        found: Tensor = function(embeddings1, embeddings2)
+        return found
 
-    @property
-    def similarity_pairwise(self) -> Callable[[Any, Any], Tensor]:
-        """Function of two sets of vectors `(n, d)` to the similarities row by row, `(n,)`."""
-        return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """Similarities `(n,)` of two sets of vectors `(n, d)`, row by row."""
+        function = SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)
+        found: Tensor = function(embeddings1, embeddings2)
+        return found
 
     # What the model is --------------------------------------------------------------------------
 
@@ -340,6 +393,16 @@ class SentenceTransformer(Model):
             yield
         finally:
             self.truncate_dim = before
+
+    def get_sentence_features(self, *features: Any) -> Features:
+        """What the first module's method of this name gives, as of a `BoW`."""
+        found: Features = self._first_module().get_sentence_features(*features)
+        return found
+
+    @staticmethod
+    def load(input_path: str) -> SentenceTransformer:
+        """As `SentenceTransformer(input_path)`."""
+        return SentenceTransformer(input_path)
 
     def truncate_sentence_embeddings(self, truncate_dim: int | None) -> Any:
         """As `truncate_embeddings`."""

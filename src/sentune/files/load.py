@@ -80,11 +80,12 @@ def load(
 
 
 def _forward_kwargs(found: Plan, modules: Mapping[str, nn.Module]) -> dict[str, list[str]]:
-    """The forward arguments that modules.json names."""
-    planned = found.modules.items()
-    kwargs = {name: list(one.forward_kwargs) for name, one in planned if one.forward_kwargs}
+    """The forward arguments that modules.json names, for each module in it."""
+    if found.is_plain:
+        return {}
+    kwargs = {name: list(one.forward_kwargs) for name, one in found.modules.items()}
     for name, given in kwargs.items():
-        if layout.type_of(modules[name]) is None:  # sentune's own know what they take
+        if given and layout.type_of(modules[name]) is None:  # sentune's own know what they take
             modules[name].forward_kwargs = frozenset(given)  # type: ignore[assignment]
     return kwargs
 

@@ -7,7 +7,8 @@ packed layout is served by the same functions: each run of rows of equal length 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -99,6 +100,22 @@ _FLAGS = {
 MODES = tuple(_FLAGS.values())
 
 
+def _reads_flags(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that takes the flags of earlier versions, too; a `pooling_mode` wins."""
+
+    @wraps(init)
+    def with_flags(self: Any, *args: Any, **kwargs: Any) -> None:
+        if len(args) > 1 and isinstance(args[1], bool):
+            kwargs = {**dict(zip(_FLAGS, args[1:], strict=False)), **kwargs}
+            args = args[:1]
+        flagged = [mode for flag, mode in _FLAGS.items() if kwargs.pop(flag, False)]
+        if flagged and len(args) < 2 and kwargs.get("pooling_mode") is None:
+            kwargs["pooling_mode"] = flagged
+        init(self, *args, **kwargs)
+
+    return with_flags
+
+
 class Pooling(Module):
     """Pools the token embeddings of each text into one vector.
 
@@ -116,13 +133,18 @@ class Pooling(Module):
     outputs = PER_ROW
     config_file_name: ClassVar[str] = "config.json"
     config_keys = ["embedding_dimension", "pooling_mode", "include_prompt"]
+    config_key_renames: ClassVar[dict[str, str]] = {
+        "word_embedding_dimension": "embedding_dimension"
+    }
+    POOLING_MODES: ClassVar[tuple[str, ...]] = MODES
 
+    @_reads_flags
     def __init__(
         self,
         embedding_dimension: int | None = None,
-        pooling_mode: PoolingMode | Sequence[PoolingMode] | str | None = None,
-        *flags: bool,
+        pooling_mode: PoolingMode | Sequence[PoolingMode] | str = "mean",
         include_prompt: bool = True,
+        *more: bool,
         **older: Any,
     ) -> None:
         super().__init__()
@@ -133,19 +155,19 @@ class Pooling(Module):
                 f"embedding_dimension must be a positive int, got {embedding_dimension!r}; "
                 "use the width of the module before: transformer.get_embedding_dimension()"
             )
-        if isinstance(pooling_mode, bool):  # the flags of earlier versions, by position
-            flags, pooling_mode = (pooling_mode, *flags), None
-        elif flags:
-            flags, include_prompt = flags[1:], flags[0]
-            if flags:
-                raise SettingError(
-                    f"Pooling takes 3 arguments by position, and got {3 + len(flags)}: after "
-                    f"pooling_mode={pooling_mode!r} and include_prompt come none; the flags of "
-                    "earlier versions stand in place of pooling_mode"
-                )
-        older.update(zip(_FLAGS, flags, strict=False))
+        if more:
+            raise SettingError(
+                f"Pooling takes 3 arguments by position, and got {3 + len(more)}: after "
+                f"pooling_mode={pooling_mode!r} and include_prompt come none; the flags of "
+                "earlier versions stand in place of pooling_mode"
+            )
+        if older:
+            raise SettingError(
+                f"Pooling got unknown arguments {sorted(older)}; it takes embedding_dimension, "
+                f"pooling_mode, include_prompt and {sorted(_FLAGS)}"
+            )
         self.embedding_dimension = embedding_dimension
-        self.modes = _modes(pooling_mode, older)
+        self.modes = _modes(pooling_mode)
         self.include_prompt = include_prompt
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
@@ -169,7 +191,7 @@ class Pooling(Module):
 
     @pooling_mode.setter
     def pooling_mode(self, mode: str | Sequence[str]) -> None:
-        self.modes = _modes(mode, {})
+        self.modes = _modes(mode)
 
     @property
     def word_embedding_dimension(self) -> int:
@@ -273,17 +295,9 @@ class Pooling(Module):
             )
 
 
-def _modes(mode: str | Sequence[str] | None, older: dict[str, Any]) -> tuple[str, ...]:
-    """The modes asked for, in order; the old flags count where no mode is given."""
-    unknown = set(older) - set(_FLAGS)
-    if unknown:
-        raise SettingError(
-            f"Pooling got unknown arguments {sorted(unknown)}; "
-            f"it takes embedding_dimension, pooling_mode, include_prompt and {sorted(_FLAGS)}"
-        )
-    if mode is None:
-        flagged = {_FLAGS[flag] for flag, is_on in older.items() if is_on}
-        mode = [name for name in MODES if name in flagged] or "mean"
+def _modes(mode: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The modes asked for, in order."""
+    mode = "mean" if mode is None else mode
     modes = (mode,) if isinstance(mode, str) else tuple(mode)
     wrong = [name for name in modes if name not in MODES]
     if wrong or not modes:

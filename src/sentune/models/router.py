@@ -240,12 +240,6 @@ class Router(InputModule):
                 "module that has a limit"
             )
 
-    @property
-    def modalities(self) -> list[Any]:
-        """Kinds of inputs that the first modules of the routes read."""
-        kinds = (getattr(modules[0], "modalities", ["text"]) for modules in self._routes.values())
-        return list(dict.fromkeys(chain.from_iterable(kinds)))
-
     def on_model_ready(self, model: Any) -> None:
         """Tell the modules of every route that the model is complete.
 

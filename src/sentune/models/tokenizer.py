@@ -6,9 +6,13 @@ import copy
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 from sentune._lazy import need
+from sentune.folders.folder import read_json, write_json
+
+T = TypeVar("T", bound="WordTokenizer")
 
 # The words that sentence-transformers leaves out by default, so that new tokenizers of either give
 # the same embeddings; one that was made with others keeps them in its file.
@@ -60,6 +64,19 @@ class WordTokenizer(ABC):
     def settings(self) -> dict[str, Any]:
         """JSON-able keyword arguments that build an equal tokenizer."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to rebuild it")
+
+    def save(self, output_path: str) -> None:
+        """Write the settings to a file in a folder."""
+        write_json(Path(output_path) / self.config_file_name, self.settings())
+
+    @classmethod
+    def load(cls: type[T], input_path: str) -> T:
+        """A tokenizer of the settings in a folder.
+
+        Raises:
+            ModelFileError: If the file is missing or damaged.
+        """
+        return cls(**read_json(Path(input_path) / cls.config_file_name, dict))
 
 
 class _OwnVocabulary(WordTokenizer):
@@ -206,15 +223,28 @@ class TransformersTokenizerWrapper(WordTokenizer):
     def set_vocab(self, vocab: Iterable[str]) -> None:
         """Do nothing: the vocabulary belongs to the tokenizer."""
 
-    def get_vocab(self) -> list[str]:
-        """The tokens of the vocabulary, in order."""
+    def get_vocab(self, vocab: Any = None) -> list[str]:
+        """The tokens of the vocabulary, in order; `vocab`, an older argument, is not read."""
         numbers: dict[str, int] = self.tokenizer.get_vocab()
         return sorted(numbers, key=numbers.__getitem__)
 
-    def tokenize(self, text: str, **kwargs: Any) -> list[int]:
+    def tokenize(  # type: ignore[override]  # the name in sentence-transformers
+        self, sentence: str, **kwargs: Any
+    ) -> list[int]:
         """Token ids of a text, with the special tokens."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
+        ids: list[int] = self.tokenizer(sentence)["input_ids"]
         return ids
+
+    def save(self, output_path: str) -> None:
+        """Write the tokenizer's own files into a folder."""
+        self.tokenizer.save_pretrained(output_path)
+
+    @classmethod
+    def load(cls, input_path: str) -> TransformersTokenizerWrapper:
+        """A wrapper of the tokenizer in a folder."""
+        from sentune.engine.encoders import load_tokenizer  # transformers takes long to import
+
+        return cls(load_tokenizer(input_path, {}))
 
 
 def _first_known(

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -35,9 +36,19 @@ _UNLIMITED = 10**30  # how the library writes that a tokenizer has no limit
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds", "position_ids")
 _OPTIONS = ("return_dict", "output_hidden_states", "use_cache", "logits_to_keep")
 
+# What to use in place of arguments of sentence-transformers.
+_INSTEAD = {
+    "processing_kwargs": "texts are truncated at max_seq_length and padded to the longest; "
+    "set the tokenizer's own options by processor_kwargs",
+    "query_length": "use max_seq_length, or models.Router with a Transformer for each task",
+    "document_length": "use max_seq_length, or models.Router with a Transformer for each task",
+}
+_OF_OTHERS = "it is for inputs other than texts, or models of several vectors, which are not here"
+
+T = TypeVar("T", bound="Transformer")
 _making = threading.RLock()
 
-_OTHER_NAMES = {"model": "auto_model", "processor": "tokenizer"}
+_OTHER_NAMES = {"auto_model": "model", "processor": "tokenizer"}
 
 
 class Transformer(InputModule):
@@ -66,8 +77,14 @@ class Transformer(InputModule):
         tokenizer_name_or_path: Where the tokenizer is, if not with the encoder.
         model_args, tokenizer_args, config_args: Older names of the three.
         transformer_task: "feature-extraction", "sequence-classification" or "text-generation".
+        unpad_inputs: False for padded batches always; else they are padded only where they must.
+        backend: Only "torch".
+        processing_kwargs, modality_config, module_output_name, query_length, document_length,
+            query_expansion: Of sentence-transformers, for inputs other than texts and for models of
+            several vectors; only their defaults are taken.
 
     Raises:
+        SettingError: If an argument is out of range, or one of those that sentune does not have.
         HubError: If the model is neither a folder nor available on the Hub.
         ModelFileError: If its files are damaged.
     """
@@ -76,6 +93,11 @@ class Transformer(InputModule):
     forward_kwargs: ClassVar[frozenset[str]] = frozenset({"output_hidden_states"})
     config_keys = ["max_seq_length", "do_lower_case"]  # kept beside the encoder's own files
     transformer_task: str = tasks.FEATURES
+    unpad_inputs: bool | None = None
+    backend: Literal["torch"] = "torch"
+    processing_kwargs: Mapping[str, Any] = MappingProxyType({})
+    query_length = document_length = query_expansion = None
+    model: Any
     _max_seq_length: int | None
 
     def __init__(
@@ -93,13 +115,34 @@ class Transformer(InputModule):
         processor_kwargs: Mapping[str, Any] | None = None,
         config_kwargs: Mapping[str, Any] | None = None,
         transformer_task: str = tasks.FEATURES,
+        unpad_inputs: bool | None = None,
+        backend: str = "torch",
+        processing_kwargs: Mapping[str, Any] | None = None,
+        modality_config: Mapping[str, Any] | None = None,
+        module_output_name: str | None = None,
+        query_length: int | None = None,
+        document_length: int | None = None,
+        query_expansion: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if unpad_inputs is not None:
+            self.unpad_inputs = unpad_inputs
         if transformer_task not in tasks.TASKS:
             raise SettingError(
                 f"transformer_task must be one of {list(tasks.TASKS)}, got {transformer_task!r}"
             )
         self.transformer_task = transformer_task
+        _check_backend(backend)
+        _refuse(
+            processing_kwargs=processing_kwargs,
+            modality_config=None if modality_config == self.modality_config else modality_config,
+            module_output_name=None
+            if module_output_name == self.module_output_name
+            else module_output_name,
+            query_length=query_length,
+            document_length=document_length,
+            query_expansion=query_expansion,
+        )
         self.__dict__["_engine"] = State()
         source = str(model_name_or_path)
         common = {} if cache_dir is None else {"cache_dir": cache_dir}
@@ -109,12 +152,62 @@ class Transformer(InputModule):
         from sentune.engine import encoders as loading
 
         options = (config_options, model_options)
-        self.auto_model = loading.load_encoder(source, *options, task=transformer_task)
+        self.model = loading.load_encoder(source, *options, task=transformer_task)
         words = str(tokenizer_name_or_path or source)
         self.tokenizer = loading.load_tokenizer(words, tokenizer_options)
         if transformer_task == tasks.GENERATION:  # the last slot of each row holds a token
             self.tokenizer.padding_side = "left"
         self._set_limits(max_seq_length, do_lower_case)
+
+    @classmethod
+    def load(  # type: ignore[override]  # the order of sentence-transformers
+        cls: type[T],
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool = False,
+        model_kwargs: Mapping[str, Any] | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
+        backend: str = "torch",
+        init_defaults: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> T:
+        """A Transformer of the files in a folder; arguments as of `Module.load` and the class.
+
+        Args:
+            model_name_or_path: The model's folder, or its id on the Hub.
+            subfolder: The module's folder in it.
+            token: Access token for the Hub.
+            cache_folder: Where downloads are kept.
+            revision: Branch, tag or commit.
+            local_files_only: Never ask the Hub.
+            trust_remote_code: Whether code that comes with the model may run.
+            model_kwargs: For the encoder.
+            processor_kwargs: For the tokenizer.
+            config_kwargs: For the configuration.
+            backend: Only "torch".
+            init_defaults: Arguments for the constructor that the file may lack.
+            **kwargs: For subclasses.
+        """
+        _check_backend(backend)
+        return super().load(
+            model_name_or_path,
+            subfolder,
+            token,
+            cache_folder,
+            revision,
+            local_files_only,
+            init_defaults,
+            trust_remote_code=trust_remote_code,
+            model_kwargs=model_kwargs,
+            processor_kwargs=processor_kwargs,
+            config_kwargs=config_kwargs,
+            **kwargs,
+        )
 
     @classmethod
     def deferred(
@@ -204,6 +297,8 @@ class Transformer(InputModule):
     @property
     def reads_packed(self) -> bool:
         """Whether the encoder runs on packed sentences, as it is now."""
+        if self.unpad_inputs is False:
+            return False
         if self._deferred is not None:
             return not is_off()
         if self.transformer_task == tasks.GENERATION:
@@ -217,6 +312,17 @@ class Transformer(InputModule):
         """What the task gives."""
         kind = tasks.TASKS[self.transformer_task].kind
         return {self.module_output_name: kind, "all_layer_embeddings": "token"}
+
+    @property
+    def can_flatten_inputs(self) -> bool:
+        """As `reads_packed`."""
+        return self.reads_packed
+
+    @property
+    def modality_config(self) -> dict[str, dict[str, str]]:
+        """Kind of input -> the encoder's method for it, and the field of its output."""
+        field = tasks.TASKS[self.transformer_task].field
+        return {"text": {"method": "forward", "method_output_name": field}}
 
     @property
     def module_output_name(self) -> str:
@@ -300,9 +406,9 @@ class Transformer(InputModule):
         return f"{super().extra_repr()}, architecture={type(self.auto_model).__name__}"
 
     @property
-    def model(self) -> Any:
-        """As `auto_model`, under its name in sentence-transformers 6."""
-        return self.auto_model
+    def auto_model(self) -> Any:
+        """The encoder, or the library's model with a head: `model`, under its older name."""
+        return self.model
 
     @property
     def processor(self) -> Any:
@@ -322,6 +428,16 @@ class Transformer(InputModule):
                     self.__dict__["tokenizer"] = self._name_limit(deferred.tokenizer())
                 return self.__dict__["tokenizer"]
         return super().__getattr__(name)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Read names of earlier versions of the encoder, and leave out buffers it had then."""
+        for name in [name for name in state_dict if name.startswith(f"{prefix}auto_model.")]:
+            inner = name.removeprefix(f"{prefix}auto_model.")
+            state_dict[f"{prefix}model.{inner}"] = state_dict.pop(name)
+        for name in [name for name in state_dict if name.endswith("embeddings.position_ids")]:
+            if name.startswith(prefix) and name not in self.state_dict(prefix=prefix):
+                del state_dict[name]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def train(self, mode: bool = True) -> Transformer:
         """As `torch.nn.Module.train`; kept weights go where training begins."""
@@ -343,7 +459,7 @@ class Transformer(InputModule):
     def _defer(self, encoder: Deferred) -> None:
         """Hold the parts of an encoder, and make it of them when it is first used."""
         self.__dict__["_parts"] = encoder
-        self.__dict__["_modules"] = Unopened("auto_model", self._open)
+        self.__dict__["_modules"] = Unopened("model", self._open)
 
     def _open(self) -> dict[str, Any]:
         """The modules, with the library's own encoder among them."""
@@ -352,7 +468,7 @@ class Transformer(InputModule):
             if deferred is not None:  # another thread may have been quicker
                 with torch.inference_mode(mode=False):
                     encoder = deferred.encoder()
-                self.__dict__["_modules"] = {"auto_model": encoder.train(self.training)}
+                self.__dict__["_modules"] = {"model": encoder.train(self.training)}
         return self.__dict__["_modules"]
 
     @property
@@ -491,6 +607,20 @@ def _sizes_in(config: Any) -> Any:
         if not hasattr(config, "hidden_size"):
             config = getattr(config, part, config)
     return config
+
+
+def _check_backend(backend: str) -> None:
+    if backend != "torch":
+        raise SettingError(f"backend must be 'torch', got {backend!r}; sentune computes with torch")
+
+
+def _refuse(**arguments: Any) -> None:
+    """Raise for an argument that would have no effect."""
+    for name, value in arguments.items():
+        if value:
+            raise SettingError(
+                f"Transformer takes no {name}={value!r}: {_INSTEAD.get(name, _OF_OTHERS)}"
+            )
 
 
 def _check_adapter(encoder: nn.Module) -> None:

@@ -67,7 +67,7 @@ def open_repository(
     revision: str | None = None,
     create_pr: bool = False,
 ) -> Repository:
-    """A repository for a model; made if it is not there. Arguments as of `publish.push_to_hub`."""
+    """A repository for a model; made if it is not there. Arguments as for `push_to_hub`."""
     if create_pr and revision not in (None, constants.DEFAULT_REVISION):
         raise SettingError(
             f"create_pr=True opens a pull request for the main branch; got revision={revision!r}"

@@ -29,7 +29,7 @@ def set_learning_rates(
     """
     named = list(parameters)
     for pattern, rate in rates.items():
-        chosen = {id(parameter) for name, parameter in named if re.search(pattern, name)}
+        chosen = {id(parameter) for name, parameter in named if _fits(pattern, name)}
         moved = [_split(group, chosen, rate) for group in optimizer.param_groups]
         moved = [group for group in moved if group["params"]]
         if not moved:
@@ -39,6 +39,11 @@ def set_learning_rates(
             )
         for group in moved:
             optimizer.add_param_group(group)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a pattern is in a parameter's name, or in that of earlier versions."""
+    return any(re.search(pattern, one) for one in (name, name.replace("0.model.", "0.auto_model.")))
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:

@@ -110,10 +110,13 @@ def is_made_as_encoder(kind: type) -> bool:
     return not {"model_args", "config_args", "tokenizer_args", "model_kwargs"}.isdisjoint(taken)
 
 
+_OWN = f"{Files.__module__.rpartition('.')[0]}."  # the package of sentune's own modules
+
+
 def has_own(kind: type, name: str) -> bool:
-    """Whether a class, or one above it, defines a method that is not just that of its base."""
+    """Whether a class, or one above it, defines a method that is not just that of sentune's own."""
     owner = next((one for one in kind.__mro__ if name in vars(one)), None)
-    return owner not in (None, Files)
+    return owner is not None and not owner.__module__.startswith(_OWN)
 
 
 def write(module: nn.Module, folder: Path, how: Writing) -> None:

@@ -99,7 +99,7 @@ def _of_pooler(name: str) -> bool:
 def _of_layers(layers: Mapping[str, nn.Module], wanted: Mapping[str, nn.Module]) -> Iterator[str]:
     """How the modules of two encoders differ, by name."""
     if layers and class_of(layers[""]) is not class_of(wanted[""]):
-        yield _of_class("auto_model", layers[""], wanted[""])
+        yield _of_class("model", layers[""], wanted[""])
     for name in wanted:
         if name not in layers:
             yield f"there is no {name}, as after layers were cut; {_LAYERS}"
@@ -127,7 +127,7 @@ def _of_class(name: str, layer: nn.Module, wanted: nn.Module) -> str:
 def _of_layer(name: str, layer: nn.Module, wanted: nn.Module) -> Iterator[str]:
     """How two modules of one class differ in what is neither a module nor a tensor."""
     if "forward" in layer.__dict__ and not _AROUND_FORWARD & layer.__dict__.keys():
-        yield f"{name or 'auto_model'} has a `forward` of its own; let a hook do what it does"
+        yield f"{name or 'model'} has a `forward` of its own; let a hook do what it does"
     # Of a table of positions, it says where they begin; of others, nothing that shows.
     decided = (*_DECIDED, "padding_idx") if "position" in name else _DECIDED
     for key in decided:
