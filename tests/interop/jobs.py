@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.metadata import requires, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,36 @@ def words(room: Path) -> bool:
     )
 
 
+def faiss(room: Path) -> bool:
+    """Each vector is found first for itself; of bits and of bytes, too."""
+    from sentune.quantization import semantic_search_faiss
+
+    return finds_itself(semantic_search_faiss, "ubinary", "uint8")
+
+
+def usearch(room: Path) -> bool:
+    """As faiss, over vectors of the types that usearch takes."""
+    from sentune.quantization import semantic_search_usearch
+
+    return finds_itself(semantic_search_usearch, "binary", "int8")
+
+
+def finds_itself(search: Callable[..., Any], *precisions: str) -> bool:
+    """Whether a vector is the first that is found for it, in each precision."""
+    from sentune.quantization import quantize_embeddings
+
+    vectors = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    results = []
+    for precision in ("float32", *precisions):
+        corpus = quantize_embeddings(vectors, precision=precision)
+        options = {"corpus_embeddings": corpus, "corpus_precision": precision, "top_k": 3}
+        found, _ = search(vectors[:5], calibration_embeddings=vectors, **options)
+        results.append([row[0]["corpus_id"] for row in found] == list(range(5)))
+        say(f"  {'ok  ' if results[-1] else 'DIFF'} {precision}: first is the vector itself")
+    return all(results)
+
+
 def static(room: Path) -> bool:
     """A model distilled from a checkpoint gives the embeddings of model2vec, of length 1."""
     from model2vec.distill import distill
@@ -115,7 +146,7 @@ def logs(room: Path) -> bool:
 
 
 JOBS: dict[str, Callable[[Path], bool]] = {
-    job.__name__: job for job in (train, peft, words, static, logs)
+    job.__name__: job for job in (train, peft, words, faiss, usearch, static, logs)
 }
 
 
