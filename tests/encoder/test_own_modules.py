@@ -16,6 +16,7 @@ from sentune import (
 from sentune.engine.tree import engine_off
 from sentune.models.heads import Dense, Normalize
 from sentune.models.pooling import Pooling
+from sentune.models.router import Router
 from sentune.models.transformer import Transformer
 from sentune.training.collate import SentenceTransformerDataCollator
 from tests import uneven
@@ -377,3 +378,70 @@ def test_training_with_modules_of_the_user(tmp_path):
     plain = model_of(Plain(folder))
     before = plain.encode(TEXTS)
     assert abs(train(plain, losses.CosineSimilarityLoss(plain), tmp_path) - before).max() > 1e-6
+
+
+class HandsOn(Transformer):
+    """What wrappers do: they know the first argument, and hand on the others."""
+
+    def preprocess(self, inputs, **kwargs):
+        return super().preprocess([text.lower() for text in inputs], **kwargs)
+
+
+class HandsOnToo(SentenceTransformer):
+    def preprocess(self, inputs, **kwargs):
+        return super().preprocess(inputs, **kwargs)
+
+
+def _handing_on(kind, folder):
+    own = (HandsOn if kind == "module" else Transformer)(folder)
+    made = HandsOnToo if kind == "model" else SentenceTransformer
+    model = made(modules=[own, Pooling(32, include_prompt=False)], device="cpu")
+    if kind == "instance":
+        before = model.preprocess
+        model.preprocess = lambda texts, **kwargs: before(texts, **kwargs)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["module", "model", "instance"])
+def test_a_reader_that_hands_on_its_arguments_is_given_the_prompt_as_one(kind, tiny_folders):
+    """Pooling leaves a prompt out by its length, which is known of a prompt of its own only."""
+    folder = tiny_folders("bert")
+    plain = [Transformer(folder), Pooling(32, include_prompt=False)]
+    expected = SentenceTransformer(modules=plain, device="cpu").encode(TEXTS, prompt="the dog ")
+    model = _handing_on(kind, folder)
+    model.prompts = {"query": "the dog "}
+    np.testing.assert_allclose(model.encode(TEXTS, prompt="the dog "), expected, atol=1e-5)
+    np.testing.assert_allclose(model.encode_query(TEXTS), expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*max_seq_length")
+def test_a_model_that_hands_on_its_arguments_reads_by_the_route_of_the_task(tiny_folders):
+    short, long = (
+        Transformer(tiny_folders("bert"), max_seq_length=4),
+        Transformer(tiny_folders("bert")),
+    )
+    router = Router({"query": [short, Pooling(32)], "document": [long, Pooling(32)]}, "document")
+    expected = SentenceTransformer(modules=[router], device="cpu").encode_query(TEXTS)
+    found = HandsOnToo(modules=[router], device="cpu").encode_query(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert not np.allclose(SentenceTransformer(modules=[router]).encode(TEXTS), expected)
+
+
+def test_a_trainer_gives_the_prompt_to_a_reader_that_hands_on_its_arguments(tiny_folders, tmp_path):
+    seen = set()
+
+    class Loss(losses.MultipleNegativesRankingLoss):
+        def forward(self, columns, labels=None):
+            seen.update(key for column in columns for key in column if "prompt" in key)
+            return super().forward(columns, labels)
+
+    model = _handing_on("instance", tiny_folders("bert"))
+    SentenceTransformerTrainer(
+        model,
+        SentenceTransformerTrainingArguments(
+            output_dir=tmp_path, prompts="the ", max_steps=1, report_to="none", use_cpu=True
+        ),
+        Dataset.from_dict({"a": TEXTS[:8], "b": TEXTS[8:16]}),
+        loss=Loss(model),
+    ).train()
+    assert seen

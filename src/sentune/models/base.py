@@ -101,10 +101,16 @@ class InputModule(Module):
         return self.preprocess(texts, **extra, **kwargs)
 
     def preprocess(
-        self, inputs: Sequence[Text], prompt: str | None = None, **kwargs: Any
+        self,
+        inputs: Sequence[Text],
+        prompt: str | None = None,
+        task: str | None = None,
+        **kwargs: Any,
     ) -> Features:
-        """As `tokenize`, with a prompt before each text."""
+        """As `tokenize`, with a prompt before each text; a task matters to a Router only."""
         texts, extra = prompted(self.tokenize, inputs, prompt)
+        if task is not None and accepts(self.tokenize, "task"):
+            extra["task"] = task
         return self.tokenize(texts, **extra, **kwargs)
 
     @property
@@ -206,8 +212,14 @@ def read_by(
 
 
 def accepts(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function has an argument of this name."""
-    return name in inspect.signature(function).parameters
+    """Whether a function has an argument of this name, or hands on what it does not know.
+
+    A `tokenize(texts, **kwargs)` ignores what it does not know; it never knew of prompts.
+    """
+    parameters = inspect.signature(function).parameters
+    if name in parameters or getattr(function, "__name__", None) in ("read", "tokenize"):
+        return name in parameters
+    return any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def prompted(
