@@ -387,4 +387,8 @@ def test_an_encode_of_a_subclass_gets_its_arguments_by_name(model, task):
         **{"inputs": ["a"], "batch_size": 3, "show_progress_bar": False, "custom": 1},
         **{"prompt_name": name, "prompt": None, "task": task},
     }
-    assert getattr(model, f"encode_{task}")(inputs="a", prompt="x")["prompt_name"] is None
+    found = getattr(model, f"encode_{task}")(sentences="a", prompt="x")
+    assert (found["inputs"], found["prompt_name"]) == ("a", None)
+    assert "sentences" not in found
+    with pytest.raises(TypeError, match="'batch_size'"):
+        getattr(model, f"encode_{task}")("a", None, None, 3, batch_size=3)

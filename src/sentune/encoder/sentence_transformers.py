@@ -286,8 +286,8 @@ class SentenceTransformer(Model):
         """As `encode`, with the prompt named "query" and the route for queries."""
         if prompt_name is None and prompt is None:
             prompt_name = prompting.first_name(self.prompts, prompting.QUERY_NAMES)
-        given = {"task": "query", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
-        return self.encode(**given)
+        named = _by_name((inputs, prompt_name, prompt, *args), kwargs)
+        return self.encode(**{"task": "query", **named})
 
     @with_arguments_of(encode)
     def encode_document(
@@ -301,8 +301,8 @@ class SentenceTransformer(Model):
         """As `encode`, with the first prompt of document, passage, corpus, and that route."""
         if prompt_name is None and prompt is None:
             prompt_name = prompting.first_name(self.prompts, prompting.DOCUMENT_NAMES)
-        given = {"task": "document", **_by_name(inputs, prompt_name, prompt, *args), **kwargs}
-        return self.encode(**given)
+        named = _by_name((inputs, prompt_name, prompt, *args), kwargs)
+        return self.encode(**{"task": "document", **named})
 
     def encode_multi_process(
         self,
@@ -415,10 +415,16 @@ class SentenceTransformer(Model):
                 module.include_prompt = include_prompt
 
 
-def _by_name(*args: Any) -> dict[str, Any]:
-    """Arguments of `encode` by their names, so that one in its place may have another order."""
+def _by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `encode` by today's names, so that one in its place may have another order."""
     names = list(inspect.signature(SentenceTransformer.encode).parameters)[1:]
     by_position = names[: names.index("sentences")]
     if len(args) > len(by_position):
         raise TypeError(f"encode takes {len(by_position)} arguments by position, got {len(args)}")
-    return dict(zip(by_position, args, strict=False))
+    named = dict(zip(by_position, args, strict=False))
+    if twice := sorted(named.keys() & kwargs.keys()):
+        raise TypeError(f"encode got {twice} by position and by name")
+    named |= kwargs
+    if named["inputs"] is None and "sentences" in named:
+        named["inputs"] = named.pop("sentences")
+    return named
