@@ -85,6 +85,19 @@ def words(room: Path) -> bool:
     )
 
 
+def merge(room: Path) -> bool:
+    """Two models merged have the mean of their weights; saved and loaded, the model is the same."""
+    first, second = (new_model(room / name) for name in ("first", "second"))
+    with torch.no_grad():
+        for number, weight in enumerate(second.parameters()):
+            weight += 0.01 * (number % 7)
+    merged = SentenceTransformer.merge([first, second], device="cpu")
+    trio = zip(merged.parameters(), first.parameters(), second.parameters(), strict=True)
+    apart = max(float((one - (a + b) / 2).detach().abs().max()) for one, a, b in trio)
+    say(f"  {'ok  ' if apart < 1e-6 else 'DIFF'} weights are the mean within {apart:.1e}")
+    return apart < 1e-6 and is_kept("merged, saved and loaded", merged, room)
+
+
 def faiss(room: Path) -> bool:
     """Each vector is found first for itself; of bits and of bytes, too."""
     from sentune.quantization import semantic_search_faiss
@@ -146,7 +159,7 @@ def logs(room: Path) -> bool:
 
 
 JOBS: dict[str, Callable[[Path], bool]] = {
-    job.__name__: job for job in (train, peft, words, faiss, usearch, static, logs)
+    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, logs)
 }
 
 
