@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentune import SentenceTransformer, util
+from sentune import SentenceTransformer, models, util
 from sentune.errors import InputTypeError, SettingError
 
 ROOT = Path(__file__).parents[1]
@@ -51,3 +51,17 @@ def test_what_is_no_text_is_refused(tiny_model):
 def test_helpers_of_files_are_not_there():
     with pytest.raises(AttributeError, match="distributed_evaluation"):
         _ = util.distributed.distributed_evaluation
+
+
+def test_unknown_arguments_are_refused(tiny_bert_folder):
+    tokenizer = SentenceTransformer(str(tiny_bert_folder)).tokenizer
+    with pytest.raises(TypeError, match="embeding_dim"):
+        models.StaticEmbedding(tokenizer, embedding_dim=8, embeding_dim=16)
+
+
+def test_modules_give_a_new_dict(tiny_model):
+    features = tiny_model.tokenize(["a text", "one more text"])
+    known = set(features)
+    tokens = tiny_model[0](features)
+    assert "token_embeddings" in tokens and set(features) == known
+    assert "sentence_embedding" in tiny_model[1](tokens) and "sentence_embedding" not in tokens

@@ -364,3 +364,8 @@ def test_what_is_no_text_is_refused_by_the_module_too(tiny_bert_folder, wrong):
     for read in (transformer.read, transformer.preprocess):
         with pytest.raises(InputTypeError, match="row 1 is"):
             read(["a cat", wrong])
+
+
+def test_what_is_read_of_the_encoder_cannot_be_set_in_place(tiny_model):
+    with pytest.raises(TypeError):
+        tiny_model[0].modality_config["text"]["method_output_name"] = "pooler_output"

@@ -6,7 +6,7 @@ All work on the last axis, so they take `(b, d)`, `(b, t, d)` and packed `(T, d)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from sentune.models.base import PER_ROW, PER_TOKEN, Module, take
 from sentune.types import Features, OutputKind
 
 SENTENCE = "sentence_embedding"
+T = TypeVar("T", bound="Dense")
+N = TypeVar("N", bound="Normalize")
 _KINDS: Mapping[str, OutputKind] = {**PER_ROW, **PER_TOKEN}
 
 
@@ -79,6 +81,36 @@ class Dense(Module):
             _start_from(self.linear.weight, init_weight, "init_weight")
         if init_bias is not None and bias:
             _start_from(self.linear.bias, init_bias, "init_bias")
+
+    @classmethod
+    def load(  # type: ignore[override]  # the order of sentence-transformers
+        cls: type[T],
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool = False,
+        init_defaults: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> T:
+        """A Dense of the files in a folder; arguments as of `Module.load`.
+
+        Args:
+            model_name_or_path: The model's folder, or its id on the Hub.
+            subfolder: The module's folder in it.
+            token: Access token for the Hub.
+            cache_folder: Where downloads are kept.
+            revision: Branch, tag or commit.
+            local_files_only: Never ask the Hub.
+            trust_remote_code: Whether the activation may be of a package outside of torch.
+            init_defaults: Arguments for the constructor that the file may lack.
+            **kwargs: For subclasses.
+        """
+        access = (token, cache_folder, revision, local_files_only, init_defaults)
+        options = {"trust_remote_code": trust_remote_code, **kwargs}
+        return super().load(model_name_or_path, subfolder, *access, **options)
 
     def forward(self, features: Features, **kwargs: Any) -> Features:
         """The features with the projected embedding."""
@@ -154,6 +186,36 @@ class Normalize(Module):
 
     reads_packed = True
     config_keys = ["module_input_name", "module_output_name"]
+
+    @classmethod
+    def load(
+        cls: type[N],
+        model_name_or_path: str = "",
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        init_defaults: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> N:
+        """A Normalize; without a folder, as older releases call it, one with its defaults.
+
+        Args:
+            model_name_or_path: The model's folder, or its id on the Hub; all arguments are as of
+                `Module.load`.
+            subfolder: The module's folder in it.
+            token: Access token for the Hub.
+            cache_folder: Where downloads are kept.
+            revision: Branch, tag or commit.
+            local_files_only: Never ask the Hub.
+            init_defaults: Arguments for the constructor that the file may lack.
+            **kwargs: For subclasses.
+        """
+        if not model_name_or_path:
+            return cls(**(init_defaults or {}))
+        access = (token, cache_folder, revision, local_files_only, init_defaults)
+        return super().load(model_name_or_path, subfolder, *access, **kwargs)
 
     def __init__(
         self, module_input_name: str = SENTENCE, module_output_name: str | None = None

@@ -240,6 +240,18 @@ class Router(InputModule):
                 "module that has a limit"
             )
 
+    def save(  # type: ignore[override]  # by place, as in sentence-transformers
+        self, output_path: str, safe_serialization: bool = True, **kwargs: Any
+    ) -> None:
+        """Write the routes.
+
+        Args:
+            output_path: The module's folder.
+            safe_serialization: Whether weights go to safetensors; else to a pickle.
+            **kwargs: For subclasses.
+        """
+        super().save(output_path, safe_serialization=safe_serialization, **kwargs)
+
     def on_model_ready(self, model: Any) -> None:
         """Tell the modules of every route that the model is complete.
 

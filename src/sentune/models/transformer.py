@@ -319,10 +319,14 @@ class Transformer(InputModule):
         return self.reads_packed
 
     @property
-    def modality_config(self) -> dict[str, dict[str, str]]:
-        """Kind of input -> the encoder's method for it, and the field of its output."""
+    def modality_config(self) -> Mapping[str, Mapping[str, str]]:
+        """Kind of input -> the encoder's method for it, and the field of its output.
+
+        It cannot be written to: that would have no effect.
+        """
         field = tasks.TASKS[self.transformer_task].field
-        return {"text": {"method": "forward", "method_output_name": field}}
+        text = MappingProxyType({"method": "forward", "method_output_name": field})
+        return MappingProxyType({"text": text})
 
     @property
     def module_output_name(self) -> str:

@@ -30,7 +30,19 @@ _PASSES = 3
 _GROUP = 2
 
 
-class DefaultBatchSampler(BatchSampler):
+class SetEpochMixin:
+    """For samplers of a user's own: keeps the number of the epoch, which the trainer says."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch is drawn next."""
+        self.epoch = epoch
+
+
+class DefaultBatchSampler(SetEpochMixin, BatchSampler):
     """Rows in random order, cut into batches. Subclass it for a sampler of your own.
 
     Args:
@@ -59,11 +71,6 @@ class DefaultBatchSampler(BatchSampler):
         self.generator = torch.Generator() if generator is None else generator
         self.seed = seed
         self.shuffle = shuffle
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch is drawn next."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         rows = len(self.dataset)
