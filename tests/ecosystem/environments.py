@@ -68,13 +68,12 @@ def make(folder: Path, library: str, needs: Sequence[str], bare: Sequence[str]) 
     run([sys.executable, "-m", "venv", "--without-pip", "--clear", folder])
     seen = f"import site; site.addsitedir({_packages(shared)!r})\n"
     Path(_packages(python), "shared.pth").write_text(seen, encoding="utf-8")
-    if library == "peer":
-        _install(shared, python, PEER)
-    else:
-        _install(shared, python, *_wheels())
+    base = [PEER] if library == "peer" else _wheels()
+    _install(shared, python, *base)
+    if library == "sentune":
         run([python, "-m", "sentune", "alias", "on"])
-    if needs:
-        _install(shared, python, *needs)
+    if needs:  # together, so that pip takes releases that go with both
+        _install(shared, python, *base, *needs)
     if bare:
         _install(shared, python, "--no-deps", *bare)
     ready.write_text(wanted, encoding="utf-8")

@@ -91,6 +91,8 @@ def row(job: ModuleType, peer: tuple, ours: tuple) -> dict[str, Any]:
         raise Failed(f"run by {there['library']} and {here['library']}")
     if not all([*here["calls"].values(), *there["calls"].values()]):
         raise Failed(f"calls of sentune {here['calls']}, of the peer {there['calls']}")
+    if there["releases"].items() - here["releases"].items():
+        raise Failed(f"releases beside sentune {here['releases']}, the peer {there['releases']}")
     if wanted.keys() != found.keys():
         raise Failed(f"results {sorted(found)}, of the peer {sorted(wanted)}")
     gaps = {key: difference(found[key], value) for key, value in wanted.items()}

@@ -48,6 +48,7 @@ def test_a_row_has_the_largest_difference_and_is_in_the_page(tmp_path, monkeypat
         {"ours": about("peer")},
         {"theirs": about("sentune")},
         {"ours": about("sentune", calls={"encode": 0})},
+        {"ours": about("sentune", releases={**RELEASES, "transformers": "5.3"})},
     ],
 )
 def test_other_results_or_another_library_at_work_is_a_failure(changed):
