@@ -217,3 +217,15 @@ def test_the_flags_of_earlier_versions_can_be_set(rows):
     pooling.pooling_mode_cls_token = True
     assert pooling.pooling_mode == "cls"
     assert not pooling.pooling_mode_mean_tokens
+
+
+def test_none_by_place_leaves_the_mode_to_the_old_flags():
+    assert Pooling(8, None, pooling_mode_max_tokens=True).modes == ("max",)
+    assert Pooling(8, None).modes == ("mean",)
+
+
+def test_lengths_say_which_tokens_count_where_there_is_no_mask():
+    tokens = torch.randn(2, 3, 8)
+    pooled = Pooling(8)({"token_embeddings": tokens, "sentence_lengths": torch.tensor([3, 1])})
+    want = torch.stack([tokens[0].mean(0), tokens[1, 0]])
+    torch.testing.assert_close(pooled["sentence_embedding"], want)

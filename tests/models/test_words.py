@@ -366,3 +366,12 @@ def test_a_batch_of_words_says_how_many_each_row_has():
     features = words.preprocess(TEXTS)
     assert features["sentence_lengths"].tolist() == features["attention_mask"].sum(1).tolist()
     assert max(features["sentence_lengths"]) == 3
+
+
+def test_weights_that_are_set_are_kept_and_checked(tmp_path):
+    bag = BoW(VOCAB)
+    bag.weights = [float(n) for n, _ in enumerate(VOCAB)]
+    bag.save(str(tmp_path))
+    assert BoW.load(str(tmp_path)).weights == bag.weights
+    with pytest.raises(SettingError, match="weights"):
+        bag.weights = [1.0]

@@ -179,3 +179,11 @@ def test_energy_is_read_from_a_callback_of_codecarbon(tiny_model):
     data.code_carbon_callback = SimpleNamespace(tracker=tracker)
     assert data.get_codecarbon_data()["co2_eq_emissions"]["emissions"] == 500.0
     assert "**emissions:** 500" in card.text(tiny_model)
+
+
+def test_the_data_of_a_card_is_copied_without_its_model(tiny_model):
+    data = tiny_model.model_card_data
+    assert len(pickle.dumps(data)) < 10_000
+    assert copy.deepcopy(data).model is None
+    for twin in (copy.deepcopy(tiny_model), pickle.loads(pickle.dumps(tiny_model))):
+        assert twin.model_card_data.model is twin

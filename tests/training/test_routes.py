@@ -239,3 +239,42 @@ def test_a_module_of_ones_own_may_take_the_task(tiny_model, tmp_path):
     trainer(model, tmp_path, router_mapping=BOTH).train()
     assert set(seen) == {"query", "document"}
     assert_trained(before, weights(model))
+
+
+class OtherNames(SentenceTransformerDataCollator):
+    """Changes the rows first, as the collator's documentation says."""
+
+    def __call__(self, rows):
+        names = {"q": "anchor", "p": "positive"}
+        return super().__call__([{names[c]: row[c] for c in names} for row in rows])
+
+
+def test_a_collator_that_changes_rows_is_judged_by_what_it_hands_on(tmp_path):
+    model = routed()
+    rows = Dataset.from_dict({"q": PAIRS["anchor"], "p": PAIRS["positive"]})
+    given = {"loss": MultipleNegativesRankingLoss(model), "args": arguments(tmp_path)}
+    collator = OtherNames(model.preprocess, router_mapping=BOTH)
+    SentenceTransformerTrainer(model, train_dataset=rows, data_collator=collator, **given).train()
+    collator = OtherNames(model.preprocess, router_mapping={"anchor": "query"})
+    run = SentenceTransformerTrainer(model, train_dataset=rows, data_collator=collator, **given)
+    with pytest.raises(SettingError, match="column 'positive' has no route"):
+        run.train()
+
+
+def test_a_collator_outside_of_a_training_takes_the_default_route():
+    collator = SentenceTransformerDataCollator(routed().preprocess)
+    assert set(collator([{"a": "the cat"}])["columns"]) == {"a"}
+
+
+def test_a_trainer_may_make_any_function_its_collator(tmp_path):
+    class Own(SentenceTransformerTrainer):
+        def get_data_collator(self, *args, **kwargs):
+            self.inner = super().get_data_collator(*args, **kwargs)
+            return self.collated
+
+        def collated(self, rows):
+            return self.inner(rows)
+
+    model = routed(("query",))
+    loss = MultipleNegativesRankingLoss(model)
+    Own(model, arguments(tmp_path), pairs(), loss=loss).train()

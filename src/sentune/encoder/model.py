@@ -146,6 +146,12 @@ class Model(Surface, FitMixin, Published, PeftAdapterMixin, nn.Sequential):
         for module in self:
             getattr(module, "on_model_ready", id)(self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copied or unpickled model is the one that its card is about."""
+        super().__setstate__(state)
+        if self.model_card_data is not None:
+            self.model_card_data.register_model(self)
+
     # From texts to outputs ----------------------------------------------------------------------
 
     def __call__(self, input: Features, **kwargs: Any) -> Features:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -415,13 +416,18 @@ class SentenceTransformer(Model):
                 module.include_prompt = include_prompt
 
 
+_BY_POSITION = tuple(
+    takewhile(
+        lambda name: name != "sentences", inspect.signature(SentenceTransformer.encode).parameters
+    )
+)[1:]
+
+
 def _by_name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `encode` by today's names, so that one in its place may have another order."""
-    names = list(inspect.signature(SentenceTransformer.encode).parameters)[1:]
-    by_position = names[: names.index("sentences")]
-    if len(args) > len(by_position):
-        raise TypeError(f"encode takes {len(by_position)} arguments by position, got {len(args)}")
-    named = dict(zip(by_position, args, strict=False))
+    if len(args) > len(_BY_POSITION):
+        raise TypeError(f"encode takes {len(_BY_POSITION)} arguments by position, got {len(args)}")
+    named = dict(zip(_BY_POSITION, args, strict=False))
     if twice := sorted(named.keys() & kwargs.keys()):
         raise TypeError(f"encode got {twice} by position and by name")
     named |= kwargs

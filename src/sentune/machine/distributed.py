@@ -5,6 +5,8 @@ On a single process every function here does nothing and costs nothing.
 
 from __future__ import annotations
 
+import atexit
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +32,17 @@ def world_size() -> int:
 def is_ready() -> bool:
     """Whether this process belongs to a group of torch.distributed."""
     return distributed.is_available() and distributed.is_initialized()
+
+
+@functools.cache
+def leave_group_at_exit() -> None:
+    """Leave the group before Python ends, on the CPU: gloo's threads may else abort the process."""
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    if is_ready() and distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:

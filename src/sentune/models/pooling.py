@@ -108,6 +108,8 @@ def _reads_flags(init: Callable[..., None]) -> Callable[..., None]:
         if len(args) > 1 and isinstance(args[1], bool):
             kwargs = {**dict(zip(_FLAGS, args[1:], strict=False)), **kwargs}
             args = args[:1]
+        if args[1:] == (None,):
+            args = args[:1]
         flagged = [mode for flag, mode in _FLAGS.items() if kwargs.pop(flag, False)]
         if flagged and len(args) < 2 and kwargs.get("pooling_mode") is None:
             kwargs["pooling_mode"] = flagged
@@ -236,8 +238,8 @@ class Pooling(Module):
     def _pool_padded(self, features: Features) -> Tensor:
         tokens = features["token_embeddings"]  # (b, t, d)
         self._check_width(tokens)
-        mask = features.get("attention_mask")
-        if mask is None or mask.shape[-1] != tokens.shape[1]:  # a module has merged tokens
+        mask = rows.mask_of(features, tokens)
+        if mask.shape[-1] != tokens.shape[1]:  # a module has merged tokens
             mask = tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
         prompts = None if self.include_prompt else layouts.prompts_in(features, len(tokens))
         return self._pool(tokens, mask.bool(), prompts, features)

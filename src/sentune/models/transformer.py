@@ -491,9 +491,11 @@ class Transformer(InputModule):
         if deferred is not None:
             return deferred.shape.vocab_size
         try:
-            return len(inner_of(self.auto_model).get_input_embeddings().weight)
-        except (AttributeError, NotImplementedError, TypeError):
+            table = inner_of(self.auto_model).get_input_embeddings()
+        except (AttributeError, NotImplementedError):
             return None
+        # Not the length of the weight: that may be sharded, or computed when it is asked for.
+        return getattr(table, "num_embeddings", None)
 
     def _check_rows(self, ids: np.ndarray) -> None:
         cure = "model[0].auto_model.resize_token_embeddings(len(model.tokenizer))"

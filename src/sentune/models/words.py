@@ -209,7 +209,13 @@ class BoW(InputModule):
 
     @weights.setter
     def weights(self, weights: Sequence[float]) -> None:
-        self._weights = torch.as_tensor(weights, dtype=torch.float32).to(self._weights.device)
+        given = [float(weight) for weight in weights]
+        if len(given) != len(self.vocab):
+            raise SettingError(
+                f"there are {len(self.vocab)} words, and {len(given)} weights for them"
+            )
+        self.word_weights = dict(zip(self.vocab, given, strict=True))  # which its file keeps
+        self._weights = torch.tensor(given, device=self._weights.device)
 
     @property
     def sentence_embedding_dimension(self) -> int:

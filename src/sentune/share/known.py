@@ -41,8 +41,7 @@ class Known(ModelRecord, CardData):
         task_name: What it is good for, in words.
         tags: Tags to add to those that every such model has.
         local_files_only: Whether `validate_datasets` and `set_base_model` may not ask the Hub.
-        generate_widget_examples: Whether the first training rows become examples on its page, and
-            the card's code is run for what it prints.
+        generate_widget_examples: Whether the first training rows become examples on its page.
     """
 
     language: str | list[str] | None = field(default_factory=list)
@@ -91,11 +90,7 @@ class Known(ModelRecord, CardData):
             self.model_id = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": self.model}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.model = state["_model"]
+        return {**self.__dict__, "_model": None}  # a copied or loaded model registers itself
 
     # What is recorded ---------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class SentenceTransformerDataCollator:
         default_factory=set, init=False, repr=False, compare=False
     )
     _is_checked: bool = field(default=False, init=False, repr=False, compare=False)
+    # Set by the trainer: a column without a route is refused, since a route would go untrained.
+    _needs_routes: bool = field(default=False, init=False, repr=False, compare=False)
     _what: str | None = field(default=None, init=False, repr=False, compare=False)
     _model: Any = field(default=None, init=False, repr=False, compare=False)
 
@@ -159,7 +161,7 @@ class SentenceTransformerDataCollator:
             "prompt": for_column(self.prompts, column, name),
             "task": for_column(self.router_mapping, column, name),
         }
-        if self._model is not None:
+        if self._model is not None and self._needs_routes:
             place = self._where(numbers, name)
             check_columns(self._model, self.router_mapping, {column: texts}, place, name)
         read: Callable[..., Features] = partial(

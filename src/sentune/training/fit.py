@@ -125,7 +125,9 @@ def fit(
             steps,
             # A folder is asked for, also where nothing is written to it.
             output_dir=checkpoint_path or stack.enter_context(TemporaryDirectory()),
-            eval_strategy="steps" if evaluator is not None and evaluation_steps else "no",
+            eval_strategy="steps"
+            if evaluator is not None and (evaluation_steps or 0) > 0
+            else "no",
             disable_tqdm=not show_progress_bar,
             save_strategy="steps" if saves else "no",
             save_steps=checkpoint_save_steps if saves else 500,

@@ -45,11 +45,10 @@ _OPTIMIZER_PARAMS = {"lr": 2e-5}
 _FROM_0: dict[str, type] = {
     "steps_per_epoch": Integral,
     "warmup_steps": Real,
-    "evaluation_steps": Integral,
     "weight_decay": Real,
     "max_grad_norm": Real,
 }
-_OR_NONE = ("steps_per_epoch", "evaluation_steps")
+_OR_NONE = ("steps_per_epoch",)
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
 
@@ -86,6 +85,9 @@ class FitSettings:
             ):
                 what = "a whole number" if kind is Integral else "a number"
                 raise SettingError(f"{name} must be {what} from 0, got {value!r}")
+        steps = self.evaluation_steps  # below 1: only after each epoch
+        if steps is not None and not isinstance(steps, Integral):
+            raise SettingError(f"evaluation_steps must be a whole number, got {steps!r}")
         given = self.optimizer_class
         if isinstance(given, (str, Optimizer)) or not callable(given):
             raise SettingError(

@@ -73,10 +73,12 @@ def check_routes(model: nn.Module, collator: Any, datasets: Mapping[str, Any]) -
 
     Args:
         model: The model in training.
-        collator: What makes the batches; one that does not map columns to routes is not judged.
+        collator: What makes the batches; one that does not map columns to routes is not judged, nor
+            one with a call of its own, which may change the rows first.
         datasets: What each is, for messages -> a dataset, a dict of them, or None.
     """
-    if not isinstance(collator, SentenceTransformerDataCollator):
+    kind = SentenceTransformerDataCollator
+    if not isinstance(collator, kind) or type(collator).__call__ is not kind.__call__:
         return
     mapping, others = collator.router_mapping, {*collator.valid_label_columns, DATASET_NAME}
     check_mapping(model, mapping)

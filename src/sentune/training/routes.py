@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from sentune.errors import SettingError
-from sentune.models.base import reader_of
+from sentune.models.base import accepts, reader_of
 from sentune.models.router import Router
 from sentune.types import Text
 
@@ -30,7 +29,7 @@ def check_mapping(model: nn.Module, mapping: PerColumn) -> None:
     if not mapping or any(isinstance(module, Router) for module in model.modules()):
         return
     reader = reader_of(next(model.children(), model))
-    if reader is not None and "task" in inspect.signature(reader).parameters:
+    if reader is not None and accepts(reader, "task"):
         return
     if not any("task" in getattr(module, "forward_kwargs", ()) for module in model.modules()):
         names = [type(module).__name__ for module in model.children()]

@@ -26,12 +26,13 @@ from sentune.engine.state import keeping_gradients
 from sentune.errors import SettingError, warn
 from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.losses import CoSENTLoss
+from sentune.machine.distributed import leave_group_at_exit
 from sentune.record.run import Run
 from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import layouts
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.checkpoints import place_in_stream
-from sentune.training.collate import Batch, as_batch
+from sentune.training.collate import Batch, SentenceTransformerDataCollator, as_batch
 from sentune.training.dataloaders import TellEpoch
 from sentune.training.dataset_rows import as_dataset
 from sentune.training.evaluating import Evaluator, as_list
@@ -155,6 +156,7 @@ class SentenceTransformerTrainer(LossTrainer):
         self.eval_dataset = self.preprocess_dataset(self.eval_dataset, "eval")
         self._check_data()
         self._watch, self._parts = LossWatch(), PartMeans()
+        leave_group_at_exit()
         self.evaluation_folder: Path | None = Path(str(args.output_dir)) / "eval"
         self._interrupt = StopOnInterrupt()
         self.add_callback(self._interrupt)
@@ -196,8 +198,9 @@ class SentenceTransformerTrainer(LossTrainer):
         self.data_collator = self._collator_given or self.get_data_collator(
             model=model, args=self.args, processing_class=self.processing_class
         )
-        if self._collator_given is None:
-            self.data_collator._is_checked = True  # type: ignore[union-attr]
+        if isinstance(self.data_collator, SentenceTransformerDataCollator):
+            self.data_collator._is_checked |= self._collator_given is None
+            self.data_collator._needs_routes = True
 
     def _put_loss(self, model: SentenceTransformer) -> None:
         """Make the step of a model and the loss that was given."""
