@@ -70,6 +70,32 @@ def test_the_guide_is_asked_without_gradient_and_is_no_part_of_the_loss(loss):
     assert made.guide is guide and made.settings()["guide"].endswith("TableModel")
 
 
+class Counting(losses.CachedGISTEmbedLoss):
+    calls = 0
+
+    def sim_matrix(self, embed1, embed2):
+        self.calls += 1
+        return super().sim_matrix(embed1, embed2)
+
+
+def test_cosines_are_normalised_once_and_scores_of_a_subclass_are_asked_for(monkeypatch):
+    normalize, rows = torch.nn.functional.normalize, []
+    monkeypatch.setattr(
+        torch.nn.functional, "normalize", lambda x, **kw: rows.append(len(x)) or normalize(x, **kw)
+    )
+    given = [torch.randn(7, 4, dtype=torch.double) for _ in range(6)]
+    results = []
+    for make in (losses.CachedGISTEmbedLoss, Counting):
+        columns = [column.clone().requires_grad_() for column in given[:3]]
+        loss = make(TableModel(), TableModel(), mini_batch_size=2)
+        loss.compute(columns, guide=given[3:]).backward()
+        results.append([column.grad for column in columns])
+        if make is losses.CachedGISTEmbedLoss:
+            assert rows == [7] * 6  # with the guide's, and not again for the gradient
+    assert loss.calls
+    torch.testing.assert_close(*results)
+
+
 def test_the_cached_name_is_the_loss_with_mini_batches():
     small = losses.CachedGISTEmbedLoss(
         TableModel().double(), TableModel(seed=5), 0.1, 4, 9, False, "relative", 0.1, False

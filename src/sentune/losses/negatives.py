@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,10 @@ from sentune.losses.embed import Embedder, as_ragged, by_rows, embed, number_of_
 from sentune.losses.guide import guide_embeddings, needs_own_tokens
 from sentune.machine.distributed import gather_rows
 from sentune.types import EmbeddingModel, Features
-from sentune.vectors.similarity import cos_sim
+from sentune.vectors.similarity import cos_sim, dot_score
 
+# Scores of all pairs of `(m, d)` and `(n, d)`.
+_Scores: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 # A matrix product rounds a similarity by its place in the matrix: scores of the guide that
 # differ by less than this are the same score.
 _TIE = 1e-6
@@ -127,16 +129,24 @@ class GISTEmbedLoss(Loss):
         if self.gather_across_devices:
             model_rows, start = gather_rows(model_rows)
             guide_rows, _ = gather_rows(guide_rows)
+        similarity: _Scores = self.sim_matrix
+        if self._scores_are_cosines():  # normalised once, not again for each mini-batch
+            similarity = dot_score
+            model_rows, guide_rows = (
+                [F.normalize(rows, dim=-1) for rows in parts] for parts in (model_rows, guide_rows)
+            )
         rows = torch.arange(start, start + b, device=device)
-        score = partial(self._row_losses, model=model_rows, guide=guide_rows)
+        score = partial(self._row_losses, model=model_rows, guide=guide_rows, similarity=similarity)
         return by_rows(score, rows, self.mini_batch_size).mean()
 
-    def _row_losses(self, rows: Tensor, model: list[Tensor], guide: list[Tensor]) -> Tensor:
+    def _row_losses(
+        self, rows: Tensor, model: list[Tensor], guide: list[Tensor], similarity: _Scores
+    ) -> Tensor:
         """Loss of each of the rows `(c,)`, numbered among those of all processes."""
         own = rows[:, None]
-        guide_scores = self._scores(rows, guide)
+        guide_scores = self._scores(rows, guide, similarity)
         threshold = self._threshold(guide_scores[0].gather(1, own))
-        model_scores = self._scores(rows, model)
+        model_scores = self._scores(rows, model, similarity)
         partner = model_scores[0].gather(1, own) / self.temperature
         parts = [
             scores.masked_fill(seen > threshold + _TIE, -torch.inf)
@@ -153,16 +163,22 @@ class GISTEmbedLoss(Loss):
             return cos_sim(embed1, embed2)
         return self.similarity_fct(embed1[:, None], embed2[None])
 
-    def _scores(self, rows: Tensor, columns: list[Tensor]) -> list[Tensor]:
+    def _scores_are_cosines(self) -> bool:
+        """Whether neither `similarity_fct` nor `sim_matrix` was replaced."""
+        method = getattr(self.sim_matrix, "__func__", None)
+        is_own = method is GISTEmbedLoss.sim_matrix
+        return is_own and isinstance(self.similarity_fct, nn.CosineSimilarity)
+
+    def _scores(self, rows: Tensor, columns: list[Tensor], similarity: _Scores) -> list[Tensor]:
         """Scores of the rows with their candidates, `(c, N)` each, the positives first."""
         anchors, positives, *negatives = columns
         some = anchors[rows]
-        scores = [self.sim_matrix(some, positives)]
+        scores = [similarity(some, positives)]
         if self.contrast_anchors:
-            scores.append(self.sim_matrix(some, anchors))
+            scores.append(similarity(some, anchors))
         if self.contrast_positives:
-            scores.append(self.sim_matrix(positives[rows], positives))
-        return scores + [self.sim_matrix(some, negative) for negative in negatives]
+            scores.append(similarity(positives[rows], positives))
+        return scores + [similarity(some, negative) for negative in negatives]
 
     def _threshold(self, pair: Tensor) -> Tensor:
         """The guide's score above which a candidate is left out, `(c, 1)`."""
