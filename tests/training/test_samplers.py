@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, Image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -205,6 +205,31 @@ def test_hashes_tell_values_apart_as_the_values_do(processes):
     )
     with pytest.raises(SettingError, match="precompute_batch_size"):
         NoDuplicatesBatchSampler(rows, 4, True, precompute_batch_size=0)
+
+
+def batches_with_hashes(dataset):
+    hashed = list(NoDuplicatesBatchSampler(dataset, 2, precompute_hashes=True))
+    assert hashed == list(NoDuplicatesBatchSampler(dataset, 2))
+    return hashed
+
+
+def test_what_is_hashed_is_what_a_transform_gives():
+    dataset = Dataset.from_dict({"a": ["x", "X", "y", "z"], "b": ["k", "l", "m", "n"]})
+    upper = dataset.with_transform(
+        lambda rows: {name: ["the " + value.upper() for value in rows[name]] for name in rows}
+    )
+    for seed in range(4):
+        batches = batches_with_hashes(upper.shuffle(seed=seed))
+        names = [[upper.shuffle(seed=seed)[row]["a"] for row in batch] for batch in batches]
+        assert ["the X", "the X"] not in names and max(map(len, names)) == 2
+
+
+def test_columns_of_images_are_hashed():
+    image = pytest.importorskip("PIL.Image")
+    pictures = [image.new("RGB", (2, 2), (color, 0, 0)) for color in (0, 0, 7, 9)]
+    dataset = Dataset.from_dict({"image": pictures, "text": list("abcd")})
+    dataset = dataset.cast_column("image", Image())
+    assert not any({0, 1} <= set(batch) for batch in batches_with_hashes(dataset))
 
 
 class Picture:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sentune._lazy import need
 from sentune.training.dataset_rows import DATASET_NAME, column_names, column_of
 
 _PLAIN = (str, int, float, bytes, type(None))
@@ -50,14 +51,17 @@ def _keys_of(
         make: Callable[[Any], str | bytes] = _key if hashing is None else _hash
         yield from (map(make, column_of(dataset, name)) for name in columns)
     elif columns:
+        datasets = need("datasets", extra="train")
+        binary = {name: datasets.Value("binary") for name in columns}
         hashed = dataset.map(
             partial(_hash_rows, columns=columns),
             batched=True,
             batch_size=hashing.rows_at_a_time,
             num_proc=hashing.processes,
             remove_columns=column_names(dataset),
+            features=datasets.Features(binary),  # else a column of images would stay one
             desc="Hashing values",
-        )
+        ).with_format(None)  # a transform is for the values, not for their hashes
         yield from (hashed[name] for name in columns)
 
 
