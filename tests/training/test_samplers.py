@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sentune.errors import DatasetError, SettingError
 from sentune.training.dataset_rows import NumberedRows
+from sentune.training.row_values import Hashing, numbered_values
 from sentune.training.samplers import (
     DefaultBatchSampler,
     GroupByLabelBatchSampler,
@@ -230,6 +231,24 @@ def test_columns_of_images_are_hashed():
     dataset = Dataset.from_dict({"image": pictures, "text": list("abcd")})
     dataset = dataset.cast_column("image", Image())
     assert not any({0, 1} <= set(batch) for batch in batches_with_hashes(dataset))
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", None])
+@pytest.mark.parametrize("vectors", [[[1.5, 2], [1.5, 2], [0, 1]], [1.5, 1.5, 2]])
+def test_equal_vectors_are_the_same_value_in_each_format(kind, vectors):
+    dataset = Dataset.from_dict({"vector": vectors, "text": list("abc")}).with_format(kind)
+    for hashing in (None, Hashing(2)):
+        first, second, third = numbered_values(dataset, [], hashing)
+        assert first[0] == second[0] != third[0]
+
+
+@pytest.mark.parametrize(
+    "values", [("1.5", 1.5), ("[1]", [1]), ("None", None), ([["a"]], ["['a']"]), (b"a", "b'a'")]
+)
+@pytest.mark.parametrize("hashing", [None, Hashing(2)])
+def test_a_text_is_not_what_it_describes(values, hashing):
+    numbers = numbered_values([{"a": value} for value in values], [], hashing)
+    assert numbers[0] != numbers[1]
 
 
 class Picture:

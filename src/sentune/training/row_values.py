@@ -73,20 +73,35 @@ def _hash_rows(
 
 def _hash(value: Any) -> bytes:
     key = _key(value)
-    return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=_HASH_BYTES).digest()
+    if isinstance(key, str):
+        key, kind = key.encode(errors="surrogatepass"), b"text"
+    else:
+        kind = b"other"
+    return hashlib.blake2b(key, digest_size=_HASH_BYTES, person=kind).digest()
 
 
-def _key(value: Any) -> str:
-    """A text that is the same for equal values and for no others."""
+def _key(value: Any) -> str | bytes:
+    """What is the same for equal values of a type: a text itself, bytes for all else.
+
+    Vectors of any library are lists of numbers here; 1 and 1.0 differ, as do equal objects whose
+    pickles differ.
+    """
     if isinstance(value, str):
         return value
+    return _description(value).encode(errors="surrogatepass")
+
+
+def _description(value: Any) -> str:
+    if hasattr(value, "tolist"):  # equal tensors have different pickles
+        value = value.tolist()
     is_list = isinstance(value, (list, tuple))
     if isinstance(value, _PLAIN) or (is_list and all(isinstance(item, _PLAIN) for item in value)):
         return repr(value)
     if is_list:
-        return repr([_key(item) for item in value])
+        return f"[{', '.join(map(_description, value))}]"
     if isinstance(value, Mapping):
-        return repr({name: _key(item) for name, item in value.items()})
+        items = sorted(f"{name!r}: {_description(item)}" for name, item in value.items())
+        return f"{{{', '.join(items)}}}"
     try:
         return hashlib.sha256(pickle.dumps(value)).hexdigest()  # images: their repr is an address
     except (pickle.PicklingError, TypeError, AttributeError):
