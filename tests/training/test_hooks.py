@@ -393,3 +393,21 @@ def test_the_evaluator_may_be_set(tiny_model, tmp_path):
     assert run.evaluate()["eval_evaluator"] == 0.5
     run.evaluator = [run.evaluator, run.evaluator]
     assert run.evaluators == [run.evaluator]
+
+
+def test_datasets_that_stay_are_not_prepared_again(tiny_model, tmp_path):
+    class Counting(Trainer):
+        prepared: list = []
+
+        def preprocess_dataset(self, dataset=None, dataset_name=None):
+            self.prepared.append(dataset_name)
+            return super().preprocess_dataset(dataset, dataset_name)
+
+    run = run_of(Counting, tiny_model, tmp_path, max_steps=1)
+    run.train()
+    run.loss = MultipleNegativesRankingLoss(tiny_model)
+    run.train()
+    assert run.prepared == ["train", "eval"]
+    run.train_dataset = pairs()
+    run.train()
+    assert run.prepared == ["train", "eval", "train"]

@@ -469,6 +469,13 @@ def test_a_stream_begins_again_at_its_end(tiny_model, tmp_path):
     assert run.state.global_step == 5
 
 
+def test_a_stream_to_evaluate_on_needs_no_sampler(tiny_model, tmp_path):
+    options = {"batch_sampler": "no_duplicates", "eval_strategy": "epoch"}
+    run = trainer(tiny_model, tmp_path, pairs(), eval_dataset=stream(), **options)
+    run.train()
+    assert any("eval_loss" in entry for entry in run.state.log_history)
+
+
 def test_a_sampler_cannot_be_had_for_a_stream(tiny_model, tmp_path):
     run = trainer(tiny_model, tmp_path, stream(), max_steps=3, batch_sampler="no_duplicates")
     with pytest.raises(SettingError, match="batch_sampler needs a dataset with a length"):

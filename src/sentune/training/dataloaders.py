@@ -93,7 +93,7 @@ def make_loader(trainer: Any, dataset: Any, batch_size: int, *, is_training: boo
         ),
     }
     if not hasattr(dataset, "__len__"):
-        if args.batch_sampler != BatchSamplers.BATCH_SAMPLER:
+        if is_training and args.batch_sampler != BatchSamplers.BATCH_SAMPLER:
             raise SettingError(
                 "batch_sampler needs a dataset with a length; this one can only be read from "
                 "front to back"

@@ -168,8 +168,10 @@ class SentenceTransformerTrainer(LossTrainer):
         now = (self.train_dataset, self.eval_dataset, self._loss_given)
         if all(map(operator.is_, now, self._checked)):
             return
-        self.train_dataset = self.preprocess_dataset(self.train_dataset, "train")
-        self.eval_dataset = self.preprocess_dataset(self.eval_dataset, "eval")
+        for name in ("train", "eval"):
+            dataset = getattr(self, f"{name}_dataset")
+            if not any(dataset is known for known in self._checked):
+                setattr(self, f"{name}_dataset", self.preprocess_dataset(dataset, name))
         rows = {"train": self.train_dataset, "eval": self.eval_dataset}
         kind = self.training_args_class
         check_arguments(self.args, kind, self.model, None, self._loss_given, rows)
