@@ -51,11 +51,18 @@ def accepts_old_names(
     return decorate
 
 
-def with_arguments_of(other: Callable[..., Any]) -> Callable[[F], F]:
-    """A decorator under which a function shows the arguments of another, to which it gives them."""
+def with_arguments_of(other: Callable[..., Any], but: str | None = None) -> Callable[[F], F]:
+    """A decorator under which a function shows the arguments of another, to which it gives them.
+
+    Args:
+        other: That function.
+        but: Name of one of its arguments that this one does not have.
+    """
 
     def decorate(function: F) -> F:
-        function.__signature__ = inspect.signature(other)  # type: ignore[attr-defined]
+        shown = inspect.signature(other)
+        shown = shown.replace(parameters=[p for p in shown.parameters.values() if p.name != but])
+        function.__signature__ = shown  # type: ignore[attr-defined]
         return function
 
     return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sentune._lazy import from_higher_layer
+from sentune.checks import with_arguments_of
 
-_OPTIMIZER_PARAMS: Mapping[str, Any] = MappingProxyType({"lr": 2e-5})
+OPTIMIZER_PARAMS: Mapping[str, Any] = MappingProxyType({"lr": 2e-5})
 
 
 class FitMixin:
@@ -28,7 +30,7 @@ class FitMixin:
         scheduler: str = "WarmupLinear",
         warmup_steps: int = 10000,
         optimizer_class: type[Optimizer] = torch.optim.AdamW,
-        optimizer_params: Mapping[str, Any] | None = _OPTIMIZER_PARAMS,
+        optimizer_params: Mapping[str, Any] | None = OPTIMIZER_PARAMS,
         weight_decay: float = 0.01,
         evaluation_steps: int = 0,
         output_path: str | None = None,
@@ -49,34 +51,14 @@ class FitMixin:
         given = dict(locals())
         from_higher_layer("sentune.training.fit", "fit")(given.pop("self"), **given)
 
-    def old_fit(
-        self,
-        train_objectives: Iterable[tuple[Any, nn.Module]],
-        evaluator: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
-        epochs: int = 1,
-        steps_per_epoch: int | None = None,
-        scheduler: str = "WarmupLinear",
-        warmup_steps: int = 10000,
-        optimizer_class: type[Optimizer] = torch.optim.AdamW,
-        optimizer_params: Mapping[str, Any] | None = _OPTIMIZER_PARAMS,
-        weight_decay: float = 0.01,
-        evaluation_steps: int = 0,
-        output_path: str | None = None,
-        save_best_model: bool = True,
-        max_grad_norm: float = 1,
-        use_amp: bool | None = None,
-        callback: Callable[[float, float, int], None] | None = None,
-        show_progress_bar: bool = True,
-        checkpoint_path: str | None = None,
-        checkpoint_save_steps: int = 500,
-        checkpoint_save_total_limit: int = 0,
-    ) -> None:
+    @with_arguments_of(fit, but="resume_from_checkpoint")
+    def old_fit(self, *args: Any, **kwargs: Any) -> None:
         """As `fit`, which also trains on the loaders' own batches.
 
         Of several objectives all share an optimizer, as in `fit`.
         """
-        given = dict(locals())
-        from_higher_layer("sentune.training.fit", "fit")(given.pop("self"), **given)
+        given = inspect.signature(FitMixin.old_fit).bind(self, *args, **kwargs)
+        from_higher_layer("sentune.training.fit", "fit")(*given.args, **given.kwargs)
 
     def smart_batching_collate(self, batch: Sequence[Any]) -> tuple[list[dict[str, Any]], Tensor]:
         """Padded features of each column of `InputExample`s, and their labels `(b,)` or `(b, n)`.

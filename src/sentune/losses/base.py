@@ -113,7 +113,7 @@ class Loss(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = vars(cls)
-        others = [name for name in cls.other_names if name in own] if _is_users(cls) else []
+        others = [name for name in cls.other_names if name in own] if given.is_foreign(cls) else []
         if ({"compute", "forward"} & own.keys() or others) and "forms" not in own:
             cls.forms = ()  # it may read something else than its parent
         if others and "compute" not in own:
@@ -271,14 +271,12 @@ class Loss(nn.Module):
 def inherited(loss: Loss, name: str) -> Callable[..., LossValue]:
     """The `compute` of a loss above the classes of users that define a method of this name."""
     mro = type(loss).__mro__
-    theirs = [place for place, kind in enumerate(mro) if name in vars(kind) and _is_users(kind)]
+    theirs = [
+        place for place, kind in enumerate(mro) if name in vars(kind) and given.is_foreign(kind)
+    ]
     above = mro[theirs[-1] + 1 :] if theirs else mro
     compute = next(vars(kind)["compute"] for kind in above if "compute" in vars(kind))
     return functools.partial(compute, loss)
-
-
-def _is_users(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] != __name__.partition(".")[0]
 
 
 class _CustomLoss(Loss):

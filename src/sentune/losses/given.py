@@ -21,9 +21,14 @@ from sentune.types import Features
 EMBEDDING = "sentence_embedding"
 
 
+def is_foreign(thing: Any) -> bool:
+    """Whether a class or method was defined outside of this library."""
+    return thing.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
 def is_users(thing: Any, name: str) -> bool:
     """Whether a method was defined outside of this library."""
-    return getattr(thing, name).__module__.partition(".")[0] != __name__.partition(".")[0]
+    return is_foreign(getattr(thing, name))
 
 
 def holders_of(loss: nn.Module, model: Any) -> list[tuple[nn.Module, str]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -211,15 +213,29 @@ def read_by(
     return reader(texts, **extra)
 
 
+_HANDS_ON = "**"  # among the names of arguments: all others
+_known: WeakKeyDictionary[Callable[..., Any], frozenset[str]] = WeakKeyDictionary()
+
+
+def _taken(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of a function's arguments, and `_HANDS_ON`."""
+    parameters = inspect.signature(function).parameters
+    hands_on = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    is_reader = getattr(function, "__name__", None) in ("read", "tokenize")
+    return frozenset({*parameters, _HANDS_ON} if hands_on and not is_reader else parameters)
+
+
 def accepts(function: Callable[..., Any], name: str) -> bool:
     """Whether a function has an argument of this name, or hands on what it does not know.
 
     A `tokenize(texts, **kwargs)` ignores what it does not know; it never knew of prompts.
     """
-    parameters = inspect.signature(function).parameters
-    if name in parameters or getattr(function, "__name__", None) in ("read", "tokenize"):
-        return name in parameters
-    return any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    inner = getattr(function, "__func__", function)
+    if not isinstance(inner, FunctionType):
+        return name in _taken(function) or _HANDS_ON in _taken(function)
+    if inner not in _known:  # asked for in each call of `encode`, and slow to find out
+        _known[inner] = _taken(inner)
+    return name in _known[inner] or _HANDS_ON in _known[inner]
 
 
 def prompted(

@@ -15,7 +15,7 @@ from torch import Tensor
 from sentune.data.problems import wrong_order
 from sentune.encoder.model import Model
 from sentune.errors import DatasetError, InputError, SettingError, warn
-from sentune.text import layouts
+from sentune.losses.given import padded
 from sentune.text.inputs import check_items
 from sentune.text.store import Budget, TokenStore
 from sentune.training.dataset_rows import (
@@ -231,15 +231,10 @@ def as_flat(batch: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """The batch with each feature under a name of its own, `{column}_input_ids` ..., padded."""
     flat = {key: batch[key] for key in ("rows", DATASET_NAME) if key in batch}
     for name, column in batch["columns"].items():
-        flat |= {f"{name}_{key}": value for key, value in padded(column, model).items()}
+        flat |= {f"{name}_{key}": value for key, value in padded(model, column).items()}
     if batch.get("labels") is not None:
         flat["label"] = batch["labels"]
     return flat
-
-
-def padded(features: Features, model: Any) -> Features:
-    """The features of a column in the padded layout."""
-    return model.pad(features) if layouts.is_ragged(features) else features
 
 
 def _labels(rows: Sequence[Row], column: str, place: str) -> Tensor:

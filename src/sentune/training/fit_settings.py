@@ -19,6 +19,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from sentune.encoder.fit_mixin import OPTIMIZER_PARAMS
 from sentune.errors import SettingError
 from sentune.training.arguments import (
     MultiDatasetBatchSamplers,
@@ -40,7 +41,6 @@ _SCHEDULES: dict[str, Callable[..., Any]] = {
     "warmupcosine": get_cosine_schedule_with_warmup,
     "warmupcosinewithhardrestarts": get_cosine_with_hard_restarts_schedule_with_warmup,
 }
-_OPTIMIZER_PARAMS = {"lr": 2e-5}
 # Numbers from 0 and of what type they are; and those that may be None.
 _FROM_0: dict[str, type] = {
     "steps_per_epoch": Integral,
@@ -110,7 +110,7 @@ class FitSettings:
             "optimizer_class": getattr(
                 self.optimizer_class, "__name__", repr(self.optimizer_class)
             ),
-            "optimizer_params": dict(self.optimizer_params or _OPTIMIZER_PARAMS),
+            "optimizer_params": dict(self.optimizer_params or OPTIMIZER_PARAMS),
         }
 
 
@@ -147,7 +147,7 @@ def optimizer_of(settings: FitSettings, module: nn.Module) -> Optimizer:
         {"params": plain, "weight_decay": 0.0},
     ]
     given = settings.optimizer_params
-    chosen = dict(_OPTIMIZER_PARAMS if given is None else given)
+    chosen = dict(OPTIMIZER_PARAMS if given is None else given)
     if settings.optimizer_class is torch.optim.AdamW and not {"fused", "foreach"} & chosen.keys():
         chosen["fused"] = True  # one pass over the weights in place of a dozen
     try:

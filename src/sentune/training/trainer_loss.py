@@ -11,8 +11,9 @@ from torch import nn
 
 from sentune.encoder.model import Model
 from sentune.errors import TrainingError
+from sentune.losses.given import padded
 from sentune.machine.device import SetPrecision
-from sentune.training.collate import Batch, as_batch, as_flat, padded
+from sentune.training.collate import Batch, as_batch, as_flat
 from sentune.training.preflight import check_gradient
 from sentune.training.trainer_saving import SavingTrainer
 from sentune.training.training_step import LossLike
@@ -77,7 +78,7 @@ class LossTrainer(SavingTrainer):
     ) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
         """The features of each column of a batch, padded, and its labels."""
         batch = as_batch(inputs)
-        columns = [padded(column, self.step.model) for column in batch["columns"].values()]
+        columns = [padded(self.step.model, column) for column in batch["columns"].values()]
         return columns, batch.get("labels")
 
     def track_loss_components(self, loss: Mapping[str, torch.Tensor]) -> None:
