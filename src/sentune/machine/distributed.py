@@ -6,12 +6,17 @@ On a single process every function here does nothing and costs nothing.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
+
+_TIMES_AT_REST = 3  # looks in a row, so that a thread just being woken is seen once
 
 
 def is_distributed() -> bool:
@@ -36,13 +41,36 @@ def is_ready() -> bool:
 
 @functools.cache
 def leave_group_at_exit() -> None:
-    """Leave the group before Python ends, on the CPU: gloo's threads may else abort the process."""
+    """Leave the group before Python ends, on the CPU: gloo's threads may else abort the process.
+
+    A thread of gloo that has summed a tensor takes the GIL to let go of it. Python, when it ends,
+    kills threads that want the GIL, and C++ answers that by aborting the process.
+    """
     atexit.register(_leave_group)
 
 
 def _leave_group() -> None:
     if is_ready() and distributed.get_backend() == "gloo":
         distributed.destroy_process_group()
+        _wait_for_gloo()
+
+
+def _wait_for_gloo(seconds: float = 10.0) -> None:
+    """Wait until gloo's threads rest. Sleeping leaves them the GIL, so none rests to wait for it."""
+    end, at_rest = time.monotonic() + seconds, 0
+    while at_rest < _TIMES_AT_REST and time.monotonic() < end:
+        time.sleep(0.01)
+        at_rest = at_rest + 1 if _gloo_rests() else 0
+
+
+def _gloo_rests() -> bool:
+    """Whether no thread of gloo is running; where the system does not tell, taken as true."""
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # a thread that has ended since
+            name, state = (task / "stat").read_text().rpartition(")")[::2]
+            if "gloo" in name and state.split()[0] != "S":
+                return False
+    return True
 
 
 def all_gather_with_grad(tensor: Tensor) -> Tensor:
