@@ -24,7 +24,7 @@ def bfloat16_chip(monkeypatch):
 def test_auto_follows_the_chip(monkeypatch):
     monkeypatch.delenv("SENTUNE_DTYPE")
     for has_it, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(device, "_multiplies_bfloat16", lambda kind, has_it=has_it: has_it)
+        monkeypatch.setattr(device, "multiplies_bfloat16", lambda kind, has_it=has_it: has_it)
         device._auto_dtype.cache_clear()
         assert device.auto_dtype("cpu") == expected
     device._auto_dtype.cache_clear()

@@ -122,12 +122,13 @@ def _auto_dtype(kind: str, named: str | None) -> torch.dtype:
     if named:
         dtype = as_dtype(named)
     else:
-        dtype = torch.bfloat16 if _multiplies_bfloat16(kind) else torch.float32
+        dtype = torch.bfloat16 if multiplies_bfloat16(kind) else torch.float32
     logger.info("dtype='auto' multiplies in %s on %s", str(dtype).removeprefix("torch."), kind)
     return dtype
 
 
-def _multiplies_bfloat16(kind: str) -> bool:
+def multiplies_bfloat16(kind: str) -> bool:
+    """Whether this kind of device has matrix products in bfloat16 natively."""
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
     if kind != "cpu":

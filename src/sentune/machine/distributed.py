@@ -56,7 +56,7 @@ def _leave_group() -> None:
 
 
 def _wait_for_gloo(seconds: float = 10.0) -> None:
-    """Wait until gloo's threads rest. Sleeping leaves them the GIL, so none rests to wait for it."""
+    """Wait until gloo's threads rest; sleeping leaves them the GIL, so none waits for it."""
     end, at_rest = time.monotonic() + seconds, 0
     while at_rest < _TIMES_AT_REST and time.monotonic() < end:
         time.sleep(0.01)

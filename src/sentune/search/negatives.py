@@ -225,9 +225,9 @@ def _embed(
 def _search(
     model: Encoder, queries: Tensor, documents: Tensor, depth: int, query_chunk_size: int
 ) -> Candidates:
-    chunks = documents.split(CORPUS_CHUNK)
     queries = queries.to(getattr(model, "device", "cpu"))
-    best = nearest(queries, chunks, {"": model.similarity}, depth, query_chunk_size)[""]
+    largest = (query_chunk_size, CORPUS_CHUNK)
+    best = nearest(queries, [documents], {"": model.similarity}, depth, largest)[""]
     return Candidates(_to_numpy(best.scores), best.columns.cpu().numpy())
 
 

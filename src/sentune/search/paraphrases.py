@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import torch
@@ -9,19 +11,21 @@ from torch import Tensor
 
 from sentune.checks import check_sizes
 from sentune.errors import InputError
-from sentune.search.top import Best, highest
+from sentune.search.pairs import Pairs
+from sentune.search.running import BestPairs, Nearest
+from sentune.search.tiles import Comparison, Rows, pays_to_screen
+from sentune.search.top import Best
 from sentune.tables import rows_of
 from sentune.types import ArrayLike, Encoder
 from sentune.vectors.similarity import (
     Similarity,
     cos_sim,
-    dot_score,
-    normalize_embeddings,
-    to_rows,
     to_tensor,
 )
 
-TILE = 4096  # rows; a tile of scores then takes 64 MiB, and as much again turned round
+TILE = 2048  # rows; a tile of scores then takes 16 MiB, and as much again turned round
+_KEPT = 64  # blocks of rows
+_ROOMS = (1.5, 12.0, math.inf)
 
 
 def paraphrase_mining(
@@ -67,11 +71,13 @@ def paraphrase_mining_embeddings(
     """The most similar pairs of rows, `[[score, i, j], ...]`, best first and i < j.
 
     A pair is found where one of the two is among the `top_k` nearest of the other. Each pair is
-    scored once. Pairs of equal score come in the order of i, then j.
+    scored once. Pairs of equal score come in the order of i, then j. An embedding with NaN is in no
+    pair.
 
     Args:
         embeddings: `(b, d)`.
-        query_chunk_size: Rows compared at a time, at most 4096. The result does not depend on it.
+        query_chunk_size: Rows that a `score_function` of your own is given at most. The result does
+            not depend on it.
         corpus_chunk_size: The same for the other side; the smaller of both counts.
         max_pairs: Pairs to give back.
         top_k: Neighbours considered per row.
@@ -83,42 +89,140 @@ def paraphrase_mining_embeddings(
         max_pairs=max_pairs,
         top_k=top_k,
     )
+    rows = _matrix(embeddings)
+    comparison = Comparison(score_function, pays_to_screen(top_k, len(rows)))
+    limit = min(TILE, query_chunk_size, corpus_chunk_size)
+    blocks = _Blocks(rows, comparison, TILE if comparison.is_product else limit)
+    if len(rows) * top_k >= 2 * max_pairs or len(rows) ** 2 <= 4 * max_pairs:
+        highest, is_all = _highest(blocks, 2 * max_pairs)
+        near = highest.within_ranks(top_k)
+        if is_all or len(near.scores) >= max_pairs:
+            return near.as_lists(max_pairs)
+    best = _neighbours(blocks, min(top_k, len(rows) - 1))
+    return _pairs(best, max_pairs)
+
+
+def most_similar_pairs(
+    embeddings: ArrayLike, k: int = 10, score_function: Similarity = cos_sim
+) -> list[list[float | int]]:
+    """The `k` most similar pairs of rows, `[[score, i, j], ...]`, best first and i < j; exactly.
+
+    Unlike `paraphrase_mining_embeddings` it looks at all pairs, however many of them a row is in.
+    Pairs of equal score come in the order of i, then j. An embedding with NaN is in no pair.
+
+    Args:
+        embeddings: `(b, d)`.
+        k: How many pairs.
+        score_function: Scores of all pairs; must be symmetric, higher is more similar.
+    """
+    check_sizes(k=k)
+    rows = _matrix(embeddings)
+    comparison = Comparison(score_function, pays_to_screen(1, len(rows)))
+    return _highest(_Blocks(rows, comparison), k)[0].as_lists(k)
+
+
+def _highest(blocks: _Blocks, k: int) -> tuple[Pairs, bool]:
+    """The `k` highest pairs, best first, and whether that is all of them."""
+    wanted = min(k, blocks.count * (blocks.count - 1) // 2)
+    for room in _ROOMS:
+        found = BestPairs(k, _floor(blocks, wanted, room))
+        for i, j in combinations_with_replacement(range(len(blocks)), 2):
+            left, right = blocks[i], blocks[j]
+            floors = found.floor.expand(len(left.exact))
+            hits = blocks.comparison.above(left, right, floors)
+            rows, columns = hits.rows + i * blocks.size, hits.columns + j * blocks.size
+            is_pair = rows < columns
+            found.add(hits.scores[is_pair], rows[is_pair], columns[is_pair])
+        best = found.best()
+        if len(best.scores) >= wanted:
+            break
+    return best, not found.is_cut
+
+
+def _floor(blocks: _Blocks, wanted: int, room: float) -> Tensor:
+    """A score, `(1,)`, that as many pairs as wanted are above, by what a sample of the rows says.
+
+    `room` is for how many times as many it leaves.
+    """
+    share = wanted / max(1, blocks.count * (blocks.count - 1) // 2)
+    if share * room >= 1:
+        return torch.full((1,), -torch.inf, device=blocks[0].exact.device)
+    rows = blocks.sample()
+    scores = blocks.comparison.scores(rows, rows)
+    scores = torch.where(scores.isnan(), -torch.inf, scores)
+    places = torch.triu_indices(len(rows.exact), len(rows.exact), 1, device=scores.device)
+    scores = scores[places[0], places[1]]
+    if not scores.is_floating_point():
+        scores = scores.float()
+    place = max(min(wanted, TILE), math.ceil(min(share * room, 1) * len(scores)))
+    if place >= len(scores):
+        return scores.new_full((1,), -torch.inf)
+    lowest = scores.topk(place, sorted=False).values.min()
+    return (lowest - 1e-5 * lowest.abs())[None]  # in another tile it may be rounded differently
+
+
+def _matrix(embeddings: ArrayLike) -> Tensor:
     rows = to_tensor(embeddings)
     if rows.dim() != 2:
         raise InputError(
             f"the embeddings must form a matrix (b, d), got the shape {tuple(rows.shape)}"
         )
-    if score_function is cos_sim:  # lengths need dividing out once only
-        rows, score_function = normalize_embeddings(to_rows(rows)), dot_score
-    if len(rows) < 2:
-        return []
-    tile = min(query_chunk_size, corpus_chunk_size, TILE)
-    return _pairs(_neighbours(rows, score_function, top_k, tile), max_pairs)
+    return rows
 
 
-def _neighbours(rows: Tensor, score: Similarity, k: int, tile: int) -> Best:
+class _Blocks:
+    """Rows in blocks, prepared when they are needed and kept while they are few."""
+
+    def __init__(self, rows: Tensor, comparison: Comparison, size: int = 0) -> None:
+        self.size = size or TILE
+        self.count = len(rows)
+        self.comparison = comparison
+        self._rows = rows
+        self._kept = lru_cache(maxsize=_KEPT)(self._prepared)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.size)
+
+    def __getitem__(self, place: int) -> Rows:
+        return self._kept(place)
+
+    def sample(self) -> Rows:
+        """Some rows from all over, as many as a block has."""
+        return self.comparison.rows(self._rows[:: -(-max(1, self.count) // self.size)])
+
+    def _prepared(self, place: int) -> Rows:
+        return self.comparison.rows(self._rows[place * self.size : (place + 1) * self.size])
+
+
+def _neighbours(blocks: _Blocks, k: int) -> Best:
     """The `k` nearest other rows of each row, from the upper triangle of the score matrix.
 
     A tile off the diagonal serves its rows and, turned round, its columns. Each row meets its
     columns from left to right, as merging needs.
     """
-    blocks = rows.split(tile)
-    found: list[Best | None] = [None] * len(blocks)
-
-    def add(block: int, scores: Tensor, first_column: int) -> None:
-        new = highest(scores, k).shift(first_column)
-        old = found[block]
-        found[block] = new if old is None else old.merge(new, k)
-
+    comparison, tile = blocks.comparison, blocks.size
+    found = Nearest(comparison, blocks.count, k, blocks[0].exact)
     for i, j in combinations_with_replacement(range(len(blocks)), 2):
-        scores = score(blocks[i], blocks[j]).detach()
+        left, right = blocks[i], blocks[j]
+        at = slice(i * tile, i * tile + len(left.exact))
+        others = slice(j * tile, j * tile + len(right.exact))
+        floors, other_floors = found.floors(at), found.floors(others)
+        if floors is None or other_floors is None:
+            scores = comparison.scores(left, right)
+            if i == j:
+                scores.fill_diagonal_(-torch.inf)  # no row is its own neighbour
+            else:
+                found.add_scores(others, scores.T.contiguous(), at.start, right, left)
+            found.add_scores(at, scores, others.start, left, right)
+            continue
+        hits = comparison.above(left, right, floors, None if i == j else other_floors)
         if i == j:
-            scores = scores.clone().fill_diagonal_(-torch.inf)  # no row is its own neighbour
+            hits = hits.keep(hits.rows != hits.columns)
         else:
-            add(j, scores.T.contiguous(), i * tile)
-        add(i, scores, j * tile)
-    parts = [part for part in found if part is not None]
-    return Best(*(torch.cat(column) for column in zip(*parts, strict=True)))
+            below = hits.keep(hits.scores > other_floors[hits.columns]).turned()
+            found.add(others.start, below, at.start)
+        found.add(at.start, hits.keep(hits.scores > floors[hits.rows]), others.start)
+    return found.best
 
 
 def _pairs(best: Best, max_pairs: int) -> list[list[float | int]]:
@@ -126,7 +230,7 @@ def _pairs(best: Best, max_pairs: int) -> list[list[float | int]]:
     count = len(best.columns)
     row = torch.arange(count, device=best.columns.device).unsqueeze(1).expand_as(best.columns)
     low, high = torch.minimum(row, best.columns), torch.maximum(row, best.columns)
-    is_pair = low != high
+    is_pair = best.scores > -torch.inf  # places that stayed empty
     scores, keys = best.scores[is_pair], (low * count + high)[is_pair]
     if len(scores) > 2 * max_pairs:  # a pair is here twice at most: more cannot be needed
         is_high = scores >= scores.topk(2 * max_pairs, sorted=False).values.min()
@@ -137,5 +241,5 @@ def _pairs(best: Best, max_pairs: int) -> list[list[float | int]]:
     keys, scores = keys[is_first], scores[order][is_first]
     scores, order = scores.sort(descending=True, stable=True)
     scores, keys = scores[:max_pairs], keys[order[:max_pairs]]
-    lows, highs = (keys // count).tolist(), (keys % count).tolist()
-    return [list(pair) for pair in zip(scores.tolist(), lows, highs, strict=True)]
+    parts = (scores, keys // count, keys % count)
+    return Pairs(*(part.cpu().numpy() for part in parts)).as_lists(max_pairs)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from sentune.checks import check_sizes
 from sentune.errors import InputError
-from sentune.search.top import Best, highest
+from sentune.search.pairs import uncollected
+from sentune.search.running import Nearest
+from sentune.search.tiles import NO_LIMIT, Comparison, pays_to_screen
+from sentune.search.top import Best
 from sentune.types import ArrayLike
-from sentune.vectors.similarity import (
-    Similarity,
-    cos_sim,
-    dot_score,
-    normalize_embeddings,
-    to_rows,
-    to_tensor,
-)
+from sentune.vectors.similarity import Similarity, cos_sim, to_rows, to_tensor
+
+_PREPARED = 65_536  # queries that are prepared at a time
 
 
 def semantic_search(
@@ -31,14 +29,15 @@ def semantic_search(
 ) -> list[list[dict[str, int | float]]]:
     """For each query the nearest corpus entries, `[{"corpus_id": 3, "score": 0.9}, ...]`.
 
-    Entries of equal score come in the order of the corpus. There are none in an empty one.
+    Entries of equal score come in the order of the corpus. There are none in an empty one. An
+    embedding with NaN is near nothing and is never among them.
 
     Args:
         query_embeddings: `(q, d)`, or one query `(d,)`.
         corpus_embeddings: `(c, d)`; the search runs on their device.
-        query_chunk_size: Queries compared at a time. With the next it bounds the memory, to 4
-            bytes a pair; the result does not depend on either.
-        corpus_chunk_size: Corpus entries compared at a time.
+        query_chunk_size: Queries that a `score_function` of your own is given at most. With cosine
+            and dot product it has no effect: the memory is 16 MB, whatever is searched.
+        corpus_chunk_size: The same for corpus entries.
         top_k: How many entries per query.
         score_function: Scores of all pairs, `(q, d), (c, d) -> (q, c)`; higher is nearer.
     """
@@ -50,16 +49,19 @@ def semantic_search(
         raise InputError(
             f"the corpus must be a matrix of embeddings (c, d), got the shape {tuple(corpus.shape)}"
         )
-    queries = to_rows(query_embeddings).to(corpus.device)
-    chunks: Iterable[Tensor] = corpus.split(corpus_chunk_size)
-    if score_function is cos_sim:  # lengths need dividing out once only
-        queries, score_function = normalize_embeddings(queries), dot_score
-        chunks = (normalize_embeddings(to_rows(chunk)) for chunk in chunks)
-    best = nearest(queries, chunks, {"": score_function}, top_k, query_chunk_size)[""]
-    return [
-        [{"corpus_id": i, "score": score} for i, score in zip(ids, scores, strict=True)]
-        for ids, scores in zip(best.columns.tolist(), best.scores.tolist(), strict=True)
-    ]
+    chunks = (query_chunk_size, corpus_chunk_size)
+    hits: list[list[dict[str, int | float]]] = []
+    for queries in to_rows(query_embeddings).to(corpus.device).split(_PREPARED):
+        best = nearest(queries, [corpus], {"": score_function}, top_k, chunks)[""]
+        with uncollected():
+            found = zip(best.columns.tolist(), best.scores.tolist(), strict=True)
+            hits += [_as_dicts(places, scores) for places, scores in found]
+    return hits
+
+
+def _as_dicts(places: list[int], scores: list[float]) -> list[dict[str, int | float]]:
+    both = zip(places, scores, strict=True)
+    return [{"corpus_id": place, "score": score} for place, score in both if score > -torch.inf]
 
 
 def nearest(
@@ -67,29 +69,52 @@ def nearest(
     corpus_chunks: Iterable[Tensor],
     score_functions: dict[str, Similarity],
     k: int,
-    query_chunk_size: int = 1024,
+    largest: tuple[int, int] = NO_LIMIT,
 ) -> dict[str, Best]:
-    """For each way to score the `k` nearest entries of each query `(q, d)`; the corpus in parts."""
-    nothing = Best(
-        torch.zeros(len(queries), 0, device=queries.device),
-        torch.zeros(len(queries), 0, dtype=torch.int64, device=queries.device),
-    )
-    best = dict.fromkeys(score_functions, nothing)
-    start = 0
+    """For each way to score the `k` nearest entries of each query `(q, d)`; the corpus in parts.
+
+    `largest` limits the tiles of functions of a user's own, in rows and columns. An entry without
+    a score, since the corpus is too small or has NaN, has minus infinity.
+    """
+    searches: dict[str, _Search] = {}
     for chunk in corpus_chunks:
-        chunk = chunk.to(queries.device)
-        for name, score in score_functions.items():
-            parts = list(_scan(queries, chunk, score, k, query_chunk_size))
-            if parts:
-                found = Best(*(torch.cat(column) for column in zip(*parts, strict=True)))
-                best[name] = best[name].merge(found.shift(start), k)
-        start += len(chunk)
-    return best
+        if not searches:
+            searches = {
+                name: _Search(queries, Comparison(score, pays_to_screen(k, len(chunk)), largest), k)
+                for name, score in score_functions.items()
+            }
+        for search in searches.values():
+            search.add(chunk.to(queries.device))
+    if not searches:
+        nothing = Best(
+            queries.new_zeros(len(queries), 0), queries.new_zeros(len(queries), 0).long()
+        )
+        return dict.fromkeys(score_functions, nothing)
+    return {name: search.best() for name, search in searches.items()}
 
 
-def _scan(
-    queries: Tensor, chunk: Tensor, score: Similarity, k: int, query_chunk_size: int
-) -> Iterator[Best]:
-    for part in queries.split(query_chunk_size):
-        if len(part) and len(chunk):
-            yield highest(score(part, chunk).detach(), k)
+class _Search:
+    """One way to score, over a corpus that comes in parts."""
+
+    def __init__(self, queries: Tensor, comparison: Comparison, k: int) -> None:
+        self._comparison = comparison
+        self._queries = comparison.rows(queries)
+        self._k = k
+        self._seen = 0
+        self._found = Nearest(comparison, len(queries), k, self._queries.exact)
+
+    def best(self) -> Best:
+        """What was found, as many as there are."""
+        found = self._found.best
+        width = min(self._k, self._seen)
+        return Best(found.scores[:, :width], found.columns[:, :width])
+
+    def add(self, chunk: Tensor) -> None:
+        """More of the corpus."""
+        height, width = self._comparison.tile(len(self._queries.exact))
+        for tile in chunk.split(width):
+            columns = self._comparison.rows(tile)
+            for start in range(0, len(self._queries.exact), height):
+                rows = slice(start, min(start + height, len(self._queries.exact)))
+                self._found.add_tile(rows, self._queries.part(rows), columns, self._seen)
+            self._seen += len(tile)

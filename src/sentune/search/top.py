@@ -56,7 +56,7 @@ def highest(scores: Tensor, k: int) -> Best:
 def _select(scores: Tensor, k: int) -> Best:
     """As `highest`, for rows of moderate width, `k` less than it."""
     found = scores.topk(k + 1, dim=1)  # one more, to see whether the last place is shared
-    best = _by_column(Best(found.values[:, :k], found.indices[:, :k]))
+    best = by_score(Best(found.values[:, :k], found.indices[:, :k]))
     is_shared = found.values[:, k - 1] == found.values[:, k]
     if is_shared.any():
         rows = is_shared.nonzero().squeeze(1)
@@ -73,8 +73,8 @@ def _sorted(scores: Tensor, k: int) -> Best:
     return Best(values[:, :k], columns[:, :k])
 
 
-def _by_column(best: Best) -> Best:
-    """Equal scores brought into the order of their columns."""
+def by_score(best: Best) -> Best:
+    """The same, highest first, and equal scores in the order of their columns."""
     columns, order = best.columns.sort(dim=1)
     scores, again = best.scores.gather(1, order).sort(dim=1, descending=True, stable=True)
     return Best(scores, columns.gather(1, again))

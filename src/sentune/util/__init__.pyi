@@ -3,6 +3,7 @@ from sentune.models.files import load_dir_path as load_dir_path
 from sentune.models.files import load_file_path as load_file_path
 from sentune.search.communities import community_detection as community_detection
 from sentune.search.negatives import mine_hard_negatives as mine_hard_negatives
+from sentune.search.paraphrases import most_similar_pairs as most_similar_pairs
 from sentune.search.paraphrases import paraphrase_mining as paraphrase_mining
 from sentune.search.paraphrases import paraphrase_mining_embeddings as paraphrase_mining_embeddings
 from sentune.search.semantic import semantic_search as semantic_search

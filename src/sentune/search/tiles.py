@@ -1,0 +1,221 @@
+"""Scores by tiles: blocks of a matrix of scores that is never whole in memory.
+
+A tile is computed into memory that stays in the caches, and only the scores above a floor leave it.
+Where the chip multiplies bfloat16, a tile is first computed in it. The error of that is bounded for
+each pair, so what could be above the floor is known, and only that is scored in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sentune.machine.device import multiplies_bfloat16
+from sentune.vectors.similarity import (
+    Similarity,
+    cos_sim,
+    dot_score,
+    function_of,
+    normalize_embeddings,
+    pairwise_dot_score,
+    to_rows,
+)
+
+ROWS = 1024
+COLUMNS = 2048  # with so many rows a tile takes 8 MiB, which a core reads back fast
+SCORES = ROWS * COLUMNS  # in one tile
+WIDEST = 16_384  # columns of a tile of few rows
+NO_LIMIT = (SCORES, SCORES)
+_AGAIN = 4096  # pairs scored again at a time, for the same reason
+_BITS = torch.int16  # what numbers in bfloat16 are compared as
+_RARE = 200  # columns for each one that is wanted, from which on few pairs are scored again
+
+
+def pays_to_screen(k: int, columns: int) -> bool:
+    """Whether a first pass in bfloat16 leaves few enough pairs of each row to score again."""
+    return columns >= max(_RARE * k, COLUMNS)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Embeddings in bfloat16, and what rounding took away."""
+
+    rows: Tensor  # (n, d)
+    length: Tensor  # (n,) of the exact rows
+    error: Tensor  # (n,) the length of what was rounded off
+
+    def part(self, rows: slice) -> Rounded:
+        """Some of the rows."""
+        return Rounded(self.rows[rows], self.length[rows], self.error[rows])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Embeddings `(n, d)` ready to be compared."""
+
+    exact: Tensor
+    rounded: Rounded | None = None  # None where no first pass is made
+
+    def part(self, rows: slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self.exact[rows], self.rounded and self.rounded.part(rows))
+
+
+class Hits(NamedTuple):
+    """Places in a tile and their scores, `(h,)` each, ordered by row, then column."""
+
+    rows: Tensor
+    columns: Tensor
+    scores: Tensor
+
+    def keep(self, is_kept: Tensor) -> Hits:
+        """Some of them."""
+        return Hits(*(part[is_kept] for part in self))
+
+    def turned(self) -> Hits:
+        """The same of the tile turned round."""
+        order = (self.columns * (int(self.rows.max()) + 1) + self.rows).argsort()
+        return Hits(self.columns[order], self.rows[order], self.scores[order])
+
+
+class Comparison:
+    """How rows are scored against each other: by tiles, with one memory for all of them.
+
+    Args:
+        score: Scores of all pairs, `(q, d), (c, d) -> (q, c)`; higher is nearer.
+        is_screened: Whether a first pass in bfloat16 may pay; it is made where it is possible.
+        largest: Rows and columns that a function of a user's own is given at most.
+    """
+
+    def __init__(
+        self,
+        score: Similarity,
+        is_screened: bool = False,
+        largest: tuple[int, int] = NO_LIMIT,
+    ) -> None:
+        score = function_of(score)
+        self.is_cosine = score is cos_sim  # lengths are divided out once, not in each tile
+        self.is_product = self.is_cosine or score is dot_score
+        self.score = score
+        self.is_screened = is_screened and self.is_product
+        self.largest = NO_LIMIT if self.is_product else largest
+        self._memory: dict[torch.dtype, Tensor] = {}
+
+    def tile(self, rows: int) -> tuple[int, int]:
+        """Rows and columns of a tile, where there are so many rows."""
+        height = max(1, min(ROWS, rows, self.largest[0]))
+        width = min(SCORES // height // 8 * 8, WIDEST, self.largest[1])
+        return height, width
+
+    def rows(self, embeddings: Tensor) -> Rows:
+        """What is to be compared, prepared."""
+        rows = to_rows(embeddings).detach()
+        if self.is_cosine:
+            rows = normalize_embeddings(rows)
+        if not self.is_screened or rows.dtype != torch.float32:
+            return Rows(rows)
+        if not multiplies_bfloat16(rows.device.type):
+            return Rows(rows)
+        length = torch.linalg.vector_norm(rows, dim=1)
+        if not bool((length < 1e18).all()):  # else rounded products may be infinite, or are NaN
+            return Rows(rows)
+        rounded = rows.bfloat16()
+        error = torch.linalg.vector_norm(rows - rounded, dim=1)
+        return Rows(rows, Rounded(rounded, length, error))
+
+    def scores(self, left: Rows, right: Rows) -> Tensor:
+        """All scores of a tile, `(rows, columns)`; they are there until the next is computed."""
+        if not self.is_product:
+            return self.score(left.exact, right.exact).detach()
+        if left.exact.dtype != right.exact.dtype or left.exact.shape[1:] != right.exact.shape[1:]:
+            return dot_score(left.exact, right.exact)
+        return self._product(left.exact, right.exact)
+
+    def of_pairs(self, left: Rows, rows: Tensor, right: Rows, columns: Tensor) -> Tensor:
+        """The scores of some pairs, `(h,)`, each by itself: equal texts have equal scores."""
+        parts = zip(rows.split(_AGAIN), columns.split(_AGAIN), strict=True)
+        return torch.cat([pairwise_dot_score(left.exact[i], right.exact[j]) for i, j in parts])
+
+    def above(
+        self, left: Rows, right: Rows, floors: Tensor, column_floors: Tensor | None = None
+    ) -> Hits:
+        """What is above the floor of its row, `(rows,)`, or above the one of its column."""
+        if left.rounded is None or right.rounded is None:
+            scores = self.scores(left, right)
+            is_high = scores > floors[:, None]
+            if column_floors is not None:
+                is_high |= scores > column_floors
+            places = _places(is_high)
+            width = scores.shape[1]
+            return Hits(places // width, places % width, scores.flatten()[places])
+        is_high = self._maybe_above(left.rounded, right.rounded, floors, column_floors)
+        return self._scored_again(left, right, is_high, floors, column_floors)
+
+    def _maybe_above(
+        self, left: Rounded, right: Rounded, floors: Tensor, column_floors: Tensor | None
+    ) -> Tensor:
+        """Where a tile may be above a floor, `(rows, columns)`, by a first pass in bfloat16."""
+        rounded = self._product(left.rows, right.rows)
+        is_high = _at_least(rounded, (floors - _bound(left, right))[:, None])
+        if column_floors is not None:
+            is_high |= _at_least(rounded, (column_floors - _bound(right, left))[None])
+        return is_high
+
+    def _scored_again(
+        self,
+        left: Rows,
+        right: Rows,
+        is_high: Tensor,
+        floors: Tensor,
+        column_floors: Tensor | None,
+    ) -> Hits:
+        """What is above a floor among the pairs that may be."""
+        places = _places(is_high)
+        width = is_high.shape[1]
+        rows, columns = places // width, places % width
+        hits = Hits(rows, columns, self.of_pairs(left, rows, right, columns))
+        is_high = hits.scores > floors[rows]
+        if column_floors is not None:
+            is_high |= hits.scores > column_floors[columns]
+        return hits.keep(is_high)
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        count = len(left) * len(right)
+        memory = self._memory.get(left.dtype)
+        if memory is None or len(memory) < count or memory.device != left.device:
+            memory = self._memory[left.dtype] = left.new_empty(count)
+        return torch.mm(left, right.T, out=memory[:count].view(len(left), len(right)))
+
+
+def _bound(left: Rounded, right: Rounded) -> Tensor:
+    """By how much a score in bfloat16 may be too low before it is rounded, for each row, `(rows,)`.
+
+    With `a' = a - da` and `b' = b - db` rounded, `|ab - a'b'| <= |da| |b| + |a'| |db|`; summing up
+    `d` products in float32 adds `d * 2**-24 |a'| |b'|`, twice that since pairs are rounded too.
+    The last rounding needs no room: it keeps order, and the floor is rounded in the same way.
+    """
+    longest, farthest = right.length.max(), right.error.max()
+    shortened = left.length + left.error
+    summed = (left.rows.shape[1] + 8) * 2.0**-23 * shortened * (longest + farthest)
+    return left.error * longest + shortened * farthest + summed + 1e-35
+
+
+def _at_least(scores: Tensor, floors: Tensor) -> Tensor:
+    """Where scores in bfloat16 reach the floors; NaN does, to be looked at again."""
+    floors = floors.to(scores.dtype)
+    if bool((floors > 0).all()):  # then the order of the bits is the order of the numbers
+        return scores.view(_BITS) >= floors.contiguous().view(_BITS)
+    return ~(scores < floors)
+
+
+def _places(mask: Tensor) -> Tensor:
+    """The places of what is true in a mask, counted row by row, ascending."""
+    flat = mask.flatten()
+    if len(flat) % 8 or not len(flat):
+        return flat.nonzero().squeeze(1)
+    eights = flat.view(torch.int64).nonzero().squeeze(1)  # few are true: eight are read as one
+    inner = flat.view(-1, 8)[eights].nonzero()
+    return eights[inner[:, 0]] * 8 + inner[:, 1]

@@ -1,0 +1,172 @@
+"""Search by tiles, in float32 and through bfloat16, against plain loops over all pairs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentune import SentenceTransformer
+from sentune.search import most_similar_pairs, semantic_search, tiles
+from sentune.search import paraphrases as paraphrases_module
+from sentune.search.tiles import Comparison
+from sentune.vectors.similarity import cos_sim, dot_score, pairwise_cos_sim
+from tests import tiny
+
+
+@pytest.fixture(params=["float32", "bfloat16"], autouse=True)
+def small_tiles(request, monkeypatch):
+    """Tiles of a few rows, with and without a first pass in bfloat16."""
+    monkeypatch.setattr(tiles, "ROWS", 8)
+    monkeypatch.setattr(tiles, "WIDEST", 16)
+    monkeypatch.setattr(tiles, "COLUMNS", 16)
+    monkeypatch.setattr(tiles, "_RARE", 1)
+    monkeypatch.setattr(paraphrases_module, "TILE", 16)
+    is_screened = request.param == "bfloat16"
+    monkeypatch.setattr(tiles, "multiplies_bfloat16", lambda kind: is_screened)
+
+
+def matrix(rows, width=24, seed=0):
+    return np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+
+
+def with_faults(rows, width=24, seed=0):
+    """Embeddings of like directions, with equal ones, zeros, NaN and infinity among them."""
+    found = matrix(rows, width, seed) * 0.2 + matrix(1, width, 99)
+    random = np.random.default_rng(seed)
+    found[random.integers(0, rows, rows // 4)] = found[0]
+    found[random.integers(0, rows, 2)] = 0
+    found[random.integers(1, rows)] = np.nan
+    found[random.integers(1, rows), 3] = np.inf
+    return found
+
+
+def all_scores(queries, corpus):
+    return cos_sim(torch.tensor(queries).double(), torch.tensor(corpus).double())
+
+
+def check_hits(hits, scores, k):
+    """Each row has its highest scores, falling; what is left out is not higher."""
+    for row, found in zip(scores.tolist(), hits, strict=True):
+        known = sorted((score for score in row if not math.isnan(score)), reverse=True)
+        assert [hit["score"] for hit in found] == pytest.approx(known[:k], abs=1e-6)
+        assert [row[hit["corpus_id"]] for hit in found] == pytest.approx(known[:k], abs=1e-6)
+        assert len({hit["corpus_id"] for hit in found}) == len(found)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    queries=st.integers(1, 30),
+    corpus=st.integers(8, 150),
+    k=st.integers(1, 40),
+    seed=st.integers(0, 10**6),
+)
+def test_search_is_a_sort_of_all_scores(queries, corpus, k, seed):
+    left, right = with_faults(max(queries, 8), seed=seed)[:queries], with_faults(corpus, seed=seed)
+    check_hits(semantic_search(left, right, top_k=k), all_scores(left, right), k)
+
+
+def test_equal_entries_come_in_the_order_of_the_corpus():
+    corpus = matrix(200)
+    corpus[[5, 17, 60, 130, 199]] = corpus[5]
+    (hits,) = semantic_search(corpus[5], corpus, top_k=5)
+    assert [hit["corpus_id"] for hit in hits] == [5, 17, 60, 130, 199]
+    assert len({hit["score"] for hit in hits}) == 1
+    (hits,) = semantic_search(corpus[5], corpus, top_k=3)
+    assert [hit["corpus_id"] for hit in hits] == [5, 17, 60]
+
+
+@pytest.mark.parametrize("order", ["rising", "falling"])
+def test_a_corpus_in_the_order_of_its_scores(order):
+    query, corpus = matrix(1), matrix(300)
+    places = all_scores(query, corpus)[0].argsort(descending=order == "falling").numpy()
+    corpus = corpus[places]
+    check_hits(semantic_search(query, corpus, top_k=7), all_scores(query, corpus), 7)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e25])
+def test_products_of_any_size(scale):
+    queries, corpus = matrix(9) * np.float32(scale), matrix(100)
+    scores = torch.tensor(queries).double() @ torch.tensor(corpus).double().T
+    hits = semantic_search(queries, corpus, top_k=4, score_function=dot_score)
+    for row, found in zip(scores, hits, strict=True):
+        assert [hit["corpus_id"] for hit in found] == row.topk(4).indices.tolist()
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=st.integers(8, 90), k=st.integers(1, 60), seed=st.integers(0, 10**6))
+def test_pairs_are_the_highest_of_all(count, k, seed):
+    rows = with_faults(count, seed=seed)
+    scores = all_scores(rows, rows)
+    known = sorted(
+        (score for i, row in enumerate(scores.tolist()) for score in row[i + 1 :]
+         if not math.isnan(score)),
+        reverse=True,
+    )  # fmt: skip
+    found = most_similar_pairs(rows, k)
+    assert [pair[0] for pair in found] == pytest.approx(known[:k], abs=1e-6)
+    assert [scores[i, j].item() for _, i, j in found] == pytest.approx(known[:k], abs=1e-6)
+    assert all(i < j for _, i, j in found)
+    assert len({(i, j) for _, i, j in found}) == len(found)
+
+
+def test_equal_pairs_come_in_the_order_of_their_rows():
+    rows = np.random.default_rng(0).integers(-1, 2, (70, 6)).astype(np.float32)
+    scores = (rows @ rows.T).tolist()
+    pairs = [[scores[i][j], i, j] for i in range(70) for j in range(i + 1, 70)]
+    known = sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))
+    for k in (1, 7, 500, 10_000):
+        assert most_similar_pairs(rows, k, dot_score) == known[:k]
+
+
+def test_pairs_of_nothing():
+    assert most_similar_pairs(matrix(0)) == most_similar_pairs(matrix(1)) == []
+
+
+def test_the_bound_holds_for_every_pair():
+    """What rounding does to a product is never more than what the first pass leaves room for."""
+    comparison = Comparison(dot_score, is_screened=True)
+    left, right = (comparison.rows(torch.tensor(with_faults(200, 384, seed=s))[:150].nan_to_num()
+                                   .clamp(-9, 9)) for s in (1, 2))  # fmt: skip
+    if left.rounded is None:
+        pytest.skip("a matter of the first pass")
+    exact = left.exact.double() @ right.exact.double().T
+    lower = left.rounded.rows.double() @ right.rounded.rows.double().T
+    bound = tiles._bound(left.rounded, right.rounded)
+    assert bool((exact - lower <= bound[:, None]).all())
+    assert bool((exact - lower).max() > bound.max() / 20)  # and is no guess
+
+
+def test_most_of_a_corpus_is_not_scored_again(monkeypatch):
+    if not tiles.multiplies_bfloat16("cpu"):
+        pytest.skip("a matter of the first pass")
+    scored = []
+    score = tiles.pairwise_dot_score
+    monkeypatch.setattr(
+        tiles, "pairwise_dot_score", lambda a, b: scored.append(len(a)) or score(a, b)
+    )
+    semantic_search(matrix(8, 384), matrix(20_000, 384, seed=1), top_k=5)
+    assert 0 < sum(scored) < 0.02 * 8 * 20_000
+
+
+def test_scores_of_both_ways_are_those_of_the_rows():
+    queries, corpus = matrix(8, 384), matrix(2_000, 384, seed=1)
+    for query, hits in zip(queries, semantic_search(queries, corpus, top_k=9), strict=True):
+        known = pairwise_cos_sim(query[None], corpus[[hit["corpus_id"] for hit in hits]])
+        assert [hit["score"] for hit in hits] == pytest.approx(known.tolist(), abs=5e-7)
+
+
+def test_the_similarity_of_a_model_is_the_function_that_its_name_says(tmp_path):
+    model = SentenceTransformer(str(tiny.make_folder(tmp_path)))
+    for name, function in (("cosine", cos_sim), ("dot", dot_score)):
+        model.similarity_fn_name = name
+        assert Comparison(model.similarity).score is function
+
+    class Own(type(model)):
+        def similarity(self, a, b):
+            return dot_score(a, b)
+
+    model.__class__ = Own
+    assert Comparison(model.similarity).score == model.similarity
