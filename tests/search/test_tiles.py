@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from sentune import SentenceTransformer
 from sentune.search import most_similar_pairs, semantic_search, tiles
+from sentune.search import pairs as pairs_module
 from sentune.search import paraphrases as paraphrases_module
+from sentune.search.pairs import Pairs
 from sentune.search.tiles import Comparison
 from sentune.vectors.similarity import cos_sim, dot_score, pairwise_cos_sim
 from tests import tiny
@@ -170,3 +172,15 @@ def test_the_similarity_of_a_model_is_the_function_that_its_name_says(tmp_path):
 
     model.__class__ = Own
     assert Comparison(model.similarity).score == model.similarity
+
+
+@pytest.mark.parametrize("most", [2**63, 0])
+def test_pairs_are_ordered_by_score_then_row_then_column(most, monkeypatch):
+    monkeypatch.setattr(pairs_module, "_MOST", most)
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 9, 400).astype(np.float32)
+    rows, columns = random.integers(0, 20, (2, 400))
+    found = Pairs(scores, rows, columns).in_order()
+    known = sorted(zip(-scores, rows, columns, strict=True))
+    assert [(-s, i, j) for s, i, j in zip(*found, strict=True)] == known
+    assert len(Pairs(scores[:0], rows[:0], columns[:0]).in_order().scores) == 0

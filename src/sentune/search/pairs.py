@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_MOST = 2**63
+
 
 class Pairs(NamedTuple):
     """Pairs of rows, `(p,)` each, the highest score first."""
@@ -21,6 +23,23 @@ class Pairs(NamedTuple):
         """Some of them."""
         return Pairs(self.scores[places], self.rows[places], self.columns[places])
 
+    def in_order(self) -> Pairs:
+        """The same, the highest score first; those of equal score by row, then by column."""
+        order = np.argsort(-self.scores)
+        is_equal = np.diff(self.scores[order]) == 0
+        if not is_equal.any():
+            return self.take(order)
+        is_new = np.append(True, ~is_equal)
+        tied = np.flatnonzero(~is_new | np.append(is_equal, False))
+        at = order[tied]  # runs of equal scores stay where they are
+        runs, rows, columns = np.cumsum(is_new[tied]), self.rows[at], self.columns[at]
+        count = int(columns.max()) + 1
+        if int(runs[-1]) * count**2 < _MOST:  # one number says all three: its sort is fast
+            order[tied] = at[np.argsort((runs * count + rows) * count + columns)]
+        else:
+            order[tied] = at[np.lexsort((columns, rows, runs))]
+        return self.take(order)
+
     def within_ranks(self, k: int) -> Pairs:
         """Those where one row is among the `k` nearest of the other.
 
@@ -29,10 +48,11 @@ class Pairs(NamedTuple):
         """
         ends = np.stack([self.rows, self.columns], axis=1).ravel()
         places = np.arange(len(ends))
-        ordered = ends * len(ends) + places  # by row, then by place; a sort of numbers is fast
+        bits = len(ends).bit_length()
+        ordered = (ends << bits) | places  # by row, then by place; a sort of numbers is fast
         ordered.sort()
-        at = ordered % max(1, len(ends))
-        is_first: np.ndarray = np.diff(ends[at], prepend=-1) != 0
+        at = ordered & ((1 << bits) - 1)
+        is_first: np.ndarray = np.diff(ordered >> bits, prepend=-1) != 0
         rank = places - np.maximum.accumulate(np.where(is_first, places, 0))
         is_near = np.zeros(len(ends), dtype=bool)
         is_near[at[rank < k]] = True

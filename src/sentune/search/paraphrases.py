@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import torch
 from torch import Tensor
@@ -23,8 +24,8 @@ from sentune.vectors.similarity import (
     to_tensor,
 )
 
-TILE = 2048  # rows; a tile of scores then takes 16 MiB, and as much again turned round
-_KEPT = 64  # blocks of rows
+TILE = 1024  # rows; a tile of scores then takes 4 MiB, and as much again turned round
+_GROUP = 16  # blocks of rows that are compared with as many others before the next are prepared
 _ROOMS = (1.5, 12.0, math.inf)
 
 
@@ -126,7 +127,7 @@ def _highest(blocks: _Blocks, k: int) -> tuple[Pairs, bool]:
     wanted = min(k, blocks.count * (blocks.count - 1) // 2)
     for room in _ROOMS:
         found = BestPairs(k, _floor(blocks, wanted, room))
-        for i, j in combinations_with_replacement(range(len(blocks)), 2):
+        for i, j in blocks.pairs():
             left, right = blocks[i], blocks[j]
             floors = found.floor.expand(len(left.exact))
             hits = blocks.comparison.above(left, right, floors)
@@ -178,13 +179,20 @@ class _Blocks:
         self.count = len(rows)
         self.comparison = comparison
         self._rows = rows
-        self._kept = lru_cache(maxsize=_KEPT)(self._prepared)
+        self._kept = lru_cache(maxsize=2 * _GROUP)(self._prepared)
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
 
     def __getitem__(self, place: int) -> Rows:
         return self._kept(place)
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """All pairs (i, j) with i <= j, such that for each block the others come in their order."""
+        groups = [range(len(self))[at : at + _GROUP] for at in range(0, len(self), _GROUP)]
+        for left, right in combinations_with_replacement(groups, 2):
+            both = product(left, right)
+            yield from ((i, j) for i, j in both if i <= j)
 
     def sample(self) -> Rows:
         """Some rows from all over, as many as a block has."""
@@ -202,7 +210,7 @@ def _neighbours(blocks: _Blocks, k: int) -> Best:
     """
     comparison, tile = blocks.comparison, blocks.size
     found = Nearest(comparison, blocks.count, k, blocks[0].exact)
-    for i, j in combinations_with_replacement(range(len(blocks)), 2):
+    for i, j in blocks.pairs():
         left, right = blocks[i], blocks[j]
         at = slice(i * tile, i * tile + len(left.exact))
         others = slice(j * tile, j * tile + len(right.exact))

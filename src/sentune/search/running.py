@@ -5,7 +5,6 @@ A floor, the score in the last place, keeps out nearly all of what comes later.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,15 +102,9 @@ class BestPairs:
 
     def best(self) -> Pairs:
         """What was found."""
-        pairs = Pairs(*(part.cpu().numpy() for part in self._joined()))
-        scores, rows, columns = pairs
-        order = np.argsort(-scores)
-        if (is_equal := np.diff(scores[order]) == 0).any():
-            at = np.flatnonzero(np.append(is_equal, False) | np.append(False, is_equal))
-            tied = order[at]  # runs of equal scores stay where they are
-            order[at] = tied[np.lexsort((columns[tied], rows[tied], -scores[tied]))]
-        self.is_cut = self.is_cut or len(order) > self._k
-        return pairs.take(order[: self._k])
+        pairs = Pairs(*(part.cpu().numpy() for part in self._joined())).in_order()
+        self.is_cut = self.is_cut or len(pairs.scores) > self._k
+        return pairs.take(slice(self._k))
 
     def _joined(self) -> tuple[Tensor, ...]:
         if not self._parts:
