@@ -24,7 +24,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from quality import DATA, packaged_model
-from speed_tasks import MEMORY, MEMORY_JOB, OWN, PEER, ROWS, Contestant, Row
+from speed_tasks import (
+    MEMORY,
+    MEMORY_JOB,
+    OWN,
+    PEER,
+    ROWS,
+    SEARCH_LINES,
+    Contestant,
+    Row,
+)
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parent / "docs" / "speed.md"
@@ -83,6 +92,9 @@ def measure(args: argparse.Namespace, folder: Path, results: dict[str, Any]) -> 
     if "small" in args.model and wanted("memory"):
         keep("memory", bounded(args))
         say("memory", results["memory"])
+    if "small" in args.model and wanted("search and mining"):
+        keep("search", search(args))
+        print(f"search and mining: {results['search']}", flush=True)
     for size in args.model:
         model = packaged_model() if size == "small" else random_bert(folder)
         for row in (row for row in ROWS if wanted(row.title(size))):
@@ -139,6 +151,14 @@ def bounded(args: argparse.Namespace) -> dict[str, dict[str, float]]:
             found.setdefault(name, []).append(ask(process, job))
             end(process)
     return {name: medians(answers) for name, answers in found.items()}
+
+
+def search(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Search and mining, in a process of its own."""
+    command = [sys.executable, str(HERE / "speed_search.py"), "--rounds", str(args.rounds)]
+    command += ["--data", str(args.data), "--large"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
 
 
 def ask(process: Any, job: dict[str, Any]) -> dict[str, float]:
@@ -256,6 +276,7 @@ def page(results: dict[str, Any]) -> str:
     values = {
         **memory_facts(results.get("memory")),
         "table": "\n".join(lines),
+        "search table": "\n".join(search_lines(results.get("search", {}))),
         "machine": f"{facts['threads']} cores, {facts['name']}",
         "float32": f"{facts['rates']['float32'] / 1e9:,.0f}",
         "bfloat16": f"{facts['rates']['bfloat16'] / 1e9:,.0f}",
@@ -290,6 +311,38 @@ def start_lines(name: str, results: dict[str, Any]) -> list[str]:
     own, peer = (found[f"{library} default"] for library in (OWN, PEER))
     cells = [ratio(own, peer, goal), name, "", "", seconds(own), seconds(peer), "", ""]
     return [f"| {' | '.join([*cells, memory(own, peer)])} |"]
+
+
+def search_lines(found: dict[str, dict[str, float]]) -> list[str]:
+    """Lines of the table of search and mining: seconds as parts of what is compared with."""
+    lines = []
+    for line in (line for line in SEARCH_LINES if line.group in found):
+        figures = found[line.group]
+        own = figures[line.own]
+        product, peer = figures.get("product"), figures.get("peer")
+        if line.to_product is None:
+            product = None
+        cells = [
+            line.name,
+            "float32" if "float32" in line.own else "defaults",
+            f"{own:.3g} s",
+            f"{product:.3g} s" if product else "",
+            against(own / product, line.to_product, is_most=True) if product else "",
+            f"{peer:.3g} s" if peer else "",
+            against(peer / own, line.to_peer) if peer and line.to_peer else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        if f"{line.own} mining" in figures and line.group == "sentences":
+            part = figures[f"{line.own} mining"] / own
+            cells = [f"{line.name}: mining alone, of that", *cells[1:2], f"{part:.1%}", *[""] * 4]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def against(value: float, goal: float, is_most: bool = False) -> str:
+    """A ratio beside its goal."""
+    is_met = value <= goal if is_most else value >= goal
+    return f"**{value:.2f}**" if is_met else f"{value:.2f} (goal {goal:g})"
 
 
 def row_lines(row: Row, size: str, model: str, results: dict[str, Any]) -> list[str]:

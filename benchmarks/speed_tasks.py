@@ -134,6 +134,44 @@ ROWS = (
 )
 
 
+@dataclass(frozen=True)
+class SearchLine:
+    """A line of the table of search and mining.
+
+    Args:
+        group: Function of `speed_search.py`.
+        name: For people.
+        own: Which of the group's figures.
+        to_product: The most seconds wanted, as a part of the plain product in float32.
+        to_peer: How many times faster than the peer is wanted.
+    """
+
+    group: str
+    name: str
+    own: str
+    to_product: float | None = None
+    to_peer: float | None = None
+
+
+_SEARCH = "1,000 queries, 100,000 vectors, top 10"
+_PAIRS = "most similar pairs of 10,000 vectors"
+_MANY = "most similar pairs of 100,000 vectors"
+_MINING = "paraphrase mining of 10,000 vectors"
+_SENTENCES = "10,000 sentences to their most similar pairs"
+SEARCH_LINES = (
+    SearchLine("search", _SEARCH, "own", 0.5, 1.0),
+    SearchLine("search", _SEARCH, "own float32", 1.3, 1.0),
+    SearchLine("pairs", _PAIRS, "own", 0.5, 8.0),
+    SearchLine("pairs", _PAIRS, "own float32", 1.5, 8.0),
+    SearchLine("pairs", _MINING, "own mining", None, 4.0),
+    SearchLine("pairs", _MINING, "own mining float32", None, 4.0),
+    SearchLine("many", _MANY, "own", 0.5),
+    SearchLine("many", _MANY, "own float32", 1.4),
+    SearchLine("sentences", _SENTENCES, "own", None, 4.0),
+    SearchLine("sentences", _SENTENCES, "own float32", None, 1.7),
+)
+
+
 # Bounded memory, sentune alone: a batch as it is and in mini-batches, and one that is very large.
 MEMORY = {
     "plain": {"batch_size": 512, "steps": 2},

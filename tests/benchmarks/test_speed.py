@@ -14,7 +14,14 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 @pytest.fixture
 def speed(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    for name in ("speed", "speed_tasks", "speed_worker", "quality", "quality_tasks"):
+    for name in (
+        "speed",
+        "speed_tasks",
+        "speed_worker",
+        "speed_search",
+        "quality",
+        "quality_tasks",
+    ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import speed
 
@@ -60,12 +67,23 @@ def test_the_table_has_a_line_for_each_comparison(speed, tmp_path):
         results[f"small: {row.title('small')}"] = {
             speed.label(c): figures if c.library == "sentune" else slow for c in row.contestants()
         }
+    own = {
+        "own": 1.0,
+        "own float32": 2.0,
+        "own mining": 0.02,
+        "own mining float32": 0.1,
+        "own float32 mining": 0.1,
+    }
+    for group in ("search", "pairs", "many", "sentences"):
+        results.setdefault("search", {})[group] = {**own, "product": 1.5, "peer": 6.0}
     page = speed.page(results)
     table = page.partition("\n## ")[0]
     lines = [line for line in table.splitlines() if "all-MiniLM-L6-v2 |" in line]
     assert len(lines) == sum(len(row.pairings) for row in speed.ROWS)
     assert "| 4.50x (goal 5x) | train, MultipleNegativesRanking" in page
     assert "| **4.5x** | train, CosineSimilarity" in page
+    assert "top 10 | defaults | 1 s | 1.5 s | 0.67 (goal 0.5) | 6 s | **6.00** |" in page
+    assert "mining alone, of that | float32 | 5.0% |" in page
     assert "{" not in page.replace("{}", "")
     json.dumps(results)
 
@@ -87,3 +105,12 @@ def test_texts_do_not_need_the_files(speed, tmp_path):
         assert len({len(column) for column in columns}) == 1, name
         assert all(len(column) > 500 for column in columns), name
     assert len(set(speed_tasks.take(["a", "b"], 7))) == 7
+
+
+def test_search_is_timed_beside_product_and_peer(speed):
+    import speed_search
+
+    rows = speed_search.vectors(300, 0)
+    assert rows.norm(dim=1).allclose(rows.new_ones(300))
+    found = speed_search.in_turn(2, {"a": lambda: rows @ rows.T, "b": speed_search.exact(dict)})
+    assert found["a"] > 0 and found["b"] > 0
