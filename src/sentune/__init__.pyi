@@ -18,6 +18,7 @@ from .encoder.load import load as load
 from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
 from .search.negatives import mine_hard_negatives as mine_hard_negatives
+from .share.data import CrossEncoderModelCardData as CrossEncoderModelCardData
 from .share.data import SentenceTransformerModelCardData as SentenceTransformerModelCardData
 from .training.arguments import (
     SentenceTransformerTrainingArguments as SentenceTransformerTrainingArguments,

@@ -15,7 +15,7 @@ PEER = Path(__file__).with_name("peer.py")
 # These releases lose the activation of a CrossEncoder in its files: they set it on a config, and
 # save another one, since transformers copies the config (from 4.36 on; 4.34 did not). Their own
 # folders come back to them with the default, sigmoid for one label and none for several.
-FORGETFUL = ("3.0.1",)
+FORGETFUL = ("3.0.1", "3.4.1")
 
 
 def exchange(python: str, release: str, room: Path) -> list[bool]:
