@@ -6,7 +6,7 @@ import bz2
 import csv
 import gzip
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ def separator(path: Path, usual: str) -> str:
             lines = list(islice(file, _LOOKED_AT))
     except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError):
         return usual  # the reader says what is wrong
+    return separator_of(lines, usual)
+
+
+def separator_of(lines: Sequence[str], usual: str) -> str:
+    """As `separator`, of the first lines of a table."""
     if len(next(csv.reader(lines, delimiter=usual), ())) != 1:
         return usual
     for other in _SEPARATORS:

@@ -1,0 +1,220 @@
+"""A corpus: texts with ids and metadata in any number of files, read as a stream in shards.
+
+Nothing of it is kept in memory but the list of its files and shards. A shard is a file, or so many
+rows of a large one; it always has the same rows, whoever reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sentune._lazy import need
+from sentune.checks import check_positive, one_of
+from sentune.data import corpus_files, corpus_types
+from sentune.data.corpus_files import DOCUMENTS, FORMATS, File
+from sentune.data.corpus_rows import document, rows
+from sentune.data.corpus_scan import Facts, scan_documents, scan_rows
+from sentune.errors import DatasetError
+
+SHARD_ROWS = 50_000
+
+
+class Document(NamedTuple):
+    """A row of a corpus.
+
+    Attributes:
+        id: Of the id column, or the file and the number of the row in it, from 0.
+        text: None if there is a problem.
+        metadata: The other columns, as `Corpus.schema` says.
+        problem: Why the row has no text; None if it has one.
+    """
+
+    id: str
+    text: str | None
+    metadata: dict[str, Any]
+    problem: str | None = None
+
+
+class Shard(NamedTuple):
+    """Which rows a shard has.
+
+    Attributes:
+        number: From 0.
+        file: Number of its file; with documents that are files, of the first one.
+        start: Number of its first row in the file.
+        rows: How many rows, or documents, it has.
+        offset: Where the first row starts in the file, in bytes, if it can be read from there.
+    """
+
+    number: int
+    file: int
+    start: int
+    rows: int
+    offset: int | None
+
+
+class Corpus:
+    """Texts with ids and metadata, to be read as a stream; made by `Corpus.open`.
+
+    Attributes:
+        source: Where it is.
+        files: Its files, by name.
+        shards: Its shards.
+        text: Name of the column with the texts.
+        id: Name of the column with the ids; None if rows are named by file and number.
+        notes: What a person should know of how it is read, as sentences.
+    """
+
+    def __init__(self, source: str, files: list[File], plan: Mapping[str, Any]) -> None:
+        self.source, self.files, self.plan = source, files, dict(plan)
+        self.shards = [Shard(n, *row) for n, row in enumerate(plan["shards"])]
+        self.text: str = plan["text"]
+        self.id: str | None = plan["id"]
+        self.notes: list[str] = list(plan["notes"])
+        self._kept: tuple[int, int, Iterator[Any]] | None = None
+        self._fit: dict[str, Any] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path,
+        text: str | None = None,
+        id: str | None = None,
+        per: Literal["line", "file"] = "line",
+        shard_rows: int = SHARD_ROWS,
+        split: str = "train",
+        plan: Mapping[str, Any] | None = None,
+    ) -> Corpus:
+        """The corpus in a file or folder.
+
+        Files that do not say their number of rows (csv, json lines, txt) are read once from start
+        to end, to find where shards start, which types columns have and whether ids differ.
+
+        Args:
+            source: A csv, tsv, json, jsonl, ndjson, parquet, arrow or txt file (a text per line),
+                also compressed (gz, bz2, xz, zst); a folder of such files; a folder of
+                `Dataset.save_to_disk`; or an address as `s3://bucket/folder`.
+            text: Column with the texts; None for "text", else the first text column that holds
+                neither ids nor labels.
+            id: Column with the ids, which must differ; None for "id" or "_id" if there is one and
+                its values differ, else rows are named `file:number`.
+            per: "file" reads each text file of a folder (txt, md, rst ...) as one document.
+            shard_rows: Rows of a shard at most, or documents that are files.
+            split: Which part of a saved `DatasetDict`.
+            plan: `Corpus.plan` of this corpus; if its files are the same now, they are not read
+                again.
+
+        Raises:
+            DatasetError: If there is no such source or column, a file cannot be read, there are no
+                rows, or ids of a column that was named are missing or not all different.
+        """
+        check_positive(shard_rows=shard_rows)
+        one_of("per", per, ("line", "file"))
+        endings = DOCUMENTS if per == "file" else tuple(FORMATS)
+        files = corpus_files.listed(source, endings, split)
+        asked = {"text": text, "id": id, "per": per, "shard_rows": shard_rows, "split": split}
+        place = corpus_files.absolute(source)
+        listing = [[file.name, file.size, corpus_files.sample(file)] for file in files]
+        if plan is not None and (plan["asked"], plan["files"]) == (asked, listing):
+            return cls(place, files, plan)
+        if per == "file":
+            facts = scan_documents(files, shard_rows, text, id)
+        else:
+            facts = scan_rows(files, shard_rows, text, id)
+        if not facts.shards:
+            raise DatasetError(f"{source} has no rows")
+        is_file = files[0].address == place
+        plan = {"asked": asked, "is_file": is_file, "files": listing, **_as_plan(facts)}
+        return cls(place, files, plan)
+
+    @classmethod
+    def of_plan(cls, source: str | Path, plan: Mapping[str, Any]) -> Corpus:
+        """The corpus of a plan, whose files are taken to be there and unchanged."""
+        place = corpus_files.absolute(source)
+        files = [
+            File(name, place if plan["is_file"] else f"{place.rstrip('/')}/{name}", size)
+            for name, size, _ in plan["files"]
+        ]
+        return cls(place, files, plan)
+
+    def __len__(self) -> int:
+        """How many rows there are, those without a text included."""
+        return sum(shard.rows for shard in self.shards)
+
+    def __iter__(self) -> Iterator[Document]:
+        """All documents, in order."""
+        return chain.from_iterable(self.shard(shard.number) for shard in self.shards)
+
+    @property
+    def schema(self) -> Any:
+        """A `pyarrow.Schema` of the metadata."""
+        pa = need("pyarrow", extra="bulk")
+        return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(self.plan["schema"])))
+
+    def shard(self, number: int) -> Iterator[Document]:
+        """The documents of a shard, in order.
+
+        Raises:
+            DatasetError: If a file cannot be read, or has fewer rows than when it was opened.
+        """
+        shard = self.shards[number]
+        found = 0
+        for one in self._documents(shard):
+            yield one
+            found += 1
+        if found < shard.rows:
+            name = self.files[shard.file].name
+            raise DatasetError(f"{name} has fewer rows than when it was read first")
+
+    def _documents(self, shard: Shard) -> Iterator[Document]:
+        if self.plan["asked"]["per"] == "file":
+            for file in self.files[shard.file : shard.file + shard.rows]:
+                row = document(file)
+                yield Document(file.name, (row.values or {}).get("text"), {}, row.problem)
+            return
+        name = self.files[shard.file].name
+        for row_number, row in enumerate(self._rows(shard), shard.start):
+            yield self._document(row, f"{name}:{row_number}")
+
+    def _rows(self, shard: Shard) -> Iterator[Any]:
+        """The rows of a shard; its file is kept open for the next one, which most often follows."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[:2] == (shard.file, shard.start):
+            stream = kept[2]
+        else:
+            stream = rows(self.files[shard.file], shard.start, shard.offset)
+        yield from islice(stream, shard.rows)
+        self._kept = (shard.file, shard.start + shard.rows, stream)
+
+    def _document(self, row: Any, name: str) -> Document:
+        if row.values is None:
+            return Document(name, None, {}, row.problem)
+        if self._fit is None:
+            self._fit = {one.name: corpus_types.fitting(one.type) for one in self.schema}
+        values = row.values
+        own = values.get(self.id) if self.id is not None else None
+        name = name if own is None else str(own)
+        metadata = {key: fit(values.get(key)) for key, fit in self._fit.items()}
+        text = values.get(self.text)
+        if isinstance(text, str):
+            return Document(name, text, metadata)
+        wrong = f"the text in column {self.text!r} is " + (
+            "missing" if text is None else f"no string but {text!r}"
+        )
+        return Document(name, None, metadata, wrong)
+
+
+def _as_plan(facts: Facts) -> dict[str, Any]:
+    """What a scan found, as it can be written to JSON."""
+    return {
+        "text": facts.text,
+        "id": facts.id,
+        "shards": [list(row) for row in facts.shards],
+        "columns": {field.name: str(field.type) for field in facts.schema},
+        "schema": base64.b64encode(facts.schema.serialize().to_pybytes()).decode(),
+        "notes": facts.notes,
+    }

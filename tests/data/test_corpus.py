@@ -1,0 +1,413 @@
+"""A corpus is read in order, shard by shard, whatever its format and whatever is wrong in it."""
+
+import bz2
+import gzip
+import json
+import lzma
+import random
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, DatasetDict
+
+from sentune.data.corpus import Corpus, Document
+from sentune.errors import DatasetError, MissingDatasetError, SettingError
+
+ROWS = [
+    {"id": f"d{n}", "text": f"text {n}, wörld", "year": 2000 + n, "tags": f"t{n % 2}"}
+    for n in range(25)
+]
+WANTED = [Document(r["id"], r["text"], {"year": r["year"], "tags": r["tags"]}) for r in ROWS]
+
+
+def as_csv(rows, separator=","):
+    cells = [[str(v) if separator not in str(v) else f'"{v}"' for v in r.values()] for r in rows]
+    return "".join(separator.join(line) + "\n" for line in [list(rows[0]), *cells])
+
+
+def as_lines(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def zst(content):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zst}
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = content.encode() if isinstance(content, str) else content
+    compress = COMPRESS.get(path.suffix, lambda content: content)
+    path.write_bytes(compress(content))
+    return path
+
+
+def make(folder, name, rows=ROWS):
+    """A file of any format."""
+    ending = name.removesuffix(".gz").removesuffix(".zst").removesuffix(".xz").split(".")[1]
+    ending = ending.removesuffix(".bz2")
+    if ending == "parquet":
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows), sink, row_group_size=7)
+        return write(folder, name, sink.getvalue().to_pybytes())
+    if ending == "arrow":
+        sink = pa.BufferOutputStream()
+        table = pa.Table.from_pylist(rows)
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table, 6)
+        return write(folder, name, sink.getvalue().to_pybytes())
+    content = {
+        "csv": lambda: as_csv(rows),
+        "tsv": lambda: as_csv(rows, "\t"),
+        "json": lambda: json.dumps(rows),
+        "jsonl": lambda: as_lines(rows),
+        "ndjson": lambda: as_lines(rows),
+    }[ending]()
+    return write(folder, name, content)
+
+
+NAMES = [
+    *("a.csv", "a.tsv", "a.json", "a.jsonl", "a.ndjson", "a.parquet", "a.arrow"),
+    *("a.csv.gz", "a.jsonl.bz2", "a.jsonl.xz", "a.csv.zst", "a.json.gz", "a.parquet.gz"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_format_gives_the_same_documents(tmp_path, name):
+    corpus = Corpus.open(make(tmp_path, name), shard_rows=10)
+    assert (corpus.text, corpus.id, len(corpus)) == ("text", "id", 25)
+    assert [shard.rows for shard in corpus.shards] == [10, 10, 5]
+    assert list(corpus) == WANTED
+    assert corpus.schema == pa.schema({"year": pa.int64(), "tags": pa.string()})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shard_has_the_same_rows_whoever_reads_it_in_any_order(tmp_path, name):
+    path = make(tmp_path, name)
+    plan = json.loads(json.dumps(Corpus.open(path, shard_rows=4).plan))
+    numbers = list(range(7))
+    random.Random(1).shuffle(numbers)
+    corpus = Corpus.of_plan(path, plan)
+    for number in numbers:
+        assert list(corpus.shard(number)) == WANTED[4 * number : 4 * number + 4], number
+        assert list(corpus.shard(number)) == WANTED[4 * number : 4 * number + 4], number
+
+
+def test_a_shard_that_is_left_early_does_not_move_the_next_one(tmp_path):
+    corpus = Corpus.open(make(tmp_path, "a.jsonl.gz"), shard_rows=10)
+    assert next(corpus.shard(0)) == WANTED[0]
+    assert list(corpus.shard(1)) == WANTED[10:20]
+
+
+def test_what_datasets_writes_is_read(tmp_path):
+    data = Dataset.from_list(ROWS)
+    data.save_to_disk(tmp_path / "saved", num_shards=2)
+    DatasetDict(train=data, test=data.select([3])).save_to_disk(tmp_path / "parts")
+    corpus = Corpus.open(tmp_path / "saved")
+    assert list(corpus) == WANTED and len(corpus.shards) == 2
+    assert list(Corpus.open(tmp_path / "parts")) == WANTED
+    assert list(Corpus.open(tmp_path / "parts", split="test")) == WANTED[3:4]
+    with pytest.raises(DatasetError, match="parts train, test, not 'dev'"):
+        Corpus.open(tmp_path / "parts", split="dev")
+
+
+def test_the_rows_are_those_of_read(tmp_path, monkeypatch):
+    import datasets
+
+    from sentune.data.read import read
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        path = make(tmp_path, name)
+        found = [{"id": d.id, "text": d.text, **d.metadata} for d in Corpus.open(path)]
+        assert found == read(path).to_list()
+
+
+def test_a_txt_file_has_a_text_per_line(tmp_path):
+    path = write(tmp_path, "lines.txt", b"\xef\xbb\xbfone\r\n\ntw\xc3\xb6\nlast")
+    found = list(Corpus.open(path, shard_rows=2))
+    assert [d.text for d in found] == ["one", "", "twö", "last"]
+    assert [d.id for d in found] == [f"lines.txt:{n}" for n in range(4)]
+    assert all(d.metadata == {} for d in found)
+
+
+def test_a_folder_has_a_shard_per_file_in_the_order_of_names(tmp_path):
+    make(tmp_path, "b.jsonl", ROWS[10:12])
+    make(tmp_path, "a.csv", ROWS[:10])
+    make(tmp_path, "sub/c.parquet", ROWS[12:])
+    write(tmp_path, ".hidden/x.jsonl", "{}")
+    write(tmp_path, "notes.pdf", "x")
+    write(tmp_path, "empty.jsonl", "")
+    corpus = Corpus.open(tmp_path, shard_rows=9)
+    assert list(corpus) == WANTED
+    assert [(s.file, s.start, s.rows) for s in corpus.shards] == [
+        *((0, 0, 9), (0, 9, 1), (1, 0, 2)),
+        *((2, 0, 9), (2, 9, 4)),
+    ]
+
+
+def test_ids_name_the_file_where_there_is_no_column(tmp_path):
+    for name in ("a", "sub/b"):
+        make(tmp_path, f"{name}.jsonl", [{"text": "x"}, {"text": "y"}])
+    found = [d.id for d in Corpus.open(tmp_path)]
+    assert found == ["a.jsonl:0", "a.jsonl:1", "sub/b.jsonl:0", "sub/b.jsonl:1"]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
+def test_ids_that_are_not_unique_are_not_used(tmp_path, ending):
+    make(tmp_path, f"a.{ending}", [{"id": 1, "text": "x"}, {"id": 2, "text": "y"}])
+    make(tmp_path, f"b.{ending}", [{"id": 2, "text": "z"}])
+    corpus = Corpus.open(tmp_path)
+    assert [d.id for d in corpus] == [f"a.{ending}:0", f"a.{ending}:1", f"b.{ending}:0"]
+    assert [d.metadata["id"] for d in corpus] == [1, 2, 2]
+    places = f"'2' is in row 1 of a.{ending} and in row 0 of b.{ending}"
+    assert places in corpus.notes[0]
+    with pytest.raises(DatasetError, match=places):
+        Corpus.open(tmp_path, id="id")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_ids_that_are_missing_are_not_used(tmp_path, ending):
+    path = make(tmp_path, f"a.{ending}", [{"id": "p", "text": "x"}, {"id": None, "text": "y"}])
+    assert Corpus.open(path).id is None
+    with pytest.raises(DatasetError, match="cannot name the rows: an id is missing"):
+        Corpus.open(path, id="id")
+
+
+def test_columns_are_chosen(tmp_path):
+    rows = [{"_id": 7, "title": "a", "body": "b", "label": 1}]
+    path = make(tmp_path, "a.jsonl", rows)
+    assert list(Corpus.open(path)) == [Document("7", "a", {"body": "b", "label": 1})]
+    assert list(Corpus.open(path, text="body")) == [Document("7", "b", {"title": "a", "label": 1})]
+    found = list(Corpus.open(path, text="body", id="title"))
+    assert found == [Document("a", "b", {"_id": 7, "label": 1})]
+    with pytest.raises(DatasetError, match="no column 'x'; there are _id, title, body, label"):
+        Corpus.open(path, text="x")
+    with pytest.raises(DatasetError, match="no column 'x'; there are _id, title, body, label"):
+        Corpus.open(path, id="x")
+    with pytest.raises(DatasetError, match="no column of texts; there are n"):
+        Corpus.open(make(tmp_path, "b.jsonl", [{"n": 1}]))
+
+
+def test_a_file_of_a_folder_without_the_column_is_named(tmp_path):
+    make(tmp_path, "a.parquet", [{"text": "x"}])
+    make(tmp_path, "b.parquet", [{"body": "x"}])
+    with pytest.raises(DatasetError, match=r"b.parquet has no column 'text'; it has body"):
+        Corpus.open(tmp_path)
+
+
+def test_texts_that_cannot_be_read_are_told_with_their_ids(tmp_path):
+    lines = [
+        b'{"id": "a", "text": "good"}',
+        b'{"id": "b", "text": null}',
+        b'{"id": "c"}',
+        b'{"id": "d", "text": 3.5}',
+        b'{"id": "e", "text": ["x"]}',
+        b'{"id": "f", "text": "\xff"}',
+        b'{"id": "g", "text": ',
+        b"[1]",
+        b'{"id": "h", "text": "\\ud800"}',
+        b"",
+        b'{"id": "i", "text": "\\ud83d\\ude00"}',
+    ]
+    path = write(tmp_path, "a.jsonl", b"\n".join(lines))
+    found = list(Corpus.open(path, shard_rows=4))
+    assert [d.id for d in found] == [*"abcde", *(f"a.jsonl:{n}" for n in (5, 6, 7, 8)), "i"]
+    assert [d.text for d in found] == ["good", *[None] * 8, "😀"]
+    words = [
+        "missing",
+        "missing",
+        "no string but 3.5",
+        "no string but ['x']",
+        "not UTF-8: byte 0xff",
+    ]
+    words += ["not JSON", "not a JSON object but [1]", "half of a character"]
+    problems = [d.problem for d in found if d.text is None]
+    assert all(word in problem for word, problem in zip(words, problems, strict=True)), problems
+    assert found[0].problem is None
+
+
+def test_csv_cells_of_every_kind(tmp_path):
+    head = b"id,text,zip,n,price,none\r\n"
+    body = (
+        b'1,"two\r\nlines, ""quoted""",01710,1,1.5,\r\n'
+        b"\r\n"
+        b"2,NA,99999,-2,2,\r\n"
+        b"3,,5,,,\r\n"
+        b"4,caf\xe9,5,1,1,\r\n"
+        b"5,x,5,1,1,,,\r\n"
+        b"6,short\r\n"
+    )
+    path = write(tmp_path, "a.csv", b"\xef\xbb\xbf" + head + body)
+    for rows in (1, 3, 100):
+        corpus = Corpus.open(path, shard_rows=rows)
+        found = list(corpus)
+        assert [d.id for d in found] == ["1", "2", "3", "a.csv:3", "a.csv:4", "6"]
+        assert [d.text for d in found] == [
+            'two\r\nlines, "quoted"',
+            "NA",
+            None,
+            None,
+            None,
+            "short",
+        ]
+        assert found[0].metadata == {"zip": "01710", "n": 1, "price": 1.5, "none": None}
+        assert found[1].metadata == {"zip": "99999", "n": -2, "price": 2.0, "none": None}
+        assert "not UTF-8" in found[3].problem and "8 cells, more than the 6" in found[4].problem
+    types = {"zip": pa.string(), "n": pa.int64(), "price": pa.float64(), "none": pa.string()}
+    assert corpus.schema == pa.schema(types)
+
+
+def test_the_separator_is_found(tmp_path):
+    path = write(tmp_path, "a.csv", "id;text\nx;one\ny;two\n")
+    assert [d.text for d in Corpus.open(path)] == ["one", "two"]
+
+
+def test_a_column_of_several_types_becomes_text(tmp_path):
+    rows = [{"text": "x", "v": 1, "w": 1, "o": {}}, {"text": "y", "v": "a", "w": 2.5, "o": {}}]
+    rows += [{"text": "z", "v": {"k": [1, None]}, "w": None, "t": ["p"], "s": {"a": 1}}]
+    corpus = Corpus.open(make(tmp_path, "a.jsonl", rows))
+    assert [d.metadata["v"] for d in corpus] == ["1", "a", '{"k": [1, null]}']
+    assert [d.metadata["w"] for d in corpus] == [1.0, 2.5, None]
+    assert [d.metadata["o"] for d in corpus] == ["{}", "{}", None]
+    assert [d.metadata["t"] for d in corpus] == [None, None, ["p"]]
+    assert [d.metadata["s"] for d in corpus] == [None, None, {"a": 1}]
+    pq.write_table(
+        pa.Table.from_pylist([d.metadata for d in corpus], corpus.schema), tmp_path / "x"
+    )
+
+
+def test_a_type_that_changes_after_many_rows_or_in_another_file_is_seen(tmp_path):
+    rows = [{"text": "x", "n": None}] * 1500 + [{"text": "x", "n": 1}] * 1500 + [{"n": "one"}]
+    make(tmp_path, "a.jsonl", rows)
+    make(tmp_path, "b.csv", [{"text": "x", "n": 1, "m": 1}])
+    make(tmp_path, "c.parquet", [{"text": "x", "n": 1, "m": 1.5}])
+    corpus = Corpus.open(tmp_path)
+    assert corpus.schema == pa.schema({"n": pa.string(), "m": pa.float64()})
+    kinds = {type(d.metadata["n"]) for d in corpus}
+    assert kinds == {str, type(None)}
+
+
+def test_text_files_are_a_document_each(tmp_path):
+    write(tmp_path, "b.md", "# B\n\ntext\n")
+    write(tmp_path, "a.txt", "one\ntwo\n")
+    write(tmp_path, "sub/c.rst.gz", "wörld")
+    write(tmp_path, "sub/d.txt", b"caf\xe9")
+    write(tmp_path, "sub/e.txt", " \n")
+    write(tmp_path, "x.csv", "text\nno\n")
+    corpus = Corpus.open(tmp_path, per="file", shard_rows=2)
+    found = list(corpus)
+    assert [d.id for d in found] == ["a.txt", "b.md", "sub/c.rst.gz", "sub/d.txt", "sub/e.txt"]
+    assert [d.text for d in found] == ["one\ntwo\n", "# B\n\ntext\n", "wörld", None, None]
+    assert "not UTF-8" in found[3].problem and found[4].problem == "the file is empty"
+    assert [s.rows for s in corpus.shards] == [2, 2, 1] and list(corpus.shard(1)) == found[2:4]
+    with pytest.raises(DatasetError, match="leave out text"):
+        Corpus.open(tmp_path, per="file", text="body")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("rows.xlsx", "x", "rows.xlsx has none of the known endings .csv, .tsv"),
+        ("noending", "x", "known endings"),
+        ("broken.json", '{"a": ', "broken.json cannot be read"),
+        ("empty.csv", "", "empty.csv is empty"),
+        ("empty.txt", "", "empty.txt is empty"),
+        ("empty.txt.gz", "", "has no rows"),
+        ("list.json", "[]", "has no rows"),
+        ("head.csv", "a,b\n", "has no rows"),
+        ("wide.parquet", "x" * 9, "wide.parquet cannot be read"),
+        ("wide.arrow", "x" * 9, "wide.arrow cannot be read"),
+        ("far.csv", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("other.txt", "\ufefftext".encode("utf-16"), "is in UTF-16, not UTF-8; convert it"),
+        ("half.json", '{"a": [1, 2],\n "b": [3]}', "equally long"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, name, text, says):
+    with pytest.raises(DatasetError, match=says):
+        Corpus.open(write(tmp_path, name, text))
+
+
+def test_a_compressed_file_that_is_cut_off_is_a_clear_error(tmp_path):
+    path = make(tmp_path, "a.jsonl.gz")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DatasetError, match="a.jsonl.gz cannot be read: Compressed file ended"):
+        Corpus.open(path)
+
+
+def test_a_missing_source_and_a_folder_without_data(tmp_path):
+    with pytest.raises(MissingDatasetError, match="there is no file or folder"):
+        Corpus.open(tmp_path / "nowhere.csv")
+    with pytest.raises(DatasetError, match="has no file with one of the endings .csv"):
+        Corpus.open(tmp_path)
+    write(tmp_path, "a.md", "x")
+    with pytest.raises(DatasetError, match="say per='file'"):
+        Corpus.open(tmp_path)
+    with pytest.raises(SettingError, match="per must be one of"):
+        Corpus.open(tmp_path, per="page")
+
+
+def test_a_plan_saves_the_second_look_unless_files_changed(tmp_path, monkeypatch):
+    from sentune.data import corpus as module
+
+    path = make(tmp_path, "a.jsonl")
+    plan = json.loads(json.dumps(Corpus.open(path, shard_rows=10).plan))
+    scans = []
+    scan = module.scan_rows
+    monkeypatch.setattr(module, "scan_rows", lambda *args: scans.append(1) or scan(*args))
+    assert list(Corpus.open(path, shard_rows=10, plan=plan)) == WANTED and not scans
+    assert len(Corpus.open(path, shard_rows=5, plan=plan).shards) == 5 and len(scans) == 1
+    path.write_text(path.read_text().replace("text 3", "test 3"))
+    assert Corpus.open(path, shard_rows=10, plan=plan).plan["files"] != plan["files"]
+    assert len(scans) == 2
+
+
+def test_a_file_that_lost_rows_is_an_error(tmp_path):
+    path = make(tmp_path, "a.jsonl")
+    corpus = Corpus.open(path)
+    make(tmp_path, "a.jsonl", ROWS[:20])
+    with pytest.raises(DatasetError, match="a.jsonl has fewer rows than when it was read first"):
+        list(corpus)
+
+
+def test_object_storage_is_read(tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for name, rows in (("one.jsonl", ROWS[:10]), ("two.parquet", ROWS[10:])):
+        memory.pipe(f"/bucket/data/{name}", make(tmp_path, name, rows).read_bytes())
+    corpus = Corpus.open("memory://bucket/data", shard_rows=8)
+    assert list(corpus) == WANTED
+    again = Corpus.of_plan("memory://bucket/data", corpus.plan)
+    assert list(again.shard(1)) == WANTED[8:10]
+    alone = Corpus.open("memory://bucket/data/one.jsonl")
+    assert list(alone) == WANTED[:10]
+    assert list(Corpus.of_plan(alone.source, alone.plan)) == WANTED[:10]
+    with pytest.raises(MissingDatasetError, match="no file or folder memory://bucket/none"):
+        Corpus.open("memory://bucket/none")
+
+
+def test_it_works_without_torch_and_datasets_in_little_memory(tmp_path):
+    row = json.dumps({"text": "word " * 200}) + "\n"
+    write(tmp_path, "a.jsonl", row * 100_000)  # 100 MB
+    code = f"""
+import resource, sys
+for name in ("torch", "transformers", "datasets"):
+    sys.modules[name] = None
+from sentune.data.corpus import Corpus
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+corpus = Corpus.open({str(tmp_path)!r}, shard_rows=30_000)
+assert sum(len(one.text) for one in corpus) == 100_000 * 1000
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 120, done.stdout  # MB, pyarrow's own included
