@@ -18,7 +18,7 @@ LAYERS = (
     {"share"},
     {"encoder"},
     {"training"},
-    {"datasets", "demo", "quantization", "readers", "util"},
+    {"bulk", "datasets", "demo", "quantization", "readers", "util"},
     {"cli"},
     {"__main__"},
 )

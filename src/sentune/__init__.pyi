@@ -1,5 +1,6 @@
 from sentune._version import __version__ as __version__
 
+from . import bulk as bulk
 from . import datasets as datasets
 from . import errors as errors
 from . import evaluation as evaluation

@@ -3,7 +3,8 @@
 SentuneError
 ├── InputError              (ValueError)   a text, column, label or vector that cannot be used
 │   ├── InputTypeError      (TypeError)    ... because of its type
-│   └── MissingInputError   (FileNotFoundError)   ... or a file of it that is not there
+│   ├── MissingInputError   (FileNotFoundError)   ... or a file of it that is not there
+│   └── WorkersDiedError                   ... or on which worker processes die
 ├── SettingError            (ValueError)   an argument or option outside what is allowed
 │   └── MissingFolderError  (FileNotFoundError)   ... as a folder that is not there
 ├── DatasetError            (ValueError)   a dataset whose columns or labels do not fit
@@ -14,6 +15,7 @@ SentuneError
 ├── HubError                (OSError)      the Hub said no, or could not be reached
 │   └── HubNotFoundError    (FileNotFoundError)   ... or does not have it, nor does the cache
 ├── MissingDependencyError  (ImportError)  an extra that is not installed
+├── OutputError             (OSError)      results that cannot be written, as on a full disk
 └── TrainingError           (RuntimeError) a run that cannot go on
 
 A message says what was given, what is allowed and what to do.
@@ -40,6 +42,10 @@ class InputTypeError(InputError, TypeError):
 
 class MissingInputError(InputError, FileNotFoundError):
     """A file of input that is not there."""
+
+
+class WorkersDiedError(InputError):
+    """Inputs on which worker processes die, most often because memory runs out."""
 
 
 class SettingError(SentuneError, ValueError):
@@ -80,6 +86,10 @@ class HubNotFoundError(HubError, FileNotFoundError):
 
 class MissingDependencyError(SentuneError, ImportError):
     """An optional dependency that is not installed."""
+
+
+class OutputError(SentuneError, OSError):
+    """Results that cannot be written: a disk that is full, or that may not be written to."""
 
 
 class TrainingError(SentuneError, RuntimeError):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sentune.checks import check_positive
 from sentune.encoder.runner import Options, TorchRunner
-from sentune.errors import InputError, SettingError
+from sentune.errors import SettingError, WorkersDiedError
 from sentune.flow import loop
 from sentune.flow.sinks import Whole
 from sentune.machine.device import all_devices
@@ -164,7 +164,7 @@ class WorkerPool:
             tries[number] += 1
             if tries[number] >= _TRIES:
                 self.stop()
-                raise InputError(
+                raise WorkersDiedError(
                     f"worker processes died {_TRIES} times on the same texts ({reason}), most "
                     "often because memory ran out; use fewer devices, a smaller batch_size, or a "
                     "smaller chunk_size"

@@ -1,0 +1,317 @@
+"""A corpus -> shards of embeddings: all of it, a share of it, or one shard.
+
+Output shard n is made of input shard n alone, in batches that depend on nothing else. It is
+there when it is whole. So processes need not know of each other: each does what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TextIO
+
+from sentune.bulk import shards
+from sentune.bulk.compute import Encoder
+from sentune.bulk.job import CorpusOptions, Job, Settings
+from sentune.bulk.share import Share
+from sentune.data.corpus import SHARD_ROWS, Corpus, Document
+from sentune.machine.screen import Progress
+
+COMPLETE = "complete.json"
+# Rows of a shard that are encoded and written at a time: the most, and the most characters.
+_ROWS = 16_384
+_CHARACTERS = 16_000_000
+
+
+class Summary(NamedTuple):
+    """What a job has come to.
+
+    Attributes:
+        output: Where the shards are.
+        shards: How many there are to be.
+        missing: The numbers of those that are not there.
+        rows: Embeddings in the shards that this call wrote.
+        failed: Texts of these that could not be encoded; `shard-*.errors.jsonl` names them.
+        dimension: Of an embedding in the output.
+    """
+
+    output: str
+    shards: int
+    missing: list[int]
+    rows: int
+    failed: int
+    dimension: int
+
+
+class Done(NamedTuple):
+    """What came of a shard.
+
+    Attributes:
+        number: Of the shard.
+        rows: Embeddings in it.
+        failed: Texts of it that could not be encoded.
+    """
+
+    number: int
+    rows: int
+    failed: int
+
+
+def encode_corpus(
+    source: str | Path,
+    model: Any,
+    output: str | Path,
+    *,
+    text: str | None = None,
+    id: str | None = None,
+    per: Literal["line", "file"] = "line",
+    shard_rows: int = SHARD_ROWS,
+    split: str = "train",
+    format: Literal["parquet", "npy"] = "parquet",
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    task: str | None = None,
+    precision: str = "float32",
+    truncate_dim: int | None = None,
+    normalize_embeddings: bool = False,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    device: str | Sequence[str] | None = None,
+    share: Share | None = None,
+    progress: TextIO | None = None,
+) -> Summary:
+    """Embeddings of all texts of a corpus, in shards; what is there already is not done again.
+
+    Killed at any time and called again, it goes on with the first shard that is missing. The
+    output is then the same, byte by byte, as of a call that was not killed, on the same machine
+    and device.
+
+    Args:
+        source: A file or folder of any format that `sentune.data.corpus.Corpus.open` reads, or an
+            address as `s3://bucket/folder`.
+        model: A `SentenceTransformer`, or its folder or id.
+        output: A folder, or an address. It gets `manifest.json`, `shard-00000.parquet` ..., for
+            texts that cannot be encoded `shard-00000.errors.jsonl`, and last `complete.json`.
+        text: Column with the texts; None for "text", else the first text column.
+        id: Column with the ids; None for "id" or "_id", if its values differ.
+        per: "file" reads each text file of a folder as one document.
+        shard_rows: Rows of a shard at most.
+        split: Which part of a saved `DatasetDict`.
+        format: "parquet" with the columns id, text, metadata and embedding; "npy" has the
+            embeddings in `shard-00000.npy` and the other columns in `shard-00000.rows.parquet`.
+        prompt_name: Name of a prompt of the model.
+        prompt: A prompt.
+        task: Route of a routed model.
+        precision: "float32", "float16", "int8", "uint8", "binary" or "ubinary". Ranges of int8
+            and uint8 come from the first 10,000 texts, and are kept in the manifest.
+        truncate_dim: Keep this many dimensions.
+        normalize_embeddings: Whether each embedding is brought to length 1.
+        batch_size: Texts per forward pass; None to choose by tokens, for speed.
+        dtype: Of the model, where it is given by name: "auto", "float32", "bfloat16", "float16".
+        device: Where to compute; several start a process each, "cpu" as often as it is named.
+        share: Do only these shards; None for those of RANK and WORLD_SIZE, which torchrun sets,
+            else all.
+        progress: Where to show how far it is.
+
+    Returns:
+        What is there and what is not, and how many texts of this call failed.
+
+    Raises:
+        SettingError: If another job is in the output; the message says what differs.
+        DatasetError: If the corpus cannot be read.
+        OutputError: If the disk is full; the shards that are there stay whole.
+
+    Example:
+        >>> encode_corpus("texts.jsonl", "all-MiniLM-L6-v2", "out")  # doctest: +SKIP
+    """
+    settings = Settings(
+        format=format,
+        prompt_name=prompt_name,
+        prompt=prompt,
+        task=task,
+        precision=precision,
+        truncate_dim=truncate_dim,
+        normalize=normalize_embeddings,
+        batch_size=batch_size,
+    )
+    job = Job.start(
+        source, model, output, settings, CorpusOptions(text, id, per, shard_rows, split)
+    )
+    return run(job, devices=devices_of(device), share=share, progress=progress)
+
+
+def run(
+    job: Job,
+    *,
+    devices: tuple[str, ...] = (),
+    share: Share | None = None,
+    progress: TextIO | None = None,
+) -> Summary:
+    """The shards of a share of a job that are missing, and the last file if none is missing then.
+
+    Args:
+        job: The job.
+        devices: Where to compute.
+        share: Which shards; None for those of RANK and WORLD_SIZE, else all.
+        progress: Where to show how far it is.
+    """
+    share = Share.of_environment() if share is None else share
+    todo = share.of(job.missing())
+    done: list[Done] = []
+    if todo:
+        with job.encoder(devices) as encoder, closing(_Watch(job, todo, progress)) as watch:
+            done = [encode_shard(job, n, encoder, count=watch.of(n)) for n in todo]
+    missing = finish(job) if not job.missing() else job.missing()
+    rows, failed = sum(one.rows for one in done), sum(one.failed for one in done)
+    width = int(job.manifest["output"]["dimension"])
+    total = len(job.corpus.shards)
+    return Summary(job.storage.address, total, missing, rows, failed, width)
+
+
+def encode_shard(
+    job: Job,
+    number: int,
+    encoder: Encoder | None = None,
+    count: Callable[[int], object] = lambda rows: None,
+) -> Done:
+    """One shard of a job: the piece of work of whatever distributes it.
+
+    Any process can do any shard at any time; who does one that is there does nothing. Two that do
+    the same one at the same time write the same bytes.
+
+    Args:
+        job: The job, of `Job.open(output)`.
+        number: Of the shard, below `len(job.corpus.shards)`.
+        encoder: Of `job.encoder(...)`; None for one on the best device, which the job keeps.
+        count: Called with the number of rows of each batch that is done.
+
+    Raises:
+        OutputError: If the disk is full.
+    """
+    if job.is_done(number):
+        rows = shards.count_rows(job.storage, number, job.format)
+        return Done(number, rows, job.corpus.shards[number].rows - rows)
+    encoder = job.own_encoder() if encoder is None else encoder
+    about = json.dumps({"shard": number, "model": job.manifest["model"]["hash"]})
+    problems: list[tuple[str, str]] = []
+    written = 0
+    with shards.writing(job.storage, number, job.format, job.schema, about) as shard:
+        for portion in _portions(job.corpus, number):
+            readable = [one for one in portion if one.text is not None]
+            unreadable = [(one.id, str(one.problem)) for one in portion if one.text is None]
+            count(len(unreadable))
+            good = _encoded(readable, encoder, shard, problems, count)
+            problems += unreadable
+            written += good
+        # Before the shard is there; so that whoever finds it finds these, too.
+        shards.write_errors(job.storage, number, problems)
+    return Done(number, written, len(problems))
+
+
+def finish(job: Job) -> list[int]:
+    """Write `complete.json`, which says what is in each shard, if all shards are there.
+
+    Returns:
+        The numbers of the shards that are missing.
+    """
+    missing = job.missing()
+    if missing:
+        return missing
+    if job.storage.has(COMPLETE):
+        return []
+    rows = [shards.count_rows(job.storage, n, job.format) for n in range(len(job.corpus.shards))]
+    read = [shard.rows for shard in job.corpus.shards]
+    failed = [before - after for before, after in zip(read, rows, strict=True)]
+    about = {
+        "rows": sum(rows),
+        "failed": sum(failed),
+        "shards": [
+            {"file": shards.name_of(n, job.format), "rows": r, "failed": f}
+            for n, (r, f) in enumerate(zip(rows, failed, strict=True))
+        ],
+    }
+    with job.storage.writing(COMPLETE) as file:
+        file.write((json.dumps(about, indent=1) + "\n").encode())
+    return []
+
+
+def devices_of(device: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The devices as a tuple, empty for the best there is."""
+    if device is None:
+        return ()
+    return (str(device),) if isinstance(device, str) else tuple(map(str, device))
+
+
+def _encoded(
+    documents: Sequence[Document],
+    encoder: Encoder,
+    shard: Any,
+    problems: list[tuple[str, str]],
+    count: Callable[[int], object],
+) -> int:
+    """Encode and write some documents; how many could be."""
+    if not documents:
+        return 0
+    embeddings, failed = encoder.rows([str(one.text) for one in documents], count)
+    problems += [(documents[place].id, why) for place, why in sorted(failed.items())]
+    good = [one for place, one in enumerate(documents) if place not in failed]
+    if good:
+        shard.put(good, embeddings)
+    return len(good)
+
+
+def _portions(corpus: Corpus, number: int) -> Iterator[list[Document]]:
+    """The documents of a shard, in portions that depend on nothing but the shard.
+
+    The next one is read in a thread while one is encoded.
+    """
+    stream = corpus.shard(number)
+    with ThreadPoolExecutor(1, thread_name_prefix="sentune-corpus") as reader:
+        coming = reader.submit(_portion, stream)
+        while portion := coming.result():
+            coming = reader.submit(_portion, stream)
+            yield portion
+
+
+def _portion(stream: Iterator[Document]) -> list[Document]:
+    found: list[Document] = []
+    characters = 0
+    for one in islice(stream, _ROWS):
+        found.append(one)
+        characters += len(one.text or "")
+        if characters >= _CHARACTERS:
+            break
+    return found
+
+
+class _Watch:
+    """Shows how many rows of the shards to do are done."""
+
+    def __init__(self, job: Job, todo: Sequence[int], file: TextIO | None) -> None:
+        self._sizes = {number: job.corpus.shards[number].rows for number in todo}
+        total = sum(self._sizes.values())
+        self._bar = None if file is None else Progress("Encoding", total, "texts", file)
+        self._before = self._within = 0
+        self._number: int | None = None
+
+    def of(self, number: int) -> Callable[[int], object]:
+        """What counts the rows of a shard."""
+        if self._number is not None:  # its rows may have been counted more or less than once
+            self._before += self._sizes[self._number]
+        self._number, self._within = number, 0
+        return self._count
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _count(self, rows: int) -> None:
+        size = self._sizes[self._number or 0]
+        self._within = min(self._within + rows, size)
+        if self._bar is not None:
+            self._bar.show(self._before + self._within)

@@ -1,0 +1,364 @@
+"""A corpus becomes shards of embeddings; what is there is not done again, another job refused."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+
+from sentune import SentenceTransformer, bulk
+from sentune.bulk.job import MANIFEST
+from sentune.data.corpus import Corpus
+from sentune.errors import DatasetError, ModelFileError, SettingError
+from tests.bulk.small import content, static, write_corpus
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    write_corpus(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return static()
+
+
+def encode(source, model, output, **options):
+    return bulk.encode_corpus(source, model, output, **{"shard_rows": 30, **options})
+
+
+def tables(folder):
+    return [pq.read_table(path) for path in sorted(folder.glob("shard-?????.parquet"))]
+
+
+def test_shards_hold_ids_texts_metadata_and_what_encode_gives(source, model, tmp_path):
+    found = encode(source, model, tmp_path / "out", normalize_embeddings=True)
+    address = str(tmp_path / "out")
+    assert found == bulk.Summary(address, shards=4, missing=[], rows=100, failed=0, dimension=8)
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    parts = tables(tmp_path / "out")
+    assert [len(part) for part in parts] == [30, 30, 30, 10]
+    whole = pa.concat_tables(parts)
+    assert whole.schema.names == ["id", "text", "year", "embedding"]
+    assert whole.select(["id", "text", "year"]).to_pylist() == rows
+    kind = whole.schema.field("embedding").type
+    assert (kind.list_size, kind.value_type) == (8, pa.float32())
+    vectors = np.stack(whole["embedding"].to_numpy())
+    expected = model.encode([row["text"] for row in rows], normalize_embeddings=True)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+def test_other_programs_read_the_shards(source, model, tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    encode(source, model, tmp_path / "out")
+    files = str(tmp_path / "out" / "*.parquet")
+    found = load_dataset("parquet", data_files=files, split="train")
+    assert len(found) == 100 and len(found[99]["embedding"]) == 8 and found[99]["id"] == "d99"
+
+
+def test_the_manifest_says_what_it_is(source, model, tmp_path):
+    encode(source, model, tmp_path / "out", prompt="query: ", truncate_dim=4)
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    assert len(manifest["model"]["hash"]) == 32
+    assert manifest["settings"] == {
+        "format": "parquet",
+        "prompt": "query: ",
+        "task": None,
+        "precision": "float32",
+        "truncate_dim": 4,
+        "normalize": False,
+        "batch_size": None,
+        "multiplies_in": manifest["settings"]["multiplies_in"],
+    }
+    assert manifest["output"] == {"dimension": 4, "dtype": "float32"}
+    corpus = manifest["corpus"]
+    assert corpus["source"] == str(source) and corpus["columns"] == {"year": "int64"}
+    assert corpus["files"][0][:2] == ["corpus.jsonl", source.stat().st_size]
+    assert [rows for _, _, rows, _ in corpus["shards"]] == [30, 30, 30, 10]
+    complete = json.loads((tmp_path / "out" / "complete.json").read_text())
+    assert (complete["rows"], complete["failed"], len(complete["shards"])) == (100, 0, 4)
+
+
+def test_two_runs_write_the_same_bytes(source, model, tmp_path):
+    for form in ("parquet", "npy"):
+        encode(source, model, tmp_path / f"one-{form}", format=form)
+        encode(source, model, tmp_path / f"two-{form}", format=form)
+        one, two = content(tmp_path / f"one-{form}"), content(tmp_path / f"two-{form}")
+        assert one == two and len(one) > 5
+
+
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_it_goes_on_where_it_was(form, source, model, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    encode(source, model, whole, format=form)
+    encode(source, model, out, format=form)
+    for name in (f"shard-00001.{form}", "complete.json"):
+        (out / name).unlink()
+    kept = (out / f"shard-00000.{form}").stat().st_mtime_ns
+    scans = []
+    monkeypatch.setattr("sentune.data.corpus.scan_rows", lambda *_: scans.append(1))
+    found = encode(source, model, out, format=form)
+    assert (found.rows, found.missing) == (30, [])
+    assert not scans  # the corpus is not looked over again
+    assert content(out) == content(whole)
+    assert (out / f"shard-00000.{form}").stat().st_mtime_ns == kept
+    assert encode(source, model, out, format=form).rows == 0
+
+
+def test_npy_has_the_rest_beside_it(source, model, tmp_path):
+    encode(source, model, tmp_path / "npy", format="npy")
+    encode(source, model, tmp_path / "parquet")
+    for number, table in enumerate(tables(tmp_path / "parquet")):
+        array = np.load(tmp_path / "npy" / f"shard-{number:05d}.npy", mmap_mode="r")
+        rest = pq.read_table(tmp_path / "npy" / f"shard-{number:05d}.rows.parquet")
+        np.testing.assert_array_equal(array, np.stack(table["embedding"].to_numpy()))
+        assert rest.equals(table.drop_columns("embedding"))
+    assert number == 3
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8", "uint8", "binary", "ubinary"])
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_every_precision(precision, form, source, model, tmp_path):
+    from sentune import quantize_embeddings
+
+    encode(source, model, tmp_path / "out", precision=precision, format=form)
+    if form == "parquet":
+        found = np.stack(pa.concat_tables(tables(tmp_path / "out"))["embedding"].to_numpy())
+    else:
+        files = sorted((tmp_path / "out").glob("*.npy"))
+        found = np.concatenate([np.load(path) for path in files])
+    texts = [one.text for one in Corpus.open(source)]
+    exact = model.encode(texts)
+    if precision == "float16":
+        expected = exact.astype(np.float16)
+    else:  # ranges of all shards, as there are few rows
+        expected = quantize_embeddings(exact, precision)
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    assert np.abs(found.astype(float) - expected).max() <= (precision in ("int8", "uint8"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"prompt": "x"}, "prompt was None and is 'x'"),
+        ({"normalize_embeddings": True}, "normalize was False and is True"),
+        ({"truncate_dim": 4}, "truncate_dim was None and is 4"),
+        ({"precision": "float16"}, "precision was 'float32' and is 'float16'"),
+        ({"format": "npy"}, "format was 'parquet' and is 'npy'"),
+        ({"batch_size": 3}, "batch_size was None and is 3"),
+        ({"shard_rows": 7}, "shard_rows was 30 and is 7"),
+        ({"text": "id"}, "text was None and is 'id'"),
+    ],
+)
+def test_another_job_in_the_output_is_refused(change, says, source, model, tmp_path):
+    encode(source, model, tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(SettingError, match=says) as error:
+        encode(source, model, tmp_path / "out", **change)
+    assert f"{tmp_path / 'out'} holds another job" in str(error.value)
+    assert content(tmp_path / "out") == before
+
+
+def test_another_model_or_corpus_in_the_output_is_refused(source, model, tmp_path):
+    out = tmp_path / "out"
+    encode(source, model, out)
+    with pytest.raises(SettingError, match=r"model was a model \(\w{8}\) and is a model \(\w{8}"):
+        encode(source, static(1), out)
+    (tmp_path / "folder").mkdir()
+    write_corpus(tmp_path / "folder" / "a.jsonl")
+    with pytest.raises(SettingError, match=r"are gone: corpus.jsonl; .* are new: a.jsonl"):
+        encode(tmp_path / "folder", model, out)
+    source.write_text(source.read_text().replace("d99", "e99"))
+    with pytest.raises(SettingError, match=r"files of the corpus have changed: corpus.jsonl"):
+        encode(source, model, out)
+
+
+def test_shards_of_an_unknown_job_are_not_touched(source, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "shard-00000.parquet").write_bytes(b"x")
+    with pytest.raises(SettingError, match=r"has shards but no manifest.json"):
+        encode(source, model, tmp_path / "out")
+
+
+def test_texts_that_cannot_be_encoded_are_named_and_stop_nothing(model, tmp_path):
+    lines = ['{"id": "a", "text": "a cat"}', '{"id": "b", "text": null}', '{"id": "c", "text": 7}']
+    lines += ["{", '{"id": "e", "text": "a dog"}', '{"id": "f"}']
+    source = tmp_path / "corpus.jsonl"
+    source.write_text("\n".join(lines))
+    found = encode(source, model, tmp_path / "out", shard_rows=4)
+    assert (found.rows, found.failed, found.missing) == (2, 4, [])
+    names = [row["id"] for part in tables(tmp_path / "out") for row in part.to_pylist()]
+    files = sorted((tmp_path / "out").glob("*.errors.jsonl"))
+    told = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    assert names == ["a", "e"] and [row["id"] for row in told] == ["b", "c", "corpus.jsonl:3", "f"]
+    assert [path.name for path in files] == ["shard-00000.errors.jsonl", "shard-00001.errors.jsonl"]
+    assert "no string but 7" in told[1]["problem"] and "not JSON" in told[2]["problem"]
+    complete = json.loads((tmp_path / "out" / "complete.json").read_text())
+    assert [shard["failed"] for shard in complete["shards"]] == [3, 1]
+
+
+@pytest.fixture
+def picky(monkeypatch):
+    """Makes models fail on a word, as tokenizers do on some texts; gives a list of their calls."""
+    inner, calls = SentenceTransformer.read, []
+
+    def make(word):
+        def read(self, texts, **kwargs):
+            calls.append(len(texts))
+            if found := [text for text in texts if word in text]:
+                raise ValueError(f"cannot read {found[0]!r}")
+            return inner(self, texts, **kwargs)
+
+        monkeypatch.setattr(SentenceTransformer, "read", read)
+        return calls
+
+    return make
+
+
+def test_a_text_that_the_model_cannot_read_is_found_among_many(source, model, tmp_path, picky):
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    for place in (3, 4, 95):
+        rows[place]["text"] += " seven"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    good = [row for place, row in enumerate(rows) if place not in (3, 4, 95)]
+    expected = model.encode([row["text"] for row in good])
+    calls = picky("seven")
+    found = encode(source, model, tmp_path / "out", shard_rows=200)
+    assert (found.rows, found.failed) == (97, 3) and len(calls) < 60
+    told = (tmp_path / "out" / "shard-00000.errors.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in told] == ["d3", "d4", "d95"]
+    (table,) = tables(tmp_path / "out")
+    assert table["id"].to_pylist() == [row["id"] for row in good]
+    np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), expected, atol=1e-6)
+
+
+def test_a_model_that_can_read_nothing_is_an_error(source, model, tmp_path, picky):
+    job = bulk.Job.start(source, model, tmp_path / "out")
+    picky("")
+    with pytest.raises(ValueError, match="cannot read"):
+        bulk.encode_shard(job, 0)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
+
+
+def test_embeddings_that_are_not_finite_are_named(source, model, tmp_path):
+    import torch
+
+    broken = static()
+    with torch.no_grad():
+        broken[0].embedding.weight[broken.tokenizer.token_to_id("cat")] = float("nan")
+    texts = [one.text for one in Corpus.open(source)]
+    found = encode(source, broken, tmp_path / "out", shard_rows=200)
+    assert found.failed == sum("cat" in text.split() for text in texts) > 5
+    line = (tmp_path / "out" / "shard-00000.errors.jsonl").read_text().splitlines()[0]
+    assert json.loads(line)["problem"] == "its embedding is not finite"
+    assert np.isfinite(np.stack(tables(tmp_path / "out")[0]["embedding"].to_numpy())).all()
+    with torch.no_grad():
+        broken[0].embedding.weight[:] = float("nan")
+    with pytest.raises(ModelFileError, match="all embeddings are NaN"):
+        encode(source, broken, tmp_path / "none")
+
+
+def test_columns_with_the_names_of_the_output_are_kept(model, tmp_path):
+    rows = [{"id": 1, "text": "a", "body": "x", "embedding": 0.5}, {"id": 1, "text": "b"}]
+    source = tmp_path / "corpus.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    encode(source, model, tmp_path / "out", text="body")
+    (table,) = tables(tmp_path / "out")
+    found = table.drop_columns("embedding").to_pylist()
+    assert found == [
+        {
+            "id": "corpus.jsonl:0",
+            "text": "x",
+            "metadata_id": 1,
+            "metadata_text": "a",
+            "metadata_embedding": 0.5,
+        }
+    ]
+
+
+def test_any_process_can_do_any_shard(source, model, tmp_path):
+    encode(source, model, tmp_path / "whole")
+    model.save(str(tmp_path / "model"))
+    out = tmp_path / "out"
+    job = bulk.Job.start(source, tmp_path / "model", out, reading=reading())
+    for number in (3, 1):
+        assert bulk.encode_shard(job, number).rows == job.corpus.shards[number].rows
+    other = bulk.Job.open(out)
+    assert other.missing() == [0, 2] and bulk.finish(other) == [0, 2]
+    assert bulk.encode_shard(other, 1) == (1, 30, 0)  # there already
+    assert not (out / "complete.json").exists()
+    for number in other.missing():
+        bulk.encode_shard(other, number)
+    assert bulk.finish(other) == []
+    ours, theirs = content(out), content(tmp_path / "whole")
+    for found in (ours, theirs):
+        found.pop(MANIFEST)  # the name of the model
+    assert ours == theirs
+
+
+def reading():
+    from sentune.bulk.job import CorpusOptions
+
+    return CorpusOptions(shard_rows=30)
+
+
+def test_a_job_refuses_another_model(source, model, tmp_path):
+    model.save(str(tmp_path / "model"))
+    bulk.Job.start(source, tmp_path / "model", tmp_path / "out")
+    static(1).save(str(tmp_path / "model"))
+    with pytest.raises(SettingError, match="model was .*model .* and is "):
+        bulk.encode_shard(bulk.Job.open(tmp_path / "out"), 0)
+    with pytest.raises(SettingError, match="has no manifest.json"):
+        bulk.Job.open(tmp_path / "nowhere")
+
+
+def test_shares_make_the_whole(source, model, tmp_path, monkeypatch):
+    encode(source, model, tmp_path / "whole")
+    first = encode(source, model, tmp_path / "out", share=bulk.Share.parse("1/3"))
+    assert first.missing == [1, 2] and first.rows == 40
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in (2, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        last = encode(source, model, tmp_path / "out")
+    assert last.missing == []
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    for wrong in ("0/3", "4/3", "x", "1"):
+        with pytest.raises(SettingError, match="share"):
+            bulk.Share.parse(wrong)
+
+
+def test_object_storage_is_written_to(source, model, tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/in/corpus.jsonl", source.read_bytes())
+    for form in ("parquet", "npy"):
+        address = f"memory://out-{form}"
+        assert encode("memory://in", model, address, format=form).rows == 100
+        encode(source, model, tmp_path / form, format=form)
+        found = {path.rpartition("/")[2]: memory.cat(path) for path in memory.find(f"/out-{form}")}
+        local = content(tmp_path / form)
+        assert found.pop(MANIFEST) and local.pop(MANIFEST)  # the source, and its files' hashes
+        assert found == local
+        memory.rm(f"/out-{form}/shard-00002.{form}")
+        assert encode("memory://in", model, address, format=form).rows == 30
+        assert memory.cat(f"/out-{form}/shard-00002.{form}") == local[f"shard-00002.{form}"]
+        assert bulk.Job.open(address).missing() == []
+
+
+def test_int8_needs_texts_and_settings_are_checked(source, model, tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"text": "a cat"}')
+    with pytest.raises(DatasetError, match="fewer than 2"):
+        encode(tmp_path / "one.jsonl", model, tmp_path / "out", precision="int8")
+    for name in ("precision", "format"):
+        with pytest.raises(SettingError, match=f"{name} must be one of"):
+            encode(source, model, tmp_path / "out", **{name: "int4"})
+    with pytest.raises(SettingError, match="truncate_dim must be"):
+        encode(source, model, tmp_path / "out", truncate_dim=0)
+    assert not (tmp_path / "out").exists()
