@@ -153,7 +153,7 @@ def test_every_precision(precision, form, source, model, tmp_path):
         ({"format": "npy"}, "format was 'parquet' and is 'npy'"),
         ({"batch_size": 3}, "batch_size was None and is 3"),
         ({"shard_rows": 7}, "shard_rows was 30 and is 7"),
-        ({"text": "id"}, "text was None and is 'id'"),
+        ({"text": "id", "id": "year"}, "text was 'text' and is 'id'; id was 'id' and is 'year'"),
     ],
 )
 def test_another_job_in_the_output_is_refused(change, says, source, model, tmp_path):
@@ -163,6 +163,22 @@ def test_another_job_in_the_output_is_refused(change, says, source, model, tmp_p
         encode(source, model, tmp_path / "out", **change)
     assert f"{tmp_path / 'out'} holds another job" in str(error.value)
     assert content(tmp_path / "out") == before
+
+
+def test_the_same_columns_by_name_are_the_same_job(source, model, tmp_path):
+    encode(source, model, tmp_path / "out")
+    assert encode(source, model, tmp_path / "out", text="text", id="id").rows == 0
+
+
+def test_the_type_of_a_model_that_is_loaded_is_kept(source, tiny_model, tmp_path):
+    tiny_model.save(str(tmp_path / "model"))
+    encode(source, tmp_path / "model", tmp_path / "out", dtype="float16")
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    assert manifest["settings"]["multiplies_in"] == manifest["model"]["dtype"] == "float16"
+    (tmp_path / "out" / "shard-00001.parquet").unlink()
+    assert bulk.encode_shard(bulk.Job.open(tmp_path / "out"), 1).rows == 30
+    with pytest.raises(SettingError, match="multiplies_in was 'float16' and is 'float32'"):
+        encode(source, tmp_path / "model", tmp_path / "out", dtype="float32")
 
 
 def test_another_model_or_corpus_in_the_output_is_refused(source, model, tmp_path):

@@ -7,12 +7,15 @@ there when it is whole. So processes need not know of each other: each does what
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
+
+import torch
 
 from sentune.bulk import shards
 from sentune.bulk.compute import Encoder
@@ -138,10 +141,11 @@ def encode_corpus(
         normalize=normalize_embeddings,
         batch_size=batch_size,
     )
-    job = Job.start(
-        source, model, output, settings, CorpusOptions(text, id, per, shard_rows, split)
-    )
-    return run(job, devices=devices_of(device), share=share, progress=progress)
+    reading = CorpusOptions(text, id, per, shard_rows, split)
+    devices = devices_of(device)
+    first = devices[0] if devices else None
+    job = Job.start(source, model, output, settings, reading, dtype, first)
+    return run(job, devices=devices, share=share, progress=progress)
 
 
 def run(
@@ -239,10 +243,20 @@ def finish(job: Job) -> list[int]:
     return []
 
 
+def totals(job: Job) -> tuple[int, int]:
+    """How many embeddings a complete job has, and how many texts failed."""
+    about = json.loads(job.storage.read(COMPLETE))
+    return about["rows"], about["failed"]
+
+
 def devices_of(device: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The devices as a tuple, empty for the best there is."""
+    """The devices as a tuple, empty for the best there is.
+
+    A process that torchrun started has the GPU of its LOCAL_RANK, where there are GPUs.
+    """
     if device is None:
-        return ()
+        rank = os.environ.get("LOCAL_RANK")
+        return () if rank is None or not torch.cuda.is_available() else (f"cuda:{rank}",)
     return (str(device),) if isinstance(device, str) else tuple(map(str, device))
 
 

@@ -101,6 +101,7 @@ class Job:
         settings: Settings | None = None,
         reading: CorpusOptions | None = None,
         dtype: str | None = None,
+        device: str | None = None,
     ) -> Job:
         """The job with this manifest, which is written if it is new.
 
@@ -111,6 +112,7 @@ class Job:
             settings: How to encode.
             reading: How to read the corpus.
             dtype: Of the model, where it is loaded here.
+            device: Where it is then.
 
         Raises:
             SettingError: If another job is in the output; the message says what differs.
@@ -126,7 +128,8 @@ class Job:
             )
         plan = None if known is None else known["corpus"]
         corpus = Corpus.open(source, **asdict(reading), plan=plan)
-        loaded = load(model, dtype=dtype) if isinstance(model, (str, Path)) else model
+        is_name = isinstance(model, (str, Path))
+        loaded = load(model, dtype=dtype, device=device) if is_name else model
         wanted = _described(loaded, _name_of(model), settings, corpus, dtype)
         if known is not None:
             _compare(known, wanted, storage.address)
@@ -301,7 +304,7 @@ def _compare(known: Mapping[str, Any], wanted: Mapping[str, Any], address: str) 
     found = [
         *_differences("model", known["model"], wanted["model"], ("hash",)),
         *_differences("", known["settings"], wanted["settings"], tuple(known["settings"])),
-        *_differences("", known["corpus"]["asked"], wanted["corpus"]["asked"], ()),
+        *_differences("", _read_as(known), _read_as(wanted), _READ_AS),
         *_changed_files(known["corpus"]["files"], wanted["corpus"]["files"]),
     ]
     if found:
@@ -311,10 +314,18 @@ def _compare(known: Mapping[str, Any], wanted: Mapping[str, Any], address: str) 
         )
 
 
+_READ_AS = ("text", "id", "per", "split", "shard_rows")
+
+
+def _read_as(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How a corpus is read: the columns that were chosen, and what was asked for."""
+    corpus = manifest["corpus"]
+    return {**corpus["asked"], "text": corpus["text"], "id": corpus["id"]}
+
+
 def _differences(
     label: str, known: Mapping[str, Any], wanted: Mapping[str, Any], names: tuple[str, ...]
 ) -> list[str]:
-    names = names or tuple(known)
     return [
         f"{label or name} was {_shown(known, name)} and is {_shown(wanted, name)}"
         for name in names

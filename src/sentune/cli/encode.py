@@ -1,4 +1,4 @@
-"""`sentune encode`: encodes the texts of a file into a .npy file, one row per text."""
+"""`sentune encode`: the texts of a file into a .npy file, or a corpus into shards of a folder."""
 
 from __future__ import annotations
 
@@ -9,60 +9,267 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sentune.cli._arguments import STANDARD, add_source, at_least, rows
+from sentune.cli._arguments import STANDARD, at_least, rows
 
-HELP = "encode the texts of a file into embeddings"
+HELP = "encode the texts of a file, or of a corpus of any size, into embeddings"
 
 _PARTS = 10  # lines of progress, where there is no terminal
 _PART = 256  # texts, at least
 
+# Options of a corpus, which a single file does not have.
+_OF_A_CORPUS = ("id_column", "per", "shard_rows", "format", "shards", "workers")
+# Precisions that a part of the texts can be brought to by itself.
+_BY_ROW = ("float32", "float16", "binary", "ubinary")
+_ALL = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_source(parser)
+    parser.add_argument(
+        "source",
+        help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset; - for "
+        "standard input, a text per line. With -o also a folder of such files, or s3://...",
+    )
     parser.add_argument(
         "output",
+        nargs="?",
         help="file for the embeddings, a row per text (.npy); - for standard output",
     )
     parser.add_argument(
+        "-o",
+        "--output-dir",
+        metavar="DIR",
+        help="folder, or s3://..., for the embeddings in shards with ids, texts and metadata; the "
+        "same command again goes on where it was stopped",
+    )
+    parser.add_argument("--split", default="train", help="split to read, if there are several")
+    _add_model(parser.add_argument_group("how to encode"))
+    _add_corpus(parser.add_argument_group("with -o"))
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument(
         "--model",
         metavar="PATH_OR_ID",
         default="sentence-transformers/all-MiniLM-L6-v2",
         help="folder or Hub id of the model",
     )
-    parser.add_argument(
-        "--column", metavar="NAME", help="column with the texts (default: the first text column)"
+    group.add_argument(
+        "--column",
+        metavar="NAME",
+        help="column with the texts (default: the first text column); with -o one that is called "
+        "text comes before others",
     )
-    parser.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
-    parser.add_argument(
+    group.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
+    group.add_argument("--prompt", metavar="TEXT", help="prompt to put before each text")
+    group.add_argument(
         "--batch-size",
         type=at_least(1),
         metavar="N",
         help="texts per batch (default: chosen automatically, by tokens, for speed)",
     )
-    parser.add_argument("--normalize", action="store_true", help="scale each embedding to length 1")
+    group.add_argument("--normalize", action="store_true", help="scale each embedding to length 1")
+    group.add_argument(
+        "--truncate-dim", type=at_least(1), metavar="N", help="keep the first N dimensions"
+    )
+    group.add_argument(
+        "--precision",
+        choices=_ALL,
+        default="float32",
+        help="type of the numbers; int8 and uint8 with -o only",
+    )
+    group.add_argument(
+        "--dtype", choices=("auto", "float32", "bfloat16", "float16"), help="what to compute in"
+    )
+    group.add_argument(
+        "--device",
+        nargs="+",
+        metavar="D",
+        help="where to compute, e.g. cuda:1; several start a process each: cpu cpu",
+    )
+
+
+def _add_corpus(group: Any) -> None:
+    group.add_argument(
+        "--id-column", metavar="NAME", help="column with the ids (default: id or _id, if unique)"
+    )
+    group.add_argument(
+        "--per", choices=("line", "file"), help="file: each text file of a folder is one document"
+    )
+    group.add_argument(
+        "--shard-rows", type=at_least(1), metavar="N", help="rows per shard (default: 50,000)"
+    )
+    group.add_argument(
+        "--format",
+        choices=("parquet", "npy"),
+        help="parquet (the default), or .npy with the other columns in a parquet file beside it",
+    )
+    group.add_argument(
+        "--workers", type=at_least(1), metavar="N", help="processes, on the CPU or on --device"
+    )
+    group.add_argument(
+        "--shards",
+        metavar="I/N",
+        help="do only a share of the shards: 3/8 is the third of eight",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode the texts and write the file."""
+    """Encode the texts and write the file or the shards."""
+    from sentune.errors import SettingError
+
+    if (args.output is None) == (args.output_dir is None):
+        raise SettingError(
+            "give either a file for the embeddings, as in `sentune encode texts.csv out.npy`, or "
+            "a folder for shards, as in `sentune encode texts.csv -o out`"
+        )
+    if args.output_dir is not None:
+        _shards(args)
+    else:
+        _file(args)
+
+
+# A corpus into shards -----------------------------------------------------------------------------
+
+
+def _shards(args: argparse.Namespace) -> None:
+    from sentune.bulk.encode import run as run_job
+    from sentune.bulk.job import CorpusOptions, Job, Settings
+    from sentune.bulk.share import Share
+    from sentune.data.corpus import SHARD_ROWS
+
+    share = Share.parse(args.shards) if args.shards else Share.of_environment()
+    devices = _devices(args)
+    settings = Settings(
+        format=args.format or "parquet",
+        prompt_name=args.prompt_name,
+        prompt=args.prompt,
+        precision=args.precision,
+        truncate_dim=args.truncate_dim,
+        normalize=args.normalize,
+        batch_size=args.batch_size,
+    )
+    reading = CorpusOptions(
+        args.column, args.id_column, args.per or "line", args.shard_rows or SHARD_ROWS, args.split
+    )
+    first = devices[0] if devices else None
+    job = Job.start(args.source, args.model, args.output_dir, settings, reading, args.dtype, first)
+    _introduce(job, args.source)
+    try:
+        summary = run_job(job, devices=devices, share=share, progress=sys.stderr)
+    except KeyboardInterrupt:
+        total = len(job.corpus.shards)
+        raise KeyboardInterrupt(
+            f"Stopped. {total - len(job.missing())} of {_count(total, 'shard')} are in "
+            f"{args.output_dir}; the same command goes on from there."
+        ) from None
+    _conclude(job, summary, args.output_dir)
+
+
+def _devices(args: argparse.Namespace) -> tuple[str, ...]:
+    from sentune.bulk.encode import devices_of
+    from sentune.errors import SettingError
+
+    if args.workers is None:
+        return devices_of(args.device)
+    if args.device is not None and len(args.device) > 1:
+        raise SettingError(
+            "--workers is how many processes --device has; name one device, not "
+            f"{len(args.device)}, or leave out --workers"
+        )
+    return (args.device[0] if args.device else "cpu",) * args.workers
+
+
+def _introduce(job: Any, source: str) -> None:
+    from sentune.machine.screen import say
+
+    corpus = job.corpus
+    total = len(corpus.shards)
+    columns = f"texts in column {corpus.text!r}" if corpus.plan["asked"]["per"] == "line" else ""
+    ids = f"ids in column {corpus.id!r}" if corpus.id else "ids by file"
+    words = [_count(len(corpus), "row"), _count(total, "shard"), columns, ids]
+    say(f"{source}: {', '.join(word for word in words if word)}")
+    for note in corpus.notes:
+        say(f"note: {note}")
+    there = total - len(job.missing())
+    if 0 < there < total:
+        say(f"going on: {there:,} of {_count(total, 'shard')} are there")
+
+
+def _conclude(job: Any, summary: Any, output: str) -> None:
+    from sentune.bulk.encode import totals
+    from sentune.machine.screen import say
+
+    if summary.missing:
+        say(
+            f"{_count(summary.rows, 'embedding')} of dimension {summary.dimension} added to "
+            f"{output}; {_count(len(summary.missing), 'shard')} of {summary.shards:,} are missing "
+            "still"
+        )
+        return
+    done, failed = totals(job)
+    say(
+        f"{_count(done, 'embedding')} of dimension {summary.dimension} in "
+        f"{_count(summary.shards, 'shard')} in {output}"
+    )
+    if failed:
+        say(
+            f"{_count(failed, 'text')} could not be encoded; {output}/shard-*.errors.jsonl "
+            "names them and says why"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+# A file into an array -----------------------------------------------------------------------------
+
+
+def _file(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.data.read import column
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
+    _check_single(args)
     with ExitStack() as stack:
         file, name = _output(args.output, stack)  # raises before the work starts
         texts = column(rows(args), args.column)
         options = {
             "prompt_name": args.prompt_name,
+            "prompt": args.prompt,
             "batch_size": args.batch_size,
             "normalize_embeddings": args.normalize,
+            "truncate_dim": args.truncate_dim,
+            "precision": "float32" if args.precision == "float16" else args.precision,
         }
-        parts = list(_embeddings(SentenceTransformer(args.model), texts, options))
+        devices = args.device or [None]
+        model = SentenceTransformer(args.model, device=devices[0], dtype=args.dtype)
+        if len(devices) > 1:
+            options["pool"] = stack.enter_context(model.start_multi_process_pool(devices))
+        parts = list(_embeddings(model, texts, options))
         embeddings = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if args.precision == "float16":
+            embeddings = embeddings.astype(np.float16)
         np.save(file, embeddings)
     found = f"{embeddings.shape[0]:,} embeddings of dimension {embeddings.shape[1]} in {name}"
     print(found, file=sys.stderr if args.output == STANDARD else sys.stdout, flush=True)
+
+
+def _check_single(args: argparse.Namespace) -> None:
+    """Refuse what has no meaning for a single file."""
+    from sentune.errors import SettingError
+
+    given = [name for name in _OF_A_CORPUS if getattr(args, name) is not None]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise SettingError(f"{option} is for a corpus; give -o DIR in place of an output file")
+    if args.precision not in _BY_ROW:
+        raise SettingError(
+            f"--precision {args.precision} needs ranges, which are kept with shards; give -o DIR "
+            f"in place of an output file, or one of {', '.join(_BY_ROW)}"
+        )
 
 
 class _Pipe:
