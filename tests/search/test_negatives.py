@@ -56,38 +56,15 @@ def test_random_negatives_come_from_the_range():
 
 
 def test_what_was_found_is_told(capsys):
-    mine(verbose=True, min_score=0.9)
+    _, report = mine(verbose=True, min_score=0.9, output_report=True)
     text = capsys.readouterr().out
-    assert "2 anchors, 5 documents" in text
-    assert "left out by min_score" in text
-    assert "2 anchors have too few negatives" in text
+    assert text == f"{report}\n"
+    assert "2 anchors with 2 positives; 5 documents" in text
+    assert "score below min_score=0.9" in text
+    assert "2 anchors have fewer than 2 negatives, 0 of them none" in text
+    assert "lower min_score, raise range_max, give a larger corpus" in text
     mine()
     assert capsys.readouterr().out == ""
-
-
-def test_embeddings_are_kept_for_the_next_run(tmp_path):
-    first, second, other = Numbers(), Numbers(), Numbers()
-    expected = mine(first, cache_folder=str(tmp_path / "kept")).to_dict()
-    assert mine(second, cache_folder=str(tmp_path / "kept")).to_dict() == expected
-    assert [len(texts) for texts, _ in second.calls] == [1, 1]  # to know the model by
-    assert len(list((tmp_path / "kept").iterdir())) == 2
-    other.vector = lambda text: 1 + Numbers.vector(other, text)
-    mine(other, cache_folder=str(tmp_path / "kept"))
-    assert [len(texts) for texts, _ in other.calls] == [1, 5, 1, 2]
-
-
-def test_embeddings_that_were_not_all_written_are_not_kept(tmp_path, monkeypatch):
-    def save(file, array):
-        file.write(b"half")
-        raise OSError("the disk is full")
-
-    expected = mine(Numbers()).to_dict()
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "save", save)
-        with pytest.raises(OSError, match="full"):
-            mine(Numbers(), cache_folder=str(tmp_path))
-    assert not list(tmp_path.iterdir())
-    assert mine(Numbers(), cache_folder=str(tmp_path)).to_dict() == expected
 
 
 def test_several_processes_are_started_and_stopped():

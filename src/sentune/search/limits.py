@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,25 @@ class Candidates(NamedTuple):
 
     scores: np.ndarray  # (q, c)
     documents: np.ndarray  # (q, c) places in the corpus
+
+    @property
+    def is_in(self) -> np.ndarray:
+        """Which of them are not out, `(q, c)`."""
+        return self.scores > NOTHING
+
+    def without(self, is_out: np.ndarray) -> Candidates:
+        """The same with some of them out."""
+        return self._replace(scores=np.where(is_out, NOTHING, self.scores))
+
+    def known(self, dropped: Counter[str]) -> Candidates:
+        """The same without those whose score is NaN, which are counted as dropped."""
+        is_unknown = np.isnan(self.scores)
+        dropped["no_score"] += int(is_unknown.sum())
+        return self.without(is_unknown)
+
+    def at(self, places: np.ndarray) -> Candidates:
+        """Some of them, by their places `(q, k)` in each row."""
+        return Candidates(*(np.take_along_axis(part, places, axis=1) for part in self))
 
 
 @dataclass(frozen=True)
@@ -47,66 +67,65 @@ class Limits:
             )
 
     @property
-    def uses_scores(self) -> bool:
-        """Whether scores keep candidates out."""
-        return any(value is not None for _, value in self._by_score())
+    def by_score(self) -> dict[str, float]:
+        """The limits on scores that are set, in the order in which they are looked at."""
+        names = ("absolute_margin", "relative_margin", "max_score", "min_score")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def with_range(self, max_positives: int, is_rescored: bool) -> Limits:
         """The same with a `range_max`: enough for the positives, and more where some drop out."""
         if self.range_max is not None:
             return self
-        needs_more = any(
-            value is not None and (name != "min_score" or is_rescored)
-            for name, value in self._by_score()
-        )
+        # The nearest are the last that min_score drops, unless they are scored again.
+        needs_more = self.by_score.keys() - (set() if is_rescored else {"min_score"})
         wanted = self.num_negatives * (10 if needs_more else 1)
         return replace(self, range_max=self.range_min + wanted + max_positives)
 
-    def choose(
-        self, candidates: Candidates, positive_scores: np.ndarray
-    ) -> tuple[Candidates, dict[str, int]]:
-        """`num_negatives` candidates per query, and how many each limit kept out.
+    def allowed(
+        self, candidates: Candidates, lowest: np.ndarray, dropped: Counter[str]
+    ) -> Candidates:
+        """The candidates without those whose score is outside of a limit.
 
-        Positives among the candidates are already out; `positive_scores (q,)` has, for each query,
-        the lowest score of a positive.
+        Args:
+            candidates: Without own texts and positives.
+            lowest: For each query the lowest score of a positive, `(q,)`. Where it is NaN, nothing
+                is known to be far enough below it.
+            dropped: Counts for each limit what it keeps out; a candidate counts once.
         """
         scores = candidates.scores.copy()
-        lowest = positive_scores[:, None].astype(scores.dtype)
-        skipped = {}
-        for name, limit in self._by_score():
-            if limit is None:
-                continue
-            is_out = np.isfinite(scores) & {
-                "absolute_margin": lambda limit: scores + limit > lowest,
-                "relative_margin": lambda limit: scores > lowest - abs(lowest) * limit,
-                "max_score": lambda limit: scores > limit,
-                "min_score": lambda limit: scores < limit,
-            }[name](limit)
+        lowest = lowest[:, None].astype(scores.dtype)
+        is_allowed = {
+            "absolute_margin": lambda limit: scores + limit <= lowest,
+            "relative_margin": lambda limit: scores <= lowest - abs(lowest) * limit,
+            "max_score": lambda limit: scores <= limit,
+            "min_score": lambda limit: scores >= limit,
+        }
+        for name, limit in self.by_score.items():
+            is_out = (scores > NOTHING) & ~is_allowed[name](limit)
             scores[is_out] = NOTHING
-            skipped[name] = int(is_out.sum())
-        return self._taken(self._ranked(scores, candidates.documents)), skipped
+            dropped[name] += int(is_out.sum())
+        return candidates._replace(scores=scores)
 
-    def _by_score(self) -> list[tuple[str, float | None]]:
-        names = ("absolute_margin", "relative_margin", "max_score", "min_score")
-        return [(name, getattr(self, name)) for name in names]
+    def picked(self, candidates: Candidates, dropped: Counter[str]) -> Candidates:
+        """`num_negatives` candidates per query, `(q, num_negatives)`, best first.
 
-    def _ranked(self, scores: np.ndarray, documents: np.ndarray) -> Candidates:
-        """Best first, from `range_min` to `range_max`; filled up where there are fewer."""
-        order = np.argsort(-scores, axis=1, kind="stable")
-        fill = ((0, 0), (0, max(0, (self.range_max or 0) - scores.shape[1])))
+        Args:
+            candidates: Those that are allowed.
+            dropped: Counts what lies before `range_min` and behind `range_max`.
+        """
+        order = np.argsort(-candidates.scores, axis=1, kind="stable")
+        ranked = candidates.at(order)
+        dropped["range_min"] += int(ranked.is_in[:, : self.range_min].sum())
+        dropped["range_max"] += int(ranked.is_in[:, self.range_max :].sum())
+        fill = ((0, 0), (0, max(0, (self.range_max or 0) - ranked.scores.shape[1])))
         ranks = slice(self.range_min, self.range_max)
-        return Candidates(
-            np.pad(np.take_along_axis(scores, order, 1), fill, constant_values=NOTHING)[:, ranks],
-            np.pad(np.take_along_axis(documents, order, 1), fill)[:, ranks],
+        ranked = Candidates(
+            np.pad(ranked.scores, fill, constant_values=NOTHING)[:, ranks],
+            np.pad(ranked.documents, fill)[:, ranks],
         )
-
-    def _taken(self, ranked: Candidates) -> Candidates:
         count = self.num_negatives
         if self.sampling_strategy == "top":
             return Candidates(ranked.scores[:, :count], ranked.documents[:, :count])
-        options = np.maximum(np.isfinite(ranked.scores).sum(axis=1), count).tolist()
-        places = np.sort([random.sample(range(n), k=count) for n in options], axis=1)
-        return Candidates(
-            np.take_along_axis(ranked.scores, places, 1),
-            np.take_along_axis(ranked.documents, places, 1),
-        )
+        options = np.maximum(ranked.is_in.sum(axis=1), count).tolist()
+        return ranked.at(np.sort([random.sample(range(n), k=count) for n in options], axis=1))

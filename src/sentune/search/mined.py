@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-
-from sentune.search.limits import Candidates
+from sentune.search.limits import NOTHING, Candidates
 
 Scored: TypeAlias = "list[tuple[str, float]]"  # documents and their scores
 
@@ -57,7 +55,7 @@ class Mined:
         """What belongs to each query."""
         known = zip(self.queries, self.positives, self.positive_scores, strict=True)
         for (query, positives, scores), others, places in zip(known, *self.negatives, strict=True):
-            is_in = np.isfinite(others)
+            is_in = others > NOTHING
             negatives = self._scored(places[is_in].tolist(), others[is_in].tolist())
             yield Group(query, self._scored(positives, scores), negatives)
 

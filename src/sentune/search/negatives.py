@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from sentune._lazy import need
 from sentune.checks import check_sizes, one_of
-from sentune.disk import files
 from sentune.errors import DatasetError, InputTypeError
-from sentune.search.limits import NOTHING, Candidates, Limits
+from sentune.search import kept
+from sentune.search.candidates import LeftOut, Pairs, blocks, found, positive_scores
+from sentune.search.limits import Limits
 from sentune.search.mined import FORMATS, Mined
-from sentune.search.same import same_texts
-from sentune.search.semantic import nearest
+from sentune.search.report import MiningReport, summary
+from sentune.search.rescoring import Judge, judge_of, judged, rescored
 from sentune.tables import cells, column_names, rows_of
 from sentune.types import Encoder
 from sentune.vectors.similarity import to_tensor
 
-CORPUS_CHUNK = 50_000
-_PAIRS = 32  # judged by a cross encoder at a time
-MOST_QUERIES = 1024  # compared with a chunk of the corpus at a time: 200 MB of scores
+logger = logging.getLogger(__name__)
 
 
 def mine_hard_negatives(
@@ -63,6 +62,7 @@ def mine_hard_negatives(
     margin: float | None = None,
     *,
     exclude_same_text: bool = True,
+    output_report: bool = False,
 ) -> Any:
     """A `datasets.Dataset` of anchors and positives with negatives close to the anchors.
 
@@ -76,7 +76,8 @@ def mine_hard_negatives(
         positive_column_name: The column of positives; by default the second.
         corpus: More documents to find negatives in, besides all positives.
         cross_encoder: Scores the candidates again where scores limit them; anything with
-            `predict(pairs, batch_size=...)`.
+            `predict(pairs, batch_size=...)`, with `rank(query, documents)` as of a `CrossEncoder`,
+            or a function that gives a score for each of a list of pairs (query, document).
         range_min: How many of the nearest remaining candidates to pass over.
         range_max: The last rank used; by default enough for `num_negatives` and the positives,
             ten times as many where limits on the score will drop some.
@@ -101,15 +102,20 @@ def mine_hard_negatives(
         use_faiss: Has no effect: the search is exact and needs no index.
         use_multi_process: Whether to encode in several processes; a list names their devices.
         verbose: Whether to print what was found.
-        cache_folder: Folder to keep the embeddings in, for the next run with the same texts.
+        cache_folder: Folder to keep the embeddings in, for the next run with the same model and
+            texts. They are read from there as they are needed, so the documents' embeddings may be
+            larger than the memory.
         as_triplets: Older name of `output_format`: "triplet" if True, "n-tuple" if False.
         margin: Older name of `absolute_margin`.
         exclude_same_text: Whether no candidate is the anchor's own text or a positive's, apart from
             case, white space and punctuation. False leaves out the positives only, and gives what
             sentence-transformers gives.
+        output_report: Whether to give `(dataset, report)`, with a `MiningReport` of what was found
+            and what was dropped.
 
     Raises:
         DatasetError: If the dataset is empty or lacks a column.
+        InputError: If the cross encoder does not give one score per pair.
         SettingError: If a setting is outside of what is allowed.
     """
     datasets = need("datasets", extra="train")
@@ -123,10 +129,11 @@ def mine_hard_negatives(
     check_sizes(batch_size=batch_size, faiss_batch_size=faiss_batch_size)
     names = _column_names(dataset, anchor_column_name, positive_column_name)
     anchors, answers = (cells(dataset, name) for name in names)
-    pairs = _pairs(anchors, answers, () if corpus is None else rows_of(corpus, "corpus"))
+    pairs = Pairs.of(anchors, answers, () if corpus is None else rows_of(corpus, "corpus"))
     by_score = (max_score, min_score, absolute_margin, relative_margin)
     limits = Limits(num_negatives, range_min, range_max, *by_score, sampling_strategy)
     limits = limits.with_range(pairs.most_positives, cross_encoder is not None)
+    _check_judge(cross_encoder, limits)
 
     with _workers(model, use_multi_process) as workers:
         options = {"batch_size": batch_size, "show_progress_bar": verbose, **workers}
@@ -135,30 +142,98 @@ def mine_hard_negatives(
         prompts = {"prompt_name": query_prompt_name, "prompt": query_prompt}
         queries = _embed(model, "query", pairs.queries, {**options, **prompts}, cache_folder)
 
-    left_out = _left_out(pairs, include_positives, exclude_same_text)
-    depth = (limits.range_max or 0) + max(pairs.most_positives, *map(len, left_out))
-    candidates = _search(model, queries, documents, depth, min(faiss_batch_size, MOST_QUERIES))
-    scores = _positive_scores(model, queries, documents, pairs)
-    if cross_encoder is not None and limits.uses_scores:
-        candidates, scores = _rescored(cross_encoder, pairs, candidates, batch_size)
-    candidates = _without(candidates, left_out)
-    by_query = np.split(scores, np.cumsum([len(places) for places in pairs.positives])[:-1])
-    negatives, skipped = limits.choose(candidates, np.array([row.min() for row in by_query]))
-    mined = Mined(
-        pairs.queries, pairs.corpus, pairs.positives, [row.tolist() for row in by_query], negatives
-    )
+    left_out = LeftOut(pairs, include_positives, exclude_same_text)
+    with _judge(cross_encoder, limits, batch_size, use_multi_process) as judge:
+        miner = _Miner(model, pairs, left_out, limits, judge, faiss_batch_size)
+        account = _Account(pairs, limits)
+        columns: dict[str, list[Any]] = {}
+        for mined in miner.blocks(queries, documents, account):
+            account.add(mined)
+            for name, values in mined.columns(names, output_format, output_scores).items():
+                columns.setdefault(name, []).extend(values)
+    report = account.report()
     if verbose:
-        print(_report(mined, skipped))  # noqa: T201  (the caller asked for it)
-    return datasets.Dataset.from_dict(mined.columns(names, output_format, output_scores))
+        print(report)  # noqa: T201  (the caller asked for it)
+    result = datasets.Dataset.from_dict(columns)
+    return (result, report) if output_report else result
 
 
-class Pairs(NamedTuple):
-    """The dataset with each text once."""
+@dataclass(frozen=True)
+class _Miner:
+    """The steps for a block of queries: candidates, scores, filter, pick."""
 
-    queries: list[str]
-    corpus: list[str]
-    positives: list[list[int]]  # for each query, places in the corpus
-    most_positives: int  # rows of the query that has most
+    model: Encoder
+    pairs: Pairs
+    left_out: LeftOut
+    limits: Limits
+    judge: Judge | None  # scores candidates again
+    most_compared: int  # queries at a time
+
+    def blocks(self, queries: Tensor, documents: Tensor, account: _Account) -> Iterator[Mined]:
+        """What is mined for the queries `(q, d)`, block by block."""
+        wanted, most = self.limits.range_max or 0, self.pairs.most_positives
+        depths = (wanted + max(most, count) for count in self.left_out.counts())
+        for rows, depth in blocks(depths):
+            account.looked_at += int(np.minimum(depth, len(documents)).sum())
+            yield self._mined(rows, queries[rows], documents, depth, account.dropped)
+
+    def _mined(
+        self,
+        rows: slice,
+        queries: Tensor,
+        documents: Tensor,
+        depths: np.ndarray,
+        dropped: Counter[str],
+    ) -> Mined:
+        texts, corpus = self.pairs.queries[rows], self.pairs.corpus
+        positives = self.pairs.positives[rows]
+        candidates = found(self.model, queries, documents, depths, self.most_compared, dropped)
+        candidates = self.left_out.applied(candidates, rows, dropped)
+        if self.judge is None:
+            scores = positive_scores(self.model, queries, documents, positives)
+        else:
+            candidates = rescored(self.judge, texts, corpus, candidates)
+            scores = judged(self.judge, texts, corpus, positives)
+        candidates = candidates.known(dropped)
+        by_query = np.split(scores, np.cumsum([len(places) for places in positives])[:-1])
+        lowest = np.array([row.min() for row in by_query])
+        candidates = self.limits.allowed(candidates, lowest, dropped)
+        negatives = self.limits.picked(candidates, dropped)
+        return Mined(texts, corpus, positives, [row.tolist() for row in by_query], negatives)
+
+
+class _Account:
+    """Counts for the report, block by block."""
+
+    def __init__(self, pairs: Pairs, limits: Limits) -> None:
+        self.pairs, self.limits = pairs, limits
+        self.looked_at = 0
+        self.dropped: Counter[str] = Counter()
+        self._counts: list[np.ndarray] = []  # negatives of each anchor
+        self._scores: dict[str, list[np.ndarray]] = {"positive": [], "negative": []}
+
+    def add(self, mined: Mined) -> None:
+        """What was mined for a block."""
+        is_in = mined.negatives.is_in
+        self._counts.append(is_in.sum(axis=1))
+        self._scores["negative"].append(mined.negatives.scores[is_in])
+        self._scores["positive"].append(np.concatenate(mined.positive_scores))
+
+    def report(self) -> MiningReport:
+        """All of it."""
+        counts = np.concatenate(self._counts)
+        return MiningReport(
+            anchors=len(self.pairs.queries),
+            documents=len(self.pairs.corpus),
+            positives=sum(map(len, self.pairs.positives)),
+            looked_at=self.looked_at,
+            dropped={name: count for name, count in self.dropped.items() if count},
+            negatives=int(counts.sum()),
+            too_few=int((counts < self.limits.num_negatives).sum()),
+            without=int((counts == 0).sum()),
+            limits=self.limits,
+            scores={side: summary(scores) for side, scores in self._scores.items()},
+        )
 
 
 def _column_names(dataset: Any, anchor: str | None, positive: str | None) -> list[str]:
@@ -178,19 +253,9 @@ def _column_names(dataset: Any, anchor: str | None, positive: str | None) -> lis
     return names
 
 
-def _pairs(anchors: list[str], answers: list[str], corpus: Sequence[str]) -> Pairs:
-    documents = list(dict.fromkeys([*corpus, *answers]))
-    place = {text: row for row, text in enumerate(documents)}
-    positives: dict[str, dict[int, None]] = {}  # an ordered set for each query
-    for anchor, answer in zip(anchors, answers, strict=True):
-        positives.setdefault(anchor, {})[place[answer]] = None
-    most = max(Counter(anchors).values())
-    return Pairs(list(positives), documents, [list(rows) for rows in positives.values()], most)
-
-
 @contextmanager
 def _workers(model: Any, devices: bool | list[str]) -> Iterator[dict[str, Any]]:
-    """The option of `encode` that makes it use several processes, or none."""
+    """The option of `encode` or `predict` that makes it use several processes, or none."""
     if not devices:
         yield {}
         return
@@ -201,6 +266,30 @@ def _workers(model: Any, devices: bool | list[str]) -> Iterator[dict[str, Any]]:
         model.stop_multi_process_pool(pool)
 
 
+def _check_judge(cross_encoder: Any, limits: Limits) -> None:
+    """Refuse what cannot score before anything is embedded."""
+    if cross_encoder is not None:
+        judge_of(cross_encoder, None, {})
+        if not limits.by_score:
+            logger.warning(
+                "cross_encoder has no effect, since no limit looks at scores: set max_score, "
+                "min_score, absolute_margin or relative_margin"
+            )
+
+
+@contextmanager
+def _judge(
+    cross_encoder: Any, limits: Limits, batch_size: int | None, devices: bool | list[str]
+) -> Iterator[Judge | None]:
+    """What scores candidates again; None where nothing does, or no limit looks at scores."""
+    if cross_encoder is None or not limits.by_score:
+        yield None
+        return
+    has_pool = hasattr(cross_encoder, "start_multi_process_pool")
+    with _workers(cross_encoder, devices if has_pool else False) as workers:
+        yield judge_of(cross_encoder, batch_size, workers)
+
+
 def _embed(
     model: Any, side: str, texts: list[str], options: dict[str, Any], folder: str | None
 ) -> Tensor:
@@ -209,94 +298,5 @@ def _embed(
     options = {"normalize_embeddings": True, "convert_to_numpy": True, **options}
     if folder is None:
         return to_tensor(encode(texts, **options))
-    # One embedding represents the model in the name: another model would make another.
-    sample = encode(texts[:1], **{**options, "show_progress_bar": False})
-    prompts = [options["prompt_name"], options["prompt"]]
-    known = repr((prompts, np.asarray(sample).round(3).tolist(), texts))
-    name = hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()
-    path = Path(folder) / f"{side}_embeddings_{name}.npy"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.opened(path) as file:
-            np.save(file, encode(texts, **options))
-    return to_tensor(np.load(path))
-
-
-def _search(
-    model: Encoder, queries: Tensor, documents: Tensor, depth: int, query_chunk_size: int
-) -> Candidates:
-    queries = queries.to(getattr(model, "device", "cpu"))
-    largest = (query_chunk_size, CORPUS_CHUNK)
-    best = nearest(queries, [documents], {"": model.similarity}, depth, largest)[""]
-    return Candidates(_to_numpy(best.scores), best.columns.cpu().numpy())
-
-
-def _positive_scores(
-    model: Encoder, queries: Tensor, documents: Tensor, pairs: Pairs
-) -> np.ndarray:
-    """The scores of all positives, query by query."""
-    rows = [row for row, places in enumerate(pairs.positives) for _ in places]
-    places = [place for places in pairs.positives for place in places]
-    return _to_numpy(model.similarity_pairwise(queries[rows], documents[places]))
-
-
-def _rescored(
-    cross_encoder: Any, pairs: Pairs, candidates: Candidates, batch_size: int | None
-) -> tuple[Candidates, np.ndarray]:
-    """The candidates and the positives with the scores of the cross encoder."""
-
-    def judge(documents: Iterable[Iterable[int]]) -> np.ndarray:
-        texts = [
-            (query, pairs.corpus[place])
-            for query, places in zip(pairs.queries, documents, strict=True)
-            for place in places
-        ]
-        scores = cross_encoder.predict(texts, batch_size=batch_size or _PAIRS)
-        return _to_numpy(to_tensor(scores))
-
-    scores = judge(candidates.documents).reshape(candidates.scores.shape)
-    return Candidates(scores, candidates.documents), judge(pairs.positives)
-
-
-def _left_out(pairs: Pairs, with_positives: bool, exclude_same: bool) -> list[list[int]]:
-    """For each query, places in the corpus that are no candidates."""
-    own: list[list[int]] = [[] for _ in pairs.queries] if with_positives else pairs.positives
-    if not exclude_same:
-        return own
-    groups = [
-        [query, *(pairs.corpus[place] for place in places)]
-        for query, places in zip(pairs.queries, own, strict=True)
-    ]
-    same = same_texts(pairs.corpus, groups)
-    if not with_positives:
-        return same
-    both = zip(same, pairs.positives, strict=True)
-    return [[place for place in places if place not in known] for places, known in both]
-
-
-def _without(candidates: Candidates, left_out: list[list[int]]) -> Candidates:
-    """The candidates with those out that are none."""
-    both = zip(candidates.documents, left_out, strict=True)
-    is_out = [np.isin(found, places) for found, places in both]
-    return candidates._replace(scores=np.where(is_out, NOTHING, candidates.scores))
-
-
-def _to_numpy(scores: Tensor) -> np.ndarray:
-    return scores.detach().float().cpu().numpy()
-
-
-def _report(mined: Mined, skipped: dict[str, int]) -> str:
-    """What was found, in words."""
-    positives = np.concatenate([np.asarray(scores) for scores in mined.positive_scores])
-    is_found = np.isfinite(mined.negatives.scores)
-    negatives = mined.negatives.scores[is_found]
-    lines = [
-        f"{len(mined.queries):,} anchors, {len(mined.corpus):,} documents",
-        f"{len(positives):,} positives, mean score {positives.mean():.4f}",
-        f"{len(negatives):,} negatives"
-        + (f", mean score {negatives.mean():.4f}" if len(negatives) else ""),
-    ]
-    lines += [f"{count:,} candidates left out by {name}" for name, count in skipped.items()]
-    if too_few := int((~is_found).any(axis=1).sum()):
-        lines.append(f"{too_few:,} anchors have too few negatives; widen range_max or the limits")
-    return "\n".join(lines)
+    name = {"document": "corpus"}.get(side, side)
+    return kept.embedded(model, encode, name, texts, options, folder)

@@ -1,12 +1,13 @@
-"""Which documents are the same text as another, apart from case, white space and punctuation."""
+"""Texts that are the same apart from case, white space and punctuation."""
 
 from __future__ import annotations
 
 import functools
 import sys
 import unicodedata
-from collections import defaultdict
 from collections.abc import Sequence
+
+import numpy as np
 
 
 def plain(text: str) -> str:
@@ -15,15 +16,11 @@ def plain(text: str) -> str:
     return " ".join(words) or text  # "?" and "!" are not the same
 
 
-def same_texts(corpus: Sequence[str], groups: Sequence[Sequence[str]]) -> list[list[int]]:
-    """For each group of texts, the places in the corpus of those that are the same as one of it."""
-    places = defaultdict(list)
-    for place, text in enumerate(corpus):
-        places[plain(text)].append(place)
-    return [
-        [place for key in set(map(plain, texts)) for place in places.get(key, ())]
-        for texts in groups
-    ]
+def same_texts(texts: Sequence[str]) -> np.ndarray:
+    """A number for each text, `(n,)` from 0 on, which is equal where texts are the same."""
+    known: dict[str, int] = {}
+    numbers = (known.setdefault(plain(text), len(known)) for text in texts)
+    return np.fromiter(numbers, dtype=np.int64, count=len(texts))
 
 
 @functools.cache
