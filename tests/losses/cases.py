@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sentune import losses
-from sentune.vectors.similarity import pairwise_cos_sim
+from sentune.vectors.similarity import dot_score, pairwise_cos_sim
 from tests.losses import loops
 from tests.losses.tools import TableModel
 
@@ -155,6 +155,23 @@ def ordering_cases():
     yield Case("angle", make(losses.AnglELoss), loops.angle, 2, scores)
     yield Case("angle-triplets", make(losses.AnglELoss, scale=2.0), loop(loops.angle, scale=2.0), 3)
     yield Case("angle-labelled", make(losses.AnglELoss), loops.angle, 4, tied_scores)
+
+
+def supervised_cases():
+    yield Case(
+        "supervised-contrastive",
+        make(losses.SupervisedContrastiveLoss),
+        loops.supervised_contrastive,
+        1,
+        classes,
+    )
+    yield Case(
+        "supervised-contrastive-dot",
+        make(losses.SupervisedContrastiveLoss, temperature=2.0, similarity_fct=dot_score),
+        loop(loops.supervised_contrastive, temperature=2.0, similarity=lambda x, y: (x * y).sum()),
+        1,
+        classes,
+    )
 
 
 def mining_cases():
@@ -327,6 +344,7 @@ CASES = [
     *triplet_cases(),
     *pair_cases(),
     *ordering_cases(),
+    *supervised_cases(),
     *mining_cases(),
     *distill_cases(),
     *negatives_cases(),

@@ -165,6 +165,18 @@ def other_class(labels, a):
     return [n for n in range(len(labels)) if labels[n] != labels[a]]
 
 
+def supervised_contrastive(columns, labels, temperature=0.1, similarity=cosine):
+    (rows,) = columns
+    losses = []
+    for i in range(len(rows)):
+        logits = {a: similarity(rows[i], rows[a]) / temperature for a in range(len(rows)) if a != i}
+        positives = same_class(labels, i)
+        if positives:
+            log_chances = [logits[p] - log_sum_exp(list(logits.values())) for p in positives]
+            losses.append(-mean(log_chances))
+    return nothing(columns) + sum(losses) / max(len(losses), 1)
+
+
 def batch_all(columns, labels, distance=euclidean, margin=5.0):
     (rows,) = columns
     losses = []

@@ -70,7 +70,7 @@ def test_one_message_says_what_is_wanted_what_is_there_and_what_would_fit():
     assert text.startswith("the dataset 'trec' does not fit TripletLoss:")
     assert "three texts (anchor, positive, negative) without a label" in text
     assert "1 text column ('text') and integers (3 different, 0 to 2) in 'label'" in text
-    assert "Losses that fit it: BatchAllTripletLoss, BatchHardTripletLoss" in text
+    assert "Losses that fit it: SupervisedContrastiveLoss, BatchAllTripletLoss" in text
 
 
 def test_data_that_nothing_reads_get_advice_too():
@@ -330,7 +330,7 @@ def test_all_problems_come_in_one_list():
     found = profile({"text": Q, "label": [7, 7, 8, 9]})
     wrong = problems(found, "BatchHardTripletLoss", batch_size=8)
     assert [problem.is_fatal for problem in wrong] == [False, False]
-    assert advice(found).startswith("losses that fit it: BatchAllTripletLoss")
+    assert advice(found).startswith("losses that fit it: SupervisedContrastiveLoss")
 
 
 def test_the_same_text_twice_is_a_form_of_its_own():

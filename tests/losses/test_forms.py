@@ -72,7 +72,9 @@ def test_advice_begins_with_the_best_loss():
         *("OnlineContrastiveLoss", "ContrastiveLoss", "CoSENTLoss", "AnglELoss"),
         *("CosineSimilarityLoss", "SoftmaxLoss"),
     )
-    assert losses_for(1, Label("class"))[:2] == ("BatchAllTripletLoss", "BatchHardTripletLoss")
+    assert losses_for(1, Label("class"))[:3] == (
+        *("SupervisedContrastiveLoss", "BatchAllTripletLoss", "BatchHardTripletLoss"),
+    )
     assert losses_for(3, Label("list", 2))[:2] == ("MarginMSELoss", "DistillKLDivLoss")
     assert losses_for(3, Label("none"))[-2:] == ("TripletLoss", "AnglELoss")
 
@@ -172,7 +174,7 @@ def test_a_custom_loss_that_declares_forms_is_checked_as_any_other(tiny_model, t
     assert "does not fit Declared" in text
     assert "Declared wants two texts and a float that says how alike they are (2 text" in text
     assert "The dataset has 1 text column ('text') and integers (5 different, 0 to 4)" in text
-    assert "Losses that fit it: BatchAllTripletLoss, BatchHardTripletLoss" in text
+    assert "Losses that fit it: SupervisedContrastiveLoss, BatchAllTripletLoss" in text
     high = rows(**PAIRS, score=[n / 2 for n in range(10)])
     with pytest.raises(DatasetError, match="wants scores from 0 to 1, 'score' has 0 to 4.5; di"):
         trainer(tiny_model, tmp_path, high, Declared(tiny_model))

@@ -37,6 +37,9 @@ LOSSES = {
 }
 
 
+LABELS = torch.tensor([5, 2**40, 5, 7, 5, 2**40, 2**40 + 1, 5])
+
+
 def whole():
     return torch.linspace(-1, 2, 14, dtype=torch.float64).view(7, 2)
 
@@ -85,6 +88,11 @@ def work(process, folder):
         rows = whole()[3 * process : 3 * process + 3 + process].requires_grad_()
         use(all_gather_with_grad, rows).sum().backward()
         results[name] = rows.grad
+    own_labels = LABELS[rows_of_classes := [[0, 1, 2], [3, 4, 5, 6, 7]][process]]
+    loss = losses.SupervisedContrastiveLoss(TableModel().double(), gather_across_devices=True)
+    results["classes"] = value_and_gradient(
+        loss, [layouts.select(features[0], rows_of_classes)], own_labels
+    )
     results["uneven"] = (gathered.detach(), uneven.grad, start, rank(), world_size())
     torch.save(results, f"{folder}/{process}.pt")
     leave()
@@ -108,6 +116,14 @@ def test_two_processes_equal_one_with_the_joined_batch(two_processes, name):
     for unused in (False, True):
         for results in two_processes:
             torch.testing.assert_close(results[f"{name} in DDP, {unused}"], gradient)
+
+
+def test_classes_are_those_of_all_processes_however_many_rows_each_has(two_processes):
+    loss = losses.SupervisedContrastiveLoss(TableModel().double())
+    value, gradient = value_and_gradient(loss, [column(8, 0)], LABELS)
+    values, gradients = zip(*(results["classes"] for results in two_processes), strict=True)
+    torch.testing.assert_close(sum(values) / 2, value)
+    torch.testing.assert_close(sum(gradients) / 2, gradient)
 
 
 @pytest.mark.parametrize("name", GATHERED)

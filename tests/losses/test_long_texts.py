@@ -81,6 +81,7 @@ LOSSES = {
         2,
         no_labels,
     ),
+    "SupervisedContrastiveLoss": (losses.SupervisedContrastiveLoss, 1, classes),
     "BatchAllTripletLoss": (losses.BatchAllTripletLoss, 1, classes),
     "BatchHardTripletLoss": (losses.BatchHardTripletLoss, 1, classes),
     "BatchHardSoftMarginTripletLoss": (losses.BatchHardSoftMarginTripletLoss, 1, classes),

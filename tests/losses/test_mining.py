@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sentune import losses
+from sentune.errors import SettingError
 from sentune.losses import BatchHardTripletLossDistanceFunction as Distance
 from tests.losses.tools import TableModel
 
@@ -44,11 +45,17 @@ def test_a_negative_as_far_as_the_positive_is_not_beyond_it():
     assert loss.compute([rows], labels).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", ["BatchAll", "BatchHard", "BatchHardSoftMargin", "BatchSemiHard"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BatchAllTriplet", "BatchHardTriplet", "BatchHardSoftMarginTriplet"),
+        *("BatchSemiHardTriplet", "SupervisedContrastive"),
+    ],
+)
 @pytest.mark.parametrize("labels", [torch.zeros(4), torch.arange(4)], ids=["one class", "alone"])
 def test_a_batch_without_negatives_or_without_positives_has_a_finite_gradient(name, labels):
     rows = ROWS.clone().requires_grad_()
-    result = getattr(losses, f"{name}TripletLoss")(TableModel()).compute([rows], labels)
+    result = getattr(losses, f"{name}Loss")(TableModel()).compute([rows], labels)
     result.backward()
     assert result.isfinite() and rows.grad.isfinite().all()
 
@@ -69,3 +76,15 @@ def test_distances():
 def test_near_rows_keep_their_distance_far_from_the_origin():
     rows = torch.tensor([[1000.0, 0.0], [1000.0, 0.01]])
     assert Distance.euclidean_distance(rows)[0, 1].item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_one_row_has_nothing_to_find():
+    rows = torch.ones(1, 3, requires_grad=True)
+    result = losses.SupervisedContrastiveLoss(TableModel()).compute([rows], torch.tensor([4]))
+    result.backward()
+    assert result == 0 and (rows.grad == 0).all()
+
+
+def test_a_temperature_is_above_0():
+    with pytest.raises(SettingError, match="temperature must be > 0, got 0"):
+        losses.SupervisedContrastiveLoss(TableModel(), temperature=0)

@@ -29,6 +29,7 @@ from .pairs import CosineSimilarityLoss as CosineSimilarityLoss
 from .pairs import OnlineContrastiveLoss as OnlineContrastiveLoss
 from .pairs import SiameseDistanceMetric as SiameseDistanceMetric
 from .regularize import GlobalOrthogonalRegularizationLoss as GlobalOrthogonalRegularizationLoss
+from .supervised import SupervisedContrastiveLoss as SupervisedContrastiveLoss
 from .triplets import TripletDistanceMetric as TripletDistanceMetric
 from .triplets import TripletLoss as TripletLoss
 from .unsupervised import ContrastiveTensionDataLoader as ContrastiveTensionDataLoader

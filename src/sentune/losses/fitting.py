@@ -32,7 +32,8 @@ _BEST_FIRST = """
 MultipleNegativesRankingLoss CachedMultipleNegativesRankingLoss
 MultipleNegativesSymmetricRankingLoss CachedMultipleNegativesSymmetricRankingLoss
 GISTEmbedLoss CachedGISTEmbedLoss MegaBatchMarginLoss TripletLoss
-CoSENTLoss AnglELoss OnlineContrastiveLoss BatchAllTripletLoss BatchHardTripletLoss MarginMSELoss
+CoSENTLoss AnglELoss OnlineContrastiveLoss
+SupervisedContrastiveLoss BatchAllTripletLoss BatchHardTripletLoss MarginMSELoss
 """.split()
 
 
