@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.spawn import get_preparation_data
@@ -26,12 +27,17 @@ from sentune.errors import SettingError, WorkersDiedError
 from sentune.flow import loop
 from sentune.flow.sinks import Whole
 from sentune.machine.device import all_devices
+from sentune.text.inputs import character_length
 from sentune.vectors import rows as arrays
 
 logger = logging.getLogger(__name__)
 
 # Rows handed to a worker at a time are at most this many.
 _MOST_ROWS = 5_000
+# Pieces that a worker gets of one call, so that all end at about the same time.
+_PIECES = 10
+# What a text costs besides its characters, in characters: the tokens that every text has.
+_PER_TEXT = 10
 # How often a piece is tried where workers die of it.
 _TRIES = 2
 _NOT_READY = (
@@ -76,17 +82,19 @@ class WorkerPool:
     ) -> Any:
         """What `options` asks for, as one array or list in the order of the items.
 
-        There must be items. A piece of work has `chunk_size` rows, by default a tenth of what each
-        process gets; `count` is called with the number of items of each piece that is done. An
-        InputError if workers die of a piece, as they do when memory runs out.
+        There must be items. A piece of work has `chunk_size` rows; by default it has a tenth of
+        the characters that each process gets, since long texts take longer. `count` is called with
+        the number of items of each piece that is done. A WorkersDiedError if workers die of a
+        piece, as they do when memory runs out.
         """
         if not self._workers:
             raise SettingError("this pool was stopped; start another: start_multi_process_pool()")
         if chunk_size is None:
-            chunk_size = math.ceil(len(items) / len(self.devices) / 10)
-            chunk_size = max(1, min(chunk_size, _MOST_ROWS))
-        check_positive(chunk_size=chunk_size)
-        chunks = [items[start : start + chunk_size] for start in range(0, len(items), chunk_size)]
+            chunks = pieces(items, _PIECES * len(self.devices))
+        else:
+            check_positive(chunk_size=chunk_size)
+            starts = range(0, len(items), chunk_size)
+            chunks = [items[start : start + chunk_size] for start in starts]
         with self._lock:
             self._follow_settings()
             found = self._run(chunks, options, count)
@@ -186,6 +194,19 @@ class WorkerPool:
 
     def _new_worker(self, device: str) -> _Worker:
         return _Worker(device, max(1, torch.get_num_threads() // len(self.devices)))
+
+
+def pieces(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
+    """The items in about so many parts with as much work in each, by their characters."""
+    ends = list(accumulate(_PER_TEXT + character_length(item) for item in items))
+    most = math.ceil(ends[-1] / count)
+    found: list[Sequence[Any]] = []
+    start = done = 0
+    for place, end in enumerate(ends, 1):
+        if end - done >= most or place - start == _MOST_ROWS or place == len(ends):
+            found.append(items[start:place])
+            start, done = place, end
+    return found
 
 
 def _check_program() -> None:
