@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias, TypedDict
 import numpy as np
 import torch
 
+from sentune.text.modality import Modality as Modality
+
 
 class AudioDict(TypedDict):
     """Samples and how many there are in a second."""
@@ -49,10 +51,6 @@ MessageInput: TypeAlias = MessageDict | list[MessageDict]
 SingleInput: TypeAlias = Any
 PairableInput: TypeAlias = Any
 PairInput: TypeAlias = tuple[Any, Any] | list[Any]
-Modality: TypeAlias = (
-    Literal["text", "image", "audio", "video", "message"]
-    | tuple[Literal["text", "image", "audio", "video"], ...]
-)
 ProcessorArgName: TypeAlias = Literal["text", "images", "audio", "videos", "message"]
 MessageFormat: TypeAlias = Literal["auto", "structured", "flat"]
 MODALITY_TO_PROCESSOR_ARG: dict[Modality, ProcessorArgName] = {
