@@ -60,7 +60,7 @@ def test_shares_and_npy(corpus, model, capsys):
     assert main([*words, "--shards", "2/2"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == (
-        "20 embeddings of dimension 4 added to out; 2 shards of 3 are missing still"
+        "20 embeddings of dimension 4 added to out; 2 of 3 shards are still missing"
     )
     assert main([*words, "--shards", "1/2"]) == 0
     assert "71 embeddings of dimension 4 in 3 shards in out" in capsys.readouterr().out
@@ -128,4 +128,4 @@ def test_ctrl_c_says_how_to_go_on(corpus, model, monkeypatch, capsys):
     words = ["encode", corpus, "--model", model, "-o", "out", "--shard-rows", "50"]
     assert main(words) == 130
     said = capsys.readouterr().err
-    assert "Stopped. 1 of 3 shards are in out; the same command goes on from there." in said
+    assert "Stopped. 1 of 3 shards is in out; the same command goes on from there." in said

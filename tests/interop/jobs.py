@@ -158,8 +158,23 @@ def logs(room: Path) -> bool:
     return any(issubclass(kind, coloredlogs.BasicFormatter) for kind in kinds)
 
 
+def bulk(room: Path) -> bool:
+    """A corpus in shards, and the shards read again."""
+    import pyarrow.parquet as pq
+
+    from sentune.bulk import encode_corpus
+
+    model = new_model(room)
+    (room / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    encode_corpus(room / "corpus.txt", model, room / "out", shard_rows=3)
+    paths = sorted((room / "out").glob("*.parquet"))
+    vectors = [np.stack(pq.read_table(path)["embedding"].to_numpy()) for path in paths]
+    assert len(paths) == 2
+    return check("shards of a corpus", np.concatenate(vectors), model.encode(TEXTS))
+
+
 JOBS: dict[str, Callable[[Path], bool]] = {
-    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, logs)
+    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, logs, bulk)
 }
 
 

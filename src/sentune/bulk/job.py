@@ -123,7 +123,7 @@ class Job:
         known = _manifest_in(storage)
         if known is None and any(name.startswith("shard-") for name in storage.names()):
             raise SettingError(
-                f"{storage.address} has shards but no {MANIFEST}, so it is not known of which job; "
+                f"{storage.shown} has shards but no {MANIFEST}, so it is not known of which job; "
                 "give another folder, or delete these files"
             )
         plan = None if known is None else known["corpus"]
@@ -132,7 +132,7 @@ class Job:
         loaded = load(model, dtype=dtype, device=device) if is_name else model
         wanted = _described(loaded, _name_of(model), settings, corpus, dtype)
         if known is not None:
-            _compare(known, wanted, storage.address)
+            _compare(known, wanted, storage.shown)
             return cls(storage, corpus, known, loaded)
         job = cls(storage, corpus, wanted, loaded)
         job.manifest["ranges"] = job._ranges()
@@ -155,7 +155,7 @@ class Job:
         storage = storage_at(output)
         manifest = _manifest_in(storage)
         if manifest is None:
-            raise SettingError(f"{storage.address} has no {MANIFEST}; start a job with Job.start")
+            raise SettingError(f"{storage.shown} has no {MANIFEST}; start a job with Job.start")
         place = manifest["corpus"]["source"] if source is None else source
         corpus = Corpus.of_plan(place, manifest["corpus"])
         return cls(storage, corpus, manifest, model)
@@ -193,7 +193,7 @@ class Job:
         about, known = self.manifest["settings"], self.manifest["model"]
         if not hasattr(self._model, "encode"):
             self._model = load(self._model or known["name"], dtype=known["dtype"])
-            _compare(self.manifest, _with_model(self.manifest, self._model), self.storage.address)
+            _compare(self.manifest, _with_model(self.manifest, self._model), self.storage.shown)
         return Encoder(
             self._model, _options(about), about["precision"], self._known_ranges(), devices
         )
@@ -292,7 +292,7 @@ def _manifest_in(storage: Storage) -> dict[str, Any] | None:
     found: dict[str, Any] = json.loads(storage.read(MANIFEST))
     if found.get("version") != _VERSION:
         raise SettingError(
-            f"{storage.address}/{MANIFEST} is of another version of sentune "
+            f"{storage.shown}/{MANIFEST} is of another version of sentune "
             f"({found.get('sentune')}); give another folder"
         )
     return found

@@ -23,10 +23,12 @@ class Storage(Protocol):
     """A place for files of one folder.
 
     Attributes:
-        address: Of the folder, for people and for `storage_at`.
+        address: Of the folder, for `storage_at` in any process.
+        shown: The same for people, as it was given.
     """
 
     address: str
+    shown: str
 
     def names(self) -> set[str]:
         """The files that are there, without drafts."""
@@ -56,7 +58,7 @@ class Local:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.address = str(self.folder)
+        self.address, self.shown = str(self.folder), str(folder)
 
     def names(self) -> set[str]:
         """The files that are there, without drafts."""
@@ -79,7 +81,7 @@ class Local:
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A new file: a draft beside it, brought to the disk and renamed."""
-        with _reported(self.address):
+        with _reported(self.shown):
             self.folder.mkdir(parents=True, exist_ok=True)
             with files.opened(self.folder / name) as file:
                 yield file
@@ -89,7 +91,7 @@ class Remote:
     """A folder of object storage, or of another file system that fsspec knows."""
 
     def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+        self.address = self.shown = address.rstrip("/")
         core = need("fsspec", extra="bulk").core
         self._system, self._root = core.url_to_fs(self.address)
 
@@ -119,7 +121,7 @@ class Remote:
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A new file: a temporary one of this machine, sent when it is whole."""
-        with _reported(self.address), tempfile.TemporaryDirectory(prefix="sentune-") as folder:
+        with _reported(self.shown), tempfile.TemporaryDirectory(prefix="sentune-") as folder:
             path = Path(folder) / name
             with path.open("wb") as file:
                 yield file
@@ -141,7 +143,7 @@ class Remote:
 
 
 @contextmanager
-def _reported(address: str) -> Iterator[None]:
+def _reported(place: str) -> Iterator[None]:
     """Errors of writing as one that says what to do."""
     try:
         yield
@@ -150,9 +152,9 @@ def _reported(address: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(
-                f"{address} is full ({error.strerror}); the shards that are there are whole. Free "
+                f"{place} is full ({error.strerror}); the shards that are there are whole. Free "
                 "some space and start the same command again: it goes on where it stopped"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EPERM, errno.EEXIST):
-            raise OutputError(f"{address} cannot be written to: {error.strerror}") from error
+            raise OutputError(f"{place} cannot be written to: {error.strerror}") from error
         raise

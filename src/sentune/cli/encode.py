@@ -139,6 +139,7 @@ def _shards(args: argparse.Namespace) -> None:
     from sentune.data.corpus import SHARD_ROWS
 
     share = Share.parse(args.shards) if args.shards else Share.of_environment()
+    is_first = args.shards is not None or share.index == 0  # of those that torchrun started
     devices = _devices(args)
     settings = Settings(
         format=args.format or "parquet",
@@ -154,16 +155,19 @@ def _shards(args: argparse.Namespace) -> None:
     )
     first = devices[0] if devices else None
     job = Job.start(args.source, args.model, args.output_dir, settings, reading, args.dtype, first)
-    _introduce(job, args.source)
+    if is_first:
+        _introduce(job, args.source)
+    progress = sys.stderr if is_first else None
     try:
-        summary = run_job(job, devices=devices, share=share, progress=sys.stderr)
+        summary = run_job(job, devices=devices, share=share, progress=progress)
     except KeyboardInterrupt:
         total = len(job.corpus.shards)
         raise KeyboardInterrupt(
-            f"Stopped. {total - len(job.missing())} of {_count(total, 'shard')} are in "
-            f"{args.output_dir}; the same command goes on from there."
+            f"Stopped. {_of(total - len(job.missing()), total)} in {args.output_dir}; the same "
+            "command goes on from there."
         ) from None
-    _conclude(job, summary, args.output_dir)
+    if is_first:
+        _conclude(job, summary, args.output_dir)
 
 
 def _devices(args: argparse.Namespace) -> tuple[str, ...]:
@@ -193,7 +197,7 @@ def _introduce(job: Any, source: str) -> None:
         say(f"note: {note}")
     there = total - len(job.missing())
     if 0 < there < total:
-        say(f"going on: {there:,} of {_count(total, 'shard')} are there")
+        say(f"going on: {_of(there, total)} there")
 
 
 def _conclude(job: Any, summary: Any, output: str) -> None:
@@ -203,8 +207,7 @@ def _conclude(job: Any, summary: Any, output: str) -> None:
     if summary.missing:
         say(
             f"{_count(summary.rows, 'embedding')} of dimension {summary.dimension} added to "
-            f"{output}; {_count(len(summary.missing), 'shard')} of {summary.shards:,} are missing "
-            "still"
+            f"{output}; {_of(len(summary.missing), summary.shards)} still missing"
         )
         return
     done, failed = totals(job)
@@ -217,6 +220,10 @@ def _conclude(job: Any, summary: Any, output: str) -> None:
             f"{_count(failed, 'text')} could not be encoded; {output}/shard-*.errors.jsonl "
             "names them and says why"
         )
+
+
+def _of(number: int, total: int) -> str:
+    return f"{number:,} of {_count(total, 'shard')} {'is' if number == 1 else 'are'}"
 
 
 def _count(number: int, noun: str) -> str:
