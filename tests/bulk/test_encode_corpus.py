@@ -11,7 +11,7 @@ from datasets import load_dataset
 from sentune import SentenceTransformer, bulk
 from sentune.bulk.job import MANIFEST
 from sentune.data.corpus import Corpus
-from sentune.errors import DatasetError, ModelFileError, SettingError
+from sentune.errors import DatasetError, ModelFileError, OutputError, SettingError
 from tests.bulk.small import content, static, write_corpus
 
 
@@ -366,6 +366,32 @@ def test_object_storage_is_written_to(source, model, tmp_path):
         assert encode("memory://in", model, address, format=form).rows == 30
         assert memory.cat(f"/out-{form}/shard-00002.{form}") == local[f"shard-00002.{form}"]
         assert bulk.Job.open(address).missing() == []
+
+
+def test_object_storage_that_cannot_be_reached_is_a_clear_error(source, model, monkeypatch):
+    import fsspec
+
+    system = type(fsspec.filesystem("memory"))
+
+    def fail(*_, **__):
+        raise RuntimeError("no credentials\nmore")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "ls", fail)
+        with pytest.raises(OutputError, match="memory://o cannot be reached: no credentials; che"):
+            encode(source, model, "memory://o")
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "find", fail)
+        with pytest.raises(DatasetError, match="memory://i cannot be opened: no credentials"):
+            encode("memory://i", model, "memory://o")
+    with pytest.raises(OutputError, match="nothing://o cannot be reached: Protocol not known"):
+        encode(source, model, "nothing://o")
+
+
+def test_devices_are_checked(source, model, tmp_path):
+    for name in ("cuda:77", "mps:9", "what"):
+        with pytest.raises(SettingError, match=f"'{name}'.* there are cpu"):
+            encode(source, model, tmp_path / "out", device=name)
 
 
 def test_int8_needs_texts_and_settings_are_checked(source, model, tmp_path):

@@ -89,6 +89,7 @@ def test_documents_are_files(tmp_path, model, monkeypatch, capsys):
         (["x.npy", "--shard-rows", "2"], "--shard-rows is for a corpus"),
         (["x.npy", "--precision", "int8"], "needs ranges"),
         (["-o", "out", "--device", "cpu", "cpu", "--workers", "2"], "name one device, not 2"),
+        (["-o", "out", "--device", "cuda:99"], "there is no device 'cuda:99' here"),
         (["-o", "out", "--column", "no"], "there is no column 'no'; there are id, text, year"),
     ],
 )
@@ -112,6 +113,11 @@ def test_a_single_file_takes_the_model_s_options(tmp_path, model, capsys, monkey
     )
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_standard_input_is_no_corpus(model, capsys):
+    assert main(["encode", "-", "-o", "out", "--model", model]) == 2
+    assert "write standard input to a file first" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on(corpus, model, monkeypatch, capsys):

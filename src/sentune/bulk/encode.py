@@ -22,6 +22,7 @@ from sentune.bulk.compute import Encoder
 from sentune.bulk.job import CorpusOptions, Job, Settings
 from sentune.bulk.share import Share
 from sentune.data.corpus import SHARD_ROWS, Corpus, Document
+from sentune.machine.device import checked
 from sentune.machine.screen import Progress
 
 COMPLETE = "complete.json"
@@ -253,11 +254,15 @@ def devices_of(device: str | Sequence[str] | None) -> tuple[str, ...]:
     """The devices as a tuple, empty for the best there is.
 
     A process that torchrun started has the GPU of its LOCAL_RANK, where there are GPUs.
+
+    Raises:
+        SettingError: If there is no such device here.
     """
     if device is None:
         rank = os.environ.get("LOCAL_RANK")
         return () if rank is None or not torch.cuda.is_available() else (f"cuda:{rank}",)
-    return (str(device),) if isinstance(device, str) else tuple(map(str, device))
+    names = (device,) if isinstance(device, str) else device
+    return tuple(checked(str(name)) for name in names)
 
 
 def _encoded(

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from sentune._lazy import need
 from sentune.data.corpus_files import is_remote
 from sentune.disk import drafts, files
-from sentune.errors import OutputError
+from sentune.errors import OutputError, SentuneError
 
 # File systems of fsspec whose writes appear whole; on others a file is written aside and renamed.
 _WHOLE = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf", "memory")
@@ -93,39 +93,47 @@ class Remote:
     def __init__(self, address: str) -> None:
         self.address = self.shown = address.rstrip("/")
         core = need("fsspec", extra="bulk").core
-        self._system, self._root = core.url_to_fs(self.address)
+        with _reached(self.shown):
+            self._system, self._root = core.url_to_fs(self.address)
 
     def names(self) -> set[str]:
         """The files that are there."""
-        try:
-            found = self._system.ls(self._root, detail=False, refresh=True)
-        except FileNotFoundError:
-            return set()
+        with _reached(self.shown):
+            try:
+                found = self._system.ls(self._root, detail=False, refresh=True)
+            except FileNotFoundError:
+                return set()
         names = {str(path).rstrip("/").rpartition("/")[2] for path in found}
         return {name for name in names if not drafts.is_draft(Path(name))}
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
-        self._system.invalidate_cache(self._root)
-        return bool(self._system.isfile(self._path(name)))
+        with _reached(self.shown):
+            self._system.invalidate_cache(self._root)
+            return bool(self._system.exists(self._path(name)))
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
-        return bytes(self._system.cat_file(self._path(name)))
+        with _reached(self.shown):
+            return bytes(self._system.cat_file(self._path(name)))
 
     def reading(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """A file to read parts of."""
-        found: Any = self._system.open(self._path(name), "rb")
+        with _reached(self.shown):
+            found: Any = self._system.open(self._path(name), "rb")
         return found
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
         """A new file: a temporary one of this machine, sent when it is whole."""
-        with _reported(self.shown), tempfile.TemporaryDirectory(prefix="sentune-") as folder:
-            path = Path(folder) / name
-            with path.open("wb") as file:
+        with _reported(tempfile.gettempdir()):
+            folder = tempfile.TemporaryDirectory(prefix="sentune-")
+        with folder as place:
+            path = Path(place) / name
+            with _reported(tempfile.gettempdir()), path.open("wb") as file:
                 yield file
-            self._send(path, name)
+            with _reached(self.shown):
+                self._send(path, name)
 
     def _send(self, path: Path, name: str) -> None:
         protocol = self._system.protocol
@@ -143,6 +151,20 @@ class Remote:
 
 
 @contextmanager
+def _reached(place: str) -> Iterator[None]:
+    """Errors of object storage, of which each library has its own, as one."""
+    try:
+        yield
+    except SentuneError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OutputError(
+            f"{place} cannot be reached: {reason}; check the address and the credentials"
+        ) from error
+
+
+@contextmanager
 def _reported(place: str) -> Iterator[None]:
     """Errors of writing as one that says what to do."""
     try:
@@ -155,6 +177,10 @@ def _reported(place: str) -> Iterator[None]:
                 f"{place} is full ({error.strerror}); the shards that are there are whole. Free "
                 "some space and start the same command again: it goes on where it stopped"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EPERM, errno.EEXIST):
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(
+                f"{place} cannot be written to: it is a file, or in one; give a folder"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise OutputError(f"{place} cannot be written to: {error.strerror}") from error
         raise

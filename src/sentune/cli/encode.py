@@ -123,6 +123,11 @@ def run(args: argparse.Namespace) -> None:
             "give either a file for the embeddings, as in `sentune encode texts.csv out.npy`, or "
             "a folder for shards, as in `sentune encode texts.csv -o out`"
         )
+    if args.output_dir is not None and args.source == STANDARD:
+        raise SettingError(
+            "shards are made of a file or folder, which can be read again after a stop; write "
+            "standard input to a file first"
+        )
     if args.output_dir is not None:
         _shards(args)
     else:
@@ -181,7 +186,7 @@ def _devices(args: argparse.Namespace) -> tuple[str, ...]:
             "--workers is how many processes --device has; name one device, not "
             f"{len(args.device)}, or leave out --workers"
         )
-    return (args.device[0] if args.device else "cpu",) * args.workers
+    return devices_of([args.device[0] if args.device else "cpu"] * args.workers)
 
 
 def _introduce(job: Any, source: str) -> None:
@@ -236,6 +241,7 @@ def _count(number: int, noun: str) -> str:
 def _file(args: argparse.Namespace) -> None:
     import numpy as np
 
+    from sentune.bulk.encode import devices_of
     from sentune.data.read import column
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
@@ -251,7 +257,7 @@ def _file(args: argparse.Namespace) -> None:
             "truncate_dim": args.truncate_dim,
             "precision": "float32" if args.precision == "float16" else args.precision,
         }
-        devices = args.device or [None]
+        devices = devices_of(args.device) or (None,)
         model = SentenceTransformer(args.model, device=devices[0], dtype=args.dtype)
         if len(devices) > 1:
             options["pool"] = stack.enter_context(model.start_multi_process_pool(devices))

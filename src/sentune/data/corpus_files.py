@@ -174,11 +174,11 @@ def _of_path(source: str | Path) -> tuple[list[File], bool]:
 
 
 def _of_address(source: str) -> tuple[list[File], bool]:
-    fsspec = need("fsspec", extra="bulk")
+    core = need("fsspec", extra="bulk").core
     try:
-        system, root = fsspec.core.url_to_fs(source)
+        system, root = core.url_to_fs(source)
         found = system.find(root, detail=True)
-    except (ImportError, ValueError) as error:  # of a library for this kind of storage
+    except Exception as error:  # each library for a kind of storage has errors of its own
         raise DatasetError(f"{source} cannot be opened: {error}") from error
     if not found:
         raise MissingDatasetError(f"there is no file or folder {source}")
@@ -222,7 +222,7 @@ def _json(file: File) -> Any:
 def _other_way(files: list[File], endings: tuple[str, ...]) -> str:
     """What else can be done with the files of a folder."""
     if ".csv" in endings and any(file.ending in DOCUMENTS for file in files):
-        return "; to read each text file in it as one document, say per='file'"
+        return "; to read each text file in it as one document, say per='file' (--per file)"
     return ""
 
 

@@ -37,6 +37,27 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
+def checked(name: str) -> str:
+    """The name of a device, after checking that there is such a one here.
+
+    Raises:
+        SettingError: If there is not.
+    """
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *all_devices()]
+    if torch.backends.mps.is_available():
+        there += ["mps"]
+    known = ("cpu", "cuda", "mps")  # of others, torch says what is wrong
+    if name.partition(":")[0] in known and name not in there and name != "cpu:0":
+        raise SettingError(f"there is no device {name!r} here; there are {', '.join(there)}")
+    try:
+        torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(f"{name!r} is no device; there are {', '.join(there)}") from error
+    return name
+
+
 def all_devices() -> list[str]:
     """One name per accelerator; four CPU workers where there is none."""
     if torch.cuda.is_available():
