@@ -1,10 +1,12 @@
 """Groups: what they hold, their order, and what does not change them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from sentune.errors import SettingError
-from sentune.search import community_detection
+from sentune.search import communities, community_detection
 from sentune.vectors.similarity import cos_sim
 
 
@@ -57,3 +59,58 @@ def test_nothing_to_group():
 def test_a_size_of_zero_is_refused():
     with pytest.raises(SettingError, match="min_community_size"):
         community_detection(matrix(5), min_community_size=0)
+
+
+def by_a_loop(rows, threshold, smallest):
+    """The definition, one row after the other; scores are those of whole numbers, thus exact."""
+    scores = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    scores /= 64  # of the squared length of each row
+    close = [np.flatnonzero(scores[row] >= threshold) for row in range(len(rows))]
+    taken, groups = set(), []
+    for center in sorted(range(len(rows)), key=lambda row: -len(close[row])):
+        members = [row for row in close[center] if row not in taken]
+        if center in taken or len(close[center]) < smallest or len(members) < smallest:
+            continue
+        others = sorted((row for row in members if row != center), key=lambda r: -scores[center][r])
+        groups.append([center, *others])
+        taken.update(groups[-1])
+    return sorted(groups, key=len, reverse=True)
+
+
+def exact(count, seed=0):
+    """Rows of length 8 whose products are exact, many of them equal."""
+    random = np.random.default_rng(seed)
+    rows = random.choice([-2.0, 2.0], size=(count, 16), p=[0.3, 0.7]).astype(np.float32)
+    rows[count // 2 : count // 2 + count // 8] = rows[0]
+    return rows
+
+
+@pytest.mark.parametrize("most", [1, 3, 1024])
+@pytest.mark.parametrize("threshold", [1.0, 0.75, 0.5, 0.25, -1.0])
+def test_groups_are_those_of_a_plain_loop(monkeypatch, most, threshold):
+    monkeypatch.setattr(communities, "_MOST", most)
+    rows = exact(260)
+    expected = by_a_loop(rows, threshold, 3)
+    found = community_detection(rows, threshold, min_community_size=3, batch_size=100)
+    assert found == expected
+    assert len(found) > 1 or threshold == -1
+
+
+def test_nan_is_close_to_nothing_and_zeros_to_none_but_by_a_threshold_below():
+    rows = exact(60)
+    rows[5], rows[7:12] = np.nan, 0
+    groups = community_detection(rows, 0.5, min_community_size=1)
+    assert [5] not in groups and not {5, 7, 8, 9, 10, 11} & {row for g in groups for row in g}
+    everywhere = community_detection(rows, -1.0, min_community_size=1)
+    assert sorted(everywhere[0]) == [row for row in range(60) if row != 5]
+
+
+def test_memory_does_not_grow_with_the_size_of_the_groups():
+    """Of 20,000 rows that are all alike each proposes a group of all."""
+    rows = np.ones((20_000, 8), np.float32) + 0.01 * matrix(20_000)
+    tracemalloc.start()
+    groups = community_detection(rows, threshold=0.9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(group) for group in groups] == [20_000]
+    assert peak < 100e6
