@@ -18,7 +18,7 @@ LAYERS = (
     {"share"},
     {"encoder"},
     {"training"},
-    {"bulk", "datasets", "demo", "quantization", "readers", "util"},
+    {"bulk", "datasets", "demo", "index", "quantization", "readers", "util"},
     {"cli"},
     {"__main__"},
 )

@@ -4,6 +4,7 @@ from . import bulk as bulk
 from . import datasets as datasets
 from . import errors as errors
 from . import evaluation as evaluation
+from . import index as index
 from . import losses as losses
 from . import models as models
 from . import quantization as quantization
@@ -18,6 +19,7 @@ from .encoder.cross_encoder import CrossEncoder as CrossEncoder
 from .encoder.load import load as load
 from .encoder.sentence_transformers import SentenceTransformer as SentenceTransformer
 from .errors import SentuneError as SentuneError
+from .index.index import Index as Index
 from .search.negatives import mine_hard_negatives as mine_hard_negatives
 from .share.data import CrossEncoderModelCardData as CrossEncoderModelCardData
 from .share.data import SentenceTransformerModelCardData as SentenceTransformerModelCardData

@@ -1,0 +1,154 @@
+"""What can be indexed -> documents with ids and metadata, as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from sentune._lazy import need
+from sentune.data.corpus import Corpus, Document
+from sentune.data.corpus_files import DOCUMENTS, listed
+from sentune.data.corpus_types import Types
+from sentune.errors import DatasetError, InputError, InputTypeError
+from sentune.tables import column_names, records_of
+
+_SEEN = 4_096  # documents of a stream that the types of columns are found from
+
+
+class Documents:
+    """Documents as a stream, which can be read once, and what is known of them before.
+
+    Attributes:
+        schema: A `pyarrow.Schema` of the metadata.
+        total: How many there are; None if that is not known.
+        notes: What a person should know of how they are read, as sentences.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[Document],
+        schema: Any,
+        total: int | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self._documents = documents
+        self.schema, self.total, self.notes = schema, total, list(notes)
+
+    def __iter__(self) -> Iterator[Document]:
+        """The documents, in order."""
+        return iter(self._documents)
+
+    def metadata_of(self, columns: Any) -> Any:
+        """The part of the columns of an index that holds metadata."""
+        pa = need("pyarrow", extra="index")
+        own = columns.names.index("vectors")
+        return pa.schema(list(columns)[own + 1 :])
+
+
+def documents_of(source: Any, text: str | None = None, id: str | None = None) -> Documents:
+    """The documents of a source.
+
+    Args:
+        source: A file or folder, as text or path: text files of a folder (txt, md, rst ...) are one
+            document each, as is a single one but of txt, which has a text per line; tables have
+            one per row. Or a `Corpus`. Or an iterable, or a table, of `Document`s, texts or dicts;
+            or a dict of id -> text.
+        text: Column, or key of the dicts, with the texts; None for "text".
+        id: Column, or key, with the ids; None for "id" where there is one, else they are counted.
+
+    Raises:
+        DatasetError: If there is no such source or column.
+        InputTypeError: If it is none of these.
+    """
+    if isinstance(source, (str, Path)):
+        source = corpus_of(source, text, id)
+    if isinstance(source, Corpus):
+        return Documents(source, source.schema, len(source), source.notes)
+    if isinstance(source, Mapping) and column_names(source) is None:
+        given: Iterable[Any] = (Document(str(key), value, {}) for key, value in source.items())
+    elif column_names(source) is not None:
+        given = records_of(source, "documents")
+    elif isinstance(source, Iterable):
+        given = source
+    else:
+        raise InputTypeError(
+            "documents must be a file, a folder, a Corpus or a list of texts or dicts, got a "
+            f"{type(source).__name__}"
+        )
+    total = len(source) if hasattr(source, "__len__") else None
+    stream = (_document(item, number, text, id) for number, item in enumerate(given))
+    first = list(islice(stream, _SEEN))
+    types = Types()
+    types.see([document.metadata for document in first])
+    return Documents(chain(first, stream), types.schema(), total)
+
+
+def corpus_of(source: str | Path, text: str | None = None, id: str | None = None) -> Corpus:
+    """The corpus in a file or folder; text files of a folder are one document each."""
+    path = Path(source).expanduser()
+    is_text = path.is_file() and _is_document(path.name) and not path.name.endswith(".txt")
+    if is_text:
+        return Corpus.open(path, text, id, per="file")
+    if not path.is_dir():
+        return Corpus.open(source, text, id)
+    try:
+        listed(path, DOCUMENTS, "train")
+    except DatasetError:  # tables only
+        return Corpus.open(path, text, id)
+    return Corpus.open(path, text, id, per="file")
+
+
+def _is_document(name: str) -> bool:
+    return name.lower().endswith(DOCUMENTS)
+
+
+def _document(item: Any, number: int, text: str | None, id: str | None) -> Document:
+    if isinstance(item, Document):
+        return item
+    if isinstance(item, str):
+        return Document(str(number), item, {})
+    if not isinstance(item, Mapping):
+        raise InputTypeError(
+            f"document {number} must be a text or a dict with a text, got {item!r}"
+        )
+    rest = dict(item)
+    key = text or "text"
+    if key not in rest:
+        raise InputError(f"document {number} has no {key!r} but {', '.join(map(str, rest))}")
+    words = rest.pop(key)
+    own = rest.pop(id or "id", None)
+    if own is None and id is not None:
+        raise InputError(f"document {number} has no {id!r}")
+    problem = None if isinstance(words, str) else f"its text is no string but {words!r}"
+    name = str(number) if own is None else str(own)
+    return Document(name, words if problem is None else None, rest, problem)
+
+
+def columns_of(documents: list[Document], schema: Any) -> dict[str, Any]:
+    """The metadata of documents as columns of the types in the schema.
+
+    Raises:
+        InputError: If a document has a column that the schema lacks, or a value of another type.
+    """
+    pa = need("pyarrow", extra="index")
+    for document in documents:
+        unknown = document.metadata.keys() - set(schema.names)
+        if unknown:
+            known = ", ".join(schema.names) or "none"
+            raise InputError(
+                f"document {document.id!r} has a column {sorted(unknown)[0]!r}, and the index has "
+                f"{known}; leave it out, or build the index anew with all columns"
+            )
+    found = {}
+    for field in schema:
+        values = [document.metadata.get(field.name) for document in documents]
+        try:
+            found[field.name] = pa.array(values, field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise InputError(
+                f"column {field.name!r} holds {field.type} in this index, and one of the documents "
+                f"{documents[0].id!r} to {documents[-1].id!r} has something else: {error}"
+            ) from error
+    return found
