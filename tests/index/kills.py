@@ -2,23 +2,26 @@
 
     python -m tests.index.kills --kills 100
 
-Each writer is a fork... of nothing: a new process, since LanceDB's threads do not live on in a
-fork. It adds documents, replaces them or builds anew, and is killed by SIGKILL at a time drawn
-uniformly from the time that such a write takes, from its first change on. The index must then be
-the old one, or the new one as a whole, to the last row; and the next write must work.
+Each writer is a fork of a process that has imported all and used nothing of it. It adds documents,
+replaces or deletes them, or builds anew, and is killed by SIGKILL at a time drawn uniformly from
+the time that such a write takes. The index must then be the old one, or the new one as a whole, to
+the last row; and the next write must work.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,21 +34,24 @@ OLD, NEW = 300, 200  # documents
 BATCH = 20  # rows of a commit of the writer
 JOBS = ("add", "replace", "delete", "overwrite", "build")
 
-WRITER = """
-import sys, json
-import numpy as np
+WRITERS = """
+import os, sys, warnings
+import lancedb, lancedb.index, lancedb.query, pyarrow.compute, pandas
 from sentune import Index
 from sentune.index import rows, store
 from tests.index import kills
 
-job, where = sys.argv[1], sys.argv[2]
+warnings.simplefilter("ignore")  # of the fork
 rows.given.__defaults__ = (kills.BATCH,)
-index = None if job == "build" else Index.open(where)
-kills.write(job, where, index, 0)  # what is imported, is
-print("ready", flush=True)
-sys.stdin.readline()
-kills.write(job, where, index, 1)
-print("done", flush=True)
+for line in sys.stdin:
+    job, where = line.split()
+    child = os.fork()
+    if not child:
+        index = None if job == "build" else Index.open(where)
+        print(os.getpid(), flush=True)
+        kills.write(job, where, index)
+        os._exit(0)
+    print("killed" if os.waitpid(child, 0)[1] else "done", flush=True)
 """
 
 
@@ -75,13 +81,12 @@ def vectors(count, seed):
 
 
 def fill(where):
-    return Index.build(where, documents("o", OLD, "old"), embeddings=vectors(OLD, 0), exact_below=100)
+    return Index.build(
+        where, documents("o", OLD, "old"), embeddings=vectors(OLD, 0), exact_below=100
+    )
 
 
-def write(job, where, index, turn):
-    """One write; with turn 0 nothing that counts."""
-    if turn == 0:
-        return
+def write(job, where, index):
     made = vectors(NEW, 1)
     if job == "add":
         index.add(documents("n", NEW, "new"), embeddings=made)
@@ -110,67 +115,79 @@ def content(where):
     return json.dumps([sorted(rows, key=lambda row: row["id"]), found])
 
 
-def writer(job, where):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, job, str(where)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
+class Writers:
+    """Writers, one after the other."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WRITERS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begin(self, job, where):
+        """The process that does a job, which it is about to begin."""
+        self.process.stdin.write(f"{job} {where}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        """How it ended: "done" or "killed"."""
+        return self.process.stdout.readline().strip()
 
 
 def kill_often(folder, kills, seed=0, jobs=JOBS):
     """Kill that often; an AssertionError if an index is not what it should be."""
     rng = random.Random(seed)
     found = Found()
+    fill(folder / "old")
+    writers = Writers()
+    whole = {job: unbroken(writers, folder, job) for job in jobs}
     turn = 0
-    expected, lasts = {}, {}
-    for job in jobs:
-        expected[job], lasts[job] = unbroken(folder / f"whole-{job}", job)
     while found.kills < kills:
-        job = jobs[turn % len(jobs)]
-        where = folder / f"index-{turn}"
+        job, where = jobs[turn % len(jobs)], folder / f"index-{turn}"
         turn += 1
-        if job != "build":
-            fill(where)
-        before = content(where)
-        process = writer(job, where)
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        time.sleep(rng.uniform(0, lasts[job]))
-        process.send_signal(signal.SIGKILL)
-        rest = process.communicate()[0]
-        if rest == "done\n":
-            continue
-        found.kills += 1
-        after = content(where)
-        assert after in (before, expected[job]), f"{job} was done in part"
-        kind = found.old if after == before else found.new
-        kind[job] += 1
-        if after is not None:
-            store = Store(where)
-            found.unpublished += store._db.open_table("texts").version != store._version
-        go_on(where, job, after == before, expected[job])
+        before = prepared(folder, where, job)
+        process = writers.begin(job, where)
+        time.sleep(rng.uniform(0, whole[job][1]))
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(process, signal.SIGKILL)
+        if writers.end() == "killed":
+            found.kills += 1
+            check(where, job, before, whole[job][0], found)
+        shutil.rmtree(where, ignore_errors=True)
+    writers.process.communicate()
     return found
 
 
-def unbroken(where, job):
-    """What a job makes of an index, and how long it takes."""
+def prepared(folder, where, job):
+    """The old index, where a job needs one; and what is in it."""
     if job != "build":
-        fill(where)
-    process = writer(job, where)
+        shutil.copytree(folder / "old", where)
+    return content(where)
+
+
+def unbroken(writers, folder, job):
+    """What a job makes of an index, and how long it takes."""
+    where = folder / f"whole-{job}"
+    prepared(folder, where, job)
+    writers.begin(job, where)
     begun = time.perf_counter()
-    assert process.communicate("go\n")[0] == "done\n"
-    lasts = time.perf_counter() - begun
-    return content(where), lasts
+    assert writers.end() == "done"
+    return content(where), time.perf_counter() - begun
 
 
-def go_on(where, job, is_old, expected):
-    """The next write does what the killed one did not."""
-    if is_old:
-        write(job, where, None if job == "build" else Index.open(where), 1)
+def check(where, job, before, expected, found):
+    """The old index or the new one is there, and the next write does what was not done."""
+    after = content(where)
+    assert after in (before, expected), f"{job} was done in part"
+    (found.old if after == before else found.new)[job] += 1
+    if after is not None:
+        store = Store(where)
+        found.unpublished += store._db.open_table("texts").version != store._version
+    if after == before:
+        write(job, where, None if job == "build" else Index.open(where))
     assert content(where) == expected
 
 
@@ -180,7 +197,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(kill_often(Path(folder), args.kills, args.seed))
+        sys.stdout.write(f"{kill_often(Path(folder), args.kills, args.seed)}\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import sys
 from datetime import timedelta
 
 import numpy as np
-import pytest
 
 from sentune import Index
 from sentune.index import store
@@ -107,11 +106,10 @@ def test_old_versions_do_not_pile_up(tmp_path, monkeypatch):
     assert len(index) == 10
 
 
-@pytest.mark.parametrize("jobs", [("add", "replace"), ("overwrite", "build", "delete")])
-def test_a_killed_writer_leaves_the_old_index_or_the_new_one(jobs, tmp_path):
-    found = kill_often(tmp_path, 10, seed=len(jobs), jobs=jobs)
-    assert found.kills == 10 and sum(found.old.values()) > 2
-    assert found.unpublished > 0 or "build" in jobs
+def test_a_killed_writer_leaves_the_old_index_or_the_new_one(tmp_path):
+    found = kill_often(tmp_path, 20)
+    assert found.kills == 20 and sum(found.old.values()) > 10
+    assert found.unpublished > 2  # they were killed in the midst of a write
 
 
 def test_a_reader_goes_on_when_its_version_is_removed(tmp_path, monkeypatch):
