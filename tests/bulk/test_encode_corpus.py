@@ -349,6 +349,19 @@ def test_shares_make_the_whole(source, model, tmp_path, monkeypatch):
             bulk.Share.parse(wrong)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_shard_of_an_encoder_depends_on_nothing_but_itself(dtype, tiny_model, tmp_path):
+    """Neither on what the model did before nor on the shards around it."""
+    source, folder = tmp_path / "corpus.jsonl", tmp_path / "model"
+    write_corpus(source, rows=300)
+    tiny_model.save(str(folder))
+    encode(source, folder, tmp_path / "whole", shard_rows=70, dtype=dtype)
+    for number in (4, 1, 0, 3, 2):
+        share = bulk.Share(number, 5)
+        encode(source, folder, tmp_path / "parts", shard_rows=70, dtype=dtype, share=share)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
 def test_object_storage_is_written_to(source, model, tmp_path):
     import fsspec
 

@@ -174,7 +174,7 @@ def bulk(room: Path) -> bool:
 
 
 JOBS: dict[str, Callable[[Path], bool]] = {
-    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, logs, bulk)
+    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, bulk, logs)
 }
 
 

@@ -73,6 +73,16 @@ def test_elsewhere_progress_is_a_plain_line_at_every_tenth(clock, capsys):
     assert all(line.isprintable() for line in lines)
 
 
+def test_a_long_task_says_something_every_minute(clock, capsys):
+    progress = Progress("Encoding", 100_000, "texts")
+    for done in range(1, 301):
+        clock.now = 2.0 * done
+        progress.show(done)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "Encoding    0%  0 texts/s, 55 h 32 min left"
+
+
 def test_on_a_terminal_progress_is_a_bar_that_goes_away(clock, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)

@@ -314,7 +314,7 @@ class _Watch:
         self._sizes = {number: job.corpus.shards[number].rows for number in todo}
         total = sum(self._sizes.values())
         self._bar = None if file is None else Progress("Encoding", total, "texts", file)
-        self._before = self._within = 0
+        self._before = self._within = self._begun = 0
         self._number: int | None = None
 
     def of(self, number: int) -> Callable[[int], object]:
@@ -322,6 +322,7 @@ class _Watch:
         if self._number is not None:  # its rows may have been counted more or less than once
             self._before += self._sizes[self._number]
         self._number, self._within = number, 0
+        self._begun += 1
         return self._count
 
     def close(self) -> None:
@@ -333,4 +334,5 @@ class _Watch:
         size = self._sizes[self._number or 0]
         self._within = min(self._within + rows, size)
         if self._bar is not None:
-            self._bar.show(self._before + self._within)
+            words = f"shard {self._begun:,} of {len(self._sizes):,}"
+            self._bar.show(self._before + self._within, words)

@@ -16,6 +16,7 @@ from sentune._lazy import need
 WIDTH = 100
 _BAR_WIDTH = 24
 _REPORTS = 10  # lines that a bar becomes where the output is no terminal
+_SILENT_S = 60  # and so long is nothing said at most, if anything is done
 
 
 def say(text: str = "") -> None:
@@ -58,7 +59,7 @@ class Progress:
         self.label, self.total, self.unit = label, total, unit
         self.file = file or sys.stdout
         self.start = time.perf_counter()
-        self.reported = 0
+        self.reported, self.said = 0, self.start
         self.bar = None
         if self.file.isatty():
             from tqdm import tqdm
@@ -80,8 +81,9 @@ class Progress:
         if self.bar is not None:
             self.bar.set_description_str(words, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif done * _REPORTS // self.total > self.reported:
+        elif self._is_due(done):
             self.reported = done * _REPORTS // self.total
+            self.said = time.perf_counter()
             line = f"{fit(self.label, 10)}{100 * done // self.total:3d}%  {words}"
             print(line, file=self.file, flush=True)
 
@@ -89,6 +91,11 @@ class Progress:
         """Take the bar off the screen."""
         if self.bar is not None:
             self.bar.close()
+
+    def _is_due(self, done: int) -> bool:
+        """Whether a plain line is to be printed: after a tenth, and in long tasks after a while."""
+        is_a_part = done * _REPORTS // self.total > self.reported
+        return is_a_part or time.perf_counter() - self.said >= _SILENT_S
 
     def _pace(self, done: int) -> list[str]:
         seconds = time.perf_counter() - self.start
