@@ -241,14 +241,15 @@ def test_a_text_that_the_model_cannot_read_is_found_among_many(source, model, tm
     rows = [json.loads(line) for line in source.read_text().splitlines()]
     for place in (3, 4, 95):
         rows[place]["text"] += " seven"
+    rows[50]["text"] = None
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    good = [row for place, row in enumerate(rows) if place not in (3, 4, 95)]
+    good = [row for place, row in enumerate(rows) if place not in (3, 4, 50, 95)]
     expected = model.encode([row["text"] for row in good])
     calls = picky("seven")
     found = encode(source, model, tmp_path / "out", shard_rows=200)
-    assert (found.rows, found.failed) == (97, 3) and len(calls) < 60
+    assert (found.rows, found.failed) == (96, 4) and len(calls) < 60
     told = (tmp_path / "out" / "shard-00000.errors.jsonl").read_text().splitlines()
-    assert [json.loads(line)["id"] for line in told] == ["d3", "d4", "d95"]
+    assert [json.loads(line)["id"] for line in told] == ["d3", "d4", "d50", "d95"]
     (table,) = tables(tmp_path / "out")
     assert table["id"].to_pylist() == [row["id"] for row in good]
     np.testing.assert_allclose(np.stack(table["embedding"].to_numpy()), expected, atol=1e-6)
@@ -260,6 +261,33 @@ def test_a_model_that_can_read_nothing_is_an_error(source, model, tmp_path, pick
     with pytest.raises(ValueError, match="cannot read"):
         bulk.encode_shard(job, 0)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+def test_a_shard_is_written_in_portions(form, source, model, tmp_path, monkeypatch):
+    encode(source, model, tmp_path / "whole", format=form)
+    expected = pa.concat_tables(tables_of(tmp_path / "whole", form))
+    for rows, characters in ((7, 10**6), (10**6, 300), (1, 1)):
+        monkeypatch.setattr("sentune.bulk.encode._ROWS", rows)
+        monkeypatch.setattr("sentune.bulk.encode._CHARACTERS", characters)
+        out = tmp_path / f"out-{rows}-{characters}"
+        encode(source, model, out, format=form)
+        groups = pq.ParquetFile(next(out.glob("shard-00000*.parquet"))).metadata.num_row_groups
+        assert groups == {7: 5, 1: 30}.get(rows, groups) and groups > 3
+        found = pa.concat_tables(tables_of(out, form))
+        assert found.drop_columns("embedding").equals(expected.drop_columns("embedding"))
+        vectors = [np.stack(table["embedding"].to_numpy()) for table in (found, expected)]
+        np.testing.assert_allclose(*vectors, atol=1e-6)
+
+
+def tables_of(folder, form):
+    if form == "parquet":
+        return tables(folder)
+    found = []
+    for path in sorted(folder.glob("*.npy")):
+        rest = pq.read_table(path.with_suffix(".rows.parquet"))
+        found.append(rest.append_column("embedding", [list(np.load(path))]))
+    return found
 
 
 def test_embeddings_that_are_not_finite_are_named(source, model, tmp_path):

@@ -79,7 +79,7 @@ class Encoder:
         """
         failed: dict[int, str] = {}
         parts = self._parts(texts, 0, failed, count)
-        found = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+        found = np.concatenate(parts or [np.zeros((0, 1), np.float32)])
         good = [number for number in range(len(texts)) if number not in failed]
         is_finite = np.isfinite(found).all(axis=1)
         if good and not is_finite.any():
@@ -87,10 +87,11 @@ class Encoder:
                 "all embeddings are NaN or infinite; use dtype='float32', load an earlier "
                 "checkpoint, or download the model again"
             )
-        failed |= {
-            good[place]: "its embedding is not finite" for place in np.flatnonzero(~is_finite)
-        }
-        return self.quantized(found[is_finite]), failed
+        if not is_finite.all():
+            bad = np.flatnonzero(~is_finite).tolist()
+            failed |= dict.fromkeys([good[place] for place in bad], "its embedding is not finite")
+            found = found[is_finite]
+        return self.quantized(found), failed
 
     def quantized(self, found: np.ndarray) -> np.ndarray:
         """Embeddings in the precision of the output."""

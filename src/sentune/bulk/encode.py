@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ COMPLETE = "complete.json"
 # Rows of a shard that are encoded and written at a time: the most, and the most characters.
 _ROWS = 16_384
 _CHARACTERS = 16_000_000
+_READERS = 16  # threads that look into finished shards
 
 
 class Summary(NamedTuple):
@@ -205,13 +206,13 @@ def encode_shard(
     problems: list[tuple[str, str]] = []
     written = 0
     with shards.writing(job.storage, number, job.format, job.schema, about) as shard:
-        for portion in _portions(job.corpus, number):
-            readable = [one for one in portion if one.text is not None]
-            unreadable = [(one.id, str(one.problem)) for one in portion if one.text is None]
-            count(len(unreadable))
-            good = _encoded(readable, encoder, shard, problems, count)
-            problems += unreadable
-            written += good
+        with _Behind(shard.put) as put:
+            for portion in _portions(job.corpus, number):
+                good, embeddings, bad = _encoded(portion, encoder, count)
+                problems += bad
+                if good:
+                    put(good, embeddings)
+                    written += len(good)
         # Before the shard is there; so that whoever finds it finds these, too.
         shards.write_errors(job.storage, number, problems)
     return Done(number, written, len(problems))
@@ -228,7 +229,9 @@ def finish(job: Job) -> list[int]:
         return missing
     if job.storage.has(COMPLETE):
         return []
-    rows = [shards.count_rows(job.storage, n, job.format) for n in range(len(job.corpus.shards))]
+    numbers = range(len(job.corpus.shards))
+    with ThreadPoolExecutor(_READERS) as readers:  # of object storage each one takes a while
+        rows = list(readers.map(lambda n: shards.count_rows(job.storage, n, job.format), numbers))
     read = [shard.rows for shard in job.corpus.shards]
     failed = [before - after for before, after in zip(read, rows, strict=True)]
     about = {
@@ -266,21 +269,49 @@ def devices_of(device: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _encoded(
-    documents: Sequence[Document],
-    encoder: Encoder,
-    shard: Any,
-    problems: list[tuple[str, str]],
-    count: Callable[[int], object],
-) -> int:
-    """Encode and write some documents; how many could be."""
-    if not documents:
-        return 0
-    embeddings, failed = encoder.rows([str(one.text) for one in documents], count)
-    problems += [(documents[place].id, why) for place, why in sorted(failed.items())]
-    good = [one for place, one in enumerate(documents) if place not in failed]
-    if good:
-        shard.put(good, embeddings)
-    return len(good)
+    portion: Sequence[Document], encoder: Encoder, count: Callable[[int], object]
+) -> tuple[list[Document], Any, list[tuple[str, str]]]:
+    """The documents that can be encoded, their rows, and the ids of the others with the reasons."""
+    readable = [one for one in portion if one.text is not None]
+    count(len(portion) - len(readable))
+    if not readable:
+        return [], None, [(one.id, str(one.problem)) for one in portion]
+    embeddings, failed = encoder.rows([str(one.text) for one in readable], count)
+    reasons = {id(readable[place]): why for place, why in failed.items()}
+    good = [one for one in readable if id(one) not in reasons]
+    bad = [
+        (one.id, reasons.get(id(one)) or str(one.problem))
+        for one in portion
+        if one.text is None or id(one) in reasons
+    ]
+    return good, embeddings, bad
+
+
+class _Behind:
+    """Calls a function in a thread, so that one portion is written while the next is encoded."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sentune-write")
+        self._running: Future[object] | None = None
+
+    def __call__(self, *args: Any) -> None:
+        self._wait()
+        self._running = self._thread.submit(self._function, *args)
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            self._thread.shutdown()
+
+    def _wait(self) -> None:
+        if self._running is not None:
+            self._running.result()
 
 
 def _portions(corpus: Corpus, number: int) -> Iterator[list[Document]]:

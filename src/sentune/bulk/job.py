@@ -225,7 +225,8 @@ class Job:
                 "texts, and the corpus has fewer than 2; use float32"
             )
         with Encoder(self._model, _options(about)) as encoder:
-            found: list[list[float]] = ranges_of(encoder.floats(texts)).tolist()
+            embeddings, _ = encoder.rows(texts)
+        found: list[list[float]] = ranges_of(embeddings).tolist()
         return found
 
 
