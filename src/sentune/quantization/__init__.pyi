@@ -1,3 +1,4 @@
 from sentune.search.quantized import semantic_search_faiss as semantic_search_faiss
+from sentune.search.quantized import semantic_search_quantized as semantic_search_quantized
 from sentune.search.quantized import semantic_search_usearch as semantic_search_usearch
 from sentune.vectors.quantize import quantize_embeddings as quantize_embeddings

@@ -1,4 +1,4 @@
-"""Search among embeddings in few bits, by faiss or usearch, and scoring the best ones again."""
+"""Search among embeddings in few bits: by own tiles, faiss or usearch; the best scored again."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from sentune._lazy import need
 from sentune.checks import check_sizes
-from sentune.errors import SettingError
+from sentune.errors import InputError, SettingError
+from sentune.search.codes import nearest_codes
 from sentune.types import ArrayLike
-from sentune.vectors.quantize import as_numpy, dequantized, quantize_embeddings, ranges_of
+from sentune.vectors.quantize import (
+    PRECISIONS,
+    as_numpy,
+    dequantized,
+    quantize_embeddings,
+    ranges_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +32,65 @@ _SCALARS = ("int8", "uint8")
 _BITS = ("binary", "ubinary")
 
 Hits: TypeAlias = "list[list[dict[str, int | float]]]"
+
+
+def semantic_search_quantized(
+    query_embeddings: ArrayLike,
+    corpus_embeddings: ArrayLike | None = None,
+    corpus_index: np.ndarray | None = None,
+    corpus_precision: Literal["float32", "int8", "uint8", "binary", "ubinary"] = "float32",
+    top_k: int = 10,
+    ranges: np.ndarray | None = None,
+    calibration_embeddings: np.ndarray | None = None,
+    rescore: bool = True,
+    rescore_multiplier: int = 2,
+    exact: bool = True,
+    output_index: bool = False,
+) -> tuple[Any, ...]:
+    """As `semantic_search_faiss`, without another library and for every precision.
+
+    The corpus is compared in tiles, so that the memory besides it stays below 200 MB for a usual
+    `top_k`; an array that is mapped from the disk (`np.load(..., mmap_mode="r")`) may be larger
+    than the memory. Scores that are not made again are dot products of what the corpus holds,
+    highest first, or the number of bits that differ, smallest first. Entries of equal score come in
+    the order of the corpus; one with NaN is never found.
+
+    Args:
+        query_embeddings: See `semantic_search_faiss`.
+        corpus_embeddings: See there; an array.
+        corpus_index: The same as `corpus_embeddings`: nothing else is kept of them.
+        corpus_precision: "float32", "int8", "uint8", "binary" or "ubinary".
+        top_k: See there.
+        ranges: See there, for int8 and uint8.
+        calibration_embeddings: See there.
+        rescore: See there.
+        rescore_multiplier: See there. With bits 4 or more finds nearly what float32 finds.
+        exact: Has no effect: the search is always exact.
+        output_index: Whether the result has the array, too.
+
+    Raises:
+        SettingError: If not one of corpus and index is given, or the precision is another.
+        InputError: If the corpus is not in that precision, is not as wide as the queries, or if
+            ranges are missing or do not fit.
+    """
+    if corpus_embeddings is None:
+        corpus_embeddings, corpus_index = corpus_index, None
+    engine = _Engine(
+        "own tiles",
+        PRECISIONS,
+        _own_index,
+        partial(_own_find, precision=corpus_precision),
+        partial(_own_codes, precision=corpus_precision),
+    )
+    return _search(
+        engine,
+        query_embeddings,
+        corpus_embeddings,
+        corpus_index,
+        _Options(corpus_precision, top_k, ranges, calibration_embeddings, rescore, exact),
+        rescore_multiplier,
+        output_index,
+    )
 
 
 def semantic_search_faiss(
@@ -217,6 +284,34 @@ def _rescored(
 def _as_bits(values: np.ndarray, precision: str) -> np.ndarray:
     """Bytes of "binary" as those of "ubinary", which are the bits themselves."""
     return values.view(np.uint8) ^ 0x80 if precision == "binary" else values
+
+
+def _own_index(corpus: np.ndarray, options: _Options) -> np.ndarray:
+    wanted = {"binary": "int8", "ubinary": "uint8"}.get(options.precision, options.precision)
+    is_floating = corpus.dtype.kind == "f" and wanted == "float32"
+    if corpus.dtype != wanted and not is_floating:
+        raise InputError(
+            f"the corpus has numbers of the type {corpus.dtype} and corpus_precision is "
+            f"{options.precision!r}; make it with quantize_embeddings(corpus, "
+            f"precision={options.precision!r}), or give the precision that it has"
+        )
+    return corpus
+
+
+def _own_find(
+    corpus: np.ndarray, queries: np.ndarray, count: int, exact: bool, precision: str
+) -> tuple[np.ndarray, np.ndarray]:
+    if queries.shape[1] != corpus.shape[1]:
+        raise InputError(
+            f"queries and corpus must be equally wide in {precision}, got the shapes "
+            f"{queries.shape} and {corpus.shape}; truncate both to the same dimension"
+        )
+    scores, entries = nearest_codes(queries, corpus, count, precision)
+    return scores, np.where(np.isfinite(scores), entries, _NONE)
+
+
+def _own_codes(corpus: np.ndarray, entries: np.ndarray, precision: str) -> np.ndarray:
+    return _as_bits(corpus[entries], precision)
 
 
 def _faiss_index(corpus: np.ndarray, options: _Options) -> Any:
