@@ -42,7 +42,7 @@ from sentune.index import rows, store
 from tests.index import kills
 
 warnings.simplefilter("ignore")  # of the fork
-rows.given.__defaults__ = (kills.BATCH,)
+rows.given.__defaults__ = (str, kills.BATCH)
 for line in sys.stdin:
     job, where = line.split()
     child = os.fork()

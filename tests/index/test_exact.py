@@ -114,16 +114,13 @@ def test_texts_cannot_be_searched_by_meaning_without_a_model(tmp_path):
     assert {hit.id for hit in hits[:2]} == {"0", "3"}
 
 
-def clustered(rows, width, seed):
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(9).normal(size=(40, width))
-    return (centres[rng.integers(0, 40, rows)] + 0.5 * rng.normal(size=(rows, width))).astype("f4")
+def scattered(rows, seed):
+    return np.random.default_rng(seed).normal(size=(rows, 8)).astype(np.float32)
 
 
 def test_above_a_size_it_is_approximate_and_exact_on_demand(tmp_path):
-    vectors = clustered(6_000, 16, 0)
-    queries = clustered(20, 16, 1)
-    index = build(tmp_path / "i", vectors, exact_below=5_000)
+    vectors, queries = scattered(15_000, 0), scattered(20, 1)  # 4 lists
+    index = build(tmp_path / "i", vectors, exact_below=15_000)
     expected = semantic_search(queries, vectors, top_k=10)
 
     def shared(**options):
@@ -143,19 +140,19 @@ def test_above_a_size_it_is_approximate_and_exact_on_demand(tmp_path):
 
 
 def test_an_approximate_search_still_finds_as_many_as_are_wanted(tmp_path):
-    vectors = clustered(3_000, 16, 0)
-    documents = [{"text": "t", "part": n % 500} for n in range(3_000)]
+    vectors = scattered(15_000, 0)
+    documents = [{"text": "t", "part": n % 2_500} for n in range(15_000)]
     index = Index.build(tmp_path / "i", documents, embeddings=vectors, exact_below=1_000)
     hits = index.search(embedding=vectors[0], mode="vector", filter={"part": 3}, probes=1)
     assert len(hits) == 6
-    hits = index.search(embedding=vectors[0], mode="vector", top_k=3_000, probes=1)
-    assert len({hit.id for hit in hits}) == 3_000
+    hits = index.search(embedding=vectors[0], mode="vector", top_k=15_000, probes=1)
+    assert len({hit.id for hit in hits}) == 15_000
 
 
 def test_rows_that_come_later_are_found_too_and_the_index_is_trained_again(tmp_path):
-    vectors = clustered(1_200, 16, 0)
+    vectors = scattered(1_200, 0)
     index = build(tmp_path / "i", vectors, exact_below=1_000)
-    later = clustered(6_000, 16, 2)
+    later = scattered(6_000, 2)
     names = [index._store._table.list_indices()]
     index.add({f"n{n}": "t" for n in range(6_000)}, embeddings=later)
     names.append(index._store._table.list_indices())
@@ -178,7 +175,7 @@ def test_a_document_stands_where_its_best_row_does():
         row("c", 0.5, 4),
     ]
     found = ranking.best_documents(lambda limit: rows[:limit], 2)
-    assert [(one.row.id, one.score) for one in found] == [("a", 0.9), ("b", 0.7)]
+    assert [(one.id, one.score) for one in found] == [("a", 0.9), ("b", 0.7)]
 
 
 def test_as_many_rows_are_fetched_as_documents_and_ties_need():
@@ -190,7 +187,7 @@ def test_as_many_rows_are_fetched_as_documents_and_ties_need():
         return rows[:limit]
 
     found = ranking.best_documents(fetch, 3)
-    assert [one.row.id for one in found] == ["a", "b0", "b1"]
+    assert [one.id for one in found] == ["a", "b0", "b1"]
     assert asked == [32, 128, 512]
     asked.clear()
     ranking.best_documents(fetch, 3, with_ties=False)
@@ -198,11 +195,12 @@ def test_as_many_rows_are_fetched_as_documents_and_ties_need():
 
 
 def test_fusion_is_the_sum_of_reciprocal_ranks():
-    one = [ranking.Found(row(name, 0, 0, 1), 0) for name in "abcd"]
-    two = [ranking.Found(row(name, 0, 0, 2), 0) for name in "cae"]
-    found = ranking.fused([one, two])
+    one = [row(name, 0.5, 0, 1) for name in "abcd"]
+    two = [row(name, 7, 0, 2) for name in "cae"]
+    found = ranking.fused({"vector": one, "text": two})
     assert [f.row.id for f in found] == ["a", "c", "b", "e", "d"]
     scores = {f.row.id: f.score for f in found}
     assert scores["a"] == 1 / 61 + 1 / 62 and scores["c"] == 1 / 63 + 1 / 61
     assert scores["b"] == 1 / 62 and scores["d"] == 1 / 64
+    assert found[0].scores == {"vector": 0.5, "text": 7} and found[2].scores == {"vector": 0.5}
     assert {f.row.id: f.row.chunk for f in found} == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 2}

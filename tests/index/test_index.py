@@ -1,5 +1,6 @@
 """Build, open, add, replace, delete and search with a model."""
 
+import shutil
 import subprocess
 import sys
 import warnings
@@ -50,8 +51,6 @@ def built(model, tmp_path_factory):
 
 @pytest.fixture
 def index(built, tmp_path):
-    import shutil
-
     shutil.copytree(built, tmp_path / "i")
     return Index.open(tmp_path / "i")
 
@@ -192,7 +191,7 @@ def test_equal_ids_in_different_batches(index, monkeypatch):
     from sentune.index import rows
 
     documents = [Document(str(n), f"t {n}", {}) for n in range(5)] + [Document("1", "again", {})]
-    monkeypatch.setattr(rows.batches, "__defaults__", (2,))
+    monkeypatch.setattr(rows.batches, "__defaults__", (str, 2))
     with pytest.raises(InputError, match="'1' is in the index already, or comes twice"):
         index.add(documents)
     assert len(index) == 4
@@ -255,6 +254,19 @@ def test_another_model_is_refused(index, model, tmp_path):
         Index.open(index._store.where, tmp_path / "other").search("cat")
     same = Index.open(index._store.where, SentenceTransformer(str(model), device="cpu"))
     assert same.search("cat") == index.search("cat")
+
+
+def test_the_weights_are_looked_at_only_if_files_changed(index, model, monkeypatch):
+    from sentune.encoder import identity
+
+    looked = []
+    plain = identity.identity
+    monkeypatch.setattr(identity, "identity", lambda given: looked.append(1) or plain(given))
+    where = index._store.where
+    assert Index.open(where).search("cat") and not looked
+    shutil.copytree(model, where.parent / "copy")
+    (where.parent / "copy" / "README.md").write_text("other")
+    assert Index.open(where, where.parent / "copy").search("cat") and looked == [1]
 
 
 def test_a_scorer_of_pairs_is_no_model_of_an_index(tmp_path):
@@ -366,7 +378,7 @@ def test_a_failed_overwrite_leaves_the_old_index(index, model, monkeypatch):
     from sentune.index import documents, rows
 
     monkeypatch.setattr(documents, "_SEEN", 1)
-    monkeypatch.setattr(rows.batches, "__defaults__", (1,))
+    monkeypatch.setattr(rows.batches, "__defaults__", (str, 1))
     where = index._store.where
 
     def texts():
@@ -453,7 +465,7 @@ def test_open_and_a_search_for_words_load_neither_model_nor_torch(built):
 def test_progress_is_reported_and_the_memory_is_that_of_a_batch(tmp_path, monkeypatch):
     from sentune.index import rows
 
-    monkeypatch.setattr(rows.given, "__defaults__", (100,))
+    monkeypatch.setattr(rows.given, "__defaults__", (str, 100))
     seen = []
     Index.build(
         tmp_path / "i",

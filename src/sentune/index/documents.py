@@ -62,6 +62,8 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
         DatasetError: If there is no such source or column.
         InputTypeError: If it is none of these.
     """
+    if isinstance(source, Documents):
+        return source
     if isinstance(source, (str, Path)):
         source = corpus_of(source, text, id)
     if isinstance(source, Corpus):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,6 +19,7 @@ from sentune.index.model import IndexModel
 from sentune.index.ranking import Found, best_documents, fused
 from sentune.index.settings import EXACT_BELOW, Settings, schema
 from sentune.index.store import Store
+from sentune.text.chunks import Chunker
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 Filter: TypeAlias = "str | Mapping[str, Any] | None"
@@ -36,6 +37,7 @@ class Hit:
         id: Of the document.
         score: Higher is better. By mode: the similarity of the vectors; BM25 of the words; the sum
             of reciprocal ranks. With a reranker, its score.
+        scores: In each ranking that the document is in, "vector" or "text".
         text: The best chunk of the document.
         start: Where the chunk starts in the text of the document, in characters.
         end: Where it ends.
@@ -45,9 +47,10 @@ class Hit:
     id: str
     score: float
     text: str
-    start: int = 0
-    end: int = 0
+    start: int
+    end: int
     metadata: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Index:
@@ -131,12 +134,13 @@ class Index:
         chunker = None
         if used is not None and embeddings is None:
             chunker = used.chunker(chunk_tokens, chunk_overlap)
-        batches = _batches(given, used, embeddings, likeness, chunker)
+        batches = _batches(given, used, embeddings, likeness, chunker, on_progress)
         first = next(batches, None)
         width = first.vectors.shape[1] if first is not None else 0
         settings = Settings(
             model=used.name if used else None,
             identity=used.identity if used else None,
+            stamp=used.stamp if used else None,
             dimension=width or _dimension(used, embeddings),
             similarity=likeness,
             chunk_tokens=chunker.tokens if chunker else None,
@@ -147,7 +151,7 @@ class Index:
         columns = settings.stored_in(schema(settings.dimension, given.schema))
         with Store.made(place, columns, overwrite=overwrite) as table:
             rest = batches if first is None else chain([first], batches)
-            _write(table, given, rest, replace=False, on_progress=on_progress)
+            _write(table, given, rest, replace=False)
         return cls(Store(place), used)
 
     @classmethod
@@ -167,6 +171,11 @@ class Index:
     def settings(self) -> Settings:
         """What it was built with."""
         return self._store.settings
+
+    @property
+    def rows(self) -> int:
+        """How many chunks there are."""
+        return self._store.read(lambda: self._store.rows)
 
     def __repr__(self) -> str:
         """Where it is and what is in it."""
@@ -214,9 +223,10 @@ class Index:
         chunker = None
         if used is not None and settings.chunk_tokens is not None:
             chunker = used.chunker(settings.chunk_tokens, settings.chunk_overlap)
-        batches = _batches(given, used, embeddings, settings.similarity, chunker)
+        likeness = settings.similarity
+        batches = _batches(given, used, embeddings, likeness, chunker, on_progress)
         with self._store.writing() as table:
-            _write(table, given, batches, replace=replace, on_progress=on_progress)
+            _write(table, given, batches, replace=replace)
 
     def replace(self, documents: Any, **options: Any) -> None:
         """As `add`, where each document takes the place of one with the same id, if there is one.
@@ -337,13 +347,13 @@ class Index:
         if how.scorer is not None and hits:
             scores = how.scorer(text, [hit.text for hit in hits])
             order = np.argsort(-np.asarray(scores), kind="stable")
-            hits = [_with_score(hits[place], float(scores[place])) for place in order]
+            hits = [replace(hits[place], score=float(scores[place])) for place in order]
         return hits[: how.top_k]
 
     def _ranked(self, text: str, vector: Any, how: _How) -> list[Found]:
         """The best documents: as many as are wanted, or as are scored again."""
         many = how.top_k if how.scorer is None and how.mode != "hybrid" else how.candidates
-        rankings = []
+        rankings = {}
         opened = self._store
         if how.mode != "text":
             is_exact = how.exact or opened.rows < self.settings.exact_below
@@ -353,14 +363,14 @@ class Index:
                     vector, limit, how.condition, exact=how.exact, probes=how.probes
                 )
 
-            rankings.append(best_documents(nearest, many, with_ties=is_exact))
+            rankings["vector"] = best_documents(nearest, many, with_ties=is_exact)
         if how.mode != "vector" and text.strip():
 
             def matching(limit: int) -> list[store.Row]:
                 return opened.matching(text, limit, how.condition)
 
-            rankings.append(best_documents(matching, many, with_ties=False))
-        found = fused(rankings) if how.mode == "hybrid" else [*chain(*rankings)]
+            rankings["text"] = best_documents(matching, many, with_ties=False)
+        found = fused(rankings, is_sum=how.mode == "hybrid")
         return found[: how.top_k if how.scorer is None else how.candidates]
 
     def _detailed(self, found: list[Found]) -> list[Hit]:
@@ -374,6 +384,7 @@ class Index:
                 row["chunk_start"],
                 row["chunk_end"],
                 {name: row[name] for name in names},
+                one.scores,
             )
             for one, row in zip(found, details, strict=True)
         ]
@@ -387,7 +398,7 @@ class Index:
                 f"{where} does not say where its model is; give it: Index.open({str(where)!r}, "
                 "model=...), or --model" + ("" if settings.identity else "; or give embeddings")
             )
-        if settings.identity is not None and self._model.identity != settings.identity:
+        if settings.identity is not None and not self._model.is_of(settings):
             raise SettingError(
                 f"{where} was built with the model {settings.model or 'of a program'} (hash "
                 f"{settings.identity[:8]}), and {self._model.name or 'the model given'} is another "
@@ -411,13 +422,24 @@ class _How:
 
 
 def _batches(
-    given: Documents, model: IndexModel | None, embeddings: Any, likeness: str, chunker: Any
+    given: Documents,
+    model: IndexModel | None,
+    embeddings: Any,
+    likeness: str,
+    chunker: Chunker | None,
+    on_progress: Callable[[int, int | None], None] | None,
 ) -> Iterator[rows.Batch]:
     """The rows of documents, made by the model or of the caller's embeddings."""
-    if embeddings is not None:
-        return rows.given(given, rows.as_stored(embeddings, likeness, _document))
-    made: Any = model
-    return rows.batches(given, rows.cutter(chunker), lambda texts: made.stored(texts, likeness))
+
+    def on_done(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, given.total)
+
+    if model is None or embeddings is not None:
+        return rows.given(given, rows.as_stored(embeddings, likeness, _document), on_done)
+    made = model
+    cut = rows.cutter(chunker)
+    return rows.batches(given, cut, lambda texts: made.stored(texts, likeness), on_done)
 
 
 def _dimension(model: IndexModel | None, embeddings: Any) -> int:
@@ -428,16 +450,9 @@ def _dimension(model: IndexModel | None, embeddings: Any) -> int:
     return int(made.documents(["text"]).shape[1])
 
 
-def _write(
-    table: Any,
-    given: Documents,
-    batches: Iterable[rows.Batch],
-    *,
-    replace: bool,
-    on_progress: Callable[[int, int | None], None] | None,
-) -> None:
+def _write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> None:
     """Put the rows of documents into a table."""
-    place, done = store.next_place(table), 0
+    place = store.next_place(table)
     skipped: dict[str, str] = {}
     columns = table.schema
     for batch in batches:
@@ -447,9 +462,6 @@ def _write(
             table.add(made)
             place += made.num_rows
         skipped.update(batch.skipped)
-        done += batch.documents
-        if on_progress is not None:
-            on_progress(done, given.total)
     if skipped:
         named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
         more = ", ..." if len(skipped) > _NAMED else ""
@@ -476,10 +488,6 @@ def _scorer(reranker: Any, query: Any) -> Callable[[str, list[str]], Any] | None
         return reranker.predict([(text, one) for one in texts], show_progress_bar=False)
 
     return score
-
-
-def _with_score(hit: Hit, score: float) -> Hit:
-    return Hit(hit.id, score, hit.text, hit.start, hit.end, hit.metadata)
 
 
 def _query(number: int) -> str:

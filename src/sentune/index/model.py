@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from sentune.disk.folders import walk
 from sentune.errors import SettingError
+from sentune.folders.source import source_folder
 from sentune.index.rows import as_stored
-from sentune.index.settings import SIMILARITIES
+from sentune.index.settings import SIMILARITIES, Settings
 from sentune.text.chunks import Chunker, tokens_of
 from sentune.text.prompts import DOCUMENT_NAMES, first_name
 
@@ -40,12 +43,11 @@ class IndexModel:
     @cached_property
     def loaded(self) -> Any:
         """The model."""
-        if not isinstance(self.given, (str, Path)):
-            found = self.given
-        else:
+        found = self.given
+        if self._folder is not None:
             from sentune.encoder.load import load  # takes seconds, with torch
 
-            found = load(self.given)
+            found = load(self._folder)
         if not hasattr(found, "encode_document"):
             raise SettingError(
                 f"{self.given} scores pairs of texts and makes no vectors; give it as reranker, "
@@ -59,6 +61,37 @@ class IndexModel:
         from sentune.encoder.identity import identity
 
         return identity(self.loaded)
+
+    @cached_property
+    def stamp(self) -> str | None:
+        """A hash of the names, sizes and times of its files, which is there at once.
+
+        None of a model that was given itself.
+        """
+        if self._folder is None:
+            return None
+        digest = hashlib.sha256()
+        for path in walk(self._folder):
+            about = (self._folder / path).stat()
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode())
+        return digest.hexdigest()[:32]
+
+    def is_of(self, settings: Settings) -> bool:
+        """Whether it is the model of an index; its weights are looked at if its files changed."""
+        if settings.stamp is not None and self.stamp == settings.stamp:
+            return True
+        return self.identity == settings.identity
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        """Where its files are; None of a model that was given itself."""
+        if not isinstance(self.given, (str, Path)):
+            return None
+        from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
+        from sentune.hub.fetch import Access
+
+        owners = tuple(kind.owner for kind in (SENTENCE_TRANSFORMER, CROSS_ENCODER))
+        return source_folder(self.given, Access(owners=owners)).path
 
     @property
     def similarity(self) -> str:

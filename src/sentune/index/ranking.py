@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sentune.index.store import Row
@@ -13,16 +13,23 @@ _MORE = 4  # times as many rows, where there are not enough documents among them
 
 
 class Found(NamedTuple):
-    """A document that was found: its best row, and a score, higher is better."""
+    """A document that was found.
+
+    Attributes:
+        row: Its best row.
+        score: Higher is better.
+        scores: In each ranking that it is in.
+    """
 
     row: Row
     score: float
+    scores: dict[str, float]
 
 
 def best_documents(
     fetch: Callable[[int], list[Row]], count: int, *, with_ties: bool = True
-) -> list[Found]:
-    """The `count` best documents, each by its best row; equal scores in the order of the rows.
+) -> list[Row]:
+    """The best rows of the `count` best documents; equal scores in the order of the rows.
 
     Args:
         fetch: Gives the best rows, at most so many, best first; all of them if there are no more.
@@ -36,7 +43,7 @@ def best_documents(
         best: dict[str, Row] = {}
         for row in rows:
             best.setdefault(row.id, row)
-        found = [Found(row, row.score) for row in best.values()][:count]
+        found = list(best.values())[:count]
         is_all = len(rows) < limit
         is_decided = len(found) == count and (not with_ties or found[-1].score > rows[-1].score)
         if is_all or is_decided:
@@ -44,22 +51,27 @@ def best_documents(
         limit *= _MORE
 
 
-def fused(rankings: Sequence[Sequence[Found]], constant: int = RANK_CONSTANT) -> list[Found]:
+def fused(
+    rankings: Mapping[str, Sequence[Row]], *, is_sum: bool = True, constant: int = RANK_CONSTANT
+) -> list[Found]:
     """One ranking of several, by the sum of `1 / (constant + rank)` over those a document is in.
 
     Each document comes with its row of the ranking where it is highest; of two equal ones the
-    first. Equal sums are in the order of the rankings.
+    first. Equal sums are in the order of the rankings. Unless `is_sum`, there is one ranking, whose
+    scores stay.
 
     Source: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
     Rank Learning Methods", SIGIR 2009.
     """
     sums: dict[str, float] = {}
     best: dict[str, tuple[int, Row]] = {}
-    for ranking in rankings:
-        for rank, found in enumerate(ranking, start=1):
-            name = found.row.id
-            sums[name] = sums.get(name, 0.0) + 1 / (constant + rank)
+    scores: dict[str, dict[str, float]] = {}
+    for ranking, rows in rankings.items():
+        for rank, row in enumerate(rows, start=1):
+            name = row.id
+            sums[name] = sums.get(name, 0.0) + (1 / (constant + rank) if is_sum else row.score)
+            scores.setdefault(name, {})[ranking] = row.score
             if name not in best or rank < best[name][0]:
-                best[name] = (rank, found.row)
+                best[name] = (rank, row)
     order = sorted(sums, key=lambda name: -sums[name])  # stable
-    return [Found(best[name][1], sums[name]) for name in order]
+    return [Found(best[name][1], sums[name], scores[name]) for name in order]

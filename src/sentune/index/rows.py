@@ -15,8 +15,9 @@ from sentune.errors import InputError
 from sentune.index.documents import columns_of
 from sentune.text.chunks import Chunk, Chunker
 
-# Rows that are encoded and written at a time: it bounds the memory.
+# Rows that are written at a time: it bounds the memory.
 ROWS = 4_096
+_PART = 256  # rows that are encoded between two reports of progress
 
 
 @dataclass
@@ -24,16 +25,13 @@ class Batch:
     """Some documents and the rows that stand for them.
 
     Attributes:
-        documents: How many documents there are, those without rows included.
-        ids: Of the documents that have rows.
+        kept: The documents that have rows.
         skipped: Ids of documents without a text, and the reason.
         owners: Document of each row, as its number in `kept`.
-        kept: The documents that have rows.
         chunks: Number of each row in its document, and the part that it is.
         vectors: `(rows, d)` float32.
     """
 
-    documents: int
     kept: list[Document]
     skipped: dict[str, str]
     owners: list[int]
@@ -82,6 +80,7 @@ def batches(
     documents: Iterable[Document],
     cut: Callable[[str], list[Chunk]],
     encode: Callable[[list[str]], np.ndarray],
+    on_done: Callable[[int], None] = lambda done: None,
     size: int = ROWS,
 ) -> Iterator[Batch]:
     """The documents in batches of about `size` rows; a document is not divided between two.
@@ -90,9 +89,11 @@ def batches(
         documents: The documents.
         cut: Gives the chunks of a text, as `Chunker.chunks`.
         encode: Gives vectors `(n, d)` of n texts, of the length that is to be stored.
+        on_done: Called with the number of documents that are done.
         size: Rows of a batch, unless one document has more.
     """
     rest = iter(documents)
+    done = 0
     while True:
         kept: list[Document] = []
         skipped: dict[str, str] = {}
@@ -116,11 +117,22 @@ def batches(
             (kept[owner].text or "")[chunk.start : chunk.end]
             for owner, (_, chunk) in zip(owners, chunks, strict=True)
         ]
-        vectors = encode(texts) if texts else np.zeros((0, 0), np.float32)
-        yield Batch(count, kept, skipped, owners, chunks, vectors)
+        parts = []
+        for start in range(0, len(texts), _PART):
+            on_done(done + owners[start])
+            parts.append(encode(texts[start : start + _PART]))
+        vectors = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+        done += count
+        on_done(done)
+        yield Batch(kept, skipped, owners, chunks, vectors)
 
 
-def given(documents: Iterable[Document], vectors: Any, size: int = ROWS) -> Iterator[Batch]:
+def given(
+    documents: Iterable[Document],
+    vectors: Any,
+    on_done: Callable[[int], None] = lambda done: None,
+    size: int = ROWS,
+) -> Iterator[Batch]:
     """As `batches`, with a vector of the caller's for each document, which is not cut."""
     rest = iter(documents)
     start = 0
@@ -129,11 +141,12 @@ def given(documents: Iterable[Document], vectors: Any, size: int = ROWS) -> Iter
         if len(rows) < len(part):
             break
         start += len(part)
+        on_done(start)
         kept = [document for document in part if document.text is not None]
         is_kept = np.array([document.text is not None for document in part])
         skipped = {d.id: d.problem or "it has no text" for d in part if d.text is None}
         chunks = [(0, Chunk(0, len(document.text or ""))) for document in kept]
-        yield Batch(len(part), kept, skipped, list(range(len(kept))), chunks, rows[is_kept])
+        yield Batch(kept, skipped, list(range(len(kept))), chunks, rows[is_kept])
     if start != len(vectors) or part:
         raise InputError(
             f"there are {len(vectors)} embeddings, and not as many documents; give one for each"

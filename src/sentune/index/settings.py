@@ -37,6 +37,7 @@ class Settings:
         exact_below: From so many rows on, search by vectors is approximate.
         kind: What stands for a row: "vector". "sparse" and "vectors" have their columns already.
         format: Of these settings and the columns.
+        stamp: Hash of the names, sizes and times of the model's files; None if it has none.
         version: Of sentune, which made the index.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     exact_below: int = EXACT_BELOW
     kind: str = "vector"
     format: int = _FORMAT
+    stamp: str | None = None
     version: str = __version__
 
     def __post_init__(self) -> None:

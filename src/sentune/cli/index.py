@@ -1,0 +1,84 @@
+"""`sentune index`: puts the texts of files into an index, to be searched with `sentune search`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sentune.cli._arguments import at_least
+from sentune.cli._indexing import MODEL, add_columns, building, documents
+
+HELP = "put the texts of files into an index that can be searched"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "corpus",
+        help="folder or file: text files (md, rst, txt in a folder ...) are one document each, "
+        "tables (csv, tsv, json, jsonl, parquet, arrow) have one per row, a txt file one per line",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="folder of the index")
+    parser.add_argument(
+        "--model", metavar="PATH_OR_ID", help=f"model (default: {MODEL}; of an index, its own)"
+    )
+    add_columns(parser)
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--add",
+        action="store_true",
+        help="add to the index that is there; documents of the same id are replaced",
+    )
+    way.add_argument("--overwrite", action="store_true", help="replace the index that is there")
+    parser.add_argument(
+        "--chunk-tokens",
+        type=at_least(1),
+        metavar="N",
+        help="most tokens of a chunk of a document (default: as many as the model reads)",
+    )
+    parser.add_argument(
+        "--chunk-overlap",
+        type=at_least(0),
+        metavar="N",
+        help="most tokens that a chunk shares with the one before (default: an eighth)",
+    )
+    parser.add_argument(
+        "--language", default="English", help="of the texts, for stems and stop words; or none"
+    )
+    parser.add_argument(
+        "--exact-below",
+        type=at_least(1),
+        metavar="N",
+        help="search approximately from so many chunks on (default: 100,000)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the index, or add to it."""
+    from sentune.index.index import Index
+    from sentune.machine.screen import say
+
+    given = documents(args.corpus, args)
+    with building(given.total) as (report, duration):
+        if args.add:
+            index = Index.open(args.output, args.model)
+            index.replace(given, on_progress=report)
+        else:
+            index = Index.build(args.output, given, args.model or MODEL, **_options(args, report))
+    rows = f" in {index.rows:,} chunks" if index.rows != len(index) else ""
+    place = Path(args.output)
+    say(f"{len(index):,} documents{rows} are in {place} ({duration()})")
+    say(f'Search them: sentune search {place} "some words"')
+
+
+def _options(args: argparse.Namespace, report: Any) -> dict[str, Any]:
+    limit = {} if args.exact_below is None else {"exact_below": args.exact_below}
+    return {
+        "chunk_tokens": args.chunk_tokens,
+        "chunk_overlap": args.chunk_overlap,
+        "language": None if args.language.lower() == "none" else args.language,
+        "overwrite": args.overwrite,
+        "on_progress": report,
+        **limit,
+    }
