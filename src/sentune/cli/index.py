@@ -66,9 +66,11 @@ def run(args: argparse.Namespace) -> None:
             index.replace(given, on_progress=report)
         else:
             index = Index.build(args.output, given, args.model or MODEL, **_options(args, report))
-    rows = f" in {index.rows:,} chunks" if index.rows != len(index) else ""
+    rows = f", as {index.rows:,} chunks" if index.rows != len(index) else ""
     place = Path(args.output)
-    say(f"{len(index):,} documents{rows} are in {place} ({duration()})")
+    count = len(index)
+    some = "1 document is" if count == 1 else f"{count:,} documents are"
+    say(f"{some} in {place}{rows} ({duration()})")
     say(f'Search them: sentune search {place} "some words"')
 
 

@@ -125,6 +125,7 @@ class Index:
             MissingDependencyError: If LanceDB is not installed.
         """
         place = Path(where).expanduser()
+        store.check_place(place, overwrite)
         given = documents_of(documents, text, id)
         check_sizes(chunk_tokens=chunk_tokens)
         used = None if model is None else IndexModel(model)
@@ -465,10 +466,9 @@ def _write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, repla
     if skipped:
         named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
         more = ", ..." if len(skipped) > _NAMED else ""
-        warn(
-            f"{len(skipped)} documents are not in the index: {next(iter(skipped.values()))} "
-            f"(ids {named}{more})"
-        )
+        some = "1 document is" if len(skipped) == 1 else f"{len(skipped)} documents are"
+        reason = next(iter(skipped.values()))
+        warn(f"{some} not in the index: {reason} (ids {named}{more})")
 
 
 def _scorer(reranker: Any, query: Any) -> Callable[[str, list[str]], Any] | None:

@@ -80,10 +80,10 @@ class Store:
         Raises:
             SettingError: If there is an index and `overwrite` is not set, or other files are there.
         """
-        _check_place(where, overwrite)
+        check_place(where, overwrite)
         where.mkdir(parents=True, exist_ok=True)
         with held(where):
-            _check_place(where, overwrite)  # another process may have been faster
+            check_place(where, overwrite)  # another process may have been faster
             db = _connected(where)
             mode = "overwrite" if any(where.iterdir()) else "create"
             table = db.create_table(_TABLE, schema=schema, mode=mode)
@@ -231,6 +231,24 @@ def is_index(where: Path) -> bool:
         return False
 
 
+def check_place(where: Path, overwrite: bool) -> None:
+    """Raise a SettingError if no index can be made in a folder."""
+    if where.exists() and not where.is_dir():
+        raise SettingError(f"an index is a folder, and {where} is a file; name another place")
+    is_there = is_index(where)
+    if is_there and not overwrite:
+        raise SettingError(
+            f"there is an index in {where}; add to it (--add, Index.open(...).add), replace it "
+            "(--overwrite, overwrite=True), or name another place"
+        )
+    others = [] if not where.is_dir() else [p for p in where.iterdir() if p.suffix != ".lance"]
+    if not is_there and others:
+        raise SettingError(
+            f"the folder {where} holds other files, as {others[0].name}; name a new folder for "
+            "the index"
+        )
+
+
 def next_place(table: Any) -> int:
     """The place of the next row."""
     places = table.search().select(["place"]).to_arrow()["place"]
@@ -272,23 +290,6 @@ _OF_VECTORS = ("vector", "sparse", "vectors")
 
 def _connected(where: Path) -> Any:
     return need("lancedb", extra="index").connect(where)
-
-
-def _check_place(where: Path, overwrite: bool) -> None:
-    if where.exists() and not where.is_dir():
-        raise SettingError(f"an index is a folder, and {where} is a file; name another place")
-    is_there = is_index(where)
-    if is_there and not overwrite:
-        raise SettingError(
-            f"there is an index in {where}; add to it (--add, Index.open(...).add), replace it "
-            "(--overwrite, overwrite=True), or name another place"
-        )
-    others = [] if not where.is_dir() else [p for p in where.iterdir() if p.suffix != ".lance"]
-    if not is_there and others:
-        raise SettingError(
-            f"the folder {where} holds other files, as {others[0].name}; name a new folder for "
-            "the index"
-        )
 
 
 def _index_text(table: Any, settings: Settings) -> None:

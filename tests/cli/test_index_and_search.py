@@ -1,0 +1,167 @@
+"""`sentune index` and `sentune search` on small files."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sentune import Index, SentenceTransformer
+from sentune.cli import main
+
+FILES = {
+    "cats.txt": "The cat sat on the mat. It sleeps in the morning.",
+    "deep/dogs.md": "# Dogs\n\nA dog ran over the river. The zebra sat under a tree.",
+    "birds.rst": "Birds sing in the tree.\n",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bert_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    SentenceTransformer(str(tiny_bert_folder), device="cpu").save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notes")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return str(folder)
+
+
+@pytest.fixture
+def built(notes, model, tmp_path, capsys):
+    assert main(["index", notes, "-o", str(tmp_path / "i"), "--model", model]) == 0
+    capsys.readouterr()
+    return str(tmp_path / "i")
+
+
+def names(out):
+    return [json.loads(line)["id"] for line in out.splitlines()]
+
+
+def test_index_says_what_it_made_and_how_to_search_it(notes, model, tmp_path, capsys):
+    place = str(tmp_path / "notes.index")
+    assert main(["index", notes, "-o", place, "--model", model]) == 0
+    out, err = capsys.readouterr()
+    first, second = out.splitlines()
+    assert first.startswith(f"3 documents are in {place} (")
+    assert second == f'Search them: sentune search {place} "some words"'
+    assert err.splitlines()[-1].startswith("Indexing  100%")
+    assert len(Index.open(place)) == 3
+
+
+def test_search_shows_the_name_the_scores_and_the_best_sentence(built, capsys):
+    assert main(["search", built, "a", "zebra", "-k", "2", "--mode", "text"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == "" and lines[0].startswith(" 1  deep/dogs.md  (words ")
+    assert lines[1:] == ["    ... The zebra sat under a tree."]
+    assert main(["search", built, "zebra"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("meaning") == 3 and out.count("words") == 1
+    assert "\033" not in out  # plain, where there is no terminal
+
+
+def test_json_has_a_line_for_each_document(built, capsys):
+    assert main(["search", built, "the dog", "--json", "-k", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    hit = Index.open(built).search("the dog", top_k=1)[0]
+    assert found == {
+        **{"id": hit.id, "score": hit.score, "scores": hit.scores, "text": hit.text},
+        **{"start": hit.start, "end": hit.end, "metadata": {}},
+    }
+
+
+def test_a_folder_is_searched_as_it_is_with_the_same_result(notes, built, model, capsys):
+    assert main(["search", built, "a cat", "--json"]) == 0
+    expected = capsys.readouterr().out
+    assert main(["search", notes, "a cat", "--json", "--model", model]) == 0
+    out, err = capsys.readouterr()
+    assert out == expected and err.startswith("Indexing  100%")
+
+
+def test_a_table_is_searched_with_its_columns(tmp_path, model, capsys):
+    (tmp_path / "rows.csv").write_text('title,body,year\nA,"a, cat",1999\nB,a dog,2001\n')
+    words = ["search", str(tmp_path / "rows.csv"), "dog cat", "--model", model, "--text", "body"]
+    assert main([*words, "--filter", "year > 2000"]) == 0
+    assert capsys.readouterr().out.startswith(" 1  B (rows.csv:1)  (meaning ")
+    assert main([*words, "--id", "title", "--json", "--filter", "year < 2000"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["id"], found["metadata"]) == ("A", {"year": 1999})
+
+
+def test_add_replaces_documents_of_the_same_id(built, tmp_path, capsys):
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "cats.txt").write_text("A quick song.")
+    (more / "fish.txt").write_text("A fish in the water.")
+    assert main(["index", str(more), "-o", built]) == 2  # not by mistake
+    assert "there is an index" in capsys.readouterr().err
+    assert main(["index", str(more), "-o", built, "--add"]) == 0
+    assert capsys.readouterr().out.startswith("4 documents are in ")
+    assert main(["search", built, "cat", "--mode", "text"]) == 1
+    assert capsys.readouterr().err == "nothing found\n"
+    assert main(["search", built, "song", "--mode", "text", "--json"]) == 0
+    assert names(capsys.readouterr().out) == ["cats.txt"]
+
+
+def test_overwrite_with_options(notes, built, model, capsys):
+    words = ["index", notes, "-o", built, "--model", model, "--overwrite"]
+    options = ["--chunk-tokens", "8", "--chunk-overlap", "1", "--language", "none"]
+    assert main([*words, *options, "--exact-below", "5"]) == 0
+    assert ", as " in capsys.readouterr().out
+    settings = Index.open(built).settings
+    assert (settings.chunk_tokens, settings.chunk_overlap) == (8, 1)
+    assert (settings.language, settings.exact_below) == (None, 5)
+
+
+def test_a_reranker(built, tmp_path, capsys):
+    from sentune import CrossEncoder
+    from tests.engine.test_classification_heads import classifier
+
+    classifier(tmp_path / "base", "bert", 1)
+    assert main(["search", built, "a cat", "--rerank", str(tmp_path / "base")]) == 0
+    assert capsys.readouterr().out.startswith(" 1  ")
+    scorer = CrossEncoder(str(tmp_path / "base"))
+    expected = [hit.id for hit in Index.open(built).search("a cat", reranker=scorer)]
+    assert main(["search", built, "a cat", "--rerank", str(tmp_path / "base"), "--json"]) == 0
+    assert names(capsys.readouterr().out) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nowhere", "words"], "nowhere"),
+        (["{built}", " "], "nothing to search for"),
+        (["{built}", "cat", "--filter", "nope = 1"], "the filter nope = 1 cannot be used"),
+        (["{built}", "cat", "--model", "{other}"], "is another one"),
+    ],
+)
+def test_mistakes_are_one_line(words, says, built, tiny_model, tmp_path, capsys):
+    next(tiny_model.parameters()).data += 1
+    tiny_model.save(tmp_path / "other")
+    given = [word.format(built=built, other=tmp_path / "other") for word in words]
+    assert main(["search", *given]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.startswith("sentune search: ") and err.count("\n") == 1
+
+
+def test_documents_that_cannot_be_indexed_are_named(tmp_path, model, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "a cat"}\n{"text": null}\n')
+    place = str(tmp_path / "i")
+    assert main(["index", str(tmp_path / "a.jsonl"), "-o", place, "--model", model]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("1 document is in ")
+    assert "note: 1 document is not in the index" in err and "'a.jsonl:1'" in err
+
+
+def test_a_search_for_words_loads_no_torch(built):
+    code = "import sys\nfrom sentune.cli import main\nmain(sys.argv[1:])\n"
+    code += "print('torch' in sys.modules)"
+    words = [sys.executable, "-c", code, "search", built, "zebra", "--mode", "text", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == "False" and done.stderr == ""
