@@ -1,2 +1,2 @@
-from .index import Hit as Hit
 from .index import Index as Index
+from .searching import Hit as Hit

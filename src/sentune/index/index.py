@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,46 +10,22 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from sentune.checks import check_positive, check_sizes, one_of
-from sentune.errors import InputError, InputTypeError, SettingError, warn
+from sentune.errors import InputError, InputTypeError, SettingError
 from sentune.index import rows, store
-from sentune.index.documents import Documents, documents_of
+from sentune.index.documents import documents_of
 from sentune.index.filters import condition, with_ids
 from sentune.index.model import IndexModel
-from sentune.index.ranking import Found, best_documents, fused
+from sentune.index.searching import Hit as Hit
+from sentune.index.searching import How, hits, scorer_of
 from sentune.index.settings import EXACT_BELOW, Settings, schema
 from sentune.index.store import Store
-from sentune.text.chunks import Chunker
+from sentune.index.writing import batches_of, dimension_of, write
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 Filter: TypeAlias = "str | Mapping[str, Any] | None"
 
 MODES = ("hybrid", "vector", "text")
 CANDIDATES = 100
-_NAMED = 5  # ids that a message names
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A document that was found.
-
-    Attributes:
-        id: Of the document.
-        score: Higher is better. By mode: the similarity of the vectors; BM25 of the words; the sum
-            of reciprocal ranks. With a reranker, its score.
-        scores: In each ranking that the document is in, "vector" or "text".
-        text: The best chunk of the document.
-        start: Where the chunk starts in the text of the document, in characters.
-        end: Where it ends.
-        metadata: The other columns of the document.
-    """
-
-    id: str
-    score: float
-    text: str
-    start: int
-    end: int
-    metadata: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Index:
@@ -135,14 +110,14 @@ class Index:
         chunker = None
         if used is not None and embeddings is None:
             chunker = used.chunker(chunk_tokens, chunk_overlap)
-        batches = _batches(given, used, embeddings, likeness, chunker, on_progress)
+        batches = batches_of(given, used, embeddings, likeness, chunker, on_progress)
         first = next(batches, None)
         width = first.vectors.shape[1] if first is not None else 0
         settings = Settings(
             model=used.name if used else None,
             identity=used.identity if used else None,
             stamp=used.stamp if used else None,
-            dimension=width or _dimension(used, embeddings),
+            dimension=width or dimension_of(used, embeddings),
             similarity=likeness,
             chunk_tokens=chunker.tokens if chunker else None,
             chunk_overlap=chunker.overlap if chunker else 0,
@@ -152,7 +127,7 @@ class Index:
         columns = settings.stored_in(schema(settings.dimension, given.schema))
         with Store.made(place, columns, overwrite=overwrite) as table:
             rest = batches if first is None else chain([first], batches)
-            _write(table, given, rest, replace=False)
+            write(table, given, rest, replace=False)
         return cls(Store(place), used)
 
     @classmethod
@@ -225,9 +200,9 @@ class Index:
         if used is not None and settings.chunk_tokens is not None:
             chunker = used.chunker(settings.chunk_tokens, settings.chunk_overlap)
         likeness = settings.similarity
-        batches = _batches(given, used, embeddings, likeness, chunker, on_progress)
+        batches = batches_of(given, used, embeddings, likeness, chunker, on_progress)
         with self._store.writing() as table:
-            _write(table, given, batches, replace=replace)
+            write(table, given, batches, replace=replace)
 
     def replace(self, documents: Any, **options: Any) -> None:
         """As `add`, where each document takes the place of one with the same id, if there is one.
@@ -302,9 +277,12 @@ class Index:
         check_sizes(probes=probes)
         one_of("mode", mode, MODES)
         texts, vectors, is_single = self._asked(query, embedding, mode)
-        scorer = _scorer(reranker, query)
-        how = _How(mode, top_k, max(candidates, top_k), condition(filter), exact, probes, scorer)
-        found = [self._hits(text, vector, how) for text, vector in zip(texts, vectors, strict=True)]
+        scorer = scorer_of(reranker, query)
+        how = How(mode, top_k, max(candidates, top_k), condition(filter), exact, probes, scorer)
+        found = [
+            hits(self._store, text, vector, how)
+            for text, vector in zip(texts, vectors, strict=True)
+        ]
         return found[0] if is_single else found
 
     def _asked(
@@ -339,57 +317,6 @@ class Index:
                 f"{vectors.shape}; give one of {width} for each query"
             )
 
-    def _hits(self, text: str, vector: Any, how: _How) -> list[Hit]:
-        def work() -> list[Hit]:
-            found = self._ranked(text, vector, how)
-            return self._detailed(found)
-
-        hits = self._store.read(work)
-        if how.scorer is not None and hits:
-            scores = how.scorer(text, [hit.text for hit in hits])
-            order = np.argsort(-np.asarray(scores), kind="stable")
-            hits = [replace(hits[place], score=float(scores[place])) for place in order]
-        return hits[: how.top_k]
-
-    def _ranked(self, text: str, vector: Any, how: _How) -> list[Found]:
-        """The best documents: as many as are wanted, or as are scored again."""
-        many = how.top_k if how.scorer is None and how.mode != "hybrid" else how.candidates
-        rankings = {}
-        opened = self._store
-        if how.mode != "text":
-            is_exact = how.exact or opened.rows < self.settings.exact_below
-
-            def nearest(limit: int) -> list[store.Row]:
-                return opened.nearest(
-                    vector, limit, how.condition, exact=how.exact, probes=how.probes
-                )
-
-            rankings["vector"] = best_documents(nearest, many, with_ties=is_exact)
-        if how.mode != "vector" and text.strip():
-
-            def matching(limit: int) -> list[store.Row]:
-                return opened.matching(text, limit, how.condition)
-
-            rankings["text"] = best_documents(matching, many, with_ties=False)
-        found = fused(rankings, is_sum=how.mode == "hybrid")
-        return found[: how.top_k if how.scorer is None else how.candidates]
-
-    def _detailed(self, found: list[Found]) -> list[Hit]:
-        names = self._store.metadata_columns
-        details = self._store.details([one.row.key for one in found])
-        return [
-            Hit(
-                one.row.id,
-                one.score,
-                row["text"],
-                row["chunk_start"],
-                row["chunk_end"],
-                {name: row[name] for name in names},
-                one.scores,
-            )
-            for one, row in zip(found, details, strict=True)
-        ]
-
     def _checked_model(self) -> IndexModel:
         """The model, after checking that it is the one of the index."""
         settings = self.settings
@@ -409,90 +336,5 @@ class Index:
         return self._model
 
 
-@dataclass(frozen=True)
-class _How:
-    """How to search."""
-
-    mode: str
-    top_k: int
-    candidates: int
-    condition: str | None
-    exact: bool
-    probes: int | None
-    scorer: Callable[[str, list[str]], Any] | None
-
-
-def _batches(
-    given: Documents,
-    model: IndexModel | None,
-    embeddings: Any,
-    likeness: str,
-    chunker: Chunker | None,
-    on_progress: Callable[[int, int | None], None] | None,
-) -> Iterator[rows.Batch]:
-    """The rows of documents, made by the model or of the caller's embeddings."""
-
-    def on_done(done: int) -> None:
-        if on_progress is not None:
-            on_progress(done, given.total)
-
-    if model is None or embeddings is not None:
-        return rows.given(given, rows.as_stored(embeddings, likeness, _document), on_done)
-    made = model
-    cut = rows.cutter(chunker)
-    return rows.batches(given, cut, lambda texts: made.stored(texts, likeness), on_done)
-
-
-def _dimension(model: IndexModel | None, embeddings: Any) -> int:
-    """Of the vectors, where no document has one."""
-    if embeddings is not None:
-        return int(np.asarray(embeddings).shape[-1])
-    made: Any = model
-    return int(made.documents(["text"]).shape[1])
-
-
-def _write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> None:
-    """Put the rows of documents into a table."""
-    place = store.next_place(table)
-    skipped: dict[str, str] = {}
-    columns = table.schema
-    for batch in batches:
-        store.make_way(table, batch.ids, replace=replace)
-        if batch.kept:
-            made = batch.rows(columns, given.metadata_of(columns), place)
-            table.add(made)
-            place += made.num_rows
-        skipped.update(batch.skipped)
-    if skipped:
-        named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
-        more = ", ..." if len(skipped) > _NAMED else ""
-        some = "1 document is" if len(skipped) == 1 else f"{len(skipped)} documents are"
-        reason = next(iter(skipped.values()))
-        warn(f"{some} not in the index: {reason} (ids {named}{more})")
-
-
-def _scorer(reranker: Any, query: Any) -> Callable[[str, list[str]], Any] | None:
-    """Scores of texts for a query."""
-    if reranker is None:
-        return None
-    if query is None:
-        raise SettingError("a reranker reads the text of the query; give one beside its embedding")
-    if isinstance(reranker, (str, Path)):
-        from sentune.encoder.cross_encoder import CrossEncoder
-
-        reranker = CrossEncoder(str(reranker))
-    if getattr(reranker, "num_labels", 1) != 1 or not hasattr(reranker, "predict"):
-        raise SettingError("a reranker must be a CrossEncoder that gives one score per pair")
-
-    def score(text: str, texts: list[str]) -> Any:
-        return reranker.predict([(text, one) for one in texts], show_progress_bar=False)
-
-    return score
-
-
 def _query(number: int) -> str:
     return f"query {number}"
-
-
-def _document(number: int) -> str:
-    return f"document {number}"

@@ -1,0 +1,129 @@
+"""One query -> the documents that answer it best, with their best chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentune.errors import SettingError
+from sentune.index.ranking import Found, best_documents, fused
+from sentune.index.store import Row, Store
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        id: Of the document.
+        score: Higher is better. By mode: the similarity of the vectors; BM25 of the words; the sum
+            of reciprocal ranks. With a reranker, its score.
+        scores: In each ranking that the document is in, "vector" or "text".
+        text: The best chunk of the document.
+        start: Where the chunk starts in the text of the document, in characters.
+        end: Where it ends.
+        metadata: The other columns of the document.
+    """
+
+    id: str
+    score: float
+    text: str
+    start: int
+    end: int
+    metadata: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class How:
+    """How to search."""
+
+    mode: str
+    top_k: int
+    candidates: int
+    condition: str | None
+    exact: bool
+    probes: int | None
+    scorer: Callable[[str, list[str]], Any] | None
+
+
+def hits(opened: Store, text: str, vector: Any, how: How) -> list[Hit]:
+    """The documents that answer one query best.
+
+    Args:
+        opened: Where to look.
+        text: The query.
+        vector: Of the query, `(d,)` as it is stored; None if only words count.
+        how: How to search.
+    """
+
+    def work() -> list[Hit]:
+        return _detailed(opened, _ranked(opened, text, vector, how))
+
+    found = opened.read(work)
+    if how.scorer is not None and found:
+        scores = how.scorer(text, [hit.text for hit in found])
+        order = np.argsort(-np.asarray(scores), kind="stable")
+        found = [replace(found[place], score=float(scores[place])) for place in order]
+    return found[: how.top_k]
+
+
+def _ranked(opened: Store, text: str, vector: Any, how: How) -> list[Found]:
+    """The best documents: as many as are wanted, or as are scored again."""
+    many = how.top_k if how.scorer is None and how.mode != "hybrid" else how.candidates
+    rankings = {}
+    if how.mode != "text":
+        is_exact = how.exact or opened.rows < opened.settings.exact_below
+
+        def nearest(limit: int) -> list[Row]:
+            return opened.nearest(vector, limit, how.condition, exact=how.exact, probes=how.probes)
+
+        rankings["vector"] = best_documents(nearest, many, with_ties=is_exact)
+    if how.mode != "vector" and text.strip():
+
+        def matching(limit: int) -> list[Row]:
+            return opened.matching(text, limit, how.condition)
+
+        rankings["text"] = best_documents(matching, many, with_ties=False)
+    found = fused(rankings, is_sum=how.mode == "hybrid")
+    return found[: how.top_k if how.scorer is None else how.candidates]
+
+
+def _detailed(opened: Store, found: list[Found]) -> list[Hit]:
+    names = opened.metadata_columns
+    details = opened.details([one.row.key for one in found])
+    return [
+        Hit(
+            one.row.id,
+            one.score,
+            row["text"],
+            row["chunk_start"],
+            row["chunk_end"],
+            {name: row[name] for name in names},
+            one.scores,
+        )
+        for one, row in zip(found, details, strict=True)
+    ]
+
+
+def scorer_of(reranker: Any, query: Any) -> Callable[[str, list[str]], Any] | None:
+    """Scores of texts for a query."""
+    if reranker is None:
+        return None
+    if query is None:
+        raise SettingError("a reranker reads the text of the query; give one beside its embedding")
+    if isinstance(reranker, (str, Path)):
+        from sentune.encoder.cross_encoder import CrossEncoder
+
+        reranker = CrossEncoder(str(reranker))
+    if getattr(reranker, "num_labels", 1) != 1 or not hasattr(reranker, "predict"):
+        raise SettingError("a reranker must be a CrossEncoder that gives one score per pair")
+
+    def score(text: str, texts: list[str]) -> Any:
+        return reranker.predict([(text, one) for one in texts], show_progress_bar=False)
+
+    return score

@@ -1,0 +1,69 @@
+"""Documents -> rows in the table of an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sentune.errors import warn
+from sentune.index import rows, store
+from sentune.index.documents import Documents
+from sentune.index.model import IndexModel
+from sentune.text.chunks import Chunker
+
+_NAMED = 5  # ids that a message names
+
+
+def batches_of(
+    given: Documents,
+    model: IndexModel | None,
+    embeddings: Any,
+    likeness: str,
+    chunker: Chunker | None,
+    on_progress: Callable[[int, int | None], None] | None,
+) -> Iterator[rows.Batch]:
+    """The rows of documents, made by the model or of the caller's embeddings."""
+
+    def on_done(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, given.total)
+
+    if model is None or embeddings is not None:
+        return rows.given(given, rows.as_stored(embeddings, likeness, _document), on_done)
+    made = model
+    cut = rows.cutter(chunker)
+    return rows.batches(given, cut, lambda texts: made.stored(texts, likeness), on_done)
+
+
+def dimension_of(model: IndexModel | None, embeddings: Any) -> int:
+    """Of the vectors, where no document has one."""
+    if embeddings is not None:
+        return int(np.asarray(embeddings).shape[-1])
+    made: Any = model
+    return int(made.documents(["text"]).shape[1])
+
+
+def write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> None:
+    """Put the rows of documents into a table."""
+    place = store.next_place(table)
+    skipped: dict[str, str] = {}
+    columns = table.schema
+    for batch in batches:
+        store.make_way(table, batch.ids, replace=replace)
+        if batch.kept:
+            made = batch.rows(columns, given.metadata_of(columns), place)
+            table.add(made)
+            place += made.num_rows
+        skipped.update(batch.skipped)
+    if skipped:
+        named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
+        more = ", ..." if len(skipped) > _NAMED else ""
+        some = "1 document is" if len(skipped) == 1 else f"{len(skipped)} documents are"
+        reason = next(iter(skipped.values()))
+        warn(f"{some} not in the index: {reason} (ids {named}{more})")
+
+
+def _document(number: int) -> str:
+    return f"document {number}"
