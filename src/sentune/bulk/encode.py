@@ -171,7 +171,11 @@ def run(
     if todo:
         with job.encoder(devices) as encoder, closing(_Watch(job, todo, progress)) as watch:
             done = [encode_shard(job, n, encoder, count=watch.of(n)) for n in todo]
-    missing = finish(job) if not job.missing() else job.missing()
+    return summary_of(job, done, finish(job))
+
+
+def summary_of(job: Job, done: Sequence[Done], missing: list[int]) -> Summary:
+    """What a job has come to: the shards that were done now, and those that are missing."""
     rows, failed = sum(one.rows for one in done), sum(one.failed for one in done)
     width = int(job.manifest["output"]["dimension"])
     total = len(job.corpus.shards)

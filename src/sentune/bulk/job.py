@@ -166,6 +166,11 @@ class Job:
         return str(self.manifest["settings"]["format"])
 
     @property
+    def model(self) -> Any:
+        """The model, or where it is."""
+        return self.manifest["model"]["name"] if self._model is None else self._model
+
+    @property
     def schema(self) -> Any:
         """A `pyarrow.Schema` of the rows of the output."""
         width, dtype = self.manifest["output"]["dimension"], self.manifest["output"]["dtype"]
@@ -191,8 +196,9 @@ class Job:
             SettingError: If the model is not the one of the manifest.
         """
         about, known = self.manifest["settings"], self.manifest["model"]
-        if not hasattr(self._model, "encode"):
-            self._model = load(self._model or known["name"], dtype=known["dtype"])
+        if self._model is None or isinstance(self._model, (str, Path)):
+            device = devices[0] if devices else None
+            self._model = load(self.model, dtype=known["dtype"], device=device)
             _compare(self.manifest, _with_model(self.manifest, self._model), self.storage.shown)
         return Encoder(
             self._model, _options(about), about["precision"], self._known_ranges(), devices

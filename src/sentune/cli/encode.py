@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _PARTS = 10  # lines of progress, where there is no terminal
 _PART = 256  # texts, at least
 
 # Options of a corpus, which a single file does not have.
-_OF_A_CORPUS = ("id_column", "per", "shard_rows", "format", "shards", "workers")
+_OF_A_CORPUS = ("id_column", "per", "shard_rows", "format", "shards", "workers", "ray")
 # Precisions that a part of the texts can be brought to by itself.
 _BY_ROW = ("float32", "float16", "binary", "ubinary")
 _ALL = ("float32", "float16", "int8", "uint8", "binary", "ubinary")
@@ -112,6 +112,14 @@ def _add_corpus(group: Any) -> None:
         metavar="I/N",
         help="do only a share of the shards: 3/8 is the third of eight",
     )
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="HOST:PORT",
+        help="by the machines of a Ray cluster: this one, or the one that is found, else a new one "
+        "of this machine",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -143,9 +151,6 @@ def _shards(args: argparse.Namespace) -> None:
     from sentune.bulk.share import Share
     from sentune.data.corpus import SHARD_ROWS
 
-    share = Share.parse(args.shards) if args.shards else Share.of_environment()
-    is_first = args.shards is not None or share.index == 0  # of those that torchrun started
-    devices = _devices(args)
     settings = Settings(
         format=args.format or "parquet",
         prompt_name=args.prompt_name,
@@ -158,20 +163,48 @@ def _shards(args: argparse.Namespace) -> None:
     reading = CorpusOptions(
         args.column, args.id_column, args.per or "line", args.shard_rows or SHARD_ROWS, args.split
     )
-    first = devices[0] if devices else None
-    job = Job.start(args.source, args.model, args.output_dir, settings, reading, args.dtype, first)
-    if is_first:
-        _introduce(job, args.source)
+    what = (args.source, args.model, args.output_dir, settings, reading, args.dtype)
+    if args.ray is not None:
+        _on_ray(args, what)
+        return
+    share = Share.parse(args.shards) if args.shards else Share.of_environment()
+    devices = _devices(args)
+    job = Job.start(*what, devices[0] if devices else None)
+    is_first = args.shards is not None or share.index == 0  # of those that torchrun started
     progress = sys.stderr if is_first else None
+    work = lambda: run_job(job, devices=devices, share=share, progress=progress)
+    _carry_out(args, job, work, is_first)
+
+
+def _on_ray(args: argparse.Namespace, what: tuple[Any, ...]) -> None:
+    from sentune.bulk.ray import connected
+    from sentune.errors import SettingError
+
+    if args.shards:
+        raise SettingError("--ray hands out all shards itself; leave out --shards or --ray")
+    if len(args.device or ()) > 1:
+        raise SettingError("--ray finds the devices itself; give --device cuda or --device cpu")
+    device = args.device[0] if args.device else None
+    with connected(args.ray or None, args.workers, device) as cluster:
+        job = cluster.start(*what)
+        _carry_out(args, job, lambda: cluster.run(job, sys.stderr))
+
+
+def _carry_out(
+    args: argparse.Namespace, job: Any, work: Callable[[], Any], is_told: bool = True
+) -> None:
+    """Do what is missing of a job, and say what is there before and after."""
+    if is_told:
+        _introduce(job, args.source)
     try:
-        summary = run_job(job, devices=devices, share=share, progress=progress)
+        summary = work()
     except KeyboardInterrupt:
         total = len(job.corpus.shards)
         raise KeyboardInterrupt(
             f"Stopped. {_of(total - len(job.missing()), total)} in {args.output_dir}; the same "
             "command goes on from there."
         ) from None
-    if is_first:
+    if is_told:
         _conclude(job, summary, args.output_dir)
 
 
