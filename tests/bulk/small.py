@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import time
 from pathlib import Path
 
 import torch
@@ -34,3 +37,21 @@ def write_corpus(path: Path, rows: int = 100, seed: int = 0) -> list[dict]:
 def content(folder: Path) -> dict[str, bytes]:
     """Every file of a folder, hidden ones too."""
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+class Slow(models.StaticEmbedding):
+    """Takes a quarter of a second for each batch, and notes the process that does it."""
+
+    def tokenize(self, texts, **options):
+        with open(os.environ["SENTUNE_TEST_PIDS"], "a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.25)
+        if os.environ.get("SENTUNE_TEST_DEADLY", "no such text") in texts:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().tokenize(texts, **options)
+
+
+def slow() -> SentenceTransformer:
+    module = static()[0]
+    module.__class__ = Slow
+    return SentenceTransformer(modules=[module], device="cpu")

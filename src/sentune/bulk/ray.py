@@ -227,7 +227,9 @@ class Cluster:
     def _board(self) -> Any:
         """A `Board` on the machine of the driver, which takes no CPU of the workers."""
         here = self._ray.get_runtime_context().get_node_id()
-        place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+        place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            here, soft=False
+        )
         return self._ray.remote(num_cpus=0, scheduling_strategy=place)(Board).remote()
 
     def _warn(self, board: Any) -> None:
