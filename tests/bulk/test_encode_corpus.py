@@ -143,6 +143,21 @@ def test_every_precision(precision, form, source, model, tmp_path):
     assert np.abs(found.astype(float) - expected).max() <= (precision in ("int8", "uint8"))
 
 
+def test_a_number_of_eight_bits_takes_a_byte(tmp_path):
+    write_corpus(tmp_path / "corpus.jsonl", rows=2000)
+    encode(
+        tmp_path / "corpus.jsonl",
+        static(width=256),
+        tmp_path / "out",
+        precision="int8",
+        shard_rows=2000,
+    )
+    about = pq.read_metadata(tmp_path / "out" / "shard-00000.parquet")
+    column = about.row_group(0).column(about.num_columns - 1)
+    assert column.path_in_schema == "embedding.list.element"
+    assert column.total_compressed_size < 1.05 * 2000 * 256
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -124,6 +124,8 @@ class _Table:
 def _parquet(file: IO[bytes], schema: Any, about: str) -> Iterator[_Table]:
     pq = need("pyarrow.parquet", extra="bulk")
     names = [field.name for field in schema if field.name != EMBEDDING]
+    if EMBEDDING in schema.names and schema.field(EMBEDDING).type.value_type.bit_width == 8:
+        names.append(f"{EMBEDDING}.list.element")  # Parquet would take 32 bits for each number
     writer = pq.ParquetWriter(
         file,
         schema.with_metadata({"sentune": about}),
