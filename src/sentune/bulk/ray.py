@@ -65,7 +65,7 @@ def encode_on_ray(
         settings: How to encode.
         reading: How to read the corpus.
         address: Of the cluster; None for the one that this process is in or that runs on this
-            machine, else a new one of this machine alone.
+            machine, else as "local", which is a new one of this machine alone.
         workers: Processes that encode; None for one per GPU, or where there is none one per
             machine. More than there is room for start when machines come.
         device: "cuda" or "cpu"; None for "cuda" if a machine of the cluster has a GPU.

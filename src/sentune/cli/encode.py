@@ -117,8 +117,8 @@ def _add_corpus(group: Any) -> None:
         nargs="?",
         const="",
         metavar="HOST:PORT",
-        help="by the machines of a Ray cluster: this one, or the one that is found, else a new one "
-        "of this machine",
+        help="by the machines of a Ray cluster: the one at this address, or that this machine is "
+        "in; local for a new one of this machine alone",
     )
 
 
