@@ -15,7 +15,7 @@ WITH_TORCH = {
     "folders/weights.py",
 }
 PACKAGES = ("text", "flow", "vectors", "disk", "folders", "hub")
-FILES = ("files/plan.py", "files/kinds.py", "machine/screen.py")
+FILES = ("files/plan.py", "files/kinds.py", "machine/screen.py", "data/corpus.py")
 
 BLOCK = """
 import sys

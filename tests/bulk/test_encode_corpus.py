@@ -10,6 +10,7 @@ from datasets import load_dataset
 
 from sentune import SentenceTransformer, bulk
 from sentune.bulk.job import MANIFEST
+from sentune.bulk.storage import storage_at
 from sentune.data.corpus import Corpus
 from sentune.errors import DatasetError, ModelFileError, OutputError, SettingError
 from tests.bulk.small import content, static, write_corpus
@@ -365,6 +366,22 @@ def reading():
     from sentune.bulk.job import CorpusOptions
 
     return CorpusOptions(shard_rows=30)
+
+
+def test_of_several_who_start_a_job_the_first_ones_manifest_counts(source, model, tmp_path):
+    out = tmp_path / "out"
+    storage = storage_at(out)
+    assert storage.once("x", b"one") == storage.once("x", b"two") == b"one"
+    first = bulk.Job.start(source, model, out, bulk.Settings(precision="int8"))
+    text = (out / MANIFEST).read_text()
+    number = str(first.manifest["ranges"][0][0])
+    with pytest.MonkeyPatch.context() as patch:  # another starts before it is there, and ends after
+        patch.setattr("sentune.bulk.job._manifest_in", lambda storage: None)
+        (out / MANIFEST).write_text(text.replace(number, "-77.0"))
+        second = bulk.Job.start(source, model, out, bulk.Settings(precision="int8"))
+        assert second.manifest["ranges"][0][0] == -77.0
+        with pytest.raises(SettingError, match="precision was 'int8' and is 'float32'"):
+            bulk.Job.start(source, model, out)
 
 
 def test_a_job_refuses_another_model(source, model, tmp_path):

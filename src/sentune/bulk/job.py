@@ -131,13 +131,12 @@ class Job:
         is_name = isinstance(model, (str, Path))
         loaded = load(model, dtype=dtype, device=device) if is_name else model
         wanted = _described(loaded, _name_of(model), settings, corpus, dtype)
-        if known is not None:
-            _compare(known, wanted, storage.shown)
-            return cls(storage, corpus, known, loaded)
         job = cls(storage, corpus, wanted, loaded)
-        job.manifest["ranges"] = job._ranges()
-        with storage.writing(MANIFEST) as file:
-            file.write(_as_json(job.manifest))
+        if known is None:  # of several who start it at once, the first one's counts
+            wanted["ranges"] = job._ranges()
+            known = json.loads(storage.once(MANIFEST, _as_json(wanted)))
+        _compare(known, wanted, storage.shown)
+        job.manifest = known
         return job
 
     @classmethod

@@ -45,6 +45,9 @@ class Storage(Protocol):
     def writing(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """A new file, which appears when the block ends without an error, and then is whole."""
 
+    def once(self, name: str, content: bytes) -> bytes:
+        """Write a file if it is not there; what is in it then, by whoever wrote it first."""
+
 
 def storage_at(address: str | Path) -> Storage:
     """The storage of a path, or of an address as `s3://bucket/folder`."""
@@ -85,6 +88,15 @@ class Local:
             self.folder.mkdir(parents=True, exist_ok=True)
             with files.opened(self.folder / name) as file:
                 yield file
+
+    def once(self, name: str, content: bytes) -> bytes:
+        """Write a file if it is not there; what is in it then, by whoever wrote it first."""
+        with _reported(self.shown):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with drafts.held(self.folder):
+                if not self.has(name):
+                    files.write(self.folder / name, content)
+                return self.read(name)
 
 
 class Remote:
@@ -134,6 +146,16 @@ class Remote:
                 yield file
             with _reached(self.shown):
                 self._send(path, name)
+
+    def once(self, name: str, content: bytes) -> bytes:
+        """Write a file if it is not there; what is in it then.
+
+        Of two who write it in the same moment the last one stays, and what it says is given.
+        """
+        if not self.has(name):
+            with self.writing(name) as file:
+                file.write(content)
+        return self.read(name)
 
     def _send(self, path: Path, name: str) -> None:
         protocol = self._system.protocol
