@@ -88,3 +88,19 @@ def test_what_cannot_be_quantized_is_refused():
         quantize_embeddings(matrix(1), "int8")
     with pytest.raises(InputError, match=r"\(2, 20\).*\(2, 3\)"):
         quantize_embeddings(matrix(), "int8", ranges=np.zeros((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_nan_is_refused_where_a_byte_would_hold_anything():
+    broken = matrix()
+    broken[17, 3] = np.nan
+    ranges = np.stack([matrix().min(axis=0), matrix().max(axis=0)])
+    for options in ({}, {"ranges": ranges}, {"calibration_embeddings": matrix()}):
+        with pytest.raises(InputError, match="embedding 17 has NaN"):
+            quantize_embeddings(broken, "int8", **options)
+    with pytest.raises(InputError, match="the ranges have NaN"):
+        quantize_embeddings(matrix(), "uint8", calibration_embeddings=broken)
+    infinite = matrix()
+    infinite[0, 0] = np.inf  # beyond the range, as any large number
+    assert quantize_embeddings(infinite, "uint8", ranges)[0, 0] == 255
+    assert quantize_embeddings(broken, "ubinary").shape == (120, 3)

@@ -46,7 +46,8 @@ def quantize_embeddings(
     Raises:
         SettingError: If the precision is unknown.
         InputTypeError: If the embeddings are integers already.
-        InputError: If ranges are missing, or have the wrong shape.
+        InputError: If ranges are missing or have the wrong shape, or a number is NaN for int8 or
+            uint8.
     """
     if precision not in PRECISIONS:
         raise SettingError(f"precision {precision!r} is unknown; use one of {PRECISIONS}")
@@ -112,7 +113,17 @@ def _levels(
             f"value of each dimension; got {ranges.shape}"
         )
     smallest, steps = _steps(ranges)
-    return np.clip(np.floor((values - smallest) / steps), 0, 255)
+    levels = np.clip(np.floor((values - smallest) / steps), 0, 255)
+    if np.isnan(levels).any():
+        is_missing = np.isnan(np.atleast_2d(values)).any(axis=1)
+        where = (
+            f"embedding {int(is_missing.argmax())} has" if is_missing.any() else "the ranges have"
+        )
+        raise InputError(
+            f"{where} NaN or infinite numbers, which no byte can hold; leave such embeddings out, "
+            "also of those that the ranges come from"
+        )
+    return levels
 
 
 def _calibration(values: np.ndarray) -> np.ndarray:
