@@ -48,7 +48,7 @@ def test_index_says_what_it_made_and_how_to_search_it(notes, model, tmp_path, ca
     assert main(["index", notes, "-o", place, "--model", model]) == 0
     out, err = capsys.readouterr()
     first, second = out.splitlines()
-    assert first.startswith(f"3 documents are in {place} (")
+    assert first == f"3 documents are in {place}"
     assert second == f'Search them: sentune search {place} "some words"'
     assert err.splitlines()[-1].startswith("Indexing  100%")
     assert len(Index.open(place)) == 3
@@ -102,7 +102,7 @@ def test_add_replaces_documents_of_the_same_id(built, tmp_path, capsys):
     assert main(["index", str(more), "-o", built]) == 2  # not by mistake
     assert "there is an index" in capsys.readouterr().err
     assert main(["index", str(more), "-o", built, "--add"]) == 0
-    assert capsys.readouterr().out.startswith("4 documents are in ")
+    assert capsys.readouterr().out.startswith(f"4 documents are in {built}\n")
     assert main(["search", built, "cat", "--mode", "text"]) == 1
     assert capsys.readouterr().err == "nothing found\n"
     assert main(["search", built, "song", "--mode", "text", "--json"]) == 0
@@ -155,7 +155,7 @@ def test_documents_that_cannot_be_indexed_are_named(tmp_path, model, capsys):
     place = str(tmp_path / "i")
     assert main(["index", str(tmp_path / "a.jsonl"), "-o", place, "--model", model]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("1 document is in ")
+    assert out.startswith(f"1 document is in {place}\n")
     assert "note: 1 document is not in the index" in err and "'a.jsonl:1'" in err
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,22 +33,16 @@ def documents(source: str, args: argparse.Namespace) -> Any:
 
 
 @contextmanager
-def building(
-    total: int | None,
-) -> Iterator[tuple[Callable[[int, int | None], None], Callable[[], str]]]:
-    """A function to report progress to, and one that gives the time passed, in words."""
+def building(total: int | None) -> Iterator[Callable[[int, int | None], None]]:
+    """A function to report progress to; warnings become notes on standard error."""
     from sentune.errors import SentuneWarning
-    from sentune.machine.screen import Progress, duration
+    from sentune.machine.screen import Progress
 
-    start = time.perf_counter()
     bar = Progress("Indexing", max(1, total or 1), "documents", sys.stderr)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", SentuneWarning)
         try:
-            yield (
-                lambda done, total: bar.show(done),
-                lambda: duration(time.perf_counter() - start),
-            )
+            yield lambda done, total: bar.show(done)
         finally:
             bar.close()
     for warning in found:

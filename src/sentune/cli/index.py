@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     from sentune.machine.screen import say
 
     given = documents(args.corpus, args)
-    with building(given.total) as (report, duration):
+    with building(given.total) as report:
         if args.add:
             index = Index.open(args.output, args.model)
             index.replace(given, on_progress=report)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     place = Path(args.output)
     count = len(index)
     some = "1 document is" if count == 1 else f"{count:,} documents are"
-    say(f"{some} in {place}{rows} ({duration()})")
+    say(f"{some} in {place}{rows}")
     say(f'Search them: sentune search {place} "some words"')
 
 

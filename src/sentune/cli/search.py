@@ -98,7 +98,7 @@ def _index(args: argparse.Namespace, stack: ExitStack) -> Any:
         return Index.open(where, args.model)
     given = documents(args.where, args)
     folder = stack.enter_context(TemporaryDirectory(prefix="sentune-search-"))
-    with building(given.total) as (report, _):
+    with building(given.total) as report:
         return Index.build(Path(folder, "index"), given, args.model or MODEL, on_progress=report)
 
 
