@@ -1,4 +1,4 @@
-"""What a text takes: tokens, time, and bytes in a shard in each precision.
+"""What a text takes: tokens, time, bytes in a shard in each precision, and time in a search.
 
     python benchmarks/scale_bytes.py [--data FOLDER]
 
@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +43,7 @@ def lines(data: Path) -> Iterator[str]:
     for name, count in COUNTS.items():
         with TemporaryDirectory() as folder:
             yield row(name, measured(model, take(texts[name], count), Path(folder)))
+    yield search_row()
 
 
 def measured(model: Any, texts: list[str], folder: Path) -> dict[str, Any]:
@@ -82,6 +83,27 @@ def row(name: str, found: dict[str, Any]) -> str:
         f"{found['rate']:,.0f} texts/s from file to file; bytes of a vector: {sizes}; "
         f"of id and text: {found['float32'][1]:.0f}"
     )
+
+
+def search_row() -> str:
+    """The limits of a search: a product with many queries, which multiplies, and with one, which
+    reads.
+    """
+    import torch
+
+    vectors, queries = torch.randn(200_000, 384), torch.randn(200, 384)
+    many = min(timed(lambda: queries @ vectors.T) for _ in range(7))
+    one = min(timed(lambda: vectors @ queries[0]) for _ in range(15))
+    return (
+        f"search in float32, d=384: {2 * queries.numel() * len(vectors) / many / 1e9:.0f} GFLOP/s "
+        f"with many queries; {4 * vectors.numel() / one / 1e9:.1f} GB/s with one"
+    )
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

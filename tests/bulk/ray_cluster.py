@@ -72,7 +72,7 @@ class Nodes:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def until(is_true, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def until(is_true, process: subprocess.Popen[str], seconds: float = 300) -> None:
     """Wait for something that a process should do."""
     end = time.monotonic() + seconds
     while not is_true():

@@ -107,6 +107,6 @@ def test_a_cluster_fills_a_bucket_though_a_worker_and_the_driver_are_killed(buck
         left = stored(system, "bucket/ray")
         assert left.items() < expected.items()
         driver = nodes.driver(source, f"{address}/ray", ROWS)
-        _, said = driver.communicate(timeout=120)
+        _, said = driver.communicate(timeout=300)
         assert driver.returncode == 0, said
     assert stored(system, "bucket/ray") == expected

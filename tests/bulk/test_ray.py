@@ -44,7 +44,7 @@ def test_a_worker_is_killed_and_its_shard_done_by_another(nodes, whole, tmp_path
     until(lambda: len(shards(out)) >= 4, driver)
     nodes.kill_a_worker()
     assert len(shards(out)) < SHARDS
-    printed, said = driver.communicate(timeout=120)
+    printed, said = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     expected = content(whole / "out")
     assert content(out) == expected and len(expected) > SHARDS
@@ -70,7 +70,7 @@ def test_the_driver_is_killed_and_goes_on_though_a_machine_is_lost(nodes, whole,
     nodes.lose()
     assert len(shards(out)) < SHARDS
     try:
-        _, said = driver.communicate(timeout=120)
+        _, said = driver.communicate(timeout=300)
     finally:
         driver.kill()
         nodes.add()
@@ -94,7 +94,7 @@ def test_a_shard_that_kills_its_workers_ends_the_job(nodes, tmp_path):
 @pytest.mark.slow
 def test_storage_that_machines_do_not_share_is_noticed(nodes, whole):
     driver = nodes.driver(whole / "corpus.jsonl", "memory://out", ROWS)
-    _, said = driver.communicate(timeout=120)
+    _, said = driver.communicate(timeout=300)
     assert driver.returncode == 1
     assert "SettingError: manifest.json, written by" in said
     assert "is not seen by the process that hands out work in memory://out" in said
