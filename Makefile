@@ -22,7 +22,7 @@ BESIDE_optimum-onnx := onnxruntime
 # And for `make interop` the extras of pyproject.toml, each alone and all together.
 EXTRAS ?= $(shell $(PYTHON) tests/interop/extras.py)
 
-.PHONY: help demo test cuda interop extras ecosystem folders check bench bench-quality clean
+.PHONY: help demo test cuda interop extras ecosystem folders check bench bench-large bench-quality clean
 
 help:
 	@echo "make demo    watch a model learn to search the documentation of this Python"
@@ -33,6 +33,7 @@ help:
 	@echo "make ecosystem  libraries built on sentence-transformers, run on sentune; ONLY=\"keybert\""
 	@echo "make check   ruff and mypy"
 	@echo "make bench   speed and memory beside sentence-transformers"
+	@echo "make bench-large   an index, and vectors in fewer bits: quality, recall and speed"
 	@echo "make bench-quality   quality on real text, beside sentence-transformers"
 	@echo "make clean   remove .venv and caches"
 
@@ -132,6 +133,11 @@ check: .venv/check
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+	$(BIN)/python benchmarks/scale.py
+
+bench-large: .venv/dev
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/quantization.py
 
 bench-quality: .venv/dev
 	$(BIN)/python benchmarks/quality.py $(ARGS)
