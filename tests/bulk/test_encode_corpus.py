@@ -390,6 +390,10 @@ def test_a_job_refuses_another_model(source, model, tmp_path):
     static(1).save(str(tmp_path / "model"))
     with pytest.raises(SettingError, match="model was .*model .* and is "):
         bulk.encode_shard(bulk.Job.open(tmp_path / "out"), 0)
+    bulk.Job.start(source, model, tmp_path / "memory")
+    with pytest.raises(SettingError, match="a model in memory; give it"):
+        bulk.encode_shard(bulk.Job.open(tmp_path / "memory"), 0)
+    assert bulk.encode_shard(bulk.Job.open(tmp_path / "memory", model=model), 0).rows == 100
     with pytest.raises(SettingError, match="has no manifest.json"):
         bulk.Job.open(tmp_path / "nowhere")
 

@@ -196,6 +196,11 @@ class Job:
         """
         about, known = self.manifest["settings"], self.manifest["model"]
         if self._model is None or isinstance(self._model, (str, Path)):
+            if not self.model:
+                raise SettingError(
+                    f"the job in {self.storage.shown} was started with a model in memory; give it, "
+                    "or its folder, as Job.open(..., model=...)"
+                )
             device = devices[0] if devices else None
             self._model = load(self.model, dtype=known["dtype"], device=device)
             _compare(self.manifest, _with_model(self.manifest, self._model), self.storage.shown)
