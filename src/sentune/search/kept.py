@@ -91,7 +91,8 @@ def _are_of(
     places = np.linspace(0, len(texts) - 1, min(_LOOKED_AT, len(texts))).astype(int)
     longest = max(range(len(texts)), key=lambda place: len(texts[place]))
     places = np.unique(np.append(places, longest))
-    options = {**options, "show_progress_bar": False, "pool": None}
+    options = {name: value for name, value in options.items() if name != "pool"}  # for few texts
+    options["show_progress_bar"] = False
     now = np.asarray(encode([texts[place] for place in places.tolist()], **options))
     if now.shape != rows[places].shape:
         return False
