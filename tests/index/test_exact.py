@@ -198,9 +198,9 @@ def test_fusion_is_the_sum_of_reciprocal_ranks():
     one = [row(name, 0.5, 0, 1) for name in "abcd"]
     two = [row(name, 7, 0, 2) for name in "cae"]
     found = ranking.fused({"vector": one, "text": two})
-    assert [f.row.id for f in found] == ["a", "c", "b", "e", "d"]
+    assert [f.row.id for f in found] == ["a", "c", "b", "d", "e"]
     scores = {f.row.id: f.score for f in found}
-    assert scores["a"] == 1 / 61 + 1 / 62 and scores["c"] == 1 / 63 + 1 / 61
-    assert scores["b"] == 1 / 62 and scores["d"] == 1 / 64
+    assert scores["a"] == 2 / 11 + 1 / 12 and scores["c"] == 2 / 13 + 1 / 11
+    assert scores["b"] == 2 / 12 and scores["e"] == 1 / 13
     assert found[0].scores == {"vector": 0.5, "text": 7} and found[2].scores == {"vector": 0.5}
     assert {f.row.id: f.row.chunk for f in found} == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 2}

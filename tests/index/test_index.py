@@ -86,7 +86,11 @@ def test_both_rankings_are_joined(index):
     vector = ids(index.search("dog bread", mode="vector"))
     words = ids(index.search("dog bread", mode="text"))
     sums = {
-        name: sum(1 / (61 + ranking.index(name)) for ranking in (vector, words) if name in ranking)
+        name: sum(
+            weight / (11 + ranking.index(name))
+            for weight, ranking in ((2, vector), (1, words))
+            if name in ranking
+        )
         for name in TEXTS
     }
     hits = index.search("dog bread")
