@@ -6,7 +6,8 @@ Quality: the documentation inside this Python's standard library (`sentune.demo.
 with the first paragraph of 600 held-out docstrings; the right document is the rest of the same one.
 
 Recall: embeddings of 16,000 sentences from the docstrings of installed packages, asked with 100
-others. Rows above their number are copies with noise, at a cosine of 0.8 to the original. The approximate search is compared with the exact one.
+others. Rows above their number are copies with noise, at a cosine of 0.8 to the original. The
+approximate search is compared with the exact one.
 """
 
 from __future__ import annotations

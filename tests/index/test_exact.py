@@ -103,6 +103,8 @@ def test_the_width_of_a_query_must_fit(tmp_path):
     index = build(tmp_path / "i", np.eye(4))
     with pytest.raises(InputError, match="4 numbers"):
         index.search(embedding=np.ones(3), mode="vector")
+    with pytest.raises(InputError, match="of 4 numbers, and these have 2"):
+        index.add({"a": "one", "b": "two"}, embeddings=np.ones((2, 2)))
 
 
 def test_texts_cannot_be_searched_by_meaning_without_a_model(tmp_path):

@@ -173,8 +173,24 @@ def bulk(room: Path) -> bool:
     return check("shards of a corpus", np.concatenate(vectors), model.encode(TEXTS))
 
 
+def index(room: Path) -> bool:
+    """An index is built, added to and searched, and finds by words without a network."""
+    from sentune import Index
+
+    model = new_model(room)
+    built = Index.build(room / "index", TEXTS[:2], model)
+    built.add({"birds": TEXTS[3]})
+    hits = built.search("birds", mode="text")
+    assert [hit.id for hit in hits] == ["birds"], hits
+    found = built.search(TEXTS[0], mode="vector", top_k=3)
+    texts = [hit.text for hit in found]
+    unit = model.encode([TEXTS[0], *texts], normalize_embeddings=True)
+    return check("an index", np.array([hit.score for hit in found]), unit[1:] @ unit[0])
+
+
 JOBS: dict[str, Callable[[Path], bool]] = {
-    job.__name__: job for job in (train, peft, words, faiss, usearch, merge, static, bulk, logs)
+    job.__name__: job
+    for job in (train, peft, words, faiss, usearch, merge, static, bulk, index, logs)
 }
 
 

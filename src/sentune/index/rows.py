@@ -191,5 +191,9 @@ def as_stored(vectors: Any, similarity: str, names: Callable[[int], str] = str) 
 
 def _as_vectors(vectors: np.ndarray, kind: Any) -> Any:
     pa = need("pyarrow", extra="index")
+    if vectors.shape[1] != kind.list_size:
+        raise InputError(
+            f"the index has vectors of {kind.list_size} numbers, and these have {vectors.shape[1]}"
+        )
     flat = np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
