@@ -160,13 +160,26 @@ def logs(room: Path) -> bool:
 
 def bulk(room: Path) -> bool:
     """A corpus in shards, and the shards read again."""
-    import pyarrow.parquet as pq
-
     from sentune.bulk import encode_corpus
+
+    return is_encoded(room, lambda *what: encode_corpus(*what, shard_rows=3))
+
+
+def ray(room: Path) -> bool:
+    """The same on a cluster of this machine."""
+    from sentune.bulk import CorpusOptions, encode_on_ray
+
+    reading = CorpusOptions(shard_rows=3)
+    return is_encoded(room, lambda *what: encode_on_ray(*what, None, reading, address="local"))
+
+
+def is_encoded(room: Path, encode: Callable[..., Any]) -> bool:
+    """Whether shards of a corpus have the embeddings of a model."""
+    import pyarrow.parquet as pq
 
     model = new_model(room)
     (room / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    encode_corpus(room / "corpus.txt", model, room / "out", shard_rows=3)
+    encode(room / "corpus.txt", model, room / "out")
     paths = sorted((room / "out").glob("*.parquet"))
     vectors = [np.stack(pq.read_table(path)["embedding"].to_numpy()) for path in paths]
     assert len(paths) == 2
@@ -190,7 +203,7 @@ def index(room: Path) -> bool:
 
 JOBS: dict[str, Callable[[Path], bool]] = {
     job.__name__: job
-    for job in (train, peft, words, faiss, usearch, merge, static, bulk, index, logs)
+    for job in (train, peft, words, faiss, usearch, merge, static, bulk, index, ray, logs)
 }
 
 
