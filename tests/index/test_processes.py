@@ -98,6 +98,7 @@ def test_old_versions_do_not_pile_up(tmp_path, monkeypatch):
         return sum(path.stat().st_size for path in (tmp_path / "i").rglob("*") if path.is_file())
 
     index = filled(tmp_path / "i")
+    assert len(index._store._db.open_table("texts").list_versions()) == 1
     sizes = []
     for turn in range(12):
         index.replace({f"old-{n}": f"text {turn}" for n in range(10)}, embeddings=vectors(10, turn))

@@ -91,6 +91,8 @@ class Store:
             _index_text(table, settings)
             yield table
             _publish(table, settings)
+            if mode == "create":  # nobody can have read an older version
+                _clean(table, timedelta(milliseconds=1))
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
@@ -105,7 +107,7 @@ class Store:
                 table.checkout(_PUBLISHED)
                 table.restore()
                 table.tags.update(_PUBLISHED, table.version)
-            _clean(table)
+            _clean(table, _KEPT)
             self.refresh()
             yield table
             _publish(table, self.settings)
@@ -319,14 +321,14 @@ def _publish(table: Any, settings: Settings) -> None:
         table.tags.create(_PUBLISHED, table.version)
 
 
-def _clean(table: Any) -> None:
-    """Remove the files of older versions, and what killed writers left.
+def _clean(table: Any, older_than: timedelta) -> None:
+    """Remove the files of versions that are older than that, and what killed writers left.
 
     This is done at the start of a write, when the latest version is the published one, which is
     never removed. Who reads one that is removed meanwhile turns to the new one.
     """
     with suppress(RuntimeError):  # the published version is not the latest; the next write cleans
-        table.optimize(cleanup_older_than=_KEPT, delete_unverified=True)
+        table.optimize(cleanup_older_than=older_than, delete_unverified=True)
 
 
 def _index_vectors(table: Any, settings: Settings) -> None:
