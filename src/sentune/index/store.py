@@ -313,8 +313,8 @@ def _index_text(table: Any, settings: Settings) -> None:
 
 def _publish(table: Any, settings: Settings) -> None:
     """Bring the indexes up to date, and let readers see the table as it is."""
-    _index_vectors(table, settings)
     table.optimize(cleanup_older_than=_NEVER)
+    _index_vectors(table, settings)  # of files that stay as they are now
     if _PUBLISHED in table.tags.list():
         table.tags.update(_PUBLISHED, table.version)
     else:
