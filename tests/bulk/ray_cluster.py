@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 DEADLY = "the text that no worker survives"
+BUSY = "the text at which storage is busy once"
 
 
 @contextmanager
@@ -25,6 +26,7 @@ def cluster(folder: Path, **environment: str) -> Iterator[Nodes]:
             "RAY_USAGE_STATS_ENABLED": "0",
             "SENTUNE_TEST_PIDS": str(folder / "pids"),
             "SENTUNE_TEST_DEADLY": DEADLY,
+            "SENTUNE_TEST_BUSY": BUSY,
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path),
         }

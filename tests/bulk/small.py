@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from sentune import SentenceTransformer, models
+from sentune.errors import OutputError
 from tests import tiny
 from tests.tiny import WORDS
 
@@ -48,6 +49,10 @@ class Slow(models.StaticEmbedding):
         time.sleep(0.25)
         if os.environ.get("SENTUNE_TEST_DEADLY", "no such text") in texts:
             os.kill(os.getpid(), signal.SIGKILL)
+        busy = Path(os.environ["SENTUNE_TEST_PIDS"]).with_name("busy")
+        if os.environ.get("SENTUNE_TEST_BUSY", "no such text") in texts and not busy.exists():
+            busy.touch()
+            raise OutputError("s3://bucket cannot be reached")
         return super().tokenize(texts, **options)
 
 

@@ -9,7 +9,7 @@ import pytest
 from sentune import bulk
 from sentune.bulk import ray as on_ray
 from sentune.errors import MissingDependencyError, SettingError
-from tests.bulk.ray_cluster import DEADLY, cluster, until
+from tests.bulk.ray_cluster import BUSY, DEADLY, cluster, until
 from tests.bulk.small import content, slow, static, write_corpus
 
 SHARDS, ROWS = 20, 10
@@ -82,13 +82,14 @@ def test_the_driver_is_killed_and_goes_on_though_a_machine_is_lost(nodes, whole,
 @pytest.mark.slow
 def test_a_shard_that_kills_its_workers_ends_the_job(nodes, tmp_path):
     rows = write_corpus(tmp_path / "corpus.jsonl", rows=60)
-    rows[25]["text"] = DEADLY
+    rows[25]["text"], rows[45]["text"] = DEADLY, BUSY
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     driver = nodes.driver(tmp_path / "corpus.jsonl", tmp_path / "out", 10)
     _, said = driver.communicate(timeout=240)
     assert driver.returncode == 1
     assert "WorkersDiedError: workers died 3 times at shard 2, on 1" in said
-    assert len(shards(tmp_path / "out")) == 5
+    assert len(shards(tmp_path / "out")) == 5  # with the one that was tried again
+    assert "died at shard 4" not in said
 
 
 @pytest.mark.slow
@@ -148,6 +149,12 @@ def test_workers_share_the_cpus(cpus, workers, each):
     assert on_ray._each(cpus, workers) == each
 
 
+def test_a_cluster_that_is_not_there_is_named_at_once(tmp_path):
+    pytest.importorskip("ray")
+    with pytest.raises(SettingError, match=r"reached at 127.0.0.1:1 \(.*refused\); start one with"):
+        bulk.encode_on_ray("corpus.jsonl", static(), tmp_path / "out", address="127.0.0.1:1")
+
+
 def test_another_version_is_refused():
     with pytest.raises(SettingError, match="there has sentune .* work has 0.0; install the same"):
         on_ray._check_version("0.0", "there")
@@ -158,3 +165,5 @@ def test_the_board_tells_of_a_death_once():
     assert (board.begin(3, "a"), board.begin(4, "b"), board.news()) == ([], [], [])
     assert board.begin(3, "b") == ["a"]
     assert board.news() == [(3, "a")] and board.news() == []
+    assert board.begin(3, "b") == ["a"] and board.news() == []  # it tries again
+    assert board.begin(3, "c") == ["a", "b"] and board.news() == [(3, "b")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ def connected(
     if is_ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
+            _knock(address)
             ray.init(address, log_to_driver=False, logging_level="error")
         except (OSError, RuntimeError, ValueError) as error:
             raise SettingError(
@@ -304,10 +306,11 @@ class Board:
     def begin(self, number: int, where: str) -> list[str]:
         """Note that a shard is begun, and return where it was begun before and not ended."""
         before = self._begun.setdefault(number, [])
-        if before:
-            self._news.append((number, before[-1]))
-        before.append(where)
-        return before[:-1]
+        others = [other for other in before if other != where]  # who tries again is not dead
+        if where not in before:
+            self._news += [(number, other) for other in others[-1:]]
+            before.append(where)
+        return others
 
     def news(self) -> list[tuple[int, str]]:
         """The shards that were begun again since the last call, and where they were before."""
@@ -321,6 +324,13 @@ def _start(version: str, *arguments: Any) -> str:
     _check_version(version, where)
     Job.start(*arguments)
     return where
+
+
+def _knock(address: str | None) -> None:
+    """An OSError if nobody answers at HOST:PORT, which Ray itself would wait for for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=20).close()
 
 
 def _here() -> str:
@@ -370,6 +380,9 @@ def _settings_of_data(ray: Any) -> Iterator[Any]:
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
+    # Storage that many machines use at once is busy now and then.
+    context.retried_map_errors = ["cannot be reached"]
+    context.max_map_retries = 3
     # Workers are added while all have a shard, not when each has two.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     context.autoscaling_config.actor_pool_util_downscaling_threshold = 0.0
