@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentune import SentenceTransformer
-from sentune.search import most_similar_pairs, semantic_search, tiles
+from sentune.search import (
+    most_similar_pairs,
+    paraphrase_mining_embeddings,
+    semantic_search,
+    tiles,
+)
 from sentune.search import pairs as pairs_module
 from sentune.search import paraphrases as paraphrases_module
 from sentune.search.pairs import Pairs
@@ -24,7 +29,8 @@ def small_tiles(request, monkeypatch):
     monkeypatch.setattr(tiles, "ROWS", 8)
     monkeypatch.setattr(tiles, "WIDEST", 16)
     monkeypatch.setattr(tiles, "COLUMNS", 16)
-    monkeypatch.setattr(tiles, "_RARE", 1)
+    for name, value in (("_RARE", 1), ("_FEWEST", 1), ("_NARROWEST", 1), ("_LITTLE", 4)):
+        monkeypatch.setattr(tiles, name, value)
     monkeypatch.setattr(paraphrases_module, "TILE", 16)
     is_screened = request.param == "bfloat16"
     monkeypatch.setattr(tiles, "multiplies_bfloat16", lambda kind: is_screened)
@@ -127,18 +133,43 @@ def test_pairs_of_nothing():
     assert most_similar_pairs(matrix(0)) == most_similar_pairs(matrix(1)) == []
 
 
-def test_the_bound_holds_for_every_pair():
+@pytest.mark.parametrize("scales", [(1, 1), (1e-22, 1), (1e-30, 1e12), (1e-38, 1e16), (1e-40, 1)])
+@pytest.mark.parametrize("width", [1, 384, 4096])
+def test_the_bound_holds_for_every_pair(scales, width):
     """What rounding does to a product is never more than what the first pass leaves room for."""
     comparison = Comparison(dot_score, is_screened=True)
-    left, right = (comparison.rows(torch.tensor(with_faults(200, 384, seed=s))[:150].nan_to_num()
-                                   .clamp(-9, 9)) for s in (1, 2))  # fmt: skip
+    left, right = (
+        comparison.rows(torch.tensor(matrix(100, width, seed) * scale).float())
+        for seed, scale in enumerate(scales)
+    )
     if left.rounded is None:
         pytest.skip("a matter of the first pass")
     exact = left.exact.double() @ right.exact.double().T
-    lower = left.rounded.rows.double() @ right.rounded.rows.double().T
+    summed = left.rounded.rows.float() @ right.rounded.rows.float().T  # before the last rounding
     bound = tiles._bound(left.rounded, right.rounded)
-    assert bool((exact - lower <= bound[:, None]).all())
-    assert bool((exact - lower).max() > bound.max() / 20)  # and is no guess
+    assert bool((exact - summed <= bound[:, None]).all())
+    if scales == (1, 1):
+        assert bool((exact - summed).max() > bound.max() / 50)  # and is no guess
+    floors = torch.full((100,), exact.median().item())
+    is_high = comparison._maybe_above(left.rounded, right.rounded, floors, None)
+    assert bool((is_high | (exact <= floors[:, None])).all())
+
+
+def test_rows_that_are_all_near_are_not_scored_one_by_one(monkeypatch):
+    """Where the first pass cannot tell them apart, a tile is computed again as a whole."""
+    one_by_one = []
+    score = tiles.pairwise_dot_score
+    monkeypatch.setattr(
+        tiles, "pairwise_dot_score", lambda a, b: one_by_one.append(len(a)) or score(a, b)
+    )
+    for spread in (0, 1e-4):
+        rows = matrix(1) + matrix(160) * np.float32(spread)
+        scores = all_scores(rows, rows)
+        check_hits(semantic_search(rows[:16], rows, top_k=3), scores[:16], 3)
+        found = most_similar_pairs(rows, 5)
+        known = scores[tuple(torch.triu_indices(160, 160, 1))].sort(descending=True).values[:5]
+        assert [pair[0] for pair in found] == pytest.approx(known.tolist(), abs=1e-6)
+    assert sum(one_by_one) < 160 * 160 / 2
 
 
 def test_most_of_a_corpus_is_not_scored_again(monkeypatch):
@@ -184,3 +215,43 @@ def test_pairs_are_ordered_by_score_then_row_then_column(most, monkeypatch):
     known = sorted(zip(-scores, rows, columns, strict=True))
     assert [(-s, i, j) for s, i, j in zip(*found, strict=True)] == known
     assert len(Pairs(scores[:0], rows[:0], columns[:0]).in_order().scores) == 0
+
+
+def mined_by_definition(rows, top_k, max_pairs):
+    scores = (rows.astype(np.float64) @ rows.T).tolist()
+    found = {}
+    for i, row in enumerate(scores):
+        others = sorted((j for j in range(len(rows)) if j != i), key=lambda j: (-row[j], j))
+        found.update({(min(i, j), max(i, j)): row[j] for j in others[:top_k]})
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return [[score, i, j] for (i, j), score in ordered[:max_pairs]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    count=st.integers(1, 100),
+    top_k=st.integers(1, 30),
+    max_pairs=st.integers(1, 3000),
+    values=st.integers(1, 40),
+    seed=st.integers(0, 10**6),
+)
+def test_mining_is_that_of_the_definition(count, top_k, max_pairs, values, seed):
+    rows = np.random.default_rng(seed).integers(-values, values + 1, (count, 6)).astype(np.float32)
+    found = paraphrase_mining_embeddings(
+        rows, top_k=top_k, max_pairs=max_pairs, score_function=dot_score
+    )
+    assert found == mined_by_definition(rows, top_k, max_pairs)
+
+
+def test_mining_knows_when_pairs_are_left_below_the_first_floor(monkeypatch):
+    """A floor with just as many pairs above it as are looked for does not leave out the others."""
+    rows = np.zeros((40, 8), dtype=np.float32)
+    rows[:, 0] = 1
+    rows[:5, 1] = 3  # 10 pairs of score 10 within the first five, 4 of which are near; others 1
+    monkeypatch.setattr(
+        paraphrases_module,
+        "_floor",
+        lambda blocks, wanted, room: torch.tensor([5.0 if room < 2 else -math.inf]),
+    )
+    found = paraphrase_mining_embeddings(rows, top_k=1, max_pairs=5, score_function=dot_score)
+    assert found == mined_by_definition(rows, 1, 5)

@@ -59,8 +59,8 @@ def community_detection(
 def _sizes(rows: Tensor, threshold: float, batch_size: int, show_progress_bar: bool) -> np.ndarray:
     """How many rows are close to each row, itself included, `(b,)`; each pair is compared once."""
     comparison = Comparison(dot_score)
-    height = min(comparison.tile(len(rows))[0], batch_size)
-    width = comparison.tile(height)[1]
+    height = min(comparison.tile(rows)[0], batch_size)
+    width = comparison.tile(rows[:height])[1]
     # The numbers 0 and 1 are summed up much faster than booleans.
     sizes = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     starts = range(0, len(rows), height)
@@ -133,7 +133,7 @@ def _close(
 ) -> np.ndarray:
     """Which of the others are close to each centre, `(c, n)`."""
     left = Rows(rows[torch.from_numpy(centers).to(rows.device)])
-    width = comparison.tile(len(centers))[1]
+    width = comparison.tile(left.exact)[1]
     parts = [
         (comparison.scores(left, Rows(part)) >= threshold).cpu().numpy()
         for part in others.split(width)

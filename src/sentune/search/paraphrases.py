@@ -14,7 +14,7 @@ from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.search.pairs import Pairs
 from sentune.search.running import BestPairs, Nearest
-from sentune.search.tiles import Comparison, Rows, pays_to_screen
+from sentune.search.tiles import Comparison, Hits, Rows, hits_above, pays_to_screen
 from sentune.search.top import Best
 from sentune.tables import rows_of
 from sentune.types import ArrayLike, Encoder
@@ -91,7 +91,7 @@ def paraphrase_mining_embeddings(
         top_k=top_k,
     )
     rows = _matrix(embeddings)
-    comparison = Comparison(score_function, pays_to_screen(top_k, len(rows)))
+    comparison = Comparison(score_function, pays_to_screen(rows, len(rows), top_k))
     limit = min(TILE, query_chunk_size, corpus_chunk_size)
     blocks = _Blocks(rows, comparison, TILE if comparison.is_product else limit)
     if len(rows) * top_k >= 2 * max_pairs or len(rows) ** 2 <= 4 * max_pairs:
@@ -118,7 +118,7 @@ def most_similar_pairs(
     """
     check_sizes(k=k)
     rows = _matrix(embeddings)
-    comparison = Comparison(score_function, pays_to_screen(1, len(rows)))
+    comparison = Comparison(score_function, pays_to_screen(rows, len(rows), 1))
     return _highest(_Blocks(rows, comparison), k)[0].as_lists(k)
 
 
@@ -126,18 +126,21 @@ def _highest(blocks: _Blocks, k: int) -> tuple[Pairs, bool]:
     """The `k` highest pairs, best first, and whether that is all of them."""
     wanted = min(k, blocks.count * (blocks.count - 1) // 2)
     for room in _ROOMS:
-        found = BestPairs(k, _floor(blocks, wanted, room))
+        floor = _floor(blocks, wanted, room)
+        found = BestPairs(k, floor)
         for i, j in blocks.pairs():
             left, right = blocks[i], blocks[j]
             floors = found.floor.expand(len(left.exact))
             hits = blocks.comparison.above(left, right, floors)
+            if not isinstance(hits, Hits):
+                hits = hits_above(hits, floors)
             rows, columns = hits.rows + i * blocks.size, hits.columns + j * blocks.size
             is_pair = rows < columns
             found.add(hits.scores[is_pair], rows[is_pair], columns[is_pair])
         best = found.best()
         if len(best.scores) >= wanted:
             break
-    return best, not found.is_cut
+    return best, not found.is_cut and bool(floor == -torch.inf)
 
 
 def _floor(blocks: _Blocks, wanted: int, room: float) -> Tensor:
@@ -215,15 +218,14 @@ def _neighbours(blocks: _Blocks, k: int) -> Best:
         at = slice(i * tile, i * tile + len(left.exact))
         others = slice(j * tile, j * tile + len(right.exact))
         floors, other_floors = found.floors(at), found.floors(others)
-        if floors is None or other_floors is None:
-            scores = comparison.scores(left, right)
-            if i == j:
-                scores.fill_diagonal_(-torch.inf)  # no row is its own neighbour
-            else:
-                found.add_scores(others, scores.T.contiguous(), at.start, right, left)
-            found.add_scores(at, scores, others.start, left, right)
-            continue
         hits = comparison.above(left, right, floors, None if i == j else other_floors)
+        if not isinstance(hits, Hits):
+            if i == j:
+                hits.fill_diagonal_(-torch.inf)  # no row is its own neighbour
+            else:
+                found.add_scores(others, hits.T.contiguous(), at.start, right, left)
+            found.add_scores(at, hits, others.start, left, right)
+            continue
         if i == j:
             hits = hits.keep(hits.rows != hits.columns)
         else:

@@ -30,18 +30,17 @@ class Nearest:
         """What was found."""
         return Best(self._scores, self._columns)
 
-    def floors(self, rows: slice) -> Tensor | None:
-        """For each row what a score must be above to get in; None while there are places left."""
-        floors = self._scores[rows, -1]
-        return floors if bool((floors > -torch.inf).all()) else None
+    def floors(self, rows: slice) -> Tensor:
+        """For each row what a score must be above to get in."""
+        return self._scores[rows, -1]
 
     def add_tile(self, rows: slice, left: Rows, right: Rows, first_column: int) -> None:
         """A tile, not yet computed."""
-        floors = self.floors(rows)
-        if floors is not None:
-            self.add(rows.start, self._comparison.above(left, right, floors), first_column)
-            return
-        self.add_scores(rows, self._comparison.scores(left, right), first_column, left, right)
+        found = self._comparison.above(left, right, self.floors(rows))
+        if isinstance(found, Hits):
+            self.add(rows.start, found, first_column)
+        else:
+            self.add_scores(rows, found, first_column, left, right)
 
     def add_scores(
         self, rows: slice, scores: Tensor, first_column: int, left: Rows, right: Rows
@@ -113,13 +112,15 @@ class BestPairs:
         return tuple(torch.cat(parts) for parts in zip(*self._parts, strict=True))
 
     def _shorten(self) -> None:
+        """Leave the `k` first; of equal scores others may be before them that come later."""
         scores, rows, columns = self._joined()
         lowest = scores.topk(self._k, sorted=False).values.min()
-        is_in = scores >= lowest  # of equal scores all: which come first is seen at the end
+        is_in = scores > lowest
+        ties = (scores == lowest).nonzero().squeeze(1)
+        order = (rows[ties] << 32) | columns[ties]
+        wanted = self._k - int(is_in.sum())
+        is_in[ties[order.topk(wanted, largest=False, sorted=False).indices]] = True
         self._parts = [(scores[is_in], rows[is_in], columns[is_in])]
-        self._count = len(self._parts[0][0])
+        self._count = self._k
         self.is_cut = True
         self.floor = torch.nextafter(lowest, torch.full_like(lowest, -torch.inf))[None]
-        if self._count > 2 * self._k:
-            self._parts = [tuple(torch.from_numpy(part).to(lowest.device) for part in self.best())]
-            self._count = self._k

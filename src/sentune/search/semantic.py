@@ -11,12 +11,10 @@ from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.search.pairs import uncollected
 from sentune.search.running import Nearest
-from sentune.search.tiles import NO_LIMIT, Comparison, pays_to_screen
+from sentune.search.tiles import NO_LIMIT, NUMBERS, ROWS, Comparison, pays_to_screen
 from sentune.search.top import Best
 from sentune.types import ArrayLike
 from sentune.vectors.similarity import Similarity, cos_sim, to_rows, to_tensor
-
-_PREPARED = 65_536  # queries that are prepared at a time
 
 
 def semantic_search(
@@ -51,7 +49,11 @@ def semantic_search(
         )
     chunks = (query_chunk_size, corpus_chunk_size)
     hits: list[list[dict[str, int | float]]] = []
-    for queries in to_rows(query_embeddings).to(corpus.device).split(_PREPARED):
+    everything = to_tensor(query_embeddings)
+    everything = everything if everything.dim() > 1 else to_rows(everything)
+    prepared = max(ROWS, NUMBERS // max(1, everything.shape[-1]))
+    for queries in everything.split(prepared):
+        queries = to_rows(queries).to(corpus.device)
         best = nearest(queries, [corpus], {"": score_function}, top_k, chunks)[""]
         with uncollected():
             found = zip(best.columns.tolist(), best.scores.tolist(), strict=True)
@@ -79,8 +81,9 @@ def nearest(
     searches: dict[str, _Search] = {}
     for chunk in corpus_chunks:
         if not searches:
+            is_screened = pays_to_screen(queries, len(chunk), k)
             searches = {
-                name: _Search(queries, Comparison(score, pays_to_screen(k, len(chunk)), largest), k)
+                name: _Search(queries, Comparison(score, is_screened, largest), k)
                 for name, score in score_functions.items()
             }
         for search in searches.values():
@@ -111,7 +114,7 @@ class _Search:
 
     def add(self, chunk: Tensor) -> None:
         """More of the corpus."""
-        height, width = self._comparison.tile(len(self._queries.exact))
+        height, width = self._comparison.tile(self._queries.exact)
         for tile in chunk.split(width):
             columns = self._comparison.rows(tile)
             for start in range(0, len(self._queries.exact), height):

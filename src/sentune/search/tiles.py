@@ -7,6 +7,7 @@ each pair, so what could be above the floor is known, and only that is scored in
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,14 +30,26 @@ COLUMNS = 2048  # with so many rows a tile takes 8 MiB, which a core reads back 
 SCORES = ROWS * COLUMNS  # in one tile
 WIDEST = 16_384  # columns of a tile of few rows
 NO_LIMIT = (SCORES, SCORES)
-_AGAIN = 4096  # pairs scored again at a time, for the same reason
+NUMBERS = 1 << 22  # of embeddings that are prepared at a time: 16 MiB, and half as much in bfloat16
+_AGAIN = 1 << 20  # numbers of pairs that are scored again at a time
 _BITS = torch.int16  # what numbers in bfloat16 are compared as
 _RARE = 200  # columns for each one that is wanted, from which on few pairs are scored again
+_FEWEST = 512  # rows from which on it pays to round the columns
+_NARROWEST = 64  # numbers of a row from which on its product takes longer than looking at it
+_LITTLE = 64  # the part of a tile that leaves it as single hits
+_SMALLEST = 2.0**-63  # its square and what is below may count as zero, as in any length
 
 
-def pays_to_screen(k: int, columns: int) -> bool:
-    """Whether a first pass in bfloat16 leaves few enough pairs of each row to score again."""
-    return columns >= max(_RARE * k, COLUMNS)
+def pays_to_screen(rows: Tensor, columns: int, k: int) -> bool:
+    """Whether to round the columns and score the best pairs again takes less than it saves.
+
+    Args:
+        rows: `(b, d)`, compared with the columns.
+        columns: How many.
+        k: How many of them are wanted for each row.
+    """
+    is_large = len(rows) >= _FEWEST and rows.shape[-1] >= _NARROWEST
+    return is_large and columns >= max(_RARE * k, COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,8 @@ class Rounded:
     """Embeddings in bfloat16, and what rounding took away."""
 
     rows: Tensor  # (n, d)
-    length: Tensor  # (n,) of the exact rows
-    error: Tensor  # (n,) the length of what was rounded off
+    length: Tensor  # (n,) of the exact rows, at most
+    error: Tensor  # (n,) the length of what was rounded off, at most
 
     def part(self, rows: slice) -> Rounded:
         """Some of the rows."""
@@ -77,7 +90,7 @@ class Hits(NamedTuple):
 
     def turned(self) -> Hits:
         """The same of the tile turned round."""
-        order = (self.columns * (int(self.rows.max()) + 1) + self.rows).argsort()
+        order = self.columns.argsort(stable=True)
         return Hits(self.columns[order], self.rows[order], self.scores[order])
 
 
@@ -104,11 +117,11 @@ class Comparison:
         self.largest = NO_LIMIT if self.is_product else largest
         self._memory: dict[torch.dtype, Tensor] = {}
 
-    def tile(self, rows: int) -> tuple[int, int]:
-        """Rows and columns of a tile, where there are so many rows."""
-        height = max(1, min(ROWS, rows, self.largest[0]))
-        width = min(SCORES // height // 8 * 8, WIDEST, self.largest[1])
-        return height, width
+    def tile(self, rows: Tensor) -> tuple[int, int]:
+        """Rows and columns of a tile, where these rows `(b, d)` are compared."""
+        height = max(1, min(ROWS, len(rows), self.largest[0]))
+        width = min(SCORES // height // 8 * 8, WIDEST, max(COLUMNS, NUMBERS // rows.shape[-1]))
+        return height, min(width, self.largest[1])
 
     def rows(self, embeddings: Tensor) -> Rows:
         """What is to be compared, prepared."""
@@ -117,13 +130,15 @@ class Comparison:
             rows = normalize_embeddings(rows)
         if not self.is_screened or rows.dtype != torch.float32:
             return Rows(rows)
-        if not multiplies_bfloat16(rows.device.type):
+        # CUDA may add up parts of a product in bfloat16, for which the bound has no room.
+        if rows.device.type != "cpu" or not multiplies_bfloat16("cpu"):
             return Rows(rows)
-        length = torch.linalg.vector_norm(rows, dim=1)
+        smallest = _SMALLEST * math.sqrt(rows.shape[1])
+        length = torch.linalg.vector_norm(rows, dim=1) + smallest
         if not bool((length < 1e18).all()):  # else rounded products may be infinite, or are NaN
             return Rows(rows)
         rounded = rows.bfloat16()
-        error = torch.linalg.vector_norm(rows - rounded, dim=1)
+        error = torch.linalg.vector_norm(rows - rounded, dim=1) + smallest
         return Rows(rows, Rounded(rounded, length, error))
 
     def scores(self, left: Rows, right: Rows) -> Tensor:
@@ -136,23 +151,28 @@ class Comparison:
 
     def of_pairs(self, left: Rows, rows: Tensor, right: Rows, columns: Tensor) -> Tensor:
         """The scores of some pairs, `(h,)`, each by itself: equal texts have equal scores."""
-        parts = zip(rows.split(_AGAIN), columns.split(_AGAIN), strict=True)
+        count = max(1, _AGAIN // max(1, left.exact.shape[1]))
+        parts = zip(rows.split(count), columns.split(count), strict=True)
         return torch.cat([pairwise_dot_score(left.exact[i], right.exact[j]) for i, j in parts])
 
     def above(
         self, left: Rows, right: Rows, floors: Tensor, column_floors: Tensor | None = None
-    ) -> Hits:
-        """What is above the floor of its row, `(rows,)`, or above the one of its column."""
-        if left.rounded is None or right.rounded is None:
-            scores = self.scores(left, right)
-            is_high = scores > floors[:, None]
-            if column_floors is not None:
-                is_high |= scores > column_floors
-            places = _places(is_high)
-            width = scores.shape[1]
-            return Hits(places // width, places % width, scores.flatten()[places])
-        is_high = self._maybe_above(left.rounded, right.rounded, floors, column_floors)
-        return self._scored_again(left, right, is_high, floors, column_floors)
+    ) -> Hits | Tensor:
+        """What is above the floor of its row, `(rows,)`, or above the one of its column.
+
+        Where that is much of the tile, it is all of its scores, as of `scores`: single hits would
+        take longer.
+        """
+        both = [floors] if column_floors is None else [floors, column_floors]
+        if any(bool((one == -torch.inf).all()) for one in both):
+            return self.scores(left, right)
+        if left.rounded is not None and right.rounded is not None:
+            is_high = self._maybe_above(left.rounded, right.rounded, floors, column_floors)
+            if _is_little(is_high):
+                return self._scored_again(left, right, is_high, floors, column_floors)
+        scores = self.scores(left, right)
+        is_high = _is_above(scores, floors, column_floors)
+        return _hits(scores, is_high) if _is_little(is_high) else scores
 
     def _maybe_above(
         self, left: Rounded, right: Rounded, floors: Tensor, column_floors: Tensor | None
@@ -190,25 +210,48 @@ class Comparison:
         return torch.mm(left, right.T, out=memory[:count].view(len(left), len(right)))
 
 
+def hits_above(scores: Tensor, floors: Tensor) -> Hits:
+    """What of a whole tile is above the floor of its row."""
+    return _hits(scores, _is_above(scores, floors))
+
+
+def _is_above(scores: Tensor, floors: Tensor, column_floors: Tensor | None = None) -> Tensor:
+    is_high = scores > floors[:, None]
+    if column_floors is not None:
+        is_high |= scores > column_floors
+    return is_high
+
+
+def _hits(scores: Tensor, is_high: Tensor) -> Hits:
+    places = _places(is_high)
+    width = scores.shape[1]
+    return Hits(places // width, places % width, scores.flatten()[places])
+
+
+def _is_little(mask: Tensor) -> bool:
+    return int(torch.count_nonzero(mask)) * _LITTLE <= mask.numel()
+
+
 def _bound(left: Rounded, right: Rounded) -> Tensor:
     """By how much a score in bfloat16 may be too low before it is rounded, for each row, `(rows,)`.
 
     With `a' = a - da` and `b' = b - db` rounded, `|ab - a'b'| <= |da| |b| + |a'| |db|`; summing up
-    `d` products in float32 adds `d * 2**-24 |a'| |b'|`, twice that since pairs are rounded too.
-    The last rounding needs no room: it keeps order, and the floor is rounded in the same way.
+    `d` products in float32 adds `d * 2**-24 |a'| |b'|`, twice that since pairs are rounded too. The
+    last rounding needs no room: it keeps order, and the floor is rounded in the same way. Each step
+    may lose what is below `2**-126`, for which `_SMALLEST` leaves room.
     """
     longest, farthest = right.length.max(), right.error.max()
     shortened = left.length + left.error
     summed = (left.rows.shape[1] + 8) * 2.0**-23 * shortened * (longest + farthest)
-    return left.error * longest + shortened * farthest + summed + 1e-35
+    return left.error * longest + shortened * farthest + summed
 
 
 def _at_least(scores: Tensor, floors: Tensor) -> Tensor:
-    """Where scores in bfloat16 reach the floors; NaN does, to be looked at again."""
+    """Where scores in bfloat16 reach the floors."""
     floors = floors.to(scores.dtype)
     if bool((floors > 0).all()):  # then the order of the bits is the order of the numbers
         return scores.view(_BITS) >= floors.contiguous().view(_BITS)
-    return ~(scores < floors)
+    return scores >= floors
 
 
 def _places(mask: Tensor) -> Tensor:
