@@ -14,7 +14,7 @@ from sentune.checks import check_sizes
 from sentune.errors import InputError
 from sentune.search.pairs import Pairs
 from sentune.search.running import BestPairs, Nearest
-from sentune.search.tiles import Comparison, Hits, Rows, hits_above, pays_to_screen
+from sentune.search.tiles import NUMBERS, Comparison, Hits, Rows, hits_above, pays_to_screen
 from sentune.search.top import Best
 from sentune.tables import rows_of
 from sentune.types import ArrayLike, Encoder
@@ -25,7 +25,7 @@ from sentune.vectors.similarity import (
 )
 
 TILE = 1024  # rows; a tile of scores then takes 4 MiB, and as much again turned round
-_GROUP = 16  # blocks of rows that are compared with as many others before the next are prepared
+_GROUP = 16  # blocks, at most, that are compared with as many others before the next are prepared
 _ROOMS = (1.5, 12.0, math.inf)
 
 
@@ -91,16 +91,18 @@ def paraphrase_mining_embeddings(
         top_k=top_k,
     )
     rows = _matrix(embeddings)
+    if len(rows) < 2:
+        return []
+    top_k = min(top_k, len(rows) - 1)
     comparison = Comparison(score_function, pays_to_screen(rows, len(rows), top_k))
     limit = min(TILE, query_chunk_size, corpus_chunk_size)
     blocks = _Blocks(rows, comparison, TILE if comparison.is_product else limit)
-    if len(rows) * top_k >= 2 * max_pairs or len(rows) ** 2 <= 4 * max_pairs:
+    if len(rows) * top_k >= 2 * max_pairs:  # else the lists of neighbours are shorter
         highest, is_all = _highest(blocks, 2 * max_pairs)
         near = highest.within_ranks(top_k)
         if is_all or len(near.scores) >= max_pairs:
             return near.as_lists(max_pairs)
-    best = _neighbours(blocks, min(top_k, len(rows) - 1))
-    return _pairs(best, max_pairs)
+    return _pairs(_neighbours(blocks, top_k), max_pairs)
 
 
 def most_similar_pairs(
@@ -118,7 +120,8 @@ def most_similar_pairs(
     """
     check_sizes(k=k)
     rows = _matrix(embeddings)
-    comparison = Comparison(score_function, pays_to_screen(rows, len(rows), 1))
+    most = 2 * k // max(1, len(rows)) + 1  # of each row, on average
+    comparison = Comparison(score_function, pays_to_screen(rows, len(rows), most))
     return _highest(_Blocks(rows, comparison), k)[0].as_lists(k)
 
 
@@ -182,7 +185,9 @@ class _Blocks:
         self.count = len(rows)
         self.comparison = comparison
         self._rows = rows
-        self._kept = lru_cache(maxsize=2 * _GROUP)(self._prepared)
+        numbers = self.size * max(1, rows.shape[1])
+        self._group = max(1, min(_GROUP, 2 * NUMBERS // numbers))
+        self._kept = lru_cache(maxsize=2 * self._group)(self._prepared)
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
@@ -192,7 +197,8 @@ class _Blocks:
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """All pairs (i, j) with i <= j, such that for each block the others come in their order."""
-        groups = [range(len(self))[at : at + _GROUP] for at in range(0, len(self), _GROUP)]
+        starts = range(0, len(self), self._group)
+        groups = [range(len(self))[at : at + self._group] for at in starts]
         for left, right in combinations_with_replacement(groups, 2):
             both = product(left, right)
             yield from ((i, j) for i, j in both if i <= j)

@@ -34,7 +34,8 @@ def semantic_search(
         query_embeddings: `(q, d)`, or one query `(d,)`.
         corpus_embeddings: `(c, d)`; the search runs on their device.
         query_chunk_size: Queries that a `score_function` of your own is given at most. With cosine
-            and dot product it has no effect: the memory is 16 MB, whatever is searched.
+            and dot product it has no effect: 16 MB of scores are in memory, and parts of the
+            embeddings, whatever is searched.
         corpus_chunk_size: The same for corpus entries.
         top_k: How many entries per query.
         score_function: Scores of all pairs, `(q, d), (c, d) -> (q, c)`; higher is nearer.
