@@ -1,6 +1,8 @@
 """A corpus is read in order, shard by shard, whatever its format and whatever is wrong in it."""
 
 import bz2
+import datetime
+import decimal
 import gzip
 import json
 import lzma
@@ -295,6 +297,65 @@ def test_a_type_that_changes_after_many_rows_or_in_another_file_is_seen(tmp_path
     assert corpus.schema == pa.schema({"n": pa.string(), "m": pa.float64()})
     kinds = {type(d.metadata["n"]) for d in corpus}
     assert kinds == {str, type(None)}
+
+
+VALUES = {
+    "bool": True,
+    "bytes": b"\xff",
+    "date": datetime.date(2020, 1, 2),
+    "time": datetime.datetime(2020, 1, 2, 3, 4),
+    "span": datetime.timedelta(hours=1),
+    "decimal": decimal.Decimal("1.50"),
+    "int": 2**62 + 1,
+    "float": 0.5,
+    "list": [1, 2],
+    "struct": {"when": datetime.date(2020, 1, 2)},
+    "large": pa.scalar(2**64 - 1, pa.uint64()),
+    "cell": "5",
+    "cell with a point": "5.25",
+    "word": "5 or so",
+}
+
+
+@pytest.mark.parametrize("other", VALUES)
+def test_columns_of_any_two_types_have_one_for_both(other, tmp_path):
+    for name, value in VALUES.items():
+        folder = tmp_path / name.replace(" ", "")
+        folder.mkdir()
+        for number, one in enumerate([value, VALUES[other]]):
+            if isinstance(one, str):
+                write(folder, f"{number}.csv", f"text,x\nt,{one}\n")
+            else:
+                pq.write_table(pa.table({"text": ["t"], "x": [one]}), folder / f"{number}.parquet")
+        corpus = Corpus.open(folder)
+        values = [document.metadata["x"] for document in corpus]
+        stored = pa.array(values, corpus.schema.field("x").type)
+        assert None not in stored.to_pylist(), (name, other)
+
+
+@pytest.mark.parametrize("cell", ["0x1F", "-0x2", "0b1", "1_000", "\u0663", " 7", "1e3", "nan"])
+def test_cells_that_are_numbers_to_some(cell, tmp_path):
+    found = list(Corpus.open(write(tmp_path, "a.csv", f"text,x\nt,{cell}\nt,12\n")))
+    assert found[0].metadata["x"] == cell or float(cell) == found[0].metadata["x"] or cell == "nan"
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    for form, where in (("parquet", tmp_path / "a.parquet"), ("arrow", tmp_path / "b.arrow")):
+        table = pa.table([["t"], [1], [2]], names=["text", "x", "x"])
+        if form == "parquet":
+            pq.write_table(table, where)
+        else:
+            with pa.ipc.new_file(where, table.schema) as file:
+                file.write_table(table)
+        with pytest.raises(DatasetError, match=f"{where.name} has several columns of the name 'x'"):
+            Corpus.open(where)
+
+
+def test_a_quote_that_is_never_closed_is_told(tmp_path):
+    path = write(tmp_path, "a.csv", 'text,year\n"a\nb",1\n"c, 2\nd,3\n')
+    first, second = Corpus.open(path)
+    assert first.text == "a\nb"
+    assert second.text is None and "a quote is opened and not closed" in second.problem
 
 
 def test_text_files_are_a_document_each(tmp_path):

@@ -165,6 +165,8 @@ def _csv(file: File, offset: int) -> Iterator[Row]:
     place = lines.end
     for cells in csv.reader(lines, delimiter=separator):
         problem, lines.problem = lines.problem, None
+        if lines.is_over:  # the reader looked for more of the row
+            problem = problem or "a quote is opened and not closed until the end of the file"
         if cells:
             yield _csv_row(names, cells, problem, place)
         place = lines.end
@@ -200,12 +202,17 @@ class _Decoded:
         self._lines = lines
         self.end = start
         self.problem: str | None = None
+        self.is_over = False
 
     def __iter__(self) -> _Decoded:
         return self
 
     def __next__(self) -> str:
-        line, _, self.end = next(self._lines)
+        try:
+            line, _, self.end = next(self._lines)
+        except StopIteration:
+            self.is_over = True
+            raise
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -300,7 +307,12 @@ def _table(file: File, kind: str) -> Iterator[tuple[Any, Any]]:
             table = _batches(pa, stream)
             schema = table.schema
         index = [name for name in schema.names if name.startswith("__index_level_")]
-        yield pa.schema([field for field in schema if field.name not in index]), table
+        names = [name for name in schema.names if name not in index]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DatasetError(
+                f"{file.name} has several columns of the name {twice!r}; rename all but one"
+            )
+        yield pa.schema([schema.field(name) for name in names]), table
 
 
 def _batches(pa: Any, stream: IO[bytes]) -> Any:

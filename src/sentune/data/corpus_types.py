@@ -10,7 +10,7 @@ from typing import Any
 from sentune._lazy import need
 
 _MOST_FIELDS = 100  # of an object whose keys become fields; more are data, not names
-_LEADING_ZERO = re.compile(r"[+-]?0\d")
+_NO_NUMBER = re.compile(r"[+-]?0[\dxX]")  # the zero counts, or Arrow reads it as hexadecimal
 
 
 class Types:
@@ -50,6 +50,8 @@ def joined(one: Any, other: Any) -> Any:
     pa = need("pyarrow", extra="bulk")
     if one == other:
         return one
+    if _is_joined_too_narrow(one, other) or _is_joined_too_narrow(other, one):
+        return pa.string()
     try:
         schemas = [pa.schema([("", kind)]) for kind in (one, other)]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
@@ -85,9 +87,11 @@ def fitting(kind: Any) -> Callable[[Any], Any]:
 
 
 def _as_text(value: Any) -> str | None:
-    return (
-        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    )
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, (bool, int, float, list, dict)):  # a date, a decimal, bytes
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _of_values(values: list[Any]) -> Any:
@@ -99,12 +103,12 @@ def _of_values(values: list[Any]) -> Any:
 
 
 def _of_cells(cells: list[str | None]) -> Any:
-    """Of a csv file: numbers only where none has a leading zero, as in 0171."""
+    """Of a csv file: numbers only where none has a leading zero, as in 0171 or 0x1F."""
     pa = need("pyarrow", extra="bulk")
     known = [cell for cell in cells if cell is not None]
     if not known:
         return pa.null()
-    if any(map(_LEADING_ZERO.match, known)):
+    if any(map(_NO_NUMBER.match, known)):
         return pa.string()
     for kind in (pa.int64(), pa.float64()):
         try:
@@ -113,6 +117,14 @@ def _of_cells(cells: list[str | None]) -> Any:
         except pa.ArrowInvalid:
             continue
     return pa.string()
+
+
+def _is_joined_too_narrow(one: Any, other: Any) -> bool:
+    """Whether Arrow joins the types to one that does not hold all values of both."""
+    types = need("pyarrow", extra="bulk").types
+    if types.is_decimal(one):
+        return not types.is_decimal(other) and not types.is_null(other)
+    return types.is_uint64(one) and types.is_signed_integer(other)
 
 
 def _is_odd(kind: Any) -> bool:
