@@ -19,7 +19,7 @@ from sentune.search.same import same_texts
 from sentune.search.semantic import nearest
 from sentune.types import Encoder
 
-MOST_CANDIDATES = 1 << 22  # of the queries of a block together: 50 MB
+MOST_CANDIDATES = 1 << 20  # of the queries of a block together: 120 MB with what is done to them
 MOST_QUERIES = 1 << 16  # in a block; each block reads the corpus once
 MOST_COMPARED = 1024  # queries with a chunk of the corpus, by a function of a model's own: 200 MB
 CORPUS_CHUNK = 50_000  # documents that are moved to the model's device at a time
