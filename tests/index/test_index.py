@@ -429,6 +429,21 @@ def test_an_index_of_a_later_format(index):
         Index.open(index._store.where)
 
 
+def test_the_store_keeps_its_warnings_to_itself(tmp_path):
+    code = """
+import sys
+import numpy as np
+from sentune import Index
+for turn in range(2):  # equal vectors leave most lists empty, of which it would warn
+    equal = np.ones((13_000, 2))
+    options = {"exact_below": 1_000, "overwrite": True}
+    Index.build(sys.argv[1], map(str, range(13_000)), embeddings=equal, **options)
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "i")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_there_is_room_for_other_kinds_of_rows(index):
     schema = index._store._table.schema
     assert str(schema.field("sparse").type).startswith("list<")

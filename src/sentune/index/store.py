@@ -8,6 +8,7 @@ nothing of it. What a killed writer leaves behind is not published, and the next
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -291,6 +292,8 @@ _OF_VECTORS = ("vector", "sparse", "vectors")
 
 
 def _connected(where: Path) -> Any:
+    # Its warnings are about its own lists; whoever sets the variable sees them.
+    os.environ.setdefault("LANCEDB_LOG", "error")
     return need("lancedb", extra="index").connect(where)
 
 
