@@ -243,6 +243,19 @@ def test_mining_is_that_of_the_definition(count, top_k, max_pairs, values, seed)
     assert found == mined_by_definition(rows, top_k, max_pairs)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64])
+def test_whole_numbers_are_compared_exactly(dtype):
+    rows = np.random.default_rng(0).integers(-3, 4, (90, 6))
+    embeddings = torch.tensor(rows).to(dtype)
+    for top_k, max_pairs in ((2, 10_000), (20, 30)):
+        options = {"top_k": top_k, "max_pairs": max_pairs, "score_function": dot_score}
+        found = paraphrase_mining_embeddings(embeddings, **options)
+        assert found == mined_by_definition(rows, top_k, max_pairs)
+    large = torch.tensor([[2**25], [2**25 + 1]])
+    (hits,) = semantic_search(torch.tensor([1]), large, top_k=2, score_function=dot_score)
+    assert [(hit["corpus_id"], hit["score"]) for hit in hits] == [(1, 2**25 + 1), (0, 2**25)]
+
+
 def test_mining_knows_when_pairs_are_left_below_the_first_floor(monkeypatch):
     """A floor with just as many pairs above it as are looked for does not leave out the others."""
     rows = np.zeros((40, 8), dtype=np.float32)

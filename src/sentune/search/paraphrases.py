@@ -159,8 +159,6 @@ def _floor(blocks: _Blocks, wanted: int, room: float) -> Tensor:
     scores = torch.where(scores.isnan(), -torch.inf, scores)
     places = torch.triu_indices(len(rows.exact), len(rows.exact), 1, device=scores.device)
     scores = scores[places[0], places[1]]
-    if not scores.is_floating_point():
-        scores = scores.float()
     place = max(min(wanted, TILE), math.ceil(min(share * room, 1) * len(scores)))
     if place >= len(scores):
         return scores.new_full((1,), -torch.inf)

@@ -128,6 +128,8 @@ class Comparison:
         rows = to_rows(embeddings).detach()
         if self.is_cosine:
             rows = normalize_embeddings(rows)
+        elif self.is_product and not rows.is_floating_point():
+            rows = rows.double()  # whole numbers stay exact
         if not self.is_screened or rows.dtype != torch.float32:
             return Rows(rows)
         # CUDA may add up parts of a product in bfloat16, for which the bound has no room.
@@ -144,7 +146,8 @@ class Comparison:
     def scores(self, left: Rows, right: Rows) -> Tensor:
         """All scores of a tile, `(rows, columns)`; they are there until the next is computed."""
         if not self.is_product:
-            return self.score(left.exact, right.exact).detach()
+            scores = self.score(left.exact, right.exact).detach()
+            return scores if scores.is_floating_point() else scores.double()
         if left.exact.dtype != right.exact.dtype or left.exact.shape[1:] != right.exact.shape[1:]:
             return dot_score(left.exact, right.exact)
         return self._product(left.exact, right.exact)
