@@ -211,6 +211,27 @@ def test_another_model_or_corpus_in_the_output_is_refused(source, model, tmp_pat
         encode(source, model, out)
 
 
+def test_an_output_in_the_folder_that_is_read_is_refused(source, model, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    source.rename(folder / "a.jsonl")
+    for out in (folder, folder / "out", folder / "a" / ".." / "out"):
+        with pytest.raises(SettingError, match="would be read as a part of it.*another folder"):
+            bulk.encode_corpus(folder, model, out)
+    assert [path.name for path in folder.iterdir()] == ["a.jsonl"]
+    assert bulk.encode_corpus(folder / "a.jsonl", model, folder / "out").missing == []
+
+
+def test_a_file_that_changes_is_noticed_by_whoever_does_a_shard(source, model, tmp_path):
+    bulk.Job.start(source, model, tmp_path / "out")
+    text = source.read_text()
+    source.write_text(text.replace('"year": 0', '"year": 9', 1))
+    job = bulk.Job.open(tmp_path / "out", model=model)
+    with pytest.raises(DatasetError, match="has changed since it was read first"):
+        bulk.encode_shard(job, 0)
+    assert not list((tmp_path / "out").glob("shard-*"))
+
+
 def test_shards_of_an_unknown_job_are_not_touched(source, model, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "shard-00000.parquet").write_bytes(b"x")
@@ -318,6 +339,10 @@ def test_embeddings_that_are_not_finite_are_named(source, model, tmp_path):
     line = (tmp_path / "out" / "shard-00000.errors.jsonl").read_text().splitlines()[0]
     assert json.loads(line)["problem"] == "its embedding is not finite"
     assert np.isfinite(np.stack(tables(tmp_path / "out")[0]["embedding"].to_numpy())).all()
+    # Nor does a shard of nothing else stop the rest.
+    (tmp_path / "few.jsonl").write_text('{"text": "dog"}\n{"text": "cat"}\n{"text": "tree"}\n')
+    found = bulk.encode_corpus(tmp_path / "few.jsonl", broken, tmp_path / "few", shard_rows=1)
+    assert (found.rows, found.failed, found.missing) == (2, 1, [])
     with torch.no_grad():
         broken[0].embedding.weight[:] = float("nan")
     with pytest.raises(ModelFileError, match="all embeddings are NaN"):

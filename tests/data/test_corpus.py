@@ -432,11 +432,19 @@ def test_a_plan_saves_the_second_look_unless_files_changed(tmp_path, monkeypatch
     assert len(scans) == 2
 
 
-def test_a_file_that_lost_rows_is_an_error(tmp_path):
+def test_a_file_that_changed_or_lost_rows_is_an_error(tmp_path, monkeypatch):
     path = make(tmp_path, "a.jsonl")
     corpus = Corpus.open(path)
     make(tmp_path, "a.jsonl", ROWS[:20])
+    with pytest.raises(DatasetError, match="a.jsonl has changed since it was read first; put"):
+        list(corpus)
+    plan = corpus.plan["files"][0][2]
+    monkeypatch.setattr("sentune.data.corpus_files.sample", lambda file: plan)  # as if unnoticed
     with pytest.raises(DatasetError, match="a.jsonl has fewer rows than when it was read first"):
+        list(corpus)
+    path.unlink()
+    monkeypatch.undo()
+    with pytest.raises(DatasetError, match="a.jsonl cannot be read: No such file"):
         list(corpus)
 
 

@@ -19,6 +19,7 @@ from sentune.bulk import shards
 from sentune.bulk.compute import PRECISIONS, Encoder
 from sentune.bulk.storage import Storage, storage_at
 from sentune.checks import check_sizes, one_of
+from sentune.data import corpus_files
 from sentune.data.corpus import SHARD_ROWS, Corpus
 from sentune.encoder.identity import identity
 from sentune.encoder.load import load
@@ -125,6 +126,11 @@ class Job:
             raise SettingError(
                 f"{storage.shown} has shards but no {MANIFEST}, so it is not known of which job; "
                 "give another folder, or delete these files"
+            )
+        if reading.per == "line" and corpus_files.holds(source, storage.address):
+            raise SettingError(
+                f"{storage.shown} is in {source}, and would be read as a part of it; give another "
+                "folder for the output"
             )
         plan = None if known is None else known["corpus"]
         corpus = Corpus.open(source, **asdict(reading), plan=plan)

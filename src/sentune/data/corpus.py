@@ -159,9 +159,10 @@ class Corpus:
         """The documents of a shard, in order.
 
         Raises:
-            DatasetError: If a file cannot be read, or has fewer rows than when it was opened.
+            DatasetError: If a file cannot be read, or is another one than when it was opened.
         """
         shard = self.shards[number]
+        self._check_unchanged(shard)
         found = 0
         for one in self._documents(shard):
             yield one
@@ -169,6 +170,22 @@ class Corpus:
         if found < shard.rows:
             name = self.files[shard.file].name
             raise DatasetError(f"{name} has fewer rows than when it was read first")
+
+    def _check_unchanged(self, shard: Shard) -> None:
+        """Raise a DatasetError if a file of a shard is another one than when it was opened."""
+        is_per_file = self.plan["asked"]["per"] == "file"
+        for number in range(shard.file, shard.file + (shard.rows if is_per_file else 1)):
+            file, known = self.files[number], self.plan["files"][number][2]
+            try:
+                is_same = corpus_files.sample(file) == known
+            except OSError as error:
+                reason = error.strerror or error
+                raise DatasetError(f"{file.name} cannot be read: {reason}") from error
+            if not is_same:
+                raise DatasetError(
+                    f"{file.name} has changed since it was read first; put the old one back, or "
+                    "start anew"
+                )
 
     def _documents(self, shard: Shard) -> Iterator[Document]:
         if self.plan["asked"]["per"] == "file":

@@ -77,6 +77,14 @@ def absolute(source: str | Path) -> str:
     return str(source) if is_remote(source) else str(Path(source).expanduser().absolute())
 
 
+def holds(folder: str | Path, place: str) -> bool:
+    """Whether a place is a folder or something below it."""
+    if is_remote(folder) or is_remote(place):
+        return PurePosixPath(place).is_relative_to(PurePosixPath(str(folder)))
+    whole = Path(absolute(folder)).resolve()
+    return whole.is_dir() and Path(place).resolve().is_relative_to(whole)
+
+
 def listed(source: str | Path, endings: tuple[str, ...], split: str) -> list[File]:
     """The files of a source that have one of the endings, in the order of their names.
 
