@@ -17,6 +17,7 @@ from sentune.errors import (
     InputTypeError,
     MissingFolderError,
     ModelFileError,
+    OutputError,
     SentuneWarning,
     SettingError,
 )
@@ -442,6 +443,68 @@ for turn in range(2):  # equal vectors leave most lists empty, of which it would
     words = [sys.executable, "-c", code, str(tmp_path / "i")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_an_index_that_cannot_be_read_is_not_taken_for_none(index):
+    where = index._store.where
+    for path in (where / "texts.lance" / "_versions").glob("*.manifest"):
+        path.write_bytes(b"of another time")
+    for call in (
+        lambda: Index.open(where),
+        lambda: Index.build(where, ["a"], embeddings=np.ones((1, 4))),
+        lambda: Index.build(where, ["a"], embeddings=np.ones((1, 4)), overwrite=True),
+    ):
+        with pytest.raises(ModelFileError, match="cannot be read: .*. It is damaged"):
+            call()
+
+
+def test_a_place_that_cannot_be_written_to():
+    with pytest.raises(OutputError, match="/proc/sentune cannot be written: "):
+        Index.build("/proc/sentune", ["a"], embeddings=np.ones((1, 4)))
+
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from sentune import Index
+from sentune.errors import OutputError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+index = Index.build(sys.argv[1], {"a": "one", "b": "two"}, embeddings=np.eye(2, 4))
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+more = {str(n): "three " * 50 for n in range(2000)}
+try:
+    index.add(more, embeddings=np.random.default_rng(0).normal(size=(2000, 4)))
+except OutputError as error:
+    assert "cannot be written" in str(error) and "whole" in str(error), error
+else:
+    sys.exit("it was not full")
+assert len(index) == len(Index.open(sys.argv[1])) == 2
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+index.add({"c": "four"}, embeddings=np.ones((1, 4)))
+assert len(Index.open(sys.argv[1])) == 3
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are of POSIX")
+def test_a_full_disk_is_a_clear_error_and_leaves_the_old_index(tmp_path):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "i")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_document_is_deleted_whole(tmp_path, model):
+    text = " ".join(f"Sentence number {n} is about a dog." for n in range(40)) + " A zebra sleeps."
+    documents = {"long": text, "short": "a cat"}
+    index = Index.build(tmp_path / "i", documents, model, chunk_tokens=12)
+    assert index.rows > 5
+    assert index.delete(filter="text LIKE '%zebra%'") == 1
+    assert (len(index), index.rows) == (1, 1)
+
+
+def test_a_document_that_has_no_text_any_more_is_gone(index):
+    with pytest.warns(SentuneWarning, match="not in the index.*'cats'"):
+        index.replace({"cats": " "})
+    assert "cats" not in index and len(index) == 3
 
 
 def test_there_is_room_for_other_kinds_of_rows(index):

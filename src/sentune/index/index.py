@@ -218,7 +218,8 @@ class Index:
 
         Args:
             ids: Their ids; those that are not there are passed over.
-            filter: Delete those that it holds for; as for `search`.
+            filter: Delete those that it holds for, whole if it is for one of their chunks; as for
+                `search`.
         """
         if (ids is None) == (filter is None):
             raise SettingError("give either ids or a filter of the documents to delete")
@@ -231,8 +232,7 @@ class Index:
         deleted = 0
         with self._store.writing() as table:
             for one in wanted:
-                deleted += self._store.count_in(table, f"chunk = 0 AND ({one})")
-                table.delete(one)
+                deleted += self._store.delete_in(table, one)
         return deleted
 
     # Searching ----------------------------------------------------------------------------------

@@ -18,7 +18,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from sentune._lazy import need
 from sentune.disk.drafts import held
-from sentune.errors import InputError, MissingFolderError, SettingError
+from sentune.errors import (
+    InputError,
+    MissingFolderError,
+    ModelFileError,
+    OutputError,
+    SentuneError,
+    SettingError,
+)
 from sentune.index.filters import with_ids
 from sentune.index.settings import DISTANCES, Settings
 
@@ -82,8 +89,9 @@ class Store:
             SettingError: If there is an index and `overwrite` is not set, or other files are there.
         """
         check_place(where, overwrite)
-        where.mkdir(parents=True, exist_ok=True)
-        with held(where):
+        with _written(where):
+            where.mkdir(parents=True, exist_ok=True)
+        with _written(where), held(where):
             check_place(where, overwrite)  # another process may have been faster
             db = _connected(where)
             mode = "overwrite" if any(where.iterdir()) else "create"
@@ -101,7 +109,7 @@ class Store:
 
         One writer at a time: another one waits.
         """
-        with held(self.where):
+        with _written(self.where), held(self.where):
             table = self._db.open_table(_TABLE)
             published = table.tags.get_version(_PUBLISHED)
             if table.version != published:  # a writer was killed
@@ -152,11 +160,10 @@ class Store:
         with self._said(condition):
             return self._table.count_rows(condition)
 
-    def count_in(self, table: Any, condition: str) -> int:
-        """For how many rows of a table that is being changed a condition holds."""
+    def delete_in(self, table: Any, condition: str) -> int:
+        """Delete documents of a table that is being changed, and give how many there were."""
         with self._said(condition):
-            found: int = table.count_rows(condition)
-            return found
+            return delete_where(table, condition)
 
     def nearest(
         self,
@@ -224,14 +231,43 @@ class Store:
             ) from error
 
 
+@contextmanager
+def _written(where: Path) -> Iterator[None]:
+    """Errors of writing as one that says what is there and what to do."""
+    try:
+        yield
+    except SentuneError:
+        raise
+    except (OSError, RuntimeError) as error:  # LanceDB's are RuntimeErrors
+        if isinstance(error, RuntimeError) and "LanceError(IO)" not in str(error):
+            raise
+        raise OutputError(
+            f"{where} cannot be written: {_reason(error)}. What was there before is whole; see "
+            "whether the disk is full or may not be written to, and do it again"
+        ) from error
+
+
 def is_index(where: Path) -> bool:
-    """Whether an index is in a folder; one whose first build was not finished is none."""
-    if not (where / f"{_TABLE}.lance").is_dir():
-        return False
+    """Whether an index is in a folder; one whose first build was not finished is none.
+
+    Raises:
+        ModelFileError: If there is a table that cannot be read.
+    """
+    if not any((where / f"{_TABLE}.lance" / "_versions").glob("*.manifest")):
+        return False  # killed before there was a table
     try:
         return _PUBLISHED in _connected(where).open_table(_TABLE).tags.list()
-    except (ValueError, RuntimeError, OSError):  # killed before there was a table
-        return False
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ModelFileError(
+            f"the index in {where} cannot be read: {_reason(error)}. It is damaged, copied in "
+            "part, or of a newer LanceDB; copy it again, install a newer one (pip install -U "
+            "lancedb), or delete it and build it anew"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of LanceDB, without the place in its source."""
+    return str(error).strip().splitlines()[0].split(", /")[0]
 
 
 def check_place(where: Path, overwrite: bool) -> None:
@@ -250,6 +286,17 @@ def check_place(where: Path, overwrite: bool) -> None:
             f"the folder {where} holds other files, as {others[0].name}; name a new folder for "
             "the index"
         )
+
+
+def delete_where(table: Any, condition: str) -> int:
+    """Delete the documents of which a condition holds for some chunk; how many there were."""
+    found = table.search().where(condition).select(["id"]).to_arrow()["id"].unique().to_pylist()
+    has_chunks = table.count_rows("chunk > 0") > 0
+    table.delete(condition)
+    for rest in with_ids(found) if has_chunks else ():
+        if table.count_rows(rest):  # chunks for which it does not hold
+            table.delete(rest)
+    return len(found)
 
 
 def next_place(table: Any) -> int:

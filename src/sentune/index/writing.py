@@ -52,6 +52,8 @@ def write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replac
     columns = table.schema
     for batch in batches:
         store.make_way(table, batch.ids, replace=replace)
+        if replace:  # of what has no text now, nothing old may be found
+            store.make_way(table, list(batch.skipped), replace=True)
         if batch.kept:
             made = batch.rows(columns, given.metadata_of(columns), place)
             table.add(made)
