@@ -109,6 +109,12 @@ def test_add_replaces_documents_of_the_same_id(built, tmp_path, capsys):
     assert names(capsys.readouterr().out) == ["cats.txt"]
 
 
+@pytest.mark.parametrize("option", ["chunk-tokens", "chunk-overlap", "language", "exact-below"])
+def test_what_an_index_was_built_with_cannot_be_changed_by_adding(option, built, notes, capsys):
+    assert main(["index", notes, "-o", built, "--add", f"--{option}", "9"]) == 2
+    assert f"--{option} is set when an index is built" in capsys.readouterr().err
+
+
 def test_overwrite_with_options(notes, built, model, capsys):
     words = ["index", notes, "-o", built, "--model", model, "--overwrite"]
     options = ["--chunk-tokens", "8", "--chunk-overlap", "1", "--language", "none"]
@@ -139,6 +145,7 @@ def test_a_reranker(built, tmp_path, capsys):
         (["{built}", " "], "nothing to search for"),
         (["{built}", "cat", "--filter", "nope = 1"], "the filter nope = 1 cannot be used"),
         (["{built}", "cat", "--model", "{other}"], "is another one"),
+        (["{built}", "cat", "--text", "body"], "--text and --id are for files"),
     ],
 )
 def test_mistakes_are_one_line(words, says, built, tiny_model, tmp_path, capsys):

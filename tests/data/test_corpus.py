@@ -149,8 +149,14 @@ def test_a_folder_has_a_shard_per_file_in_the_order_of_names(tmp_path):
     write(tmp_path, ".hidden/x.jsonl", "{}")
     write(tmp_path, "notes.pdf", "x")
     write(tmp_path, "empty.jsonl", "")
+    (tmp_path / "gone.csv").symlink_to(tmp_path / "nowhere.csv")
+    (tmp_path / "other.csv").symlink_to(tmp_path / "sub")
     corpus = Corpus.open(tmp_path, shard_rows=9)
     assert list(corpus) == WANTED
+    assert corpus.notes == [
+        "3 files are left out, whose endings are not read here: gone.csv/ (a link), notes.pdf, "
+        "other.csv/ (a link)"
+    ]
     assert [(s.file, s.start, s.rows) for s in corpus.shards] == [
         *((0, 0, 9), (0, 9, 1), (1, 0, 2)),
         *((2, 0, 9), (2, 9, 4)),

@@ -492,6 +492,19 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_old_index(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_what_a_folder_holds_besides_documents_is_named(tmp_path):
+    from sentune.index.documents import documents_of
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "README.md").write_text("read me")
+    (tmp_path / "a" / "data.csv").write_text("text\none\ntwo\n")
+    found = documents_of(tmp_path / "a")
+    assert [d.id for d in found] == ["README.md"]
+    assert found.notes == ["1 file is left out, whose endings are not read here: data.csv"]
+    (tmp_path / "LINES.TXT").write_text("one\ntwo\n")
+    assert len(list(documents_of(tmp_path / "LINES.TXT"))) == 2
+
+
 def test_a_document_is_deleted_whole(tmp_path, model):
     text = " ".join(f"Sentence number {n} is about a dog." for n in range(40)) + " A zebra sleeps."
     documents = {"long": text, "short": "a cat"}

@@ -11,6 +11,8 @@ from sentune.cli._indexing import MODEL, add_columns, building, documents
 
 HELP = "put the texts of files into an index that can be searched"
 
+_OF_A_BUILD = ("chunk_tokens", "chunk_overlap", "language", "exact_below")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most tokens that a chunk shares with the one before (default: an eighth)",
     )
     parser.add_argument(
-        "--language", default="English", help="of the texts, for stems and stop words; or none"
+        "--language", help="of the texts, for stems and stop words (default: English); or none"
     )
     parser.add_argument(
         "--exact-below",
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from sentune.index.index import Index
     from sentune.machine.screen import say
 
+    _check(args)
     given = documents(args.corpus, args)
     with building(given.total) as report:
         if args.add:
@@ -74,12 +77,25 @@ def run(args: argparse.Namespace) -> None:
     say(f'Search them: sentune search {place} "some words"')
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what an index has been built with once, where it is added to."""
+    from sentune.errors import SettingError
+
+    given = [name for name in _OF_A_BUILD if getattr(args, name) is not None]
+    if args.add and given:
+        option = "--" + given[0].replace("_", "-")
+        raise SettingError(
+            f"{option} is set when an index is built; leave it out, or build anew with --overwrite"
+        )
+
+
 def _options(args: argparse.Namespace, report: Any) -> dict[str, Any]:
+    language = args.language or "English"
     limit = {} if args.exact_below is None else {"exact_below": args.exact_below}
     return {
         "chunk_tokens": args.chunk_tokens,
         "chunk_overlap": args.chunk_overlap,
-        "language": None if args.language.lower() == "none" else args.language,
+        "language": None if language.lower() == "none" else language,
         "overwrite": args.overwrite,
         "on_progress": report,
         **limit,

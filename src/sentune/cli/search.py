@@ -90,11 +90,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _index(args: argparse.Namespace, stack: ExitStack) -> Any:
     """The index that is named, or one of the files, which lasts as long as the stack."""
+    from sentune.errors import SettingError
     from sentune.index.index import Index
     from sentune.index.store import is_index
 
     where = Path(args.where).expanduser()
     if is_index(where):
+        if args.text is not None or args.id is not None:
+            raise SettingError(
+                f"--text and --id are for files, and {where} is an index, whose columns are set"
+            )
         return Index.open(where, args.model)
     given = documents(args.where, args)
     folder = stack.enter_context(TemporaryDirectory(prefix="sentune-search-"))

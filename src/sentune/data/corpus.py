@@ -21,6 +21,7 @@ from sentune.data.corpus_scan import Facts, scan_documents, scan_rows
 from sentune.errors import DatasetError
 
 SHARD_ROWS = 50_000
+_NAMED = 5  # files that a note names
 
 
 class Document(NamedTuple):
@@ -115,7 +116,7 @@ class Corpus:
         check_positive(shard_rows=shard_rows)
         one_of("per", per, ("line", "file"))
         endings = DOCUMENTS if per == "file" else tuple(FORMATS)
-        files = corpus_files.listed(source, endings, split)
+        files, left_out = corpus_files.listed(source, endings, split)
         asked = {"text": text, "id": id, "per": per, "shard_rows": shard_rows, "split": split}
         place = corpus_files.absolute(source)
         listing = [[file.name, file.size, corpus_files.sample(file)] for file in files]
@@ -129,6 +130,7 @@ class Corpus:
             raise DatasetError(f"{source} has no rows")
         is_file = files[0].address == place
         plan = {"asked": asked, "is_file": is_file, "files": listing, **_as_plan(facts)}
+        plan["notes"] += _left_out(left_out)
         return cls(place, files, plan)
 
     @classmethod
@@ -223,6 +225,15 @@ class Corpus:
             "missing" if text is None else f"no string but {text!r}"
         )
         return Document(name, None, metadata, wrong)
+
+
+def _left_out(names: list[str]) -> list[str]:
+    """A sentence that says which files of a folder are not read."""
+    if not names:
+        return []
+    some = "1 file is" if len(names) == 1 else f"{len(names):,} files are"
+    more = " ..." if len(names) > _NAMED else ""
+    return [f"{some} left out, whose endings are not read here: {', '.join(names[:_NAMED])}{more}"]
 
 
 def _as_plan(facts: Facts) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -85,8 +86,13 @@ def holds(folder: str | Path, place: str) -> bool:
     return whole.is_dir() and Path(place).resolve().is_relative_to(whole)
 
 
-def listed(source: str | Path, endings: tuple[str, ...], split: str) -> list[File]:
+def listed(
+    source: str | Path, endings: tuple[str, ...], split: str
+) -> tuple[list[File], list[str]]:
     """The files of a source that have one of the endings, in the order of their names.
+
+    Returns:
+        These files, and the names of those that are left out, which are not hidden.
 
     Raises:
         MissingDatasetError: If there is no such file or folder.
@@ -107,7 +113,8 @@ def listed(source: str | Path, endings: tuple[str, ...], split: str) -> list[Fil
             "read it with another library and write it as Parquet"
         )
     _check(found, source)
-    return [file for file in found if file.size]
+    left_out = [file.name for file in files if file.ending not in endings]
+    return [file for file in found if file.size], left_out
 
 
 def sample(file: File) -> str:
@@ -176,9 +183,24 @@ def _of_path(source: str | Path) -> tuple[list[File], bool]:
             f"there is no file or folder {source}; a dataset of the Hub has the address "
             "hf://datasets/OWNER/NAME"
         )
-    paths = (found for found in path.rglob("*") if found.is_file())
-    files = [File(one.relative_to(path).as_posix(), str(one), one.stat().st_size) for one in paths]
-    return _visible(files), True
+    return _visible(list(_below(path))), True
+
+
+def _below(folder: Path) -> Iterator[File]:
+    """All files below a folder, and, to be named, the links that lead to none."""
+
+    def fail(error: OSError) -> None:
+        raise DatasetError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in (*names, *links):
+            one = Path(place, name)
+            known = one.relative_to(folder).as_posix()
+            if one.is_file():
+                yield File(known, str(one), one.stat().st_size)
+            elif one.is_symlink():
+                yield File(f"{known}/ (a link)", str(one), 0)
 
 
 def _of_address(source: str) -> tuple[list[File], bool]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sentune._lazy import need
 from sentune.data.corpus import Corpus, Document
-from sentune.data.corpus_files import DOCUMENTS, listed
+from sentune.data.corpus_files import DOCUMENTS, FORMATS, File, listed
 from sentune.data.corpus_types import Types
 from sentune.errors import DatasetError, InputError, InputTypeError
 from sentune.tables import column_names, records_of
@@ -90,8 +90,8 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
 def corpus_of(source: str | Path, text: str | None = None, id: str | None = None) -> Corpus:
     """The corpus in a file or folder; text files of a folder are one document each."""
     path = Path(source).expanduser()
-    is_text = path.is_file() and _is_document(path.name) and not path.name.endswith(".txt")
-    if is_text:
+    ending = File(path.name, str(path), 0).ending
+    if path.is_file() and ending in DOCUMENTS and ending not in FORMATS:
         return Corpus.open(path, text, id, per="file")
     if not path.is_dir():
         return Corpus.open(source, text, id)
@@ -100,10 +100,6 @@ def corpus_of(source: str | Path, text: str | None = None, id: str | None = None
     except DatasetError:  # tables only
         return Corpus.open(path, text, id)
     return Corpus.open(path, text, id, per="file")
-
-
-def _is_document(name: str) -> bool:
-    return name.lower().endswith(DOCUMENTS)
 
 
 def _document(item: Any, number: int, text: str | None, id: str | None) -> Document:
