@@ -129,7 +129,7 @@ def _distances(queries: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def _add(found: Nearest, rows: slice, distances: np.ndarray, first: int) -> None:
     """A tile of distances, to what was found for its rows."""
     floors = found.floors(rows)
-    if floors is None:
+    if bool(floors.isinf().any()):  # there are places left
         last = min(found.best.scores.shape[1], distances.shape[1]) - 1
         farthest = np.partition(distances, last, axis=1)[:, last].astype(np.float32)
     else:
