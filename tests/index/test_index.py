@@ -16,6 +16,7 @@ from sentune.errors import (
     InputError,
     InputTypeError,
     MissingFolderError,
+    MissingModelError,
     ModelFileError,
     OutputError,
     SentuneWarning,
@@ -259,6 +260,16 @@ def test_another_model_is_refused(index, model, tmp_path):
         Index.open(index._store.where, tmp_path / "other").search("cat")
     same = Index.open(index._store.where, SentenceTransformer(str(model), device="cpu"))
     assert same.search("cat") == index.search("cat")
+
+
+def test_a_model_that_was_moved_is_given_anew(model, tmp_path):
+    shutil.copytree(model, tmp_path / "before")
+    Index.build(tmp_path / "i", ["a dog", "a cat"], tmp_path / "before")
+    (tmp_path / "before").rename(tmp_path / "after")
+    with pytest.raises(MissingModelError, match="built with is not at .*say where it is: Index"):
+        Index.open(tmp_path / "i").search("a dog")
+    index = Index.open(tmp_path / "i", model=tmp_path / "after")
+    assert index.search("a dog", top_k=1)[0].text == "a dog"
 
 
 def test_the_weights_are_looked_at_only_if_files_changed(index, model, monkeypatch):

@@ -47,7 +47,8 @@ class Index:
         given = model if model is not None else opened.settings.model
         self._model: IndexModel | None = None
         if given is not None:
-            self._model = given if isinstance(given, IndexModel) else IndexModel(given)
+            is_kept = model is None
+            self._model = given if isinstance(given, IndexModel) else IndexModel(given, is_kept)
 
     # Making -------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sentune.disk.folders import walk
-from sentune.errors import SettingError
+from sentune.errors import HubError, MissingModelError, SettingError
 from sentune.folders.source import source_folder
 from sentune.index.rows import as_stored
 from sentune.index.settings import SIMILARITIES, Settings
@@ -27,10 +27,11 @@ class IndexModel:
 
     Args:
         given: A `SentenceTransformer`, a folder or an id on the Hub.
+        is_kept: Whether it is where the model was when the index was built.
     """
 
-    def __init__(self, given: Any) -> None:
-        self.given = given
+    def __init__(self, given: Any, is_kept: bool = False) -> None:
+        self.given, self.is_kept = given, is_kept
 
     @property
     def name(self) -> str | None:
@@ -91,7 +92,15 @@ class IndexModel:
         from sentune.hub.fetch import Access
 
         owners = tuple(kind.owner for kind in (SENTENCE_TRANSFORMER, CROSS_ENCODER))
-        return source_folder(self.given, Access(owners=owners)).path
+        try:
+            return source_folder(self.given, Access(owners=owners)).path
+        except (MissingModelError, HubError) as error:
+            if not self.is_kept:
+                raise
+            raise MissingModelError(
+                f"the model that the index was built with is not at {self.given} ({error}); say "
+                "where it is: Index.open(..., model=...), or --model"
+            ) from error
 
     @property
     def similarity(self) -> str:
