@@ -14,6 +14,7 @@ from sentune.quantization import (
     semantic_search_usearch,
 )
 from sentune.search import codes
+from sentune.search import tiles as tiles_module
 from sentune.vectors.quantize import PRECISIONS
 
 RANDOM = np.random.default_rng(0)
@@ -67,8 +68,8 @@ def same(hits, expected):
 def tiles(request, monkeypatch):
     if request.param == "small tiles":
         monkeypatch.setattr(codes, "_CHUNK", 64)
-        monkeypatch.setattr(codes, "_PER_NEIGHBOUR", 1)
-        monkeypatch.setattr(codes, "_FEW_QUERIES", 1)
+        for name in ("COLUMNS", "_RARE", "_FEWEST", "_NARROWEST"):
+            monkeypatch.setattr(tiles_module, name, 8 if name == "COLUMNS" else 1)
         monkeypatch.setattr(codes, "_ROWS", 7)
         monkeypatch.setattr(codes, "_TILE", 7 * 50)
         monkeypatch.setattr(codes, "_CACHED", 200)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 STANDARD = "-"  # in place of a file: standard input or output
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

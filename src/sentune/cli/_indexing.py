@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
     """Declare which columns of tables are read."""

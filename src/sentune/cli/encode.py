@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sentune.cli._arguments import STANDARD, at_least, rows
+from sentune.cli._arguments import MODEL, STANDARD, at_least, rows
 
 HELP = "encode the texts of a file, or of a corpus of any size, into embeddings"
 
@@ -51,7 +51,7 @@ def _add_model(group: Any) -> None:
     group.add_argument(
         "--model",
         metavar="PATH_OR_ID",
-        default="sentence-transformers/all-MiniLM-L6-v2",
+        default=MODEL,
         help="folder or Hub id of the model",
     )
     group.add_argument(

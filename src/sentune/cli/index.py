@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sentune.cli._arguments import at_least
-from sentune.cli._indexing import MODEL, add_columns, building, documents
+from sentune.cli._arguments import MODEL, at_least
+from sentune.cli._indexing import add_columns, building, documents
 
 HELP = "put the texts of files into an index that can be searched"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sentune.cli._arguments import at_least
-from sentune.cli._indexing import MODEL, add_columns, building, documents
+from sentune.cli._arguments import MODEL, at_least
+from sentune.cli._indexing import add_columns, building, documents
 
 HELP = "search the texts of an index, a file or a folder"
 NOTHING_FOUND = 1

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
 import io
 import json
-import lzma
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from sentune._lazy import need
+from sentune.data.raw import COMPRESSIONS, OPENERS
 from sentune.disk import pointers
 from sentune.errors import DatasetError, MissingDatasetError
 
@@ -33,8 +31,6 @@ FORMATS = {
 }
 # Endings of files that are a document each.
 DOCUMENTS = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-COMPRESSIONS = (*_OPENERS, ".zst")
 
 _SAMPLE = 16 << 10  # bytes at the start, in the middle and at the end that tell files apart
 _SPOOLED = 64 << 20  # bytes of a decompressed file that stay in memory, where it must be seekable
@@ -171,7 +167,7 @@ def _decompressed(raw: IO[bytes], compression: str) -> Any:
     if compression == ".zst":
         stream: Any = need("pyarrow", extra="bulk").CompressedInputStream(raw, "zstd")
         return io.BufferedReader(stream, 1 << 16)  # which has lines
-    return _OPENERS[compression](raw)
+    return OPENERS[compression](raw)
 
 
 def _of_path(source: str | Path) -> tuple[list[File], bool]:

@@ -23,7 +23,6 @@ _BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _LONGEST_CELL = 16 << 20  # characters of a cell of a csv file
 _BATCH = 1024  # rows of a Parquet file that are decoded at a time
-_LOOKED_AT = 20  # lines that show how a csv file is written
 
 
 class Row(NamedTuple):
@@ -184,7 +183,7 @@ def _csv_row(names: list[str], cells: list[str], problem: str | None, place: int
 def _head(file: File) -> tuple[list[str], str, int]:
     """The names of the columns of a csv file, its separator, and where its rows start."""
     usual = "\t" if file.ending == ".tsv" else ","
-    shown = islice(_raw_lines(file, 0), _LOOKED_AT)
+    shown = islice(_raw_lines(file, 0), raw.LOOKED_AT)
     first = [line.decode("utf-8", "replace") for line, _, _ in shown]
     separator = raw.separator_of(first, usual) if first else usual
     lines = _Decoded(_raw_lines(file, 0), 0)

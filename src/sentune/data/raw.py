@@ -14,9 +14,10 @@ from typing import Any
 from sentune.disk import pointers
 from sentune.errors import DatasetError
 
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+COMPRESSIONS = (*OPENERS, ".zst")
+LOOKED_AT = 20  # lines that show how a table is written
 _SEPARATORS = (",", ";", "\t", "|")
-_LOOKED_AT = 20  # rows
 
 
 def check(path: Path) -> None:
@@ -36,10 +37,10 @@ def separator(path: Path, usual: str) -> str:
 
     Another is taken only if it gives the first rows as many cells each.
     """
-    opener = _OPENERS.get(path.suffix.lower(), open)
+    opener = OPENERS.get(path.suffix.lower(), open)
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = list(islice(file, _LOOKED_AT))
+            lines = list(islice(file, LOOKED_AT))
     except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError):
         return usual  # the reader says what is wrong
     return separator_of(lines, usual)

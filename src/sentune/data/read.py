@@ -25,7 +25,6 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".arrow": ("arrow", {}),
     ".txt": ("text", {}),
 }
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -82,7 +81,7 @@ _SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_dis
 
 def _of_file(datasets: Any, path: Path, split: str, options: dict[str, Any]) -> Any:
     endings = [ending.lower() for ending in path.suffixes]
-    if endings and endings[-1] in COMPRESSIONS:
+    if endings and endings[-1] in raw.COMPRESSIONS:
         endings.pop()
     if not endings or endings[-1] not in FORMATS:
         raise DatasetError(

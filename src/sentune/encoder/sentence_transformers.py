@@ -27,7 +27,7 @@ from sentune.text import prompts as prompting
 from sentune.text.inputs import as_items, stream_of
 from sentune.types import Features
 from sentune.vectors.finish import OutputValue, Precision, check, finish
-from sentune.vectors.similarity import SimilarityFunction, by_name, of_vectors
+from sentune.vectors.similarity import SimilarityFunction, compares_by_name, of_vectors
 
 # What quantises each embedding by itself.
 _BY_ROW = ("float32", "binary", "ubinary")
@@ -363,7 +363,7 @@ class SentenceTransformer(Model):
     def similarity_fn_name(self, value: str | SimilarityFunction | None) -> None:
         self._similarity_fn_name = of_vectors(value or "cosine")
 
-    @by_name
+    @compares_by_name
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
         """All similarities `(m, n)` of two sets of vectors `(m, d)` and `(n, d)`."""
         function = SimilarityFunction.to_similarity_fn(self.similarity_fn_name)

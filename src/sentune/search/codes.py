@@ -16,14 +16,11 @@ from torch import Tensor
 
 from sentune.search.running import Nearest
 from sentune.search.semantic import nearest
-from sentune.search.tiles import Comparison, Hits
+from sentune.search.tiles import Comparison, Hits, columns_to_screen
 from sentune.search.top import Best
-from sentune.types import ArrayLike
-from sentune.vectors.similarity import Similarity, dot_score, to_tensor
+from sentune.vectors.similarity import dot_score
 
 _CHUNK = 16_384  # entries turned into float32 at a time
-_PER_NEIGHBOUR = 200  # of them for each one that is wanted, so that a first pass can pay
-_FEW_QUERIES = 256  # for which a first pass costs more than it saves
 _ROWS = 512  # of a tile of distances
 _TILE = _ROWS * 4096
 _CACHED = 1 << 16  # of its distances that are computed at a time: 512 KiB for 64 bits of each
@@ -59,19 +56,14 @@ def nearest_codes(
         best = _nearest_bits(queries, corpus, k, offset=0x80 if precision == "binary" else 0)
         return -best.scores.numpy(), best.columns.numpy()
     rows = torch.from_numpy(np.ascontiguousarray(queries)).float()
-    size = max(_CHUNK, _PER_NEIGHBOUR * k)
+    size = max(_CHUNK, columns_to_screen(k))
     chunks = (_as_float(corpus[at : at + size]) for at in range(0, len(corpus), size))
-    score: Similarity = dot_score if len(rows) > _FEW_QUERIES else _product
-    best = nearest(rows, chunks, {"": score}, k)[""]
+    best = nearest(rows, chunks, {"": dot_score}, k)[""]
     return best.scores.numpy(), best.columns.numpy()
 
 
 def _as_float(codes: np.ndarray) -> Tensor:
     return torch.from_numpy(codes.astype(np.float32))
-
-
-def _product(queries: ArrayLike, corpus: ArrayLike) -> Tensor:
-    return to_tensor(queries) @ to_tensor(corpus).T
 
 
 def _nearest_bits(queries: np.ndarray, corpus: np.ndarray, k: int, offset: int) -> Best:

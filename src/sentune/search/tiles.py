@@ -49,7 +49,12 @@ def pays_to_screen(rows: Tensor, columns: int, k: int) -> bool:
         k: How many of them are wanted for each row.
     """
     is_large = len(rows) >= _FEWEST and rows.shape[-1] >= _NARROWEST
-    return is_large and columns >= max(_RARE * k, COLUMNS)
+    return is_large and columns >= columns_to_screen(k)
+
+
+def columns_to_screen(k: int) -> int:
+    """From how many columns on a first pass may pay where `k` are wanted."""
+    return max(_RARE * k, COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,8 @@ class Comparison:
     def tile(self, rows: Tensor) -> tuple[int, int]:
         """Rows and columns of a tile, where these rows `(b, d)` are compared."""
         height = max(1, min(ROWS, len(rows), self.largest[0]))
-        width = min(SCORES // height // 8 * 8, WIDEST, max(COLUMNS, NUMBERS // rows.shape[-1]))
+        prepared = max(COLUMNS, NUMBERS // max(1, rows.shape[-1]))
+        width = min(SCORES // height // 8 * 8, WIDEST, prepared)
         return height, min(width, self.largest[1])
 
     def rows(self, embeddings: Tensor) -> Rows:

@@ -176,15 +176,15 @@ def of_vectors(name: str | SimilarityFunction) -> str:
     return found
 
 
-def by_name(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def compares_by_name(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Say of a model's method that it compares as the model's `similarity_fn_name` says."""
-    method.is_by_name = True  # type: ignore[attr-defined]
+    method.compares_by_name = True  # type: ignore[attr-defined]
     return method
 
 
 def function_of(score: Similarity) -> Similarity:
     """The function behind a model's `similarity`; other functions as they are."""
-    if getattr(score, "is_by_name", False):
+    if getattr(score, "compares_by_name", False):
         return SimilarityFunction.to_similarity_fn(score.__self__.similarity_fn_name)  # type: ignore[attr-defined]
     return score
 
