@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,29 +13,81 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Declare where the rows come from."""
+    """Declare where the rows come from, and what is taken of them."""
     parser.add_argument(
         "source",
-        help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset; - for "
-        "standard input, a text per line",
+        nargs="+",
+        metavar="DATA",
+        help="csv, tsv, json, jsonl, parquet, arrow or txt files, patterns such as 'data/*.csv', a "
+        "folder of files of one kind, or Hub id of a dataset; - for standard input",
     )
     parser.add_argument("--split", default="train", help="split to read, if there are several")
+    add_columns(parser)
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Declare which columns of the rows are taken, and what becomes of rows that are broken."""
+    group = parser.add_argument_group("how the data is read")
+    group.add_argument(
+        "--columns",
+        type=column_names,
+        metavar="NEW=OLD,...",
+        help="the columns to take, in order, with new names: anchor=query,positive=doc; or only "
+        "their names: query,doc",
+    )
+    group.add_argument("--label", metavar="COLUMN", help="column with the labels or scores")
+    group.add_argument(
+        "--skip-bad-rows",
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="leave out rows that cannot be read, count them, and write them to FILE (JSON lines)",
+    )
+    group.add_argument(
+        "--format",
+        dest="data_format",
+        metavar="NAME",
+        help="what the files are, whatever their names: csv, tsv, json, jsonl, parquet, arrow, txt",
+    )
+
+
+def column_names(text: str) -> dict[str, str]:
+    """New name -> name in the file, of `new=old,...` or of `name,...`."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    names = {new.strip(): (old if sign else new).strip() for new, sign, old in pairs}
+    if len(names) != len(pairs) or not all([*names, *names.values()]):
+        raise argparse.ArgumentTypeError(
+            f"must be different names as in anchor=query,positive=doc, got {text!r}"
+        )
+    return names
 
 
 def rows(args: argparse.Namespace) -> Any:
-    """The rows that `add_source` asks for, as a `datasets.Dataset`."""
-    from sentune._lazy import need
+    """The rows that `add_source` asks for, as a `datasets.Dataset`; notes go to standard error."""
     from sentune.data.read import read
-    from sentune.errors import DatasetError
+    from sentune.errors import SentuneWarning
     from sentune.machine.screen import quiet_bars
 
-    if args.source != STANDARD:
-        with quiet_bars():
-            return read(args.source, split=args.split)
-    texts = [line.rstrip("\r\n") for line in sys.stdin]
-    if not texts:
-        raise DatasetError("standard input is empty; give it a text per line")
-    return need("datasets", extra="train").Dataset.from_dict({"text": texts})
+    name = getattr(args, "data_format", None)
+    options = {"format": name} if name else {}
+    with quiet_bars(), warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", SentuneWarning)
+        data = read(
+            args.source,
+            args.split,
+            columns=getattr(args, "columns", None),
+            label=getattr(args, "label", None),
+            skip_bad_rows=getattr(args, "skip_bad_rows", None),
+            **options,
+        )
+    for warning in found:
+        if issubclass(warning.category, SentuneWarning):
+            print(f"note: {warning.message}", file=sys.stderr)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return data
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,25 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def read(source: str | Path, split: str = "train", **options: Any) -> Any:
-    """The rows of a file, of a folder or of a dataset on the Hub, as a `datasets.Dataset`.
+def read(
+    source: str | Path | Sequence[str | Path],
+    split: str = "train",
+    *,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    label: str | None = None,
+    skip_bad_rows: bool | str | Path | None = None,
+    **options: Any,
+) -> Any:
+    """The rows of files, of a folder or of a dataset on the Hub, as a `datasets.Dataset`.
 
     Args:
         source: A file (csv, tsv, json, jsonl, parquet, arrow, txt with a text per line; also
             compressed), a folder that `Dataset.save_to_disk` wrote, or an id on the Hub.
         split: Which part, where there are several: "train", "test[:1000]" ...
+        columns: Which columns to take, in this order: their names, or a dict of new name -> name in
+            the file. None for all.
+        label: Column with the labels; it becomes "label", or "score" if it has floats.
+        skip_bad_rows: Leave out rows that cannot be read, and write them to this file (JSON lines).
         **options: For the reader of the `datasets` library: `column_names` of a csv file without a
             head, `field` of a json file, `name` or `revision` of a dataset on the Hub.
 
@@ -44,7 +58,48 @@ def read(source: str | Path, split: str = "train", **options: Any) -> Any:
             no rows, or there is no such split.
         HubError: If the Hub does not have it or cannot be reached.
     """
+    several = [source] if isinstance(source, (str, Path)) else list(source)
+    parts = [_read_one(one, split, options) for one in several]
+    found = parts[0]
+    if len(parts) > 1:
+        found = need("datasets", extra="train").concatenate_datasets(parts)
+    return _chosen(found, columns, label) if columns or label else found
+
+
+class Places:
+    """Where the rows of a dataset come from; made by `places`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def of(self, row: int) -> str:
+        """The place of a row, from 0, in words: `file.csv, line 12`."""
+        return f"{self._name}, row {row}"
+
+
+def places(dataset: Any) -> Places:
+    """Where the rows of a dataset that `read` gave come from."""
+    return Places("data")
+
+
+def _chosen(found: Any, columns: Any, label: str | None) -> Any:
+    names = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
+    names = dict(names) or {name: name for name in found.column_names}
+    if label is not None:
+        kind = "score" if "float" in found.features[label].dtype else "label"
+        names = {new: old for new, old in names.items() if old != label} | {kind: label}
+    return found.select_columns(list(names.values())).rename_columns(
+        {old: new for new, old in names.items()}
+    )
+
+
+def _read_one(source: str | Path, split: str, options: dict[str, Any]) -> Any:
     datasets = need("datasets", extra="train")
+    if source == "-":
+        texts = [line.rstrip("\r\n") for line in sys.stdin]
+        if not texts:
+            raise DatasetError("standard input is empty; give it a text per line")
+        return datasets.Dataset.from_dict({"text": texts})
     path = Path(source).expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in _SAVED):
         raise DatasetError(
