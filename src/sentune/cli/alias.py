@@ -6,6 +6,15 @@ import argparse
 from pathlib import Path
 
 HELP = "let programs that import sentence_transformers use sentune"
+DESCRIPTION = (
+    "Let programs of this Python environment that import sentence_transformers use sentune, "
+    "without a change to them; `off` takes it back. The exit status of `status` is 1 if it is off."
+)
+EXAMPLES = """
+sentune alias on
+sentune alias status
+sentune alias off
+"""
 
 # The folder below that of the installed packages, and the file that Python reads when it starts.
 _FOLDER, _START = "sentune_alias", "sentune_alias.pth"

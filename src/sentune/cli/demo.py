@@ -10,6 +10,15 @@ from sentune._lazy import need
 from sentune.cli._arguments import at_least
 
 HELP = "train a model to search the documentation of this Python, and show what changes"
+DESCRIPTION = (
+    "Train a small model to search the documentation of the Python that runs it, without labels, "
+    "and show on held-out entries how much the search improves. Takes a few minutes on two cores."
+)
+EXAMPLES = """
+sentune demo
+sentune demo --limit 2000 --ask
+sentune demo --output docs-model --json results.json
+"""
 
 INTRODUCTION = """
 This trains a small embedding model to search the documentation of this Python. The training pairs

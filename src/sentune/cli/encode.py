@@ -12,6 +12,16 @@ from typing import Any
 from sentune.cli._arguments import MODEL, STANDARD, at_least, rows
 
 HELP = "encode the texts of a file, or of a corpus of any size, into embeddings"
+DESCRIPTION = (
+    "Encode texts with a model. A single file of texts becomes one .npy file with a row per text; "
+    "with -o a corpus of any size becomes a folder of shards with ids, texts and metadata, made by "
+    "as many processes as you start, and the same command again goes on where it was stopped."
+)
+EXAMPLES = """
+sentune encode questions.csv questions.npy --column question
+cat lines.txt | sentune encode - - > lines.npy
+sentune encode corpus/ -o vectors/ --precision float16 --device cuda:0 cuda:1
+"""
 
 _PARTS = 10  # lines of progress, where there is no terminal
 _PART = 256  # texts, at least

@@ -10,6 +10,15 @@ from sentune.cli._arguments import MODEL, at_least
 from sentune.cli._indexing import add_columns, building, documents
 
 HELP = "put the texts of files into an index that can be searched"
+DESCRIPTION = (
+    "Read documents, split long ones into chunks that the model can read, encode them, and keep "
+    "texts and embeddings in a folder that `sentune search` answers from, by meaning and by words."
+)
+EXAMPLES = """
+sentune index documents/ -o documents.index
+sentune index products.csv -o products.index --text description --id sku
+sentune index more/ -o documents.index --add
+"""
 
 _OF_A_BUILD = ("chunk_tokens", "chunk_overlap", "language", "exact_below")
 

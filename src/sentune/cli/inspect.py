@@ -9,6 +9,14 @@ from sentune.cli._arguments import add_source, at_least, rows
 from sentune.errors import SettingError
 
 HELP = "show the form of a dataset, problems in it, and which losses fit"
+DESCRIPTION = (
+    "Show which form of training data a file is, what is wrong with it, and which losses fit it. "
+    "The exit status is 1 if the loss that is asked for cannot learn from it."
+)
+EXAMPLES = """
+sentune inspect questions.csv
+sentune inspect pairs.jsonl --loss MultipleNegativesRankingLoss --batch-size 32
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,16 @@ from sentune.cli._arguments import MODEL, at_least
 from sentune.cli._indexing import add_columns, building, documents
 
 HELP = "search the texts of an index, a file or a folder"
+DESCRIPTION = (
+    "Find the texts that answer some words, by meaning, by the words themselves, or by both. An "
+    "index made by `sentune index` answers at once; a file or folder of texts is encoded first. "
+    "The exit status is 1 if nothing is found."
+)
+EXAMPLES = """
+sentune search documents.index "how do I get my money back"
+sentune search faq.csv "opening hours" --text answer -k 3
+sentune search documents.index refund --mode text --filter "year >= 2020" --json
+"""
 NOTHING_FOUND = 1
 
 _LINES = 3  # of a text that are shown
