@@ -150,6 +150,13 @@ def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
     return tuple(form for form in FORMS if form.takes(inputs, label))
 
 
+def form_of(inputs: int, label: Label) -> Form | None:
+    """The form that a dataset is seen as where nothing else is said; None if it has none."""
+    fitting = [form for form in forms_of(inputs, label) if form.is_advice]
+    fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
+    return next(iter(fitting), None)
+
+
 def _suits(wanted: Wanted, inputs: int, label: Label) -> bool:
     """Whether a label column holds what is wanted, beside so many text columns."""
     if wanted in ("none", "binary"):

