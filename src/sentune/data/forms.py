@@ -150,11 +150,10 @@ def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
     return tuple(form for form in FORMS if form.takes(inputs, label))
 
 
-def form_of(inputs: int, label: Label) -> Form | None:
-    """The form that a dataset is seen as where nothing else is said; None if it has none."""
+def advised(inputs: int, label: Label) -> list[Form]:
+    """The forms whose losses a dataset should be sent to, the first choice first."""
     fitting = [form for form in forms_of(inputs, label) if form.is_advice]
-    fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
-    return next(iter(fitting), None)
+    return sorted(fitting, key=lambda form: form.wanted != label.kind)  # 0 and 1 can be scores too
 
 
 def _suits(wanted: Wanted, inputs: int, label: Label) -> bool:

@@ -128,10 +128,8 @@ def advice(found: Profile) -> str:
 
 def losses_for(inputs: int, label: Label) -> tuple[str, ...]:
     """The public losses that fit a number of text columns and a label, the first choice first."""
-    fitting = [form for form in forms.forms_of(inputs, label) if form.is_advice]
-    fitting.sort(key=lambda form: form.wanted != label.kind)  # zeros and ones can be scores too
-    public = public_losses()
-    names = (name for form in fitting for name in public if form in public[name].forms)
+    public, advised = public_losses(), forms.advised(inputs, label)
+    names = (name for form in advised for name in public if form in public[name].forms)
     return tuple(dict.fromkeys(names))
 
 
