@@ -205,6 +205,18 @@ def test_a_paired_difference_is_surer_than_the_two_figures():
     assert gain(one, two) == gain(one, two)
 
 
+def test_several_models_count_by_their_mean():
+    data = scored(200)
+    texts = sorted({*data["a"], *data["b"]})
+    measure = measure_for(data, None, forms.PAIR_AND_SCORE)
+    start, *others = (measure.values(random_model(texts, seed)) for seed in range(4))
+    found = gain([start], others)
+    gains = [gain(start, other) for other in others]
+    assert found.value == pytest.approx(np.mean([one.value for one in gains]))
+    assert found.error < max(one.error for one in gains)
+    assert gain([start] * 3, others).value == pytest.approx(found.value)
+
+
 def test_rows_that_share_a_text_are_drawn_together():
     """Ten copies of each row are no more evidence than the rows."""
     data = scored(40)

@@ -173,26 +173,40 @@ def measure_for(
 
 def interval(values: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:
     """The figure of one model and its bootstrap interval."""
-    return _interval(values, None, seed, rounds)
+    return _interval([values], [], seed, rounds)
 
 
-def gain(before: Values, after: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:
+def gain(
+    before: Values | Sequence[Values],
+    after: Values | Sequence[Values],
+    seed: int = 12,
+    rounds: int = ROUNDS,
+) -> Interval:
     """How much better one model is than another on the same rows, by a paired bootstrap.
 
+    Args:
+        before: Of one model, or of several of which the mean counts, as of several seeds.
+        after: The same of the other.
+        seed: Of the rounds.
+        rounds: How often rows are drawn.
+
     Raises:
-        DatasetError: If the values are not of the same rows.
+        DatasetError: If the values are not all of the same rows.
     """
-    if before.measure is not after.measure:
-        raise DatasetError("the two models were measured on different rows")
-    return _interval(after, before, seed, rounds)
+    first, second = ([one] if isinstance(one, Values) else list(one) for one in (before, after))
+    if any(values.measure is not first[0].measure for values in (*first, *second)):
+        raise DatasetError("the models were measured on different rows")
+    return _interval(second, first, seed, rounds)
 
 
-def _interval(values: Values, base: Values | None, seed: int, rounds: int) -> Interval:
-    measure = values.measure
+def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, rounds: int) -> Interval:
+    measure = values[0].measure
+
+    def mean(some: Sequence[Values], chosen: Ints | None) -> float:
+        return sum(measure.figure_of(one.rows, chosen) for one in some) / max(1, len(some))
 
     def figure(chosen: Ints | None) -> float:
-        own = measure.figure_of(values.rows, chosen)
-        return own if base is None else own - measure.figure_of(base.rows, chosen)
+        return mean(values, chosen) - mean(base, chosen)
 
     drawn = np.array([figure(chosen) for chosen in _draws(measure.groups, seed, rounds)])
     edge = (1 - SHARE) / 2
