@@ -90,10 +90,7 @@ def load_encoder(
         config = model_options.pop("config", None) or AutoConfig.from_pretrained(
             source, **config_options
         )
-        if task == tasks.CLASSES and "num_labels" not in config_options:
-            names = getattr(config, "architectures", None) or ()
-            if not any(name.endswith("ForSequenceClassification") for name in names):
-                config.num_labels = 1  # a head that is not there yet gives one score
+        _set_labels(config, config_options, task)
         way = _way(config, task)
         options = {**model_options, "config": way.config, "dtype": dtype}
         with no_bar() if Path(source).is_dir() else nullcontext():
@@ -107,16 +104,46 @@ def load_encoder(
     _check_missing(source, encoder, report["missing_keys"], task)
     if way.is_inside:
         encoder = encoder.get_encoder()
-    is_encoder = config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
-    if is_encoder and "attn_implementation" not in model_options:
+    if can_pack(config) and "attn_implementation" not in model_options:
         encoder.set_attn_implementation(attention.NAME)
     return encoder
+
+
+def without_weights(source: str, options: dict, *, task: str = tasks.FEATURES) -> nn.Module:
+    """The encoder that `load_encoder` would give, on "meta": to be asked, not to be run."""
+    try:
+        config = AutoConfig.from_pretrained(source, **options)
+        _set_labels(config, options, task)
+        way = _way(config, task)
+        make = getattr(way.loader, "from_config", None) or way.loader._from_config
+        with torch.device("meta"):
+            encoder = make(way.config).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _loading_error(source, "encoder", error) from error
+    if way.is_inside:
+        encoder = encoder.get_encoder()
+    if can_pack(config):
+        encoder.set_attn_implementation(attention.NAME)
+    return encoder
+
+
+def can_pack(config: Any) -> bool:
+    """Whether encoders with this configuration run on packed sentences, as they are loaded."""
+    return config.model_type in attention.PACKABLE and not getattr(config, "is_decoder", 0)
 
 
 def _way(config: Any, task: str) -> encoder_only.Way:
     if task == tasks.FEATURES:
         return encoder_only.way_of(config)
     return encoder_only.Way(getattr(transformers, tasks.TASKS[task].loader), config)
+
+
+def _set_labels(config: Any, options: Mapping[str, Any], task: str) -> None:
+    """Have a head that is not there yet give one score."""
+    names = getattr(config, "architectures", None) or ()
+    has_head = any(name.endswith("ForSequenceClassification") for name in names)
+    if task == tasks.CLASSES and "num_labels" not in options and not has_head:
+        config.num_labels = 1
 
 
 def _check_missing(source: str, encoder: Any, names: Iterable[str], task: str) -> None:

@@ -222,6 +222,24 @@ class Transformer(InputModule):
         module._set_limits(max_seq_length, do_lower_case)
         return module
 
+    @classmethod
+    def unloaded(cls, source: str, settings: Mapping[str, Any]) -> Transformer:
+        """A Transformer without weights, of the settings in its file: to be asked, not to be run.
+
+        Its encoder is on "meta", so a model of any size takes no memory.
+        """
+        from sentune.engine import encoders as loading
+
+        module = cls.__new__(cls)
+        InputModule.__init__(module)
+        module.__dict__["_engine"] = State()
+        module.transformer_task = settings["transformer_task"]
+        task = module.transformer_task
+        module.model = loading.without_weights(source, dict(settings["config_kwargs"]), task=task)
+        module.tokenizer = loading.load_tokenizer(source, dict(settings["processor_kwargs"]))
+        module._set_limits(settings["max_seq_length"], settings["do_lower_case"])
+        return module
+
     def forward(
         self, features: Features, *, output_hidden_states: bool = False, **kwargs: Any
     ) -> Features:
