@@ -1,0 +1,205 @@
+"""Which losses are tried for which form of data, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from sentune.data import forms
+from sentune.data.forms import Form
+from sentune.errors import SettingError
+from sentune.losses import fitting
+from sentune.workbench import forms_turned
+from sentune.workbench.forms_turned import AS_IT_IS
+
+# Two texts of a batch that are equal would be each other's negatives.
+_APART = "no_duplicates"
+_BY_CLASS = "group_by_label"
+_RATES = (2e-5, 5e-5)  # tried for a loss that is in no row of the table
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to train: a loss with its settings, and what the data are turned into for it.
+
+    Args:
+        loss: Name of a public loss.
+        learning_rate: Highest rate; it rises during the warm-up and falls to 0 afterwards.
+        batch_size: Rows in a batch.
+        data_as: What the data are turned into, a name in `forms_turned.TURNS`.
+        loss_settings: Arguments of the loss, as plain values.
+        data_settings: Arguments of the turn.
+        sampler: A `BatchSamplers` value.
+        warmup: Share of the steps that warm up.
+        weight_decay: Of the optimizer.
+    """
+
+    loss: str
+    learning_rate: float
+    batch_size: int
+    data_as: str = AS_IT_IS
+    loss_settings: Mapping[str, Any] = field(default_factory=dict)
+    data_settings: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str = "batch_sampler"
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        turned = "" if self.data_as == AS_IT_IS else f" on {self.data_as}"
+        return f"{self.loss}{turned}, {self.learning_rate:g}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain values."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Candidate:
+        """The candidate with these settings, as `settings` gives them."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in settings.items() if name in known})
+
+
+def _two_rates(loss: str, batch_size: int, **options: Any) -> tuple[Candidate, ...]:
+    return tuple(Candidate(loss, rate, batch_size, **options) for rate in _RATES)
+
+
+_RANKING = "MultipleNegativesRankingLoss"
+_COSINE = _two_rates("CosineSimilarityLoss", 16)
+_CONTRASTIVE = {"margin": 0.5}
+
+# Form -> what is tried, the first choice first. BatchAllTripletLoss is not among them: it made
+# models worse on banking77 and cost most of their other abilities on TREC.
+CANDIDATES: dict[str, tuple[Candidate, ...]] = {
+    forms.TEXT_AND_CLASS.name: (
+        *_two_rates(
+            "SupervisedContrastiveLoss",
+            32,
+            loss_settings={"temperature": 0.1},
+            sampler=_BY_CLASS,
+        ),
+        Candidate(_RANKING, 5e-5, 32, forms_turned.PAIRS_OF_A_CLASS, sampler=_APART),
+    ),
+    forms.PAIR_AND_SCORE.name: (
+        *_COSINE,
+        Candidate(_RANKING, 2e-5, 32, forms_turned.HIGH_PAIRS, sampler=_APART),
+    ),
+    forms.PAIR_AND_MATCH.name: (
+        Candidate("OnlineContrastiveLoss", 2e-5, 32, loss_settings=_CONTRASTIVE),
+        Candidate("ContrastiveLoss", 2e-5, 16, loss_settings=_CONTRASTIVE),
+        Candidate("CoSENTLoss", 2e-5, 32),
+        Candidate("CosineSimilarityLoss", 2e-5, 16),
+        Candidate(_RANKING, 2e-5, 32, forms_turned.MATCHES, sampler=_APART),
+    ),
+    forms.PAIR_AND_CLASS.name: (
+        *_two_rates(_RANKING, 32, data_as=forms_turned.TRIPLETS_OF_CLASSES, sampler=_APART),
+        Candidate("CosineSimilarityLoss", 2e-5, 16, forms_turned.GRADES),
+    ),
+    forms.PAIR.name: (
+        *_two_rates(_RANKING, 32, sampler=_APART),
+        Candidate(_RANKING, 2e-5, 32, forms_turned.MINED, sampler=_APART),
+    ),
+    forms.TRIPLET.name: (
+        *_two_rates(_RANKING, 32, sampler=_APART),
+        Candidate(
+            "TripletLoss",
+            2e-5,
+            16,
+            loss_settings={"distance_metric": "cosine", "triplet_margin": 0.2},
+        ),
+    ),
+    forms.NEGATIVES.name: _two_rates(_RANKING, 16, sampler=_APART),
+    forms.TEXT.name: (
+        *_two_rates(_RANKING, 32, data_as=forms_turned.HALVES, sampler=_APART),
+        Candidate(_RANKING, 2e-5, 32, forms_turned.TWICE, sampler=_APART),
+    ),
+    forms.TEACHER_SCORES.name: _two_rates("DistillKLDivLoss", 16),
+    forms.TEACHER_MARGINS.name: _two_rates("MarginMSELoss", 16),
+    forms.TEACHER_EMBEDDING.name: _two_rates("MSELoss", 32),
+}
+
+# What a user may fix of every candidate.
+_FIXABLE = (
+    *("learning_rate", "batch_size", "data_as", "data_settings", "sampler"),
+    *("warmup", "weight_decay"),
+)
+
+
+def candidates(form: Form, fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
+    """What is to be tried for data of a form, without doubles.
+
+    Args:
+        form: Of the data.
+        fixed: What is not to be chosen: fields of `Candidate`; None where it is.
+
+    Raises:
+        SettingError: If there is no such loss, or it cannot learn from such data.
+    """
+    fixed = {name: value for name, value in fixed.items() if value is not None}
+    loss = fixed.get("loss")
+    table = CANDIDATES.get(form.name, ())
+    if loss is not None:
+        check_loss(loss)
+        table = tuple(one for one in table if one.loss == loss) or _made_up(loss, form, fixed)
+    turn = fixed.get("data_as")
+    if turn is not None:
+        forms_turned.check(turn, form)
+        of_turn = tuple(one for one in table if one.data_as == turn)
+        table = of_turn or _of_turn(loss, turn, form)
+    named = {name: fixed[name] for name in _FIXABLE if name in fixed}
+    found = [replace(one, **named, loss_settings=_merged(one, fixed)) for one in table]
+    return tuple(one for place, one in enumerate(found) if one not in found[:place])
+
+
+def check_loss(name: str) -> None:
+    """Raise a `SettingError` if no public loss has this name; it names the nearest."""
+    known = list(fitting.public_losses())
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise SettingError(f"there is no loss {name!r}; did you mean {' or '.join(near)}?")
+
+
+def _merged(one: Candidate, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one.loss_settings, **fixed.get("loss_settings", {})}
+
+
+def _made_up(loss: str, form: Form, fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
+    """Candidates for a loss that the table does not have for this form."""
+    wanted = fitting.public_losses()[loss].forms
+    turns = [AS_IT_IS, *forms_turned.turns_of(form)]
+    fit = [turn for turn in turns if _reads(wanted, forms_turned.form_after(turn, form))]
+    if not fit:
+        others = ", ".join(dict.fromkeys(one.loss for one in CANDIDATES.get(form.name, ())))
+        raise SettingError(
+            f"{loss} cannot learn from the form {form.name!r} ({form.words}), nor from what it can "
+            f"be turned into; losses that can: {others or 'none'}"
+        )
+    return _of_turn(loss, fit[0], form)
+
+
+def _of_turn(loss: str | None, turn: str, form: Form) -> tuple[Candidate, ...]:
+    """Candidates on what a turn makes of the data."""
+    after = forms_turned.form_after(turn, form)
+    if loss is None:
+        like = CANDIDATES.get(after.name, ())
+        return tuple(replace(one, data_as=turn) for one in like if one.data_as == AS_IT_IS)
+    kind = fitting.public_losses()[loss]
+    if not _reads(kind.forms, after):
+        raise SettingError(f"{loss} cannot learn from {turn!r}: that is {after.words}")
+    sampler = _BY_CLASS if kind.has_batch_classes else "batch_sampler"
+    sampler = _APART if kind.has_batch_negatives else sampler
+    size = 32 if sampler != "batch_sampler" else 16
+    return _two_rates(loss, size, data_as=turn, sampler=sampler)
+
+
+def _reads(wanted: tuple[Form, ...], form: Form) -> bool:
+    binary_as_score = form is forms.PAIR_AND_MATCH and forms.PAIR_AND_SCORE in wanted
+    return form in wanted or forms.ANY_TEXTS in wanted or binary_as_score
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

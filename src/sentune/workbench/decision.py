@@ -1,0 +1,132 @@
+"""Whether a trained model is better than the start by more than chance, and which one is taken.
+
+Several candidates and several shares of the trained weights are looked at on the same held-out
+rows, and the best of many looks better than it is. So the bar is not two standard errors but what
+the best of them all would reach by chance (max-T: Westfall and Young, Resampling-Based Multiple
+Testing, 1993): the gains of all are drawn by one bootstrap, and the bar is the 99% quantile of the
+largest of them, each in its own standard errors and around its own mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentune.workbench.measure import Interval, Values, draws, gain
+
+CHANCE = 0.01  # that the best of all passes without being better
+LEAST_ERRORS = 2.0  # of the gain, whatever the bootstrap says
+FEWEST_ROWS = 30  # groups of rows on which anything can be shown
+_ROUNDS = 1000
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A share of the trained weights, and what was measured of it.
+
+    Attributes:
+        alpha: Share of the trained weights.
+        values: On the held-out rows.
+        gain: Over the start.
+        agreement: With the start, on texts that are not of the task.
+        passes: Whether that is enough.
+    """
+
+    alpha: float
+    values: Values
+    gain: Interval
+    agreement: float
+    passes: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is kept: a mix, or None for the start, and why."""
+
+    mix: Mix | None
+    reason: str
+
+
+def bar(before: Values, tried: Sequence[Values], seed: int = 12) -> float:
+    """How many standard errors above the start the best of several must be.
+
+    Args:
+        before: Of the start.
+        tried: Of everything that was looked at on the same rows.
+        seed: Of the bootstrap.
+    """
+    drawn = _drawn_gains(before, tried, seed)  # (rounds, models)
+    error = drawn.std(axis=0, ddof=1)
+    moved = drawn[:, error > 0]
+    if not moved.shape[1]:
+        return LEAST_ERRORS
+    largest = ((moved - moved.mean(axis=0)) / error[error > 0]).max(axis=1)
+    return max(LEAST_ERRORS, float(np.quantile(largest, 1 - CHANCE)))
+
+
+def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
+    """The mix to keep, or the start.
+
+    Of the mixes that agree with the start on other texts, the best on the held-out rows; of those
+    within one (paired) standard error of it, the one with the smallest share of trained weights.
+    It must be above the start by so many standard errors.
+    """
+    groups = len(np.unique(before.measure.groups))
+    if groups < FEWEST_ROWS:
+        return Choice(
+            None,
+            f"only {groups} held-out rows share no text, and at least {FEWEST_ROWS} are needed to "
+            "show a gain; give more data, or held-out rows in a file of their own",
+        )
+    allowed = [mix for mix in mixes if mix.passes]
+    if not allowed:
+        return Choice(None, "every mix lost too much of what the model knew before")
+    proven = [mix for mix in allowed if is_proven(mix.gain, errors)]
+    best = max(allowed, key=lambda mix: (mix.values.figure, -mix.alpha))
+    if not proven:
+        return Choice(None, _not_proven(best, errors))
+    near = [mix for mix in proven if _is_near(mix, best)]
+    chosen = min(near or proven, key=lambda mix: mix.alpha if near else -mix.values.figure)
+    return Choice(
+        chosen,
+        f"{chosen.gain.value:+.4f} over the start on {before.measure.rows} held-out rows, between "
+        f"{chosen.gain.low:+.4f} and {chosen.gain.high:+.4f}",
+    )
+
+
+def is_proven(found: Interval, errors: float) -> bool:
+    """Whether a gain is above chance."""
+    is_sure = np.isfinite(found.error) and found.error > 0
+    return bool(is_sure and found.value > errors * found.error and found.low > 0)
+
+
+def _not_proven(best: Mix, errors: float) -> str:
+    found = best.gain
+    if found.value <= 0:
+        return f"nothing was better than the start: the best was {found.value:+.4f}"
+    return (
+        f"the best gain, {found.value:+.4f} (between {found.low:+.4f} and {found.high:+.4f}), may "
+        f"be chance: it must be above {errors:.1f} standard errors of {found.error:.4f}"
+    )
+
+
+def _is_near(mix: Mix, best: Mix) -> bool:
+    if mix is best:
+        return True
+    behind = gain(mix.values, best.values)
+    return behind.value <= behind.error
+
+
+def _drawn_gains(
+    before: Values, tried: Sequence[Values], seed: int
+) -> NDArray[np.float64]:
+    measure = before.measure
+    rows = []
+    for chosen in draws(measure.groups, seed, _ROUNDS):
+        base = measure.figure_of(before.rows, chosen)
+        rows.append([measure.figure_of(one.rows, chosen) - base for one in tried])
+    found = np.asarray(rows)
+    return found[np.isfinite(found).all(axis=1)]

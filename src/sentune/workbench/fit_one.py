@@ -1,0 +1,216 @@
+"""One training of a race: a fresh model, the rows as a candidate wants them, the library's trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from sentune import losses
+from sentune.encoder.sentence_transformers import SentenceTransformer
+from sentune.errors import SettingError
+from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanceMetric
+from sentune.losses.fitting import public_losses
+from sentune.training.arguments import SentenceTransformerTrainingArguments
+from sentune.training.trainer import SentenceTransformerTrainer
+from sentune.workbench.candidates import Candidate
+from sentune.workbench.settings import Settings
+from sentune.workbench.telling import Teller
+
+_POINTS = 100  # of a curve
+SAVE_EVERY_S = 60.0  # between two checkpoints; saving takes about a second
+_DISTANCES = {
+    "cosine": (TripletDistanceMetric.COSINE, SiameseDistanceMetric.COSINE_DISTANCE),
+    "euclidean": (TripletDistanceMetric.EUCLIDEAN, SiameseDistanceMetric.EUCLIDEAN),
+    "manhattan": (TripletDistanceMetric.MANHATTAN, SiameseDistanceMetric.MANHATTAN),
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model after a training.
+
+    Attributes:
+        model: With its record, which the model card shows.
+        steps: Of the optimizer that were done.
+        curves: "loss", "learning_rate" -> `[step, value]`.
+        seconds: How long it took.
+        is_stopped: Whether Ctrl-C ended it early.
+    """
+
+    model: Any
+    steps: int
+    curves: dict[str, list[list[float]]]
+    seconds: float
+    is_stopped: bool
+
+
+def start_of(settings: Settings) -> SentenceTransformer:
+    """The model to start from, as every training gets it."""
+    model = SentenceTransformer(settings.model, device=settings.device, dtype=settings.dtype)
+    if settings.max_length is not None:
+        model.max_seq_length = settings.max_length
+    if settings.prompts:
+        model.prompts = {**model.prompts, **settings.prompts}
+    return model
+
+
+def fit(
+    candidate: Candidate,
+    dataset: Any,
+    steps: int,
+    settings: Settings,
+    folder: Path,
+    teller: Teller,
+    label: str,
+) -> Fitted:
+    """Train a fresh model on a dataset that has the form which the loss reads.
+
+    Args:
+        candidate: Loss and settings.
+        dataset: The rows.
+        steps: Length of the schedule.
+        settings: What is the same for all candidates.
+        folder: For checkpoints; it goes on from one that is there.
+        teller: Says how far it is.
+        label: What it is called while it goes on.
+    """
+    set_seed(settings.seed)
+    model = start_of(settings)
+    if settings.lora is not None:
+        _add_adapter(model, settings.lora)
+    loss = loss_of(candidate, model, settings)
+    bar = teller.bar(label, steps)
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=_arguments(candidate, dataset, steps, settings, folder),
+        train_dataset=dataset,
+        loss=loss,
+        callbacks=[_Watch(bar.show, settings.stop_step)],
+    )
+    for kind in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(kind)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    began = time.perf_counter()
+    is_stopped = False
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except KeyboardInterrupt:
+        is_stopped = True
+    finally:
+        bar.close()
+    if settings.lora is not None:
+        _merge_adapter(model)
+    seconds = time.perf_counter() - began
+    curves = _curves(trainer.state.log_history)
+    return Fitted(model.eval(), trainer.state.global_step, curves, seconds, is_stopped)
+
+
+def loss_of(candidate: Candidate, model: Any, settings: Settings) -> Any:
+    """The loss of a candidate; within a `MatryoshkaLoss` if widths are asked for."""
+    kind = public_losses()[candidate.loss]
+    options = _resolved(kind, candidate.loss_settings)
+    if candidate.loss == "SoftmaxLoss":
+        options.setdefault("embedding_dimension", model.get_embedding_dimension())
+    try:
+        loss = kind(model, **options)
+    except TypeError as error:
+        raise SettingError(f"{candidate.loss} with {options}: {error}") from error
+    if settings.matryoshka:
+        return MatryoshkaLoss(model, loss, settings.matryoshka)
+    return loss
+
+
+def _resolved(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a loss, with the distances that they name."""
+    found = dict(options)
+    name = found.get("distance_metric")
+    if isinstance(name, str):
+        if name not in _DISTANCES:
+            raise SettingError(f"distance_metric must be one of {list(_DISTANCES)}, got {name!r}")
+        found["distance_metric"] = _DISTANCES[name][kind is not losses.TripletLoss]
+    return found
+
+
+def _arguments(
+    candidate: Candidate, dataset: Any, steps: int, settings: Settings, folder: Path
+) -> SentenceTransformerTrainingArguments:
+    device = torch.device(settings.device or "cpu") if settings.device else None
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=min(candidate.batch_size, len(dataset)),
+        learning_rate=candidate.learning_rate,
+        warmup_ratio=candidate.warmup,
+        weight_decay=candidate.weight_decay,
+        batch_sampler=candidate.sampler,
+        seed=settings.seed,
+        prompts=_prompts(settings, dataset),
+        use_cpu=device is not None and device.type == "cpu",
+        logging_steps=max(1, steps // _POINTS),
+        save_strategy="no",  # by the clock, see `_Watch`
+        save_total_limit=1,
+        report_to=settings.report_to or "none",
+        disable_tqdm=True,
+    )
+
+
+def _prompts(settings: Settings, dataset: Any) -> dict[str, str] | None:
+    """Prompts by column: the first one searches, the others are searched."""
+    if not settings.prompts:
+        return None
+    from sentune.data.columns import input_columns
+
+    first, *others = input_columns(dataset.column_names)
+    named = {first: settings.prompts.get("query")}
+    named |= dict.fromkeys(others, settings.prompts.get("document"))
+    return {name: text for name, text in named.items() if text}
+
+
+def _add_adapter(model: Any, rank: int) -> None:
+    from sentune.files.modules.adapter_base import need_peft
+
+    peft = need_peft()
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    model[0].auto_model = peft.get_peft_model(model[0].auto_model, config)
+
+
+def _merge_adapter(model: Any) -> None:
+    model[0].auto_model = model[0].auto_model.merge_and_unload()
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+
+
+def _curves(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
+    found: dict[str, list[list[float]]] = {}
+    for name in ("loss", "learning_rate", "grad_norm"):
+        points = [[entry["step"], float(entry[name])] for entry in log if name in entry]
+        if points:
+            found[name] = points
+    return found
+
+
+class _Watch(TrainerCallback):
+    """Shows the progress, saves a checkpoint now and then, stops at a step."""
+
+    def __init__(self, show: Callable[[int, float], None], stop_step: int | None) -> None:
+        self.show, self.stop_step = show, stop_step
+        self.saved = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if "loss" in kwargs["logs"]:
+            recent = [entry["loss"] for entry in state.log_history[-10:] if "loss" in entry]
+            self.show(state.global_step, sum(recent) / len(recent))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.stop_step is not None and state.global_step >= self.stop_step:
+            control.should_training_stop = True
+        if time.monotonic() - self.saved >= SAVE_EVERY_S:
+            control.should_save = True
+            self.saved = time.monotonic()
