@@ -120,9 +120,7 @@ def _is_near(mix: Mix, best: Mix) -> bool:
     return behind.value <= behind.error
 
 
-def _drawn_gains(
-    before: Values, tried: Sequence[Values], seed: int
-) -> NDArray[np.float64]:
+def _drawn_gains(before: Values, tried: Sequence[Values], seed: int) -> NDArray[np.float64]:
     measure = before.measure
     rows = []
     for chosen in draws(measure.groups, seed, _ROUNDS):

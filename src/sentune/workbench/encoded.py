@@ -25,6 +25,10 @@ class Encoded:
         self.texts = 0
         self._known: dict[tuple[str, str], Tensor] = {}
 
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the model's: tokenizer, limits, names."""
+        return getattr(self.model, name)
+
     def encode(self, inputs: Any, **kwargs: Any) -> Any:
         """Embeddings `(b, d)`; `normalize_embeddings` and the kind of array as in the model's."""
         return self._rows("encode", inputs, **kwargs)

@@ -1,4 +1,4 @@
-"""One training of a race: a fresh model, the rows as a candidate wants them, the library's trainer."""
+"""One training of a race: a fresh model, rows in the form of a candidate, the usual trainer."""
 
 from __future__ import annotations
 

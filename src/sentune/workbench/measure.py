@@ -208,7 +208,7 @@ def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, round
     def figure(chosen: Ints | None) -> float:
         return mean(values, chosen) - mean(base, chosen)
 
-    drawn = np.array([figure(chosen) for chosen in _draws(measure.groups, seed, rounds)])
+    drawn = np.array([figure(chosen) for chosen in draws(measure.groups, seed, rounds)])
     edge = (1 - SHARE) / 2
     drawn = drawn[np.isfinite(drawn)]
     if len(drawn) < 2:
@@ -217,7 +217,7 @@ def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, round
     return Interval(figure(None), float(low), float(high), float(drawn.std(ddof=1)))
 
 
-def _draws(groups: Ints, seed: int, rounds: int) -> Any:
+def draws(groups: Ints, seed: int, rounds: int) -> Any:
     """Rows of as many groups as there are, drawn with replacement."""
     _, number = np.unique(groups, return_inverse=True)
     order = np.argsort(number, kind="stable")

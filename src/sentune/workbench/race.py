@@ -169,9 +169,7 @@ class Race:
         if key not in self._turned:
             read = self.start.texts
             options = {"seed": self.settings.seed, **one.data_settings}
-            self._turned[key] = forms_turned.turned(
-                one.data_as, self.train, self.start, **options
-            )
+            self._turned[key] = forms_turned.turned(one.data_as, self.train, self.start, **options)
             self.passes["encoding"] += ENCODING * (self.start.texts - read)
         return self._turned[key]
 
@@ -228,9 +226,7 @@ class Race:
 
     def _fresh(self, entry: Entry, steps: int, key: str, label: str) -> None:
         rows, folder = self.rows_of(entry), self.kept.place(key)
-        fitted = fit(
-            entry.candidate, rows, steps, self.settings, folder, self.teller, label
-        )
+        fitted = fit(entry.candidate, rows, steps, self.settings, folder, self.teller, label)
         self.is_stopped = fitted.is_stopped
         width = len(input_columns(rows.column_names))
         size = min(entry.candidate.batch_size, len(rows))
@@ -270,9 +266,7 @@ class Race:
         if key.startswith("full"):
             folder = self.kept.place(key)
             model = loaded(folder, self.settings)
-            entry.fitted = Fitted(
-                model, noted["steps"], noted["curves"], noted["seconds"], False
-            )
+            entry.fitted = Fitted(model, noted["steps"], noted["curves"], noted["seconds"], False)
 
     def _note_round(self, entry: Entry, done: int, steps: int) -> None:
         if entry.values is None:
@@ -331,9 +325,7 @@ def loaded(folder: Any, settings: Settings) -> Any:
     from sentune.encoder.sentence_transformers import SentenceTransformer
     from sentune.record.run import FILE, Run
 
-    model = SentenceTransformer(
-        str(folder / "model"), device=settings.device, dtype=settings.dtype
-    )
+    model = SentenceTransformer(str(folder / "model"), device=settings.device, dtype=settings.dtype)
     path = folder / FILE
     if path.is_file():
         model.model_card_data.runs.append(Run.from_json(path.read_text(encoding="utf-8")))

@@ -1,0 +1,252 @@
+"""The course of a training: measure the start, race, mix, decide, test."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from sentune.data import forms
+from sentune.data.columns import input_columns
+from sentune.errors import DatasetError, SettingError
+from sentune.workbench import decision, mixing
+from sentune.workbench.candidates import Candidate, candidates
+from sentune.workbench.decision import Choice, Mix
+from sentune.workbench.encoded import Encoded
+from sentune.workbench.forms_turned import MINED
+from sentune.workbench.general import THRESHOLD, Check
+from sentune.workbench.kept import Kept
+from sentune.workbench.measure import Measure, Values, gain, measure_for
+from sentune.workbench.prepared import Parts, halves_of
+from sentune.workbench.race import ENCODING, Entry, Race, as_dict
+from sentune.workbench.settings import Settings, seconds_or_passes
+from sentune.workbench.telling import Teller
+
+# Passes over the training rows that the usual recipe for a form takes; three times as many are
+# allowed by default. Pairs with a score are usually trained on for 4 epochs.
+_RECIPE_EPOCHS = {forms.PAIR_AND_SCORE.name: 4.0}
+_TIMES_THE_RECIPE = 3.0
+_REFERENCES = 1000  # labelled texts among which neighbours are looked for, while choosing
+_CAUTION = 0.85  # share of a budget in seconds that is planned with
+
+
+@dataclass
+class Course:
+    """What a run does between reading its options and writing its folder.
+
+    Attributes:
+        settings: Of the run.
+        parts: The rows.
+        start: The model before training.
+        kept: Notes of what is finished.
+        teller: Says what goes on.
+        began: When the run began, by `time.monotonic()`.
+        race: The race; None where nothing is trained.
+        mixes: Shares of the trained weights that were measured.
+        choice: What is kept.
+        result: Part -> figures of the start and of what is kept.
+        is_stopped: Whether Ctrl-C ended it early.
+    """
+
+    settings: Settings
+    parts: Parts
+    start: Encoded
+    kept: Kept
+    teller: Teller
+    began: float
+    race: Race | None = None
+    mixes: list[Mix] = field(default_factory=list)
+    choice: Choice = field(default_factory=lambda: Choice(None, "nothing was trained"))
+    result: dict[str, Any] = field(default_factory=dict)
+    is_stopped: bool = False
+
+    def go(self) -> None:
+        """All of it; after Ctrl-C with what is there by then."""
+        self.measure = self._measure("dev", _REFERENCES)
+        self.before = self._measured_start()
+        if self.settings.alpha == 0:
+            self.choice = Choice(None, "alpha is 0, which is the start")
+        else:
+            self._train()
+        self.result["dev"] = self._figures(self.before, self._after())
+        if "test" in self.parts.rows and not self.is_stopped:
+            self._test()
+
+    @property
+    def model(self) -> Any:
+        """The model that is kept."""
+        if self.choice.mix is None or self.race is None or self.race.best is None:
+            return self.start.model
+        fitted = self.race.best.fitted
+        return self.start.model if fitted is None else fitted.model
+
+    @property
+    def winner(self) -> Entry | None:
+        """The candidate whose weights are in what is kept; None if that is the start."""
+        return None if self.choice.mix is None or self.race is None else self.race.best
+
+    def _measure(self, part: str, references: int) -> Measure:
+        rows, groups, form = self.parts.rows[part], self.parts.groups[part], self.parts.form
+        if form is forms.TEXT:
+            rows, places = halves_of(rows)
+            return measure_for(rows, None, forms.PAIR, groups=groups[places])
+        train = self.parts.rows["train"]
+        return measure_for(
+            rows, train, form, groups=groups, model=self.start, references=references
+        )
+
+    def _measured_start(self) -> Values:
+        self.start.model.encode(["a text", "another text"], show_progress_bar=False)  # get ready
+        read, began = self.start.texts, time.monotonic()
+        found = self.measure.values(self.start)
+        seconds, count = time.monotonic() - began, self.start.texts - read
+        if self.kept.get("texts_per_second") is None:
+            self.kept.note("texts_per_second", count / max(seconds, 1e-6))
+        self.teller.say(
+            f"  start    {self.measure.metric} {found.figure:.4f} on {self.measure.rows:,} held-out "
+            "rows to choose by"
+        )
+        return found
+
+    # Training -------------------------------------------------------------------------------------
+
+    def _train(self) -> None:
+        self.race = Race(
+            self.settings,
+            self.parts.rows["train"],
+            self.start,
+            self.measure,
+            self.before,
+            self.kept,
+            self.teller,
+            *self._budget(),
+        )
+        try:
+            self.race.run(self._candidates())
+            self.is_stopped = self.race.is_stopped
+        except KeyboardInterrupt:  # outside of a training
+            self.is_stopped = True
+        if self.is_stopped:
+            self.teller.say("Ctrl-C: looking at what there is so far; press it again to leave.")
+        self._decide()
+
+    def _budget(self) -> tuple[float | None, float | None]:
+        """Passes that may be spent, and when it must be over."""
+        seconds, times = seconds_or_passes(self.settings.budget)
+        if self.settings.steps is not None or self.settings.epochs is not None:
+            return None, None if seconds is None else self.began + seconds
+        train = self.parts.rows["train"]
+        texts = len(train) * len(input_columns(train.column_names))
+        if seconds is None:
+            recipe = _RECIPE_EPOCHS.get(self.parts.form.name, 1.0)
+            return texts * (times or _TIMES_THE_RECIPE * recipe), None
+        left = self.began + seconds - time.monotonic()
+        pace = float(self.kept.get("texts_per_second"))
+        return max(_CAUTION * left, 1.0) * pace * ENCODING, self.began + seconds
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        fixed = self.settings.fixed
+        if self.settings.negatives is not None:
+            fixed = {"data_as": MINED, **fixed}
+            fixed["data_settings"] = {
+                "negatives": self.settings.negatives,
+                **(self.settings.data_settings or {}),
+            }
+        found = candidates(self.parts.form, fixed)
+        if not found:
+            raise SettingError(
+                f"no losses are known for the form {self.parts.form.name!r}; name one with --loss"
+            )
+        return found
+
+    # What is kept ---------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        best = None if self.race is None else self.race.best
+        if best is None or best.fitted is None:
+            why = "it was stopped before anything was trained" if self.is_stopped else _failed(self)
+            self.choice = Choice(None, why)
+            return
+        self._mix(best)
+        tried = [one.values for one in self._finished() if one is not best and one.values]
+        tried += [mix.values for mix in self.mixes]
+        if self.settings.alpha is not None:
+            self.choice = Choice(self.mixes[0], f"alpha = {self.settings.alpha:g}, as asked for")
+        else:
+            errors = decision.bar(self.before, tried)
+            self.choice = decision.choose(self.before, self.mixes, errors)
+        if self.choice.mix is not None:
+            best.state = "won"
+            self._put(best, self.choice.mix.alpha)
+
+    def _mix(self, best: Entry) -> None:
+        """Measure the shares of the trained weights."""
+        if best.fitted is None or self.race is None:
+            return
+        read = self.start.texts
+        self.check = Check.of(self.start, self._own_texts())
+        self.race.passes["encoding"] += ENCODING * (self.start.texts - read)
+        self._trained = mixing.weights_of(best.fitted.model)
+        self._initial = mixing.weights_of(self.start.model)
+        alphas = mixing.ALPHAS if self.settings.alpha is None else (self.settings.alpha,)
+        for alpha in alphas:
+            self._put(best, alpha)
+            encoded = Encoded(best.fitted.model)
+            values = self.measure.values(encoded)
+            agreement = self.check.agreement(encoded)
+            found = gain(self.before, values)
+            self.mixes.append(Mix(alpha, values, found, agreement, agreement >= THRESHOLD))
+            self.race.passes["encoding"] += ENCODING * encoded.texts
+            self.teller.say(
+                f"  mix {alpha:<4g} of {best.name}: {values.figure:.4f} ({found.value:+.4f}, "
+                f"{found.low:+.4f} to {found.high:+.4f}), agreement {agreement:.4f}"
+            )
+
+    def _own_texts(self) -> list[str]:
+        """Held-out texts of the user's, which are encoded anyway."""
+        return [text for texts in self.measure.texts.values() for text in texts][:300]
+
+    def _put(self, best: Entry, alpha: float) -> None:
+        if best.fitted is not None:
+            mixing.put(best.fitted.model, self._initial, self._trained, alpha)
+
+    def _after(self) -> Values:
+        return self.before if self.choice.mix is None else self.choice.mix.values
+
+    def _finished(self) -> list[Entry]:
+        return [] if self.race is None else [one for one in self.race.entries if one.is_full]
+
+    # The last figure ------------------------------------------------------------------------------
+
+    def _test(self) -> None:
+        """The figure on rows that nothing was chosen by."""
+        try:
+            measure = self._measure("test", 2 * _REFERENCES)
+        except DatasetError as error:
+            self.teller.say(f"  note: nothing can be measured on the test rows: {error}")
+            return
+        before = measure.values(self.start)
+        kept = self.model
+        after = before if kept is self.start.model else measure.values(Encoded(kept))
+        self.result["test"] = self._figures(before, after)
+        found = self.result["test"]
+        self.teller.say(
+            f"  test     {measure.metric} {found['before']:.4f} -> {found['after']:.4f} "
+            f"({found['gain']:+.4f}, {found['low']:+.4f} to {found['high']:+.4f}) on "
+            f"{found['rows']:,} rows"
+        )
+
+    @staticmethod
+    def _figures(before: Values, after: Values) -> dict[str, Any]:
+        found = as_dict(gain(before, after))
+        return {
+            "before": before.figure,
+            "after": after.figure,
+            **{name: found[name] for name in ("gain", "low", "high")},
+            "rows": before.measure.rows,
+        }
+
+
+def _failed(course: Course) -> str:
+    reasons = [f"{one.name}: {one.reason}" for one in (course.race.entries if course.race else ())]
+    return f"nothing could be trained ({'; '.join(reasons)})"

@@ -1,0 +1,237 @@
+"""The rows of a run: read, of a known form, and in parts to train on, choose by and test with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentune._lazy import need
+from sentune.data import forms
+from sentune.data.columns import input_columns, label_column
+from sentune.data.forms import Form
+from sentune.data.profile import profile
+from sentune.data.read import read
+from sentune.errors import DatasetError, InputTypeError
+from sentune.losses.fitting import advice
+from sentune.workbench import forms_turned
+from sentune.workbench.settings import Settings
+from sentune.workbench.split import Split, groups_of, split
+
+_SHARES = {"dev": 0.1, "test": 0.1}
+_WANTED = 500  # held-out rows of a part, if that is at most `_MOST` of all rows
+_MOST = 0.2
+_TRAIN_AT_LEAST = 16
+_SCORE_NAMES = ("score", "scores")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of a run.
+
+    Attributes:
+        form: Of all rows.
+        rows: Part ("train", "dev", "test") -> rows; without "test" if none is to be touched.
+        groups: Part -> a number for each row; those that share a text have the same.
+        dropped: Rows that are in no part.
+        notes: What was done to the rows, in sentences.
+    """
+
+    form: Form
+    rows: Mapping[str, Any]
+    groups: Mapping[str, Any]
+    dropped: int
+    notes: list[str]
+
+
+def rows_of(data: Any, settings: Settings) -> Any:
+    """The rows of a source or of what is in memory, as a `datasets.Dataset`."""
+    if isinstance(data, (str, Path)) or _are_paths(data):
+        options: dict[str, Any] = {
+            "columns": settings.columns,
+            "label": settings.label,
+            "skip_bad_rows": settings.skip_bad_rows,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        return read(data, settings.split, **given)
+    if hasattr(data, "column_names") and hasattr(data, "select"):
+        return data
+    datasets = need("datasets", extra="train")
+    if isinstance(data, Mapping):
+        return datasets.Dataset.from_dict({name: list(cells) for name, cells in data.items()})
+    if isinstance(data, list) and data and isinstance(data[0], Mapping):
+        return datasets.Dataset.from_list([dict(row) for row in data])
+    raise InputTypeError(
+        "data must be a file, a list of files, a datasets.Dataset, a dict of lists or a list of "
+        f"dicts, got {type(data).__name__}"
+    )
+
+
+def parts_of(data: Any, held_out: Mapping[str, Any], settings: Settings) -> Parts:
+    """Rows in parts.
+
+    Args:
+        data: What is split; see `rows_of`.
+        held_out: "dev" or "test" -> rows that are there already.
+        settings: Of the run.
+
+    Raises:
+        DatasetError: If the rows have no form that can be trained on, or are too few.
+    """
+    notes: list[str] = []
+    whole = rows_of(data, settings)
+    form = form_of(whole)
+    whole, form = _simple(whole, form, notes)
+    own = {name: rows_of(source, settings) for name, source in held_out.items()}
+    for name, rows in own.items():
+        own[name] = _same_form(rows, form, name, notes)
+    shares = _shares(settings, len(whole), own)
+    texts = _texts(whole)
+    if not shares:
+        groups = {name: groups_of(_texts(rows)) for name, rows in own.items()}
+        return Parts(form, {"train": whole, **own}, groups, 0, notes)
+    found = split(texts, _labels(whole), shares, settings.seed)
+    return _cut(whole, found, own, form, notes)
+
+
+def form_of(rows: Any) -> Form:
+    """The form of some rows; a `DatasetError` says what to do if they have none."""
+    found = profile(rows)
+    label = found.kind
+    is_named_score = found.label is not None and found.label.name in _SCORE_NAMES
+    if is_named_score and label.kind in ("class", "binary"):
+        label = forms.Label("score")  # whole numbers that are scores, as 0 to 5
+    advised = forms.advised(len(found.inputs), label)
+    advised = [form for form in advised if form is not forms.DAMAGED_TEXT]
+    if not advised:
+        raise DatasetError(
+            f"the data have {found.words}: {advice(found)}. Choose columns with --columns and the "
+            "label with --label"
+        )
+    return advised[0]
+
+
+def _simple(rows: Any, form: Form, notes: list[str]) -> tuple[Any, Form]:
+    """Rows as the losses want them: complete, scores from 0 to 1, single texts as pairs."""
+    rows = _complete(rows, notes)
+    if form is forms.PAIR_AND_SCORE:
+        rows = _scaled(rows, notes)
+    if form is forms.TEXT_AND_CLASS:
+        classes = set(rows[str(label_column(rows.column_names))])
+        if len(classes) < 2:
+            raise DatasetError(
+                f"all texts have the label {next(iter(classes), None)}; there is nothing to tell "
+                "apart: give texts of at least two classes"
+            )
+    return rows, form
+
+
+def _complete(rows: Any, notes: list[str]) -> Any:
+    """Without rows in which a text is missing or empty, or a label is missing."""
+    names = input_columns(rows.column_names)
+    label = label_column(rows.column_names)
+    is_whole = np.ones(len(rows), bool)
+    for name in names:
+        is_whole &= [isinstance(text, str) and bool(text.strip()) for text in rows[name]]
+    if label is not None:
+        is_whole &= [value is not None and value == value for value in rows[label]]
+    if is_whole.all():
+        return rows
+    notes.append(f"{int((~is_whole).sum()):,} rows with an empty text or label are left out")
+    if not is_whole.any():
+        raise DatasetError("every row has an empty text or label")
+    return rows.select(np.flatnonzero(is_whole))
+
+
+def _scaled(rows: Any, notes: list[str]) -> Any:
+    """Scores between 0 and 1."""
+    datasets = need("datasets", extra="train")
+    label = str(label_column(rows.column_names))
+    scores = np.asarray(rows[label], dtype=float)
+    low, high = min(0.0, scores.min()), max(1.0, scores.max())
+    if scores.min() == scores.max():
+        raise DatasetError(f"all pairs have the score {scores.min():g}; there is nothing to learn")
+    if (low, high) != (0.0, 1.0):
+        notes.append(f"scores from {low:g} to {high:g} are brought to 0 to 1")
+        scores = (scores - low) / (high - low)
+    rows = rows.remove_columns([label])
+    made = datasets.Dataset.from_dict({"score": scores.tolist()})
+    return datasets.concatenate_datasets([rows, made], axis=1)
+
+
+def _same_form(rows: Any, form: Form, name: str, notes: list[str]) -> Any:
+    found = form_of(rows)
+    if found is not form:
+        raise DatasetError(
+            f"the rows to {'test with' if name == 'test' else 'choose by'} have the form "
+            f"{found.name!r}, and the training rows {form.name!r}; give rows of the same form"
+        )
+    return _simple(rows, form, notes)[0]
+
+
+def _shares(settings: Settings, count: int, own: Mapping[str, Any]) -> dict[str, float]:
+    """Which share of the rows is held out for each part that has no file of its own."""
+    asked = {"dev": settings.dev_share, "test": settings.test_share}
+    found = {}
+    for name, usual in _SHARES.items():
+        if name in own or asked[name] == 0:
+            continue
+        found[name] = asked[name] or max(usual, min(_WANTED / count, _MOST))
+    return found
+
+
+def _cut(whole: Any, found: Split, own: Mapping[str, Any], form: Form, notes: list[str]) -> Parts:
+    rows = {name: whole.select(places) for name, places in found.parts.items()}
+    groups = {name: found.groups[places] for name, places in found.parts.items()}
+    groups |= {name: groups_of(_texts(part)) for name, part in own.items()}
+    if len(rows["train"]) < _TRAIN_AT_LEAST:
+        raise DatasetError(
+            f"only {len(rows['train'])} of {len(whole)} rows are left to train on, and at least "
+            f"{_TRAIN_AT_LEAST} are needed; give more rows, or held-out rows in files of their own"
+        )
+    if len(found.dropped):
+        notes.append(
+            f"{len(found.dropped):,} rows share texts with both the training and the held-out rows "
+            "and are left out"
+        )
+    return Parts(form, {**rows, **own}, groups, len(found.dropped), notes)
+
+
+def _texts(rows: Any) -> list[list[str]]:
+    return [list(rows[name]) for name in input_columns(rows.column_names)]
+
+
+def _labels(rows: Any) -> list[Any] | None:
+    name = label_column(rows.column_names)
+    return None if name is None else list(rows[name])
+
+
+def _are_paths(data: Any) -> bool:
+    is_list = isinstance(data, (list, tuple)) and bool(data)
+    return is_list and all(isinstance(one, (str, Path)) for one in data)
+
+
+def halves_of(rows: Any) -> tuple[Any, np.ndarray]:
+    """Held-out single texts as pairs of their halves, and which texts these are.
+
+    To find the second half by the first is what can be measured of texts without labels.
+    """
+    datasets = need("datasets", extra="train")
+    texts = list(rows[input_columns(rows.column_names)[0]])
+    pairs = [
+        (place, parts) for place, text in enumerate(texts) if (parts := forms_turned.half(text))
+    ]
+    if not pairs:
+        raise DatasetError(
+            "single texts without labels: nothing says which belong together, and they are too "
+            "short to take their halves for pairs (12 words or two sentences). Give pairs, texts "
+            "with a class, or held-out rows of such a form"
+        )
+    columns = {
+        "anchor": [parts[0] for _, parts in pairs],
+        "positive": [parts[1] for _, parts in pairs],
+    }
+    return datasets.Dataset.from_dict(columns), np.array([place for place, _ in pairs])

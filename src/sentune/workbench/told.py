@@ -1,0 +1,238 @@
+"""The record of a run, as plain values for run.json and the report; and its summary in words."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sentune.machine.screen import table
+from sentune.workbench import run_file
+from sentune.workbench.course import Course
+from sentune.workbench.general import THRESHOLD
+from sentune.workbench.race import Entry
+
+_VERSION = 1
+
+
+def record(
+    course: Course, sources: list[dict[str, Any]], command: str, seconds: float
+) -> dict[str, Any]:
+    """Everything that is known of a run.
+
+    Args:
+        course: After it has gone.
+        sources: Name, hash and rows of each file.
+        command: That would do the same.
+        seconds: How long it took.
+    """
+    race = course.race
+    return finite(
+        {
+            "version": _VERSION,
+            "kind": "train",
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": command,
+            "seconds": round(seconds, 1),
+            "seed": course.settings.seed,
+            "environment": _environment(course),
+            "data": _data(course, sources),
+            "task": {
+                "metric": course.measure.metric,
+                "explanation": course.measure.explanation,
+                "part": "test" if "test" in course.result else "dev",
+            },
+            "decision": _decision(course),
+            "result": {**course.result, "general": _general(course)},
+            "leaderboard": [_start_row(course), *_leaderboard(course)],
+            "mixes": [_mix(course, mix) for mix in course.mixes],
+            "curves": {} if race is None else {one.name: one.curves for one in race.entries},
+            "passes": {} if race is None else {**race.passes, "allowed": race.allowed},
+            "settings": options_of(course),
+            "log": list(course.teller.lines),
+        }
+    )
+
+
+def options_of(course: Course) -> dict[str, Any]:
+    """The options that give the same model without a race."""
+    found = dict(course.settings.given)
+    winner = course.winner
+    if winner is None or course.choice.mix is None:
+        return {**found, "alpha": 0.0}
+    one, last = winner.candidate.settings, winner.rounds[-1]
+    for name in ("epochs", "negatives", "budget"):
+        found.pop(name, None)
+    stop = None if last["steps"] == last["of_steps"] else last["steps"]
+    return {
+        **found,
+        **{name: value for name, value in one.items() if value not in ({}, None)},
+        "steps": last["of_steps"],
+        **({} if stop is None else {"stop_step": stop}),
+        "alpha": course.choice.mix.alpha,
+    }
+
+
+def summary(found: dict[str, Any], folder: Path) -> str:
+    """What came out of a run, for a terminal."""
+    rows = [
+        [
+            row["name"],
+            _number(row["figure"]),
+            _number(row.get("gain"), "+"),
+            _span(row),
+            row["state"],
+        ]
+        for row in found["leaderboard"]
+    ]
+    lines = [
+        table(("tried", found["task"]["metric"], "gain", "95% interval", ""), rows),
+        "",
+        f"Kept: {_kept(found)}.",
+        f"Why: {found['decision']['reason']}.",
+    ]
+    test = found["result"].get("test")
+    if test:
+        lines.append(
+            f"Test: {test['before']:.4f} before, {test['after']:.4f} after ({test['gain']:+.4f}, "
+            f"between {test['low']:+.4f} and {test['high']:+.4f}) on {test['rows']:,} rows."
+        )
+    lines.append(f"Model, report.html, run.yaml and run.json are in {folder}")
+    return "\n".join(lines)
+
+
+def as_word(value: Any) -> str:
+    """A value of an option as a command line has it."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def finite(value: Any) -> Any:
+    """Plain values in which numbers that are not finite are None, so that JSON can hold them."""
+    if isinstance(value, dict):
+        return {str(name): finite(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _kept(found: dict[str, Any]) -> str:
+    decided = found["decision"]
+    if decided["kept"] == "start":
+        return "the start, as it was"
+    share = f", {decided['alpha']:g} of its weights and the rest of the start's"
+    return f"{decided['candidate']}{share if decided['alpha'] < 1 else ''}"
+
+
+def _environment(course: Course) -> dict[str, Any]:
+    model = course.start.model
+    return {
+        **run_file.versions(),
+        "python": platform.python_version(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "device": str(model.device),
+        "precision": course.settings.dtype,
+    }
+
+
+def _data(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = {name: len(rows) for name, rows in course.parts.rows.items()}
+    return {
+        "source": sources,
+        "form": course.parts.form.name,
+        "rows": {"train": 0, "dev": 0, "test": 0, **counts, "dropped": course.parts.dropped},
+        "notes": list(course.parts.notes),
+    }
+
+
+def _decision(course: Course) -> dict[str, Any]:
+    winner, mix = course.winner, course.choice.mix
+    return {
+        "kept": "start" if winner is None else "trained",
+        "reason": course.choice.reason,
+        "candidate": None if winner is None else winner.name,
+        "alpha": None if mix is None else mix.alpha,
+        "is_stopped": course.is_stopped,
+    }
+
+
+def _general(course: Course) -> dict[str, Any]:
+    mix = course.choice.mix
+    return {
+        "agreement": 1.0 if mix is None else mix.agreement,
+        "threshold": THRESHOLD,
+        "before": 1.0,
+        "after": 1.0 if mix is None else mix.agreement,
+    }
+
+
+def _start_row(course: Course) -> dict[str, Any]:
+    return {
+        "name": "start",
+        "loss": None,
+        "settings": {},
+        "rounds": [],
+        "figure": course.before.figure,
+        "gain": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "agreement": 1.0,
+        "state": "won" if course.winner is None else "finished",
+        "reason": course.choice.reason if course.winner is None else "",
+    }
+
+
+def _leaderboard(course: Course) -> list[dict[str, Any]]:
+    entries = [] if course.race is None else course.race.entries
+    ranked = sorted(entries, key=lambda one: (one.state != "won", not one.is_full, -_figure(one)))
+    return [_row(course, one) for one in ranked]
+
+
+def _row(course: Course, entry: Entry) -> dict[str, Any]:
+    last = entry.rounds[-1] if entry.rounds else {}
+    whole = next((mix for mix in course.mixes if mix.alpha == 1), None)
+    is_mixed = course.race is not None and entry is course.race.best
+    return {
+        "name": entry.name,
+        "loss": entry.candidate.loss,
+        "settings": entry.candidate.settings,
+        "rounds": entry.rounds,
+        **{name: last.get(name) for name in ("figure", "gain", "low", "high")},
+        "agreement": whole.agreement if whole is not None and is_mixed else None,
+        "state": "dropped" if entry.state == "waiting" else entry.state,
+        "reason": entry.reason or ("stopped" if entry.state == "waiting" else ""),
+    }
+
+
+def _mix(course: Course, mix: Any) -> dict[str, Any]:
+    return {
+        "alpha": mix.alpha,
+        "figure": mix.values.figure,
+        "gain": mix.gain.value,
+        "low": mix.gain.low,
+        "high": mix.gain.high,
+        "agreement": mix.agreement,
+        "passes": mix.passes,
+    }
+
+
+def _figure(entry: Entry) -> float:
+    return entry.values.figure if entry.values is not None else -math.inf
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.4f}"
+
+
+def _span(row: dict[str, Any]) -> str:
+    if row.get("low") is None or row["name"] == "start":
+        return ""
+    return f"{row['low']:+.4f} to {row['high']:+.4f}"

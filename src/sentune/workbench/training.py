@@ -1,0 +1,222 @@
+"""`sentune train`: a better model without choosing, or the start and the reason."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from sentune.encoder.identity import identity
+from sentune.errors import SettingError
+from sentune.machine.screen import duration, quiet_bars, quiet_libraries
+from sentune.workbench import prepared, run_file, saved, told
+from sentune.workbench.course import Course
+from sentune.workbench.encoded import Encoded
+from sentune.workbench.fit_one import start_of
+from sentune.workbench.kept import Kept, asked_in
+from sentune.workbench.run_file import RunFile
+from sentune.workbench.settings import Settings
+from sentune.workbench.telling import Teller
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a training.
+
+    Attributes:
+        model_path: The folder with the model.
+        kept: "trained" or "start".
+        reason: Why, in a sentence.
+        record: All of it, as plain values; also in `run.json`.
+    """
+
+    model_path: Path
+    kept: str
+    reason: str
+    record: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record."""
+        return self.record
+
+    def __str__(self) -> str:
+        return told.summary(self.record, self.model_path)
+
+
+def train(
+    data: Any = None,
+    model: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    dev: Any = None,
+    test: Any = None,
+    loss: str | None = None,
+    budget: str | None = None,
+    seed: int | None = None,
+    config: str | Path | None = None,
+    resume: bool = False,
+    progress: TextIO | None = None,
+    **options: Any,
+) -> Result:
+    """Train a model on rows of text, with losses and settings that are tried out.
+
+    Rows are held out, candidates are raced under a budget, the weights of the best are mixed with
+    those of the start, and what is better by more than chance is kept; else the start is.
+
+    Args:
+        data: A file, several, a Hub id, a `datasets.Dataset`, a dict of lists or a list of dicts.
+        model: Folder or Hub id of the model to start from; all-MiniLM-L6-v2 by default.
+        output: Folder for the model, `run.json`, `run.yaml` and `report.html`; "trained-model" by
+            default.
+        dev: Rows to choose by, as `data`; by default they are split off.
+        test: Rows for the final figure; by default they are split off.
+        loss: Name of a loss, if it is not to be chosen.
+        budget: A time ("10m"), or multiples of the training rows ("3x").
+        seed: Of the split, the batches and the dropout; 12 by default.
+        config: A run file with options; those that are given here count more.
+        resume: Whether to go on with an unfinished run in `output`.
+        progress: Where to say what goes on, as `sys.stderr`; None for nowhere.
+        **options: The other fields of `sentune.workbench.settings.Settings`.
+
+    Raises:
+        DatasetError: If the data cannot be trained on or measured.
+        SettingError: If an option is unknown or out of range.
+        KeyboardInterrupt: After Ctrl-C, when the best so far is in `output`.
+
+    Example:
+        >>> result = train("questions.csv", output="my-model")  # doctest: +SKIP
+        >>> print(result.kept, result.reason)  # doctest: +SKIP
+    """
+    named = {"model": model, "output": output, "loss": loss, "budget": budget, "seed": seed}
+    given = {name: value for name, value in {**named, **options}.items() if value is not None}
+    held_out = {name: rows for name, rows in (("dev", dev), ("test", test)) if rows is not None}
+    job = _Job.of(data, given, held_out, config, resume=resume, progress=progress)
+    with quiet_bars(), quiet_libraries():
+        return job.run()
+
+
+@dataclass
+class _Job:
+    """One run, from the options to the folder."""
+
+    data: Any
+    held_out: Mapping[str, Any]
+    settings: Settings
+    known: RunFile
+    resume: bool
+    teller: Teller
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        given: Mapping[str, Any],
+        held_out: Mapping[str, Any],
+        config: str | Path | None,
+        *,
+        resume: bool,
+        progress: TextIO | None,
+    ) -> _Job:
+        known = RunFile() if config is None else run_file.read(config)
+        places = {name: str(rows) for name, rows in held_out.items() if _is_place(rows)}
+        options = {**known.options, **{n: _plain(value) for n, value in given.items()}, **places}
+        output = Path(str(options.get("output", Settings.output)))
+        if resume:
+            asked = asked_in(output)
+            options = {**asked["options"], **options}
+            data = asked["data"] or None if data is None else data
+        data = (known.data or None) if data is None else data
+        if data is None:
+            raise SettingError(
+                "name the data: a file, several, a dataset; or a run file that does, with --config"
+            )
+        settings = Settings.of(options)
+        rows = {name: rows for name, rows in held_out.items() if not _is_place(rows)}
+        rows |= {n: place for n in ("dev", "test") if (place := getattr(settings, n)) is not None}
+        return cls(data, rows, settings, known, resume, Teller(progress))
+
+    def run(self) -> Result:
+        """All of it."""
+        began = time.monotonic()
+        settings, teller, output = self.settings, self.teller, Path(self.settings.output)
+        output = output.expanduser()
+        saved.check_output(output)
+        parts = prepared.parts_of(self.data, self.held_out, settings)
+        start = Encoded(start_of(settings))
+        hashes = self._hashes(start.model)
+        run_file.check_same(self.known, hashes)
+        asked = {"options": settings.given, "data": _places(self.data), "hashes": hashes}
+        kept = Kept.opened(output, asked, resume=self.resume)
+        teller.say(_introduction(parts, settings))
+        course = Course(settings, parts, start, kept, teller, began)
+        try:
+            course.go()
+        except Exception:
+            if not kept.notes:
+                kept.close()
+            raise
+        sources = self._sources(hashes, parts)
+        record = told.record(course, sources, self._command(), time.monotonic() - began)
+        saved.write(output, course.model, record, _places(self.data), hashes)
+        kept_is, reason = record["decision"]["kept"], record["decision"]["reason"]
+        if course.is_stopped:
+            raise KeyboardInterrupt(
+                f"Stopped. {output} has {'the start' if kept_is == 'start' else 'the best so far'} "
+                f"({reason}); go on with: sentune train --output {output} --resume"
+            )
+        kept.close()
+        if settings.push is not None:
+            address = course.model.push_to_hub(
+                settings.push, exist_ok=True, local_model_path=str(output)
+            )
+            teller.say(f"Uploaded to {address}")
+        teller.say(f"Done in {duration(time.monotonic() - began)}.")
+        return Result(output, kept_is, reason, record)
+
+    def _hashes(self, model: Any) -> dict[str, str]:
+        found = {"model": identity(model)}
+        for source in (self.data, *self.held_out.values()):
+            places = _places(source)
+            for place in places:
+                if Path(place).expanduser().exists():
+                    found[place] = run_file.hash_of(place)
+            if not places:
+                name = "data" if source is self.data else "held-out rows"
+                found[name] = run_file.hash_of(prepared.rows_of(source, self.settings))
+        return found
+
+    def _sources(self, hashes: Mapping[str, str], parts: Any) -> list[dict[str, Any]]:
+        names = _places(self.data) or ["data"]
+        total = sum(map(len, parts.rows.values())) + parts.dropped
+        count = total if len(names) == 1 else None
+        return [{"name": name, "sha256": hashes.get(name), "rows": count} for name in names]
+
+    def _command(self) -> str:
+        words = ["sentune", "train", *(_places(self.data) or ["DATA"])]
+        for name, value in self.settings.given.items():
+            words += [f"--{name.replace('_', '-')}", told.as_word(value)]
+        return shlex.join(words)
+
+
+def _introduction(parts: Any, settings: Settings) -> str:
+    counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.rows.items())
+    lines = [f"{parts.form.words[0].upper()}{parts.form.words[1:]}: {counts} rows."]
+    lines += [f"  note: {note}" for note in parts.notes]
+    return "\n".join(lines)
+
+
+def _is_place(source: Any) -> bool:
+    return isinstance(source, (str, Path))
+
+
+def _places(source: Any) -> list[str]:
+    """The names of files or datasets in a source; none of what is in memory."""
+    several = source if isinstance(source, (list, tuple)) else [source]
+    return [str(one) for one in several] if all(map(_is_place, several)) else []
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
