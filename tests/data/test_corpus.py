@@ -125,13 +125,13 @@ def test_what_datasets_writes_is_read(tmp_path):
 def test_the_rows_are_those_of_read(tmp_path, monkeypatch):
     import datasets
 
-    from sentune.data.read import read
+    from sentune.data.read import whole
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     for name in ("a.csv", "a.jsonl", "a.parquet"):
         path = make(tmp_path, name)
         found = [{"id": d.id, "text": d.text, **d.metadata} for d in Corpus.open(path)]
-        assert found == read(path).to_list()
+        assert found == whole(path).to_list()
 
 
 def test_a_txt_file_has_a_text_per_line(tmp_path):

@@ -96,7 +96,7 @@ def test_part_of_a_file_and_options_of_the_reader(tmp_path):
             "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
             "Git LFS pointer.*git lfs pull",
         ),
-        ("wide.csv", "a,b\n1,2,3,4\n", "more cells than its head"),
+        ("wide.csv", "a,b\n1,2,3,4\n", "wide.csv, line 2: the row has 4 cells, more than the 2"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, name, text, says):

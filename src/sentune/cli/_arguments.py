@@ -49,6 +49,9 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what the files are, whatever their names: csv, tsv, json, jsonl, parquet, arrow, txt",
     )
+    group.add_argument(
+        "--encoding", metavar="NAME", help="of text files, as latin-1 (default: detected)"
+    )
 
 
 def column_names(text: str) -> dict[str, str]:
@@ -68,8 +71,11 @@ def rows(args: argparse.Namespace) -> Any:
     from sentune.errors import SentuneWarning
     from sentune.machine.screen import quiet_bars
 
-    name = getattr(args, "data_format", None)
-    options = {"format": name} if name else {}
+    asked = {
+        "format": getattr(args, "data_format", None),
+        "encoding": getattr(args, "encoding", None),
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
     with quiet_bars(), warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", SentuneWarning)
         data = read(

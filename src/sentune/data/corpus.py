@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 from sentune._lazy import need
 from sentune.checks import check_positive, one_of
 from sentune.data import corpus_files, corpus_types
-from sentune.data.corpus_files import DOCUMENTS, FORMATS, File
+from sentune.data.corpus_files import DOCUMENTS, File
 from sentune.data.corpus_rows import document, rows
 from sentune.data.corpus_scan import Facts, scan_documents, scan_rows
+from sentune.data.raw import FORMATS
 from sentune.errors import DatasetError
 
 SHARD_ROWS = 50_000

@@ -9,26 +9,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from sentune._lazy import need
+from sentune.data.encodings import Transcoded
 from sentune.data.raw import COMPRESSIONS, OPENERS
 from sentune.disk import pointers
 from sentune.errors import DatasetError, MissingDatasetError
 
-# Endings of files with rows -> how they are read.
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".txt": "txt",
-}
 # Endings of files that are a document each.
 DOCUMENTS = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
 
@@ -43,15 +33,21 @@ class File(NamedTuple):
         name: Its path in the folder, with slashes; of a single file its name.
         address: Where it is: a path, or an address of object storage.
         size: In bytes.
+        format: The ending that says what is in it, where the name does not.
+        encoding: Of its characters; empty for UTF-8.
     """
 
     name: str
     address: str
     size: int
+    format: str = ""
+    encoding: str = ""
 
     @property
     def ending(self) -> str:
         """The ending that says what is in it, without that of a compression."""
+        if self.format:
+            return self.format
         endings = [ending.lower() for ending in PurePosixPath(self.name).suffixes]
         if self.compression:
             endings.pop()
@@ -127,17 +123,24 @@ def sample(file: File) -> str:
 
 @contextmanager
 def opened(file: File, offset: int = 0) -> Iterator[IO[bytes]]:
-    """The content of a file from a byte on, decompressed; it can be sought in if that is 0.
+    """The content of a file from a byte on, decompressed and in UTF-8.
+
+    It can be sought in if that is 0 and neither had to be done.
 
     Raises:
         DatasetError: If it cannot be decompressed, when it is read.
     """
     with _raw(file) as raw:
-        if not file.compression:
+        if not file.compression and not file.encoding:
             raw.seek(offset)
             yield raw
             return
-        with _decompressed(raw, file.compression) as stream:
+        with ExitStack() as stack:
+            stream: Any = raw
+            if file.compression:
+                stream = stack.enter_context(_decompressed(raw, file.compression))
+            if file.encoding:
+                stream = io.BufferedReader(Transcoded(stream, file.encoding), 1 << 16)
             left = offset
             while left > 0 and (skipped := stream.read(min(left, 1 << 20))):
                 left -= len(skipped)

@@ -12,9 +12,11 @@ import numpy as np
 
 from sentune._lazy import need
 from sentune.data.columns import PORTION, input_columns
-from sentune.data.corpus_files import FORMATS, File
-from sentune.data.corpus_rows import Row, columns_of, count_of, rows
+from sentune.data.corpus_files import File
+from sentune.data.corpus_rows import columns_of, count_of, rows
 from sentune.data.corpus_types import Types
+from sentune.data.raw import FORMATS
+from sentune.data.text_rows import Row
 from sentune.errors import DatasetError
 
 _ID_NAMES = ("id", "_id")

@@ -7,13 +7,23 @@ import csv
 import gzip
 import lzma
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sentune.disk import pointers
 from sentune.errors import DatasetError
 
+# Endings of files with rows -> how they are read.
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".txt": "txt",
+}
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 COMPRESSIONS = (*OPENERS, ".zst")
 LOOKED_AT = 20  # lines that show how a table is written
@@ -32,22 +42,12 @@ def check(path: Path) -> None:
         raise DatasetError(found)
 
 
-def separator(path: Path, usual: str) -> str:
-    """What separates the cells of a table: `usual`, unless that gives one cell and another several.
-
-    Another is taken only if it gives the first rows as many cells each.
-    """
-    opener = OPENERS.get(path.suffix.lower(), open)
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = list(islice(file, LOOKED_AT))
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError):
-        return usual  # the reader says what is wrong
-    return separator_of(lines, usual)
-
-
 def separator_of(lines: Sequence[str], usual: str) -> str:
-    """As `separator`, of the first lines of a table."""
+    """What separates the cells of a table, of which these are the first lines.
+
+    It is `usual`, unless that gives one cell and another gives the lines as many cells each, more
+    than one.
+    """
     if len(next(csv.reader(lines, delimiter=usual), ())) != 1:
         return usual
     for other in _SEPARATORS:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import glob
 import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sentune._lazy import need
-from sentune.data import raw
-from sentune.data.columns import input_columns
-from sentune.errors import DatasetError, HubError, HubNotFoundError, MissingDatasetError
+import numpy as np
 
-# Ending of a file name -> its reader in `datasets`, and that reader's options.
-# An empty cell of a table is missing; the words NA, null or None in it are text.
-_TABLE = {"keep_default_na": False, "na_values": [""]}
-FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    ".csv": ("csv", {**_TABLE, "sep": ","}),
-    ".tsv": ("csv", {**_TABLE, "sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".ndjson": ("json", {}),
-    ".parquet": ("parquet", {}),
-    ".arrow": ("arrow", {}),
-    ".txt": ("text", {}),
-}
+from sentune._lazy import need
+from sentune.data import kept, raw
+from sentune.data.choice import Wish, choose
+from sentune.data.columns import input_columns
+from sentune.data.fill import Wishes, fill
+from sentune.data.kept import Places as Places
+from sentune.data.kept import places as places
+from sentune.data.raw import FORMATS
+from sentune.data.sources import Source, files_of
+from sentune.data.spool import BadRows, Part, Spool
+from sentune.data.text_rows import How
+from sentune.errors import (
+    DatasetError,
+    HubError,
+    HubNotFoundError,
+    MissingDatasetError,
+    SettingError,
+    warn,
+)
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_OPTIONS = ("column_names", "delimiter", "sep", "field", "encoding", "format")  # of files
 
 
 def read(
@@ -42,75 +45,49 @@ def read(
 ) -> Any:
     """The rows of files, of a folder or of a dataset on the Hub, as a `datasets.Dataset`.
 
+    The dataset is mapped into memory: its size does not matter. Encoding, separator and types are
+    detected. A label that is written in words becomes a class, whose words are kept
+    (`datasets.ClassLabel`). A warning says what was left out, and what was detected and may be
+    wrong.
+
     Args:
         source: A file (csv, tsv, json, jsonl, parquet, arrow, txt with a text per line; also
-            compressed), a folder that `Dataset.save_to_disk` wrote, or an id on the Hub.
+            compressed), or several; a pattern such as `data/*.csv`; a folder with files of one
+            kind, or that `Dataset.save_to_disk` wrote; an address such as `s3://bucket/folder`; an
+            id on the Hub; or `-` for standard input, whose kind is detected.
         split: Which part, where there are several: "train", "test[:1000]" ...
-        columns: Which columns to take, in this order: their names, or a dict of new name -> name in
-            the file. None for all.
-        label: Column with the labels; it becomes "label", or "score" if it has floats.
-        skip_bad_rows: Leave out rows that cannot be read, and write them to this file (JSON lines).
-        **options: For the reader of the `datasets` library: `column_names` of a csv file without a
-            head, `field` of a json file, `name` or `revision` of a dataset on the Hub.
+        columns: Which columns to take, in this order: a dict of new name -> name in the data, or a
+            list of names. None for all but those with ids, those that are empty, and second labels.
+        label: Column with the labels; it becomes "label", or "score" if it has floats. None for the
+            column of such a name, else of a usual one, as similarity or category.
+        skip_bad_rows: Leave out rows that cannot be read or have no text or label, and write them,
+            with file, line and reason, to this file (JSON lines), or with True to one in the cache.
+            None: a row that cannot be read is an error.
+        **options: Of files: `format`, what they are (csv, tsv, json, jsonl, parquet, arrow, txt);
+            `encoding`; `column_names` of a csv file without a head; `delimiter` of its cells;
+            `field` of a json file that has the rows. Of the Hub: as for `datasets.load_dataset`.
 
     Raises:
-        DatasetError: If there is no such file, its ending is unknown, it cannot be parsed, it has
-            no rows, or there is no such split.
+        DatasetError: If there is no such file, column or split, its ending is unknown, a row cannot
+            be read, files have other columns than others, or there are no rows.
         HubError: If the Hub does not have it or cannot be reached.
+        OutputError: If the file for bad rows has something else in it.
     """
-    several = [source] if isinstance(source, (str, Path)) else list(source)
-    parts = [_read_one(one, split, options) for one in several]
-    found = parts[0]
-    if len(parts) > 1:
-        found = need("datasets", extra="train").concatenate_datasets(parts)
-    return _chosen(found, columns, label) if columns or label else found
+    wish = Wish.of(columns, label)
+    if skip_bad_rows is not None and not isinstance(skip_bad_rows, bool):
+        kept.check_target(skip_bad_rows)
+    names = [source] if isinstance(source, (str, Path)) else list(source)
+    if not names:
+        raise DatasetError("there is no file to read; name one")
+    found = _of_names(names, split, wish, skip_bad_rows or False, options)
+    if not len(found):
+        raise DatasetError(f"{', '.join(map(str, names))} has no rows")
+    return found
 
 
-class Places:
-    """Where the rows of a dataset come from; made by `places`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def of(self, row: int) -> str:
-        """The place of a row, from 0, in words: `file.csv, line 12`."""
-        return f"{self._name}, row {row}"
-
-
-def places(dataset: Any) -> Places:
-    """Where the rows of a dataset that `read` gave come from."""
-    return Places("data")
-
-
-def _chosen(found: Any, columns: Any, label: str | None) -> Any:
-    names = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
-    names = dict(names) or {name: name for name in found.column_names}
-    if label is not None:
-        kind = "score" if "float" in found.features[label].dtype else "label"
-        names = {new: old for new, old in names.items() if old != label} | {kind: label}
-    return found.select_columns(list(names.values())).rename_columns(
-        {old: new for new, old in names.items()}
-    )
-
-
-def _read_one(source: str | Path, split: str, options: dict[str, Any]) -> Any:
-    datasets = need("datasets", extra="train")
-    if source == "-":
-        texts = [line.rstrip("\r\n") for line in sys.stdin]
-        if not texts:
-            raise DatasetError("standard input is empty; give it a text per line")
-        return datasets.Dataset.from_dict({"text": texts})
-    path = Path(source).expanduser()
-    if path.is_dir() and not any((path / name).is_file() for name in _SAVED):
-        raise DatasetError(
-            f"{path} is a folder that Dataset.save_to_disk did not write; name a file in it"
-        )
-    if path.is_dir():
-        found = _part(_opened(lambda: datasets.load_from_disk(str(path)), path), split, path)
-    elif path.is_file():
-        found = _of_file(datasets, path, split, options)
-    else:
-        found = _of_hub(datasets, str(source), split, options)
+def whole(source: str | Path, split: str = "train", **options: Any) -> Any:
+    """As `read`, with all columns as they are in the data, those with ids too."""
+    found = _of_names([source], split, Wish(None, None, is_whole=True), False, options)
     if not len(found):
         raise DatasetError(f"{source} has no rows")
     return found
@@ -129,44 +106,144 @@ def column(dataset: Any, name: str | None = None) -> list[str]:
     return texts
 
 
+def _of_names(
+    names: Sequence[str | Path],
+    split: str,
+    wish: Wish,
+    skip: bool | str | Path,
+    options: dict[str, Any],
+) -> Any:
+    datasets = need("datasets", extra="train")
+    path = Path(names[0]).expanduser()
+    if len(names) == 1 and any((path / name).is_file() for name in _SAVED):
+        found = _opened(lambda: datasets.load_from_disk(str(path)), path)
+        return _chosen(datasets, _part(datasets, found, split, path), path.name, wish, skip)
+    source = files_of(names, split, options.get("format"))
+    if source is None:
+        found = _of_hub(datasets, str(names[0]), split, options)
+        return _chosen(datasets, found, str(names[0]), wish, skip)
+    folder = _of_files(source, wish, skip, options)
+    return _rows_of(datasets, kept.opened(folder), split, str(names[0]))
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+def _of_files(source: Source, wish: Wish, skip: bool | str | Path, options: dict[str, Any]) -> Path:
+    """The folder with the rows of files, from when they were read before or made now."""
+    try:
+        wishes = _wishes(wish, options)
+        key = kept.key_of(source.files, (wish, bool(skip), wishes, source.notes))
+        folder = kept.folder_of(key)
+        if not kept.is_there(folder):
+            with kept.making(key) as draft:
+                _make(draft, source, wish, wishes, bool(skip))
+    finally:
+        for path in source.temporary:
+            path.unlink(missing_ok=True)
+    _tell(folder, skip)
+    return folder
+
+
+def _tell(folder: Path, skip: bool | str | Path) -> None:
+    """Warn of what should be known, and put bad rows where they are wanted."""
+    for note in Places.of_folder(folder).notes:
+        warn(note)
+    if skip and (about_bad := kept.hand_out_bad_rows(folder, skip)):
+        warn(about_bad)
+
+
+def _wishes(wish: Wish, options: dict[str, Any]) -> Wishes:
+    if unknown := [name for name in options if name not in _OPTIONS]:
+        near = get_close_matches(unknown[0], _OPTIONS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise SettingError(
+            f"files are not read with {unknown[0]}; there are {', '.join(_OPTIONS)}{meant}"
+        )
+    names = options.get("column_names")
+    separator = options.get("delimiter", options.get("sep"))
+    how = How(tuple(names) if names else None, separator, options.get("field"), is_table=True)
+    return Wishes(how, options.get("encoding"), wish.names())
+
+
+def _make(draft: Path, source: Source, wish: Wish, wishes: Wishes, is_skipping: bool) -> None:
+    """Read files into a folder."""
+    datasets = need("datasets", extra="train")
+    bad = BadRows(draft, is_skipping=is_skipping)
+    work = draft / "work"
+    work.mkdir()
+    spool = Spool(work)
+    try:
+        notes = [*source.notes, *fill(spool, source.files, wishes, bad)]
+        if not sum(part.rows for part in spool.parts):
+            names = ", ".join(file.name for file in source.files)
+            also = f"; the first that was left out: {bad.first}" if bad.count else ""
+            raise DatasetError(f"{names} has no rows{also}")
+        classes = {
+            name: feature
+            for name, feature in datasets.Features.from_dict(spool.features).items()
+            if isinstance(feature, datasets.ClassLabel)
+        }
+        is_text = any(FORMATS[file.ending] == "csv" for file in source.files)
+        table = spool.table()
+        choice = choose(table, wish, is_text=is_text, features=classes)
+        choice.notes[:0] = notes
+        kept.write(draft, table, choice, spool.numbers(), spool.parts, bad)
+    finally:
+        bad.close()
+        spool.remove()
+        work.rmdir()
+
+
+def _rows_of(datasets: Any, found: Any, split: str, name: str) -> Any:
+    """The rows of a split such as `train[:100]`, where there is one part, of any name."""
+    part = split.split("[")[0]
+    if part == split:
+        return found
+    try:
+        wanted = datasets.ReadInstruction.from_spec(split).to_absolute({part: len(found)})
+        rows = np.concatenate([np.arange(len(found))[one.from_ : one.to] for one in wanted])
+    except (AssertionError, ValueError) as error:
+        raise DatasetError(f"{name} has no part {split!r}: {_first_line(error)}") from error
+    return found.select(rows)
+
+
+# Datasets -----------------------------------------------------------------------------------------
+
 # How the datasets library says that there are no rows.
 _NO_ROWS = ("corresponds to no data", "at least one example when writing data")
 _SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_disk
 
 
-def _of_file(datasets: Any, path: Path, split: str, options: dict[str, Any]) -> Any:
-    endings = [ending.lower() for ending in path.suffixes]
-    if endings and endings[-1] in raw.COMPRESSIONS:
-        endings.pop()
-    if not endings or endings[-1] not in FORMATS:
-        raise DatasetError(
-            f"{path.name} has none of the known endings {', '.join(FORMATS)}; rename it, or read "
-            "it with the datasets library and pass the dataset"
-        )
-    raw.check(path)
-    reader, usual = FORMATS[endings[-1]]
-    if reader == "csv" and not options.keys() & {"sep", "delimiter", "column_names"}:
-        usual = {**usual, "sep": raw.separator(path, usual["sep"])}
-    if "delimiter" in options:
-        usual = {name: value for name, value in usual.items() if name != "sep"}
-    part = split.split("[")[0]  # a file has one part; "train[:100]" takes rows of it
-    # The library reads a name as a pattern, and one with a colon as an address.
-    files, options = {part: glob.escape(str(path.absolute()))}, {**usual, **options}
-    found = _opened(
-        lambda: datasets.load_dataset(reader, data_files=files, split=split, **options), path
-    )
-    return _without_index(found, path, reader)
-
-
-def _without_index(found: Any, path: Path, reader: str) -> Any:
-    """The rows without the index that pandas writes beside the columns."""
-    index = [name for name in found.column_names if name.startswith("__index_level_")]
-    if index and reader == "csv":
-        raise DatasetError(f"{path} cannot be read: its rows have more cells than its head")
-    first = found.column_names[0]  # in a csv file the index has no name
-    if reader == "csv" and first == "Unnamed: 0" and "int" in found.features[first].dtype:
-        index = [first]
-    return found.remove_columns(index)
+def _chosen(datasets: Any, found: Any, name: str, wish: Wish, skip: bool | str | Path) -> Any:
+    """The columns of a dataset that are wanted."""
+    if wish.is_whole:
+        return found
+    if not isinstance(found, datasets.Dataset):
+        raise DatasetError(f"{name} is a stream or several parts; name a split of it")
+    if not len(found):
+        return found
+    table = found.with_format("arrow")[:]
+    choice = choose(table, wish, is_text=False, features=found.features)
+    pairs = {column.source: column.name for column in choice.columns}
+    if not skip and choice.is_plain:
+        for note in choice.notes:
+            warn(note)
+        kinds = found.select_columns(list(pairs))
+        names = {old: new for old, new in pairs.items() if old != new}
+        return kinds.rename_columns(names) if names else kinds
+    key = kept.key_of([], (found._fingerprint, wish, bool(skip)))
+    folder = kept.folder_of(key)
+    if not kept.is_there(folder):
+        with kept.making(key) as draft:
+            bad = BadRows(draft, is_skipping=bool(skip))
+            parts, numbers = [Part(name, "row", len(found))], np.arange(len(found))
+            try:
+                kept.write(draft, table, choice, numbers, parts, bad)
+            finally:
+                bad.close()
+    _tell(folder, skip)
+    return kept.opened(folder)
 
 
 def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> Any:
@@ -187,24 +264,25 @@ def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> 
         ) from error
 
 
-def _opened(load: Any, path: Path) -> Any:
+def _opened(load: Callable[[], Any], path: Path) -> Any:
     try:
         return load()
     except Exception as error:  # each reader has errors of its own
         reason = error.__cause__ or error
         if any(words in str(reason) for words in _NO_ROWS):
             raise DatasetError(f"{path} has no rows") from error
-        for file in path.glob("*.arrow"):
+        for file in path.rglob("*.arrow"):
             raw.check(file)
         raise DatasetError(f"{path} cannot be read: {_first_line(reason)}") from error
 
 
-def _part(found: Any, split: str, path: Path) -> Any:
+def _part(datasets: Any, found: Any, split: str, path: Path) -> Any:
     if not isinstance(found, dict):
-        return found
-    if split not in found:
+        return _rows_of(datasets, found, split, str(path))
+    part = split.split("[")[0]
+    if part not in found:
         raise DatasetError(f"{path} has the parts {', '.join(found)}, not {split!r}")
-    return found[split]
+    return _rows_of(datasets, found[part], split, str(path))
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sentune.data.read import FORMATS, read
+from sentune.data.raw import FORMATS
+from sentune.data.read import whole
 from sentune.errors import DatasetError, SettingError
 from sentune.evaluation.at_k import AtK, Ranks
 from sentune.evaluation.base import SentenceEvaluator
@@ -171,9 +172,9 @@ class NanoBEIREvaluator(SentenceEvaluator):
     def _read(self, part: str, split: str, columns: list[str]) -> Any:
         folder = Path(self.dataset_id)
         if folder.is_dir():
-            rows = read(_file_of(folder / part, split))
+            rows = whole(_file_of(folder / part, split))
         else:
-            rows = read(self.dataset_id, split=split, name=part)
+            rows = whole(self.dataset_id, split=split, name=part)
         if missing := set(columns) - set(rows.column_names):
             raise DatasetError(
                 f"{part} of {split} in {self.dataset_id} has the columns "

@@ -9,8 +9,9 @@ from typing import Any
 
 from sentune._lazy import need
 from sentune.data.corpus import Corpus, Document
-from sentune.data.corpus_files import DOCUMENTS, FORMATS, File, listed
+from sentune.data.corpus_files import DOCUMENTS, File, listed
 from sentune.data.corpus_types import Types
+from sentune.data.raw import FORMATS
 from sentune.errors import DatasetError, InputError, InputTypeError
 from sentune.tables import column_names, records_of
 

@@ -1,0 +1,336 @@
+"""Which columns of a table are texts and which one is the label, and what they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from sentune._lazy import need
+from sentune.data.columns import LABEL_COLUMNS
+from sentune.errors import DatasetError, SettingError
+
+# Names of columns with labels that are not those of a dataset for training.
+_LABEL_WORDS = frozenset(
+    "similarity similarity_score sim_score relatedness relatedness_score gold_label gold_score "
+    "class category intent topic target sentiment rating stars relevance is_duplicate "
+    "is_paraphrase entailment".split()
+)
+_ID = re.compile(r"(.*[_-])?(id|idx|index|uid|uuid|guid)|.*[a-z]ID|unnamed: 0", re.IGNORECASE)
+_LONG = 40  # characters on average that no id has
+_FEWEST = 10  # rows in which whole numbers that all differ are ids
+_FEW_WORDS = 20  # rows in which any words may be labels
+_LOOKED_AT = 100  # values that show that a column holds no numbers
+_NO_NUMBER = r"^[+-]?0[\dxX]"  # the zero counts
+_COMMA = r"^[+-]?\d+,\d+$"
+
+
+class Wish(NamedTuple):
+    """What somebody says of the columns.
+
+    Attributes:
+        columns: New name -> name in the data, in order; None for all of them.
+        label: Name in the data of the column with the labels; None if it is to be detected.
+        is_whole: Whether all columns are taken as they are.
+    """
+
+    columns: Mapping[str, str] | None
+    label: str | None
+    is_whole: bool = False
+
+    @classmethod
+    def of(cls, columns: Mapping[str, str] | Sequence[str] | None, label: str | None) -> Wish:
+        """From what a caller gives; a sequence has names that stay."""
+        if columns is None or isinstance(columns, Mapping):
+            return cls(columns, label)
+        if isinstance(columns, str):
+            raise SettingError(
+                f"columns must be a dict of new name -> name in the data or a list of names, got "
+                f"{columns!r}"
+            )
+        if len(set(columns)) < len(columns):
+            raise SettingError(f"columns has a name twice: {', '.join(columns)}")
+        return cls({name: name for name in columns}, label)
+
+    def names(self) -> list[str] | None:
+        """The columns that the data must have; None if all are taken."""
+        if self.columns is None:
+            return None
+        return list(dict.fromkeys([*self.columns.values(), *([self.label] if self.label else [])]))
+
+
+class Column(NamedTuple):
+    """A column as it will be.
+
+    Attributes:
+        name: Its new name.
+        source: Its name in the data.
+        convert: Makes its values of those in the data.
+        feature: Of the `datasets` library; None for that of its type.
+        is_label: Whether it is the label.
+    """
+
+    name: str
+    source: str
+    convert: Callable[[Any], Any]
+    feature: Any
+    is_label: bool
+
+
+class Choice(NamedTuple):
+    """The columns in their order, and what a person should know of the choice, as sentences."""
+
+    columns: list[Column]
+    notes: list[str]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether columns are only chosen and renamed."""
+        sources = [column.source for column in self.columns]
+        is_same = all(column.convert is _same for column in self.columns)
+        return is_same and len(set(sources)) == len(sources)
+
+
+def choose(table: Any, wish: Wish, *, is_text: bool, features: Mapping[str, Any]) -> Choice:
+    """What the columns of a table become.
+
+    Args:
+        table: A `pyarrow.Table`.
+        wish: What was asked for.
+        is_text: Whether numbers may be written as texts, as in csv files.
+        features: Of the `datasets` library, as far as they are known.
+
+    Raises:
+        DatasetError: If a column is missing or the label cannot be one.
+    """
+    return _Chooser(table, wish, is_text, features).choice()
+
+
+class _Chooser:
+    def __init__(self, table: Any, wish: Wish, is_text: bool, features: Mapping[str, Any]) -> None:
+        self.table, self.wish, self.is_text, self.features = table, wish, is_text, features
+        self.notes: list[str] = []
+        self._numbers: dict[str, Any] = {}
+
+    def choice(self) -> Choice:
+        wish, names = self.wish, self.table.column_names
+        for name in [*(wish.columns or {}).values(), *([wish.label] if wish.label else [])]:
+            if name not in names:
+                raise DatasetError(f"there is no column {name!r}{_near(name, names)}")
+        pairs, label = self._named() if wish.columns is not None else self._detected()
+        columns = [
+            self._label(new, old) if old == label else self._plain(new, old) for new, old in pairs
+        ]
+        new_names = [column.name for column in columns]
+        if twice := next((name for name in new_names if new_names.count(name) > 1), None):
+            raise DatasetError(
+                f"two columns would have the name {twice!r}; give another one in columns"
+            )
+        return Choice(columns, self.notes)
+
+    def _named(self) -> tuple[list[tuple[str, str]], str | None]:
+        """The columns that were asked for."""
+        columns, label = dict(self.wish.columns or {}), self.wish.label
+        named = [new for new in columns if new in LABEL_COLUMNS]
+        if label is None:
+            return list(columns.items()), columns[named[0]] if named else None
+        if named and columns[named[0]] != label:
+            raise DatasetError(
+                f"the label is to be {columns[named[0]]!r} by columns and {label!r} by label; "
+                "leave out one of them"
+            )
+        if label not in columns.values():
+            columns[label] = label
+        return list(columns.items()), label
+
+    def _detected(self) -> tuple[list[tuple[str, str]], str | None]:
+        """All columns, without those that are no texts and no label."""
+        names = self.table.column_names
+        if self.wish.is_whole:
+            return [(name, name) for name in names], None
+        label = self.wish.label or self._found_label(names)
+        left_out = [name for name in names if name in LABEL_COLUMNS and name != label]
+        if left_out:
+            others = _listed(left_out)
+            self.notes.append(
+                f"column {label!r} is the label; {others} left out, as a dataset has one label "
+                f"(label={left_out[0]!r} or --label {left_out[0]} takes it)"
+            )
+        empty = [name for name in names if self._is_empty(name) and name != label]
+        if empty and len(empty) < len(names):
+            self.notes.append(f"{_listed(empty)} left out: there is nothing in it")
+            left_out += empty
+        rest = [name for name in names if name not in (*left_out, label)]
+        ids = [name for name in rest if self._is_id(name)]
+        if ids and len(ids) < len(rest):
+            left_out += ids
+            shown = [name for name in ids if name != "Unnamed: 0"]
+            if shown:
+                self.notes.append(
+                    f"{_listed(shown)} left out: it has ids, which are no texts (name the columns "
+                    "with columns=... or --columns to keep it)"
+                )
+        return [(name, name) for name in names if name not in left_out], label
+
+    def _found_label(self, names: Sequence[str]) -> str | None:
+        usual = [name for name in names if name in LABEL_COLUMNS]
+        if usual:
+            return usual[0]
+        likely = [name for name in names if name.lower() in _LABEL_WORDS and self._may_be(name)]
+        if len(likely) != 1 or len(names) == 1:
+            return None
+        self.notes.append(
+            f"column {likely[0]!r} is taken as the label; label=... or --label names another, "
+            "columns=... or --columns makes it a text"
+        )
+        return likely[0]
+
+    def _may_be(self, name: str) -> bool:
+        """Whether a column can be the label: numbers, or words that come again."""
+        pa = need("pyarrow", extra="train")
+        if self._kind(name) is not None:
+            return True
+        column = self.table.column(name)
+        return pa.types.is_string(column.type) and len(column.unique()) <= len(column) / 2
+
+    def _is_empty(self, name: str) -> bool:
+        column = self.table.column(name)
+        return bool(column.null_count == len(column))
+
+    def _is_id(self, name: str) -> bool:
+        pc = need("pyarrow.compute", extra="train")
+        pa = need("pyarrow", extra="train")
+        column, kind = self.table.column(name), self._kind(name)
+        is_whole = kind is not None and pa.types.is_integer(kind)
+        if name.lower() == "unnamed: 0":
+            return is_whole
+        if _ID.fullmatch(name):
+            is_number = kind is not None
+            is_string = pa.types.is_string(column.type)
+            return is_number or (
+                is_string and (pc.mean(pc.utf8_length(column)).as_py() or 0) <= _LONG
+            )
+        if not is_whole or len(column) < _FEWEST:
+            return False
+        return bool(pc.count_distinct(column).as_py() == len(column) - column.null_count)
+
+    def _kind(self, name: str) -> Any:
+        """The type of the numbers in a column; None if it has others than numbers."""
+        if name not in self._numbers:
+            self._numbers[name] = self._kind_of(self.table.column(name))
+        return self._numbers[name]
+
+    def _kind_of(self, column: Any) -> Any:
+        pa = need("pyarrow", extra="train")
+        types = pa.types
+        if types.is_integer(column.type) or types.is_floating(column.type):
+            return column.type
+        if not types.is_string(column.type) or not self.is_text:
+            return None
+        return numbers_in(column)
+
+    def _plain(self, new: str, old: str) -> Column:
+        """A column that is no label: numbers of a text file are numbers, unless it was named."""
+        kind = self._kind(old) if self.wish.columns is None else None
+        if kind is None or kind == self.table.column(old).type:
+            return Column(new, old, _same, self.features.get(old), False)
+        return Column(new, old, _to_numbers(kind), None, False)
+
+    def _label(self, new: str, old: str) -> Column:
+        pa = need("pyarrow", extra="train")
+        column = self.table.column(old)
+        if not pa.types.is_string(column.type):
+            is_float = pa.types.is_floating(column.type)
+            name = self._label_name(new, old, "score" if is_float else "label")
+            return Column(name, old, _same, self.features.get(old), True)
+        kind, convert = numbers_in(column), _to_numbers
+        if kind is None and _are_with_comma(column):
+            kind, convert = pa.float64(), _with_comma
+            self.notes.append(f"the numbers in {old!r} have a comma for the decimal point")
+        if kind is not None:
+            is_float = pa.types.is_floating(kind)
+            name = self._label_name(new, old, "score" if is_float else "label")
+            return Column(name, old, convert(kind), None, True)
+        return self._words(self._label_name(new, old, "label"), old)
+
+    def _label_name(self, new: str, old: str, usual: str) -> str:
+        return new if new in LABEL_COLUMNS else usual
+
+    def _words(self, name: str, old: str) -> Column:
+        """Labels that are words: numbers from 0, in the order of the words."""
+        column = self.table.column(old)
+        words = sorted(word for word in column.unique().to_pylist() if word is not None)
+        if len(words) == len(column) - column.null_count and len(column) >= _FEW_WORDS:
+            if self.wish.label is not None:
+                raise DatasetError(
+                    f"column {old!r} cannot be the label: its {len(words):,} texts all differ"
+                )
+            return Column(name, old, _same, None, True)
+        shown = ", ".join(f"{word} = {place}" for place, word in enumerate(words[:4]))
+        more = " ..." if len(words) > 4 else ""
+        count = "1 word" if len(words) == 1 else f"{len(words):,} words"
+        self.notes.append(f"the {count} in {old!r} are numbered: {shown}{more}")
+        feature = need("datasets", extra="train").ClassLabel(names=words)
+        return Column(name, old, _to_places(words), feature, True)
+
+
+def numbers_in(column: Any) -> Any:
+    """The type of the numbers that a column of texts holds; None if it holds others."""
+    pa = need("pyarrow", extra="train")
+    pc = need("pyarrow.compute", extra="train")
+    known = column.drop_null()
+    for part in (known.slice(0, _LOOKED_AT), known):
+        found = None
+        trimmed = pc.utf8_trim_whitespace(part)
+        if not len(part) or pc.any(pc.match_substring_regex(trimmed, _NO_NUMBER)).as_py():
+            return None
+        for kind in (pa.int64(), pa.float64()):
+            try:
+                trimmed.cast(kind)
+            except pa.ArrowInvalid:
+                continue
+            found = kind
+            break
+        if found is None:
+            return None
+    return found
+
+
+def _are_with_comma(column: Any) -> bool:
+    pc = need("pyarrow.compute", extra="train")
+    changed = pc.replace_substring_regex(column, _COMMA, "0.5")
+    return numbers_in(changed) is not None
+
+
+def _with_comma(kind: Any) -> Callable[[Any], Any]:
+    pc = need("pyarrow.compute", extra="train")
+    return lambda array: _to_numbers(kind)(pc.replace_substring(array, ",", "."))
+
+
+def _to_numbers(kind: Any) -> Callable[[Any], Any]:
+    pc = need("pyarrow.compute", extra="train")
+    return lambda array: pc.utf8_trim_whitespace(array).cast(kind)
+
+
+def _to_places(words: Sequence[str]) -> Callable[[Any], Any]:
+    pa = need("pyarrow", extra="train")
+    pc = need("pyarrow.compute", extra="train")
+    known = pa.array(words, pa.string())
+    return lambda array: pc.index_in(array, value_set=known).cast(pa.int64())
+
+
+def _same(array: Any) -> Any:
+    return array
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    lower = {one.lower(): one for one in names}
+    near = get_close_matches(name.lower(), lower, 1)
+    meant = f"; did you mean {lower[near[0]]!r}?" if near else ""
+    return f"; there are {', '.join(names)}{meant}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    words = ", ".join(map(repr, names))
+    return f"column {words} is" if len(names) == 1 else f"columns {words} are"

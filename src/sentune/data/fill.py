@@ -1,0 +1,169 @@
+"""Files -> a spool of rows: in blocks where a file is as it should be, else row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sentune._lazy import need
+from sentune.data import encodings
+from sentune.data.corpus_files import File, opened
+from sentune.data.corpus_rows import batches_of, reported, rows
+from sentune.data.raw import FORMATS
+from sentune.data.spool import BadRows, Spool
+from sentune.data.text_rows import Head, How, head_of
+from sentune.errors import DatasetError
+
+_PORTION = 5_000  # rows at a time
+_BLOCK = 4 << 20  # bytes of a table at a time
+_TEXT_KINDS = ("csv", "json", "jsonl", "txt")
+
+
+class Wishes(NamedTuple):
+    """What is wanted of files, where they do not say it themselves.
+
+    Attributes:
+        how: How text files are read.
+        encoding: Of text files; None if it is to be detected.
+        columns: Those that every file must have; None if all files must have the same.
+    """
+
+    how: How
+    encoding: str | None
+    columns: Sequence[str] | None
+
+
+def fill(spool: Spool, files: Sequence[File], wishes: Wishes, bad: BadRows) -> list[str]:
+    """Read the rows of files into a spool.
+
+    Returns:
+        What a person should know of how they were read, as sentences.
+
+    Raises:
+        DatasetError: If a file cannot be read, or has other columns than those before it.
+    """
+    notes: list[str] = []
+    first: tuple[str, list[str]] | None = None
+    for file in files:
+        mark = spool.mark()
+        names, unit = _one(spool, file, wishes, bad, notes)
+        spool.end_part(file.name, unit, mark)
+        if names:
+            _check_columns(file.name, names, first, wishes.columns)
+            first = first or (file.name, names)
+    return notes
+
+
+def _one(
+    spool: Spool, file: File, wishes: Wishes, bad: BadRows, notes: list[str]
+) -> tuple[list[str], str]:
+    """Read one file; the names of its columns, and what its rows are counted in."""
+    kind = FORMATS[file.ending]
+    if kind not in _TEXT_KINDS:
+        return _table(spool, file), "row"
+    file, found = _with_encoding(file, wishes.encoding, notes)
+    if kind != "csv":
+        return _row_by_row(spool, file, wishes.how, bad)
+    with reported(file):
+        head = head_of(file, wishes.how)
+    mark = spool.mark()
+    is_plain = found.lines is not None and head.lines <= 1
+    if not is_plain or not _in_blocks(spool, file, head, found.lines):
+        spool.back_to(mark)
+        _row_by_row(spool, file, wishes.how, bad)
+    return head.names, "line"
+
+
+def _with_encoding(
+    file: File, encoding: str | None, notes: list[str]
+) -> tuple[File, encodings.Look]:
+    if encoding is not None:
+        name = encodings.checked(encoding)
+        return file._replace(encoding=name), encodings.Look(name, False, None)
+    with reported(file), opened(file) as stream:
+        found = encodings.look(stream)
+    if found.is_guessed:
+        notes.append(
+            f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, say "
+            "encoding=NAME (--encoding NAME)"
+        )
+    return file._replace(encoding=found.encoding), found
+
+
+def _in_blocks(spool: Spool, file: File, head: Head, lines: int | None) -> bool:
+    """Read a csv file of which each line is a row; False if it is another one."""
+    pa = need("pyarrow", extra="train")
+    table = need("pyarrow.csv", extra="train")
+    at = head.lines + 1
+    try:
+        with opened(file) as stream:
+            reader = table.open_csv(
+                stream,
+                read_options=table.ReadOptions(
+                    column_names=head.names, skip_rows=head.lines, block_size=_BLOCK
+                ),
+                parse_options=table.ParseOptions(delimiter=head.separator),
+                convert_options=table.ConvertOptions(
+                    column_types=dict.fromkeys(head.names, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                spool.add_batch(batch, at)
+                at += batch.num_rows
+    except pa.ArrowInvalid:  # which row it is says the other reader
+        return False
+    return lines is not None and at == lines + 1
+
+
+def _row_by_row(spool: Spool, file: File, how: How, bad: BadRows) -> tuple[list[str], str]:
+    portion: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    names: dict[str, None] = {}
+    unit = "line"
+    for number, row in enumerate(rows(file, how=how)):
+        unit = "row" if row.line is None else "line"
+        place = number if row.line is None else row.line
+        if row.values is None:
+            bad.add(file.name, f"{unit} {place}", str(row.problem), row.raw)
+            continue
+        names.update(dict.fromkeys(row.values))
+        portion.append(row.values)
+        numbers.append(place)
+        if len(portion) == _PORTION:
+            spool.add_rows(portion, numbers)
+            portion, numbers = [], []
+    if portion:
+        spool.add_rows(portion, numbers)
+    return list(names), unit
+
+
+def _table(spool: Spool, file: File) -> list[str]:
+    """Read a Parquet or Arrow file."""
+    names: list[str] = []
+    at = 0
+    with reported(file):
+        for batch in batches_of(file):
+            names = names or batch.schema.names
+            spool.add_batch(batch, at)
+            at += batch.num_rows
+    return names
+
+
+def _check_columns(
+    name: str,
+    names: list[str],
+    first: tuple[str, list[str]] | None,
+    wanted: Sequence[str] | None,
+) -> None:
+    """Refuse files of which one has other columns than another."""
+    if wanted is not None:
+        missing = [one for one in wanted if one not in names]
+        if missing:
+            raise DatasetError(f"{name} has no column {missing[0]!r}; it has {', '.join(names)}")
+    elif first is not None and set(names) != set(first[1]):
+        raise DatasetError(
+            f"{name} has the columns {', '.join(names)}, and {first[0]} has "
+            f"{', '.join(first[1])}; read them one by one, or choose columns that all have"
+        )
