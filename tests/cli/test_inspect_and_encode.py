@@ -1,6 +1,7 @@
 """`sentune inspect` and `sentune encode` on small files."""
 
 import io
+import json
 import subprocess
 import sys
 
@@ -28,17 +29,18 @@ def source(tmp_path):
     return str(path)
 
 
-def test_inspect_shows_form_and_losses(source, capsys):
+def test_inspect_shows_form_findings_and_losses(source, capsys):
+    with open(source, "a") as file:
+        file.write("what is this,a test,1\n")
     assert main(["inspect", source]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert captured.out.splitlines() == [
-        "2 rows of 2 text columns ('question', 'answer') and zeros and ones in 'label'",
-        "  question: 12 characters on average, 12 at most",
-        "  answer: 6 characters on average, 6 at most",
-        "Losses that fit it: OnlineContrastiveLoss, ContrastiveLoss, CoSENTLoss, AnglELoss, "
-        "CosineSimilarityLoss, SoftmaxLoss",
-    ]
+    shown = captured.out
+    assert shown.startswith(f"{source}: 3 rows\nForm: pair and 0 or 1, because it has 2 text")
+    assert "Exact duplicates: 1 row, 2\n" in shown
+    assert "row 2: the same as row 0\n      question: what is this" in shown
+    assert f"sentune train {source} --model" in shown
+    assert max(map(len, shown.splitlines())) <= 100 + len(source)
 
 
 def test_inspect_checks_the_data_for_a_loss(source, capsys):
@@ -46,6 +48,24 @@ def test_inspect_checks_the_data_for_a_loss(source, capsys):
     assert "error: TripletLoss wants three texts" in capsys.readouterr().out
     assert main(["inspect", source, "--loss", "ContrastiveLoss", "--batch-size", "8"]) == 0
     assert "warning: it has 2 rows, fewer than one batch of 8" in capsys.readouterr().out
+
+
+def test_inspect_as_json_with_a_model_and_test_data(source, tiny_bert_folder, tmp_path, capsys):
+    words = ["inspect", source, "--test", source, "--model", str(tiny_bert_folder), "--json"]
+    clean = tmp_path / "clean.csv"
+    assert main([*words, "--write-clean", str(clean)]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["lengths"]["question"]["unit"] == "tokens"
+    assert found["lengths"]["question"]["limit"] == 64
+    assert found["findings"][-1]["kind"] == "rows of the test data"
+    assert found["findings"][-1]["rows"] == [0, 1]
+    assert f"{clean} has 0 rows, {tmp_path / 'clean.removed.csv'} the 2 that went" in said.err
+
+
+def test_inspect_refuses_a_file_that_it_cannot_write_before_it_reads(capsys):
+    assert main(["inspect", "nowhere.csv", "--write-clean", "clean.doc"]) == 2
+    assert "clean.doc must end in .csv" in capsys.readouterr().err
 
 
 def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):
@@ -138,7 +158,7 @@ def test_standard_input_and_output(tiny_bert_folder):
     np.testing.assert_allclose(found, expected, atol=tolerance(1e-6))
     assert b"2 embeddings of dimension 32 in standard output" in done.stderr
     done = subprocess.run([*command, "inspect", "-"], input=given, capture_output=True, check=True)
-    assert done.stdout.startswith(b"2 rows of 1 text column ('text')")
+    assert done.stdout.startswith(b"standard input: 2 rows\nForm: sentence, because")
 
 
 def test_an_empty_standard_input_is_an_error(monkeypatch, capsys):

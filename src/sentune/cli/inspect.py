@@ -1,20 +1,24 @@
-"""`sentune inspect`: the form of a dataset, problems in it, and the losses that fit."""
+"""`sentune inspect`: what data for training is, what is wrong with it, and what fits it."""
 
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
+from pathlib import Path
 
 from sentune.cli._arguments import add_source, at_least, rows
-from sentune.errors import SettingError
+from sentune.cli._output import add_json, note, show
 
-HELP = "show the form of a dataset, problems in it, and which losses fit"
+HELP = "show what data for training holds, what is wrong with it, and which losses fit"
 DESCRIPTION = (
-    "Show which form of training data a file is, what is wrong with it, and which losses fit it. "
-    "The exit status is 1 if the loss that is asked for cannot learn from it."
+    "Show which form of training data a file is, its texts and labels, what is wrong with which "
+    "rows, and which losses fit. With --model, tokens are counted by its tokenizer and labels that "
+    "are likely wrong are found; without, nothing is encoded, which is fast. Rows are counted from "
+    "0. The exit status is 1 if the loss that is asked for cannot learn from the data."
 )
 EXAMPLES = """
 sentune inspect questions.csv
+sentune inspect pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --test test.csv
+sentune inspect pairs.csv --write-clean clean.csv      # and clean.removed.csv, with reasons
 sentune inspect pairs.jsonl --loss MultipleNegativesRankingLoss --batch-size 32
 """
 
@@ -22,32 +26,42 @@ sentune inspect pairs.jsonl --loss MultipleNegativesRankingLoss --batch-size 32
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_source(parser)
+    parser.add_argument("--model", metavar="PATH_OR_ID", help="look at the texts with this model")
+    parser.add_argument("--test", metavar="DATA", help="test data, which must not be in the data")
     parser.add_argument("--loss", metavar="NAME", help="check the data for this loss")
     parser.add_argument("--batch-size", type=at_least(1), metavar="N", help="rows per batch")
+    parser.add_argument(
+        "--write-clean",
+        metavar="FILE",
+        type=Path,
+        help="write the rows that are not harmful to FILE (csv, tsv, json, jsonl, parquet), and "
+        "those that are to NAME.removed.ENDING, with the reasons",
+    )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the dataset holds; the status is 1 if the loss cannot learn from it."""
-    from sentune.data.profile import profile
-    from sentune.losses.fitting import advice, problems, public_losses
-    from sentune.machine.screen import quiet_bars, say
+    """Print what the data holds; the status is 1 if the loss cannot learn from it."""
+    from sentune.machine.screen import quiet_bars
+    from sentune.workbench.inspect import check_options, inspect
 
-    _check_loss(args.loss, list(public_losses()))
+    check_options(args.loss, args.write_clean)
     data = rows(args)
     with quiet_bars():
-        found = profile(data)
-    say(f"{found.rows:,} rows of {found.words}")
-    for column in found.inputs:
-        mean = column.characters / found.rows
-        say(f"  {column.name}: {mean:,.0f} characters on average, {column.longest:,} at most")
-    say(advice(found)[0].upper() + advice(found)[1:])
-    wrong = problems(found, args.loss or "", batch_size=args.batch_size)
-    for problem in wrong:
-        say(f"{'error' if problem.is_fatal else 'warning'}: {problem.text}")
-    return int(any(problem.is_fatal for problem in wrong))
-
-
-def _check_loss(name: str | None, known: list[str]) -> None:
-    if name is not None and name not in known:
-        near = get_close_matches(name, known) or known
-        raise SettingError(f"there is no loss {name!r}; there are {', '.join(near)}")
+        found = inspect(
+            data,
+            args.model,
+            test=args.test,
+            loss=args.loss,
+            batch_size=args.batch_size,
+            source=args.source,
+            columns=args.columns,
+            label=args.label,
+        )
+        if args.write_clean:
+            removed = found.write_clean(args.write_clean)
+    show(found, args)
+    if args.write_clean:
+        kept = f"{found.rows - len(found.harmful):,} rows"
+        note(f"{args.write_clean} has {kept}, {removed} the {len(found.harmful):,} that went")
+    return int(any(problem["is_fatal"] for problem in found.problems))

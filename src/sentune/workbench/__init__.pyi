@@ -1,5 +1,8 @@
 from .duplicates import near_duplicates as near_duplicates
 from .duplicates import normalised as normalised
+from .inspect import Finding as Finding
+from .inspect import Inspection as Inspection
+from .inspect import inspect as inspect
 from .model_info import ModelInfo as ModelInfo
 from .model_info import info as info
 from .training import Result as Result

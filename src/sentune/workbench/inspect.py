@@ -1,0 +1,309 @@
+"""Look at data before training on it: what it is, what is wrong with it, and what fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentune.data.columns import input_columns, label_column, portions
+from sentune.data.profile import Profile, profile
+from sentune.data.read import read
+from sentune.errors import DatasetError, SettingError
+from sentune.losses.fitting import problems, public_losses
+from sentune.workbench.inspection import advice, overview, show, written
+from sentune.workbench.inspection.checks import CHECKS, Check, run
+from sentune.workbench.inspection.hits import Hits
+from sentune.workbench.inspection.meaning import MOST_ROWS, Meaning
+from sentune.workbench.inspection.table import Table, tables
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with some rows.
+
+    Args:
+        kind: What it is: one of `sentune.workbench.inspection.checks.CHECKS`.
+        rows: The rows, from 0.
+        notes: What is wrong with each of them.
+        effect: What such rows do to training.
+        advice: What to do about them.
+        is_harmful: Whether `Inspection.clean` leaves them out.
+        examples: Some of the rows: `{"row", "note", "cells", "other"}`, where "other" has the cells
+            of the row that it belongs to.
+    """
+
+    kind: str
+    rows: list[int]
+    notes: list[str]
+    effect: str
+    advice: str
+    is_harmful: bool
+    examples: list[dict[str, Any]]
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        names = "kind count rows notes effect advice is_harmful examples".split()
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found; printed as text, in a notebook as a table.
+
+    Attributes:
+        form: Name of the form of the rows; None if no loss reads them.
+        why: What says so.
+        rows: How many there are.
+        columns: Of each column of texts: name, texts, different ones, characters, scripts.
+        lengths: Of each column: a histogram of tokens (of words without a model), percentiles and
+            how many texts are longer than the model reads.
+        labels: What the label column holds; None without one.
+        findings: What is wrong with single rows.
+        problems: What is wrong with the data as a whole: `{"text", "is_fatal"}`.
+        losses: Those that fit, the best first: `{"name", "why"}`.
+        commands: How to start: `{"command", "python"}`.
+        source: Where the rows came from, in words.
+    """
+
+    form: str | None
+    why: str
+    rows: int
+    columns: list[dict[str, Any]]
+    lengths: dict[str, dict[str, Any]]
+    labels: dict[str, Any] | None
+    findings: list[Finding]
+    problems: list[dict[str, Any]]
+    losses: list[dict[str, str]]
+    commands: dict[str, str]
+    source: str = ""
+    notes: list[str] = field(default_factory=list)
+    _data: Any = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        names = "form why rows columns lengths labels problems losses commands source notes".split()
+        plain = {name: getattr(self, name) for name in names}
+        return plain | {"findings": [finding.to_dict() for finding in self.findings]}
+
+    def __str__(self) -> str:
+        return show.text(self.to_dict())
+
+    def _repr_html_(self) -> str:
+        return show.html(self.to_dict())
+
+    @cached_property
+    def harmful(self) -> dict[int, list[str]]:
+        """The rows that training is better without, each with the reasons."""
+        found: dict[int, list[str]] = {}
+        for finding in self.findings:
+            if finding.is_harmful:
+                for row, note in zip(finding.rows, finding.notes, strict=True):
+                    found.setdefault(row, []).append(f"{finding.kind}: {note}")
+        return dict(sorted(found.items()))
+
+    def clean(self) -> Any:
+        """The rows that are not harmful, as a `datasets.Dataset`."""
+        return self._data.select([row for row in range(self.rows) if row not in self.harmful])
+
+    def removed(self) -> Any:
+        """The harmful rows as a `datasets.Dataset`, with columns "row" and "why" added."""
+        rows = self._data.select(list(self.harmful))
+        why = ["; ".join(reasons) for reasons in self.harmful.values()]
+        return written.with_columns(rows, {"row": list(self.harmful), "why": why})
+
+    def write_clean(self, path: str | Path) -> Path:
+        """Write the rows that are not harmful, and those that are beside them.
+
+        Args:
+            path: csv, tsv, json, jsonl or parquet file for the rows that stay.
+
+        Returns:
+            The file with the rows that went, `NAME.removed.ENDING`: their columns, their number
+            and why they went.
+        """
+        path = Path(path)
+        beside = path.with_name(f"{path.stem}.removed{path.suffix}")
+        written.write(self.clean(), path)
+        written.write(self.removed(), beside)
+        return beside
+
+
+def inspect(
+    data: Any,
+    model: Any = None,
+    *,
+    test: Any = None,
+    loss: str | None = None,
+    batch_size: int | None = None,
+    most_rows: int = MOST_ROWS,
+    seed: int = 0,
+    source: Sequence[str] | None = None,
+    **options: Any,
+) -> Inspection:
+    """What data for training holds, what is wrong with it, and which losses fit it.
+
+    Args:
+        data: Whatever `sentune.data.read.read` takes, a `datasets.Dataset`, a dict of lists, or
+            any other rows that can be trained on.
+        model: A model, its folder or its id on the Hub. With it, tokens are counted and labels that
+            are likely wrong are found; without, nothing is encoded, and words are counted.
+        test: Rows that are not to be in the data, in the same shapes.
+        loss: A loss to check the data for; None for the one that fits best.
+        batch_size: Rows of a batch, if known, to check the data for.
+        most_rows: Of more rows, a random sample of so many is looked at with the model.
+        seed: Of the sample.
+        source: What the data was read from with the options, where it is read already.
+        **options: How files are read: `columns`, `label` and others of `sentune.data.read.read`.
+
+    Raises:
+        DatasetError: If the data cannot be read, or the test data has other columns.
+    """
+    check_options(loss, None)
+    sources = [one for one in source or _sources(data) if one != "-"]  # which can be read once
+    rows = _rows(data, options)
+    found = profile(rows)
+    if not found.rows:
+        raise DatasetError("the data has no rows")
+    form = advice.form_of(found)
+    encoder = _encoder(model)
+    table = _table(rows, found, form, None if test is None else _rows(test, options))
+    notes = _attach(table, encoder, most_rows, seed)
+    losses = advice.reasons(found, form)
+    best = loss or (losses[0]["name"] if losses else "")
+    name = model if isinstance(model, (str, Path)) else MODEL
+    wrong = problems(found, best, batch_size=batch_size)
+    return Inspection(
+        form=form.name if form else None,
+        why=advice.why(found, form),
+        rows=found.rows,
+        columns=overview.columns(table),
+        lengths=overview.lengths(table, encoder),
+        labels=overview.labels(found, table),
+        findings=[_finding(check, hits, rows) for check, hits in run(table, CHECKS)],
+        problems=[{"text": each.text, "is_fatal": each.is_fatal} for each in wrong],
+        losses=losses,
+        commands=advice.start(sources, str(name), options, losses, form, _classes(table)),
+        source=", ".join(sources or (["standard input"] if source else [])),
+        notes=notes,
+        _data=rows,
+    )
+
+
+def check_options(loss: str | None, clean: Path | None) -> None:
+    """Refuse what would fail after the work is done.
+
+    Raises:
+        SettingError: If there is no such loss, or rows cannot be written to such a file.
+    """
+    known = list(public_losses())
+    if loss is not None and loss not in known:
+        near = get_close_matches(loss, known) or known
+        raise SettingError(f"there is no loss {loss!r}; there are {', '.join(near)}")
+    if clean is not None:
+        written.check(clean)
+
+
+def _sources(data: Any) -> list[str]:
+    several = data if isinstance(data, (list, tuple)) else [data]
+    return [str(one) for one in several if isinstance(one, (str, Path))]
+
+
+def _rows(data: Any, options: Mapping[str, Any]) -> Any:
+    """Any data as a `datasets.Dataset`."""
+    from sentune._lazy import need
+
+    if _sources(data):
+        return read(data, **options)
+    datasets = need("datasets", extra="train")
+    if isinstance(data, datasets.Dataset):
+        return data
+    columns: dict[str, list[Any]] = {}
+    for portion in portions(data):
+        for name, cells in portion.items():
+            columns.setdefault(name, []).extend(cells)
+    return datasets.Dataset.from_dict(columns)
+
+
+def _encoder(model: Any) -> Any:
+    if not isinstance(model, (str, Path)):
+        return model
+    from sentune.encoder.sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(model))
+
+
+def _table(rows: Any, found: Profile, form: Any, test: Any) -> Table:
+    names = [column.name for column in found.inputs]
+    labels = None
+    if found.label and found.kind.kind in ("binary", "class", "score"):
+        labels = _numbers(_cells(rows, found.label.name))
+    columns = [_texts(rows, name) for name in names]
+    if test is not None:
+        others = input_columns(list(test.column_names))
+        if len(others) != len(names):
+            raise DatasetError(
+                f"the test data has the text columns {', '.join(others)}, and the data has "
+                f"{', '.join(names)}; choose columns so that both have the same"
+            )
+        theirs = names if {*names} <= {*others} else others
+        table = tables(names, columns, labels, form, [_texts(test, name) for name in theirs])
+    else:
+        table = tables(names, columns, labels, form)
+    feature = rows.features.get(label_column(list(rows.column_names)) or "")
+    table.classes = getattr(feature, "names", None)
+    return table
+
+
+def _texts(rows: Any, name: str) -> list[str]:
+    """The texts of a column; "" where there is none."""
+    cells = _cells(rows, name)
+    return [cell if isinstance(cell, str) else "" if cell is None else str(cell) for cell in cells]
+
+
+def _cells(rows: Any, name: str) -> list[Any]:
+    return rows.with_format(None).select_columns([name])[:][name]
+
+
+def _numbers(cells: Sequence[Any]) -> np.ndarray:
+    """Labels as numbers; one that is missing is a class of its own."""
+    return np.array([-1 if cell is None or cell != cell else cell for cell in cells], np.float64)
+
+
+def _attach(table: Table, encoder: Any, most: int, seed: int) -> list[str]:
+    """Give the checks a model; notes on what they cannot see."""
+    if encoder is None:
+        return ["without --model nothing is encoded: wrong labels are not looked for"]
+    if most < 1:
+        raise SettingError(f"most_rows must be at least 1, got {most}")
+    table.meaning = Meaning(encoder, table.texts, table.exact, table.form, most, seed)
+    if table.meaning.is_sample:
+        return [f"wrong labels are looked for in {most:,} rows drawn at random"]
+    return []
+
+
+def _finding(check: Check, hits: Hits, rows: Any) -> Finding:
+    examples = []
+    for place in hits.order[:_EXAMPLES]:
+        row, other = hits.rows[place], hits.others[place]
+        example = {"row": row, "note": hits.notes[place], "cells": rows[row]}
+        examples.append(example | {"other": rows[other] if other >= 0 else None})
+    words = check.kind, hits.rows, hits.notes, check.effect, check.advice, check.is_harmful
+    return Finding(*words, examples)
+
+
+def _classes(table: Table) -> int:
+    return 0 if table.labels is None or not len(table) else int(table.labels.max()) + 1
