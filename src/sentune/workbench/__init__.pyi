@@ -3,6 +3,8 @@ from .duplicates import normalised as normalised
 from .inspect import Finding as Finding
 from .inspect import Inspection as Inspection
 from .inspect import inspect as inspect
+from .mining import Mined as Mined
+from .mining import mine as mine
 from .model_info import ModelInfo as ModelInfo
 from .model_info import info as info
 from .training import Result as Result
