@@ -20,8 +20,8 @@ class Result(Protocol):
         """The same as plain values."""
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Declare `--json`, which `show` follows."""
+def add_json(parser: Any) -> None:
+    """Declare `--json`, which `show` follows, in a parser or a group of one."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -1,3 +1,5 @@
+from .comparing import evaluate as evaluate
+from .comparison import Comparison as Comparison
 from .duplicates import near_duplicates as near_duplicates
 from .duplicates import normalised as normalised
 from .inspect import Finding as Finding

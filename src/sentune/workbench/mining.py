@@ -141,7 +141,8 @@ def mine(
 
 def _pairs(rows: Any, least: float | None) -> tuple[Any, list[str]]:
     """The pairs of an anchor and a positive among some rows."""
-    names, label, notes = input_columns(rows.column_names), label_column(rows.column_names), []
+    names, label = input_columns(rows.column_names), label_column(rows.column_names)
+    notes: list[str] = []
     if len(names) < 2:
         raise DatasetError(
             f"negatives are looked for to pairs of texts, and the only text column is {names}; "
