@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS
+from sentune.data.text_rows import NUMBERED
 from sentune.errors import DatasetError, SettingError
 
 # Names of columns with labels that are not those of a dataset for training.
@@ -17,6 +18,7 @@ _LABEL_WORDS = frozenset(
     "class category intent topic target sentiment rating stars relevance is_duplicate "
     "is_paraphrase entailment".split()
 )
+_SCORE = re.compile(r"score|similarity|relatedness")  # in names of numbers that are no classes
 _ID = re.compile(r"(.*[_-])?(id|idx|index|uid|uuid|guid)|.*[a-z]ID|unnamed: 0", re.IGNORECASE)
 _LONG = 40  # characters on average that no id has
 _FEWEST = 10  # rows in which whole numbers that all differ are ids
@@ -117,7 +119,7 @@ class _Chooser:
         wish, names = self.wish, self.table.column_names
         for name in [*(wish.columns or {}).values(), *([wish.label] if wish.label else [])]:
             if name not in names:
-                raise DatasetError(f"there is no column {name!r}{_near(name, names)}")
+                raise DatasetError(f"there is no column {name!r}{near(name, names)}")
         pairs, label = self._named() if wish.columns is not None else self._detected()
         columns = [
             self._label(new, old) if old == label else self._plain(new, old) for new, old in pairs
@@ -177,7 +179,7 @@ class _Chooser:
         usual = [name for name in names if name in LABEL_COLUMNS]
         if usual:
             return usual[0]
-        likely = [name for name in names if name.lower() in _LABEL_WORDS and self._may_be(name)]
+        likely = [name for name in names if self._may_be(name)]
         if len(likely) != 1 or len(names) == 1:
             return None
         self.notes.append(
@@ -187,12 +189,19 @@ class _Chooser:
         return likely[0]
 
     def _may_be(self, name: str) -> bool:
-        """Whether a column can be the label: numbers, or words that come again."""
+        """Whether a column is a label by its name, and can be: numbers, or words in many rows."""
         pa = need("pyarrow", extra="train")
+        if name.startswith(NUMBERED):  # in a file without a head
+            return self._kind(name) is not None and not self._is_id(name)
+        if name.lower() not in _LABEL_WORDS:
+            return False
         if self._kind(name) is not None:
             return True
         column = self.table.column(name)
-        return pa.types.is_string(column.type) and len(column.unique()) <= len(column) / 2
+        if not pa.types.is_string(column.type):
+            return False
+        words, rows = len(column.unique()), len(column)
+        return words <= rows / 2 or (rows < _FEW_WORDS and words < rows) or _are_with_comma(column)
 
     def _is_empty(self, name: str) -> bool:
         column = self.table.column(name)
@@ -249,6 +258,8 @@ class _Chooser:
             kind, convert = pa.float64(), _with_comma
             self.notes.append(f"the numbers in {old!r} have a comma for the decimal point")
         if kind is not None:
+            if _SCORE.search(old.lower()) and not _are_binary(column):
+                kind = pa.float64()
             is_float = pa.types.is_floating(kind)
             name = self._label_name(new, old, "score" if is_float else "label")
             return Column(name, old, convert(kind), None, True)
@@ -269,8 +280,7 @@ class _Chooser:
             return Column(name, old, _same, None, True)
         shown = ", ".join(f"{word} = {place}" for place, word in enumerate(words[:4]))
         more = " ..." if len(words) > 4 else ""
-        count = "1 word" if len(words) == 1 else f"{len(words):,} words"
-        self.notes.append(f"the {count} in {old!r} are numbered: {shown}{more}")
+        self.notes.append(f"the words in {old!r} are numbered: {shown}{more}")
         feature = need("datasets", extra="train").ClassLabel(names=words)
         return Column(name, old, _to_places(words), feature, True)
 
@@ -295,6 +305,12 @@ def numbers_in(column: Any) -> Any:
         if found is None:
             return None
     return found
+
+
+def _are_binary(column: Any) -> bool:
+    pc = need("pyarrow.compute", extra="train")
+    values = pc.utf8_trim_whitespace(column).unique().to_pylist()
+    return {value for value in values if value is not None} <= {"0", "1"}
 
 
 def _are_with_comma(column: Any) -> bool:
@@ -324,10 +340,11 @@ def _same(array: Any) -> Any:
     return array
 
 
-def _near(name: str, names: Sequence[str]) -> str:
+def near(name: str, names: Sequence[str]) -> str:
+    """The end of a sentence about a column that is not there: what there is."""
     lower = {one.lower(): one for one in names}
-    near = get_close_matches(name.lower(), lower, 1)
-    meant = f"; did you mean {lower[near[0]]!r}?" if near else ""
+    found = get_close_matches(name.lower(), lower, 1)
+    meant = f"; did you mean {lower[found[0]]!r}?" if found else ""
     return f"; there are {', '.join(names)}{meant}"
 
 

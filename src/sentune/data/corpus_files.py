@@ -35,6 +35,7 @@ class File(NamedTuple):
         size: In bytes.
         format: The ending that says what is in it, where the name does not.
         encoding: Of its characters; empty for UTF-8.
+        has_old_ends: Whether its lines end with carriage returns alone.
     """
 
     name: str
@@ -42,6 +43,7 @@ class File(NamedTuple):
     size: int
     format: str = ""
     encoding: str = ""
+    has_old_ends: bool = False
 
     @property
     def ending(self) -> str:
@@ -131,7 +133,8 @@ def opened(file: File, offset: int = 0) -> Iterator[IO[bytes]]:
         DatasetError: If it cannot be decompressed, when it is read.
     """
     with _raw(file) as raw:
-        if not file.compression and not file.encoding:
+        is_other_text = bool(file.encoding) or file.has_old_ends
+        if not file.compression and not is_other_text:
             raw.seek(offset)
             yield raw
             return
@@ -139,8 +142,9 @@ def opened(file: File, offset: int = 0) -> Iterator[IO[bytes]]:
             stream: Any = raw
             if file.compression:
                 stream = stack.enter_context(_decompressed(raw, file.compression))
-            if file.encoding:
-                stream = io.BufferedReader(Transcoded(stream, file.encoding), 1 << 16)
+            if is_other_text:
+                text = Transcoded(stream, file.encoding or "utf-8-sig", file.has_old_ends)
+                stream = io.BufferedReader(text, 1 << 16)
             left = offset
             while left > 0 and (skipped := stream.read(min(left, 1 << 20))):
                 left -= len(skipped)

@@ -30,12 +30,15 @@ class Look(NamedTuple):
     Attributes:
         encoding: Empty for UTF-8.
         is_guessed: Whether another one is possible.
-        lines: How many it has; None if that is not known.
+        lines: How many it has; None if that is not known, or a row of a table may end elsewhere: at
+            a carriage return alone, or nowhere, for a quote in the last line is not closed.
+        has_old_ends: Whether lines end with carriage returns alone.
     """
 
     encoding: str
     is_guessed: bool
     lines: int | None
+    has_old_ends: bool
 
 
 class Transcoded(io.RawIOBase):
@@ -44,8 +47,8 @@ class Transcoded(io.RawIOBase):
     What cannot be decoded becomes bytes that are not UTF-8, so that who reads them sees it.
     """
 
-    def __init__(self, stream: IO[bytes], encoding: str) -> None:
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], encoding: str, has_old_ends: bool = False) -> None:
+        self._stream, self._has_old_ends = stream, has_old_ends
         self._decoder = codecs.getincrementaldecoder(encoding)(_MARK)
         self._left = b""
         self._is_over = False
@@ -60,6 +63,8 @@ class Transcoded(io.RawIOBase):
             block = self._stream.read(_BLOCK)
             self._is_over = not block
             text = self._decoder.decode(block, self._is_over)
+            if self._has_old_ends:
+                text = text.replace("\r", "\n")
             self._left = text.encode("utf-8", "surrogatepass")
         some, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
         buffer[: len(some)] = some
@@ -89,13 +94,14 @@ def look(stream: IO[bytes]) -> Look:
     if marked is None:
         marked = _without_mark(first[:_SAMPLE])
     if marked:
-        return Look(marked, False, None)
-    counts = _Counts()
+        return Look(marked, False, None, False)
+    has_old_ends = b"\r" in first and b"\n" not in first
+    counts = _Counts(b"\r" if has_old_ends else b"\n")
     for block in _blocks(first, stream):
         counts.see(block)
     if counts.wrong <= counts.right or marked is not None:  # some broken bytes in UTF-8
-        return Look("", False, counts.lines)
-    return Look(_one_byte(counts), True, counts.lines)
+        return Look("", False, counts.plain_lines(), has_old_ends)
+    return Look(_one_byte(counts), True, counts.plain_lines(), has_old_ends)
 
 
 def _without_mark(first: bytes) -> str | None:
@@ -120,18 +126,25 @@ def _blocks(first: bytes, stream: IO[bytes]) -> Iterator[bytes]:
 class _Counts:
     """What is in a text: lines, characters in UTF-8, and bytes that are not UTF-8."""
 
-    def __init__(self) -> None:
+    def __init__(self, line_end: bytes) -> None:
+        self._line_end = line_end
         self._strict = codecs.getincrementaldecoder("utf-8")()
         self._other = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self.lines = self.right = self.wrong = 0
         self._is_ended = True  # whether the last line is
+        self._returns = 0  # carriage returns that are not part of a line end
+        self._tail = b""
         self.sample = b""  # some of the text around what is not UTF-8
         self.has_odd = False  # whether a byte is there that cp1252 has no character for
 
     def see(self, block: bytes) -> None:
         """Take note of the next bytes; none are the end."""
-        self.lines += block.count(b"\n") if block else not self._is_ended
-        self._is_ended = block.endswith(b"\n")
+        self.lines += block.count(self._line_end) if block else not self._is_ended
+        self._is_ended = block.endswith(self._line_end)
+        if block:
+            self._returns += block.count(b"\r") - block.count(b"\r\n")
+            self._returns -= self._tail.endswith(b"\r") and block.startswith(b"\n")
+            self._tail = (self._tail + block)[-_SAMPLE:]
         before, _ = self._strict.getstate()
         if block and block.isascii() and not before:
             return
@@ -142,6 +155,12 @@ class _Counts:
         after, _ = self._strict.getstate()
         # A character of several bytes has all of them but one more than it counts.
         self.right += len(before) + len(block) - len(after) - len(text)
+
+    def plain_lines(self) -> int | None:
+        """The lines, if each ends where a row of a table would."""
+        last = self._tail.rstrip(b"\r\n").rsplit(self._line_end, 1)[-1]
+        has_returns = self._returns != 0 and self._line_end == b"\n"
+        return None if has_returns or last.count(b'"') % 2 else self.lines
 
     def _wrong(self, block: bytes, first: int) -> str:
         self._other.setstate(self._strict.getstate())

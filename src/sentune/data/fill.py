@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.data import encodings
+from sentune.data.choice import near
 from sentune.data.corpus_files import File, opened
 from sentune.data.corpus_rows import batches_of, reported, rows
 from sentune.data.raw import FORMATS
@@ -66,6 +67,11 @@ def _one(
         return _row_by_row(spool, file, wishes.how, bad)
     with reported(file):
         head = head_of(file, wishes.how)
+    if not head.lines and not wishes.how.names:
+        notes.append(
+            f"the first line of {file.name} has a number, so it is read as a row; the columns are "
+            f"called {', '.join(head.names)}"
+        )
     mark = spool.mark()
     is_plain = found.lines is not None and head.lines <= 1
     if not is_plain or not _in_blocks(spool, file, head, found.lines):
@@ -79,7 +85,7 @@ def _with_encoding(
 ) -> tuple[File, encodings.Look]:
     if encoding is not None:
         name = encodings.checked(encoding)
-        return file._replace(encoding=name), encodings.Look(name, False, None)
+        return file._replace(encoding=name), encodings.Look(name, False, None, False)
     with reported(file), opened(file) as stream:
         found = encodings.look(stream)
     if found.is_guessed:
@@ -87,7 +93,7 @@ def _with_encoding(
             f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, say "
             "encoding=NAME (--encoding NAME)"
         )
-    return file._replace(encoding=found.encoding), found
+    return file._replace(encoding=found.encoding, has_old_ends=found.has_old_ends), found
 
 
 def _in_blocks(spool: Spool, file: File, head: Head, lines: int | None) -> bool:
@@ -161,7 +167,7 @@ def _check_columns(
     if wanted is not None:
         missing = [one for one in wanted if one not in names]
         if missing:
-            raise DatasetError(f"{name} has no column {missing[0]!r}; it has {', '.join(names)}")
+            raise DatasetError(f"{name} has no column {missing[0]!r}{near(missing[0], names)}")
     elif first is not None and set(names) != set(first[1]):
         raise DatasetError(
             f"{name} has the columns {', '.join(names)}, and {first[0]} has "

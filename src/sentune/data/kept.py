@@ -37,6 +37,7 @@ class Places:
     Attributes:
         notes: What a person should know of how they were read, as sentences.
         skipped: How many rows were left out.
+        sources: How many rows there are in the data, of which these may be a part.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Places:
     ) -> None:
         self._parts, self._numbers, self._indices = list(parts), numbers, indices
         self._ends = np.cumsum([part.rows for part in parts])
-        self.notes, self.skipped = list(notes), skipped
+        self.notes, self.skipped, self.sources = list(notes), skipped, len(numbers)
 
     @classmethod
     def of_folder(cls, folder: Path, indices: Any = None) -> Places:
@@ -81,11 +82,13 @@ def places(dataset: Any) -> Places:
             `train_test_split` made of it. The places of other rows are their numbers: `row 12`.
     """
     files = [Path(file["filename"]) for file in getattr(dataset, "cache_files", None) or ()]
-    folder = files[0].parent if files and files[0].name == ROWS else None
-    if len(files) != 1 or folder is None or not (folder / ABOUT).is_file():
-        return Places([Part("", "row", len(dataset))], range(len(dataset)))
-    indices = getattr(dataset, "_indices", None)
-    return Places.of_folder(folder, None if indices is None else indices.column(0))
+    homes = [file.parent for file in files if file.name == ROWS]
+    if len(homes) == 1 and (homes[0] / ABOUT).is_file():
+        indices = getattr(dataset, "_indices", None)
+        found = Places.of_folder(homes[0], None if indices is None else indices.column(0))
+        if found.sources == dataset.data.num_rows:
+            return found
+    return Places([Part("", "row", len(dataset))], range(len(dataset)))
 
 
 def home() -> Path:

@@ -22,6 +22,8 @@ _OTHER_BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _LONGEST_CELL = 16 << 20  # characters of a cell of a csv file
 _MOST_LINES = 10_000  # of a row of a table, after which a quote counts as not closed
 _NOT_CLOSED = "a quote is opened and not closed"
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+NUMBERED = "column_"  # and a number, from 1: names of columns in a file without a head
 _START = re.compile(r"\s*(\]\s*)?")  # of a JSON array, after its bracket
 _GAP = re.compile(r"\s*(,|\])\s*")  # between the items of a JSON array
 
@@ -83,19 +85,35 @@ def _json_lines(file: File, how: How, offset: int) -> Iterator[Row]:
     for number, (line, place, _) in enumerate(_raw_lines(file, offset), 1):
         if line.isspace():
             continue
-        row = _json_row(line, file)
+        row = _json_row(line, file, is_table=how.is_table)
         raw_line = "" if row.problem is None else _shown_line(line)
         yield row._replace(offset=place, line=number, raw=raw_line)
 
 
-def _json_row(line: bytes, file: File) -> Row:
+def _json_row(line: bytes, file: File, *, is_table: bool) -> Row:
     try:
         values = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return Row(None, not_decoded(error, file))
     except ValueError as error:
-        return Row(None, f"the line is not JSON: {error}")
+        return Row(None, f"the line is not JSON: {_reason(error)}")
+    if is_table:
+        values = _with_names(values)
     return _checked(values, has_escapes=b"\\u" in line)
+
+
+def _reason(error: ValueError) -> str:
+    """Why a line is not JSON, without the number of the line, which it does not know."""
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    return f"{error.msg} at character {error.pos + 1}"
+
+
+def _with_names(values: Any) -> Any:
+    """A row that is a list of texts as one with names."""
+    if not isinstance(values, list) or not values or not all(isinstance(v, str) for v in values):
+        return values
+    return {f"text_{place}": text for place, text in enumerate(values, 1)}
 
 
 def _checked(values: Any, *, has_escapes: bool) -> Row:
@@ -208,10 +226,18 @@ def head_of(file: File, how: How) -> Head:
     names = next((cells for cells in csv.reader(lines, delimiter=separator) if cells), [])
     if lines.problem:
         raise DatasetError(f"{file.name} cannot be read: its head is {lines.problem}")
+    if how.is_table and _are_data(names):
+        names = [f"{NUMBERED}{place}" for place in range(1, len(names) + 1)]
+        return Head(names, separator, 0, 0)
     if how.is_table:
         names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names)]
     numbered = [name if name not in names[:n] else f"{name}.{n}" for n, name in enumerate(names)]
     return Head(numbered, separator, lines.end, lines.number)
+
+
+def _are_data(cells: Sequence[str]) -> bool:
+    """Whether the first row of a table is no head: it has a number in place of a name."""
+    return any(_NUMBER.fullmatch(cell.strip()) for cell in cells)
 
 
 def _csv(file: File, how: How, offset: int) -> Iterator[Row]:
@@ -226,24 +252,37 @@ def _csv(file: File, how: How, offset: int) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield _problem_row(lines, str(error))
+            yield _problem_row(lines, _reason_of(error))
             continue
         if not cells:
             continue
-        problem = lines.problem or _in_quotes(lines, head.separator, how)
-        if problem is None and len(cells) > len(head.names):
-            problem = (
-                f"the row has {len(cells)} cells, more than the {len(head.names)} columns of the "
-                "head"
-            )
-        if problem is not None:
-            if how.is_table and problem.startswith(_NOT_CLOSED):
-                lines.read_again()
-            yield _problem_row(lines, problem)
-            continue
-        cells += [""] * (len(head.names) - len(cells))
-        values = {n: cell or None for n, cell in zip(head.names, cells, strict=True) if n}
-        yield Row(values, None, lines.row[0][1], lines.row_number)
+        yield _csv_row(head, cells, lines, how)
+
+
+def _csv_row(head: Head, cells: list[str], lines: _Lines, how: How) -> Row:
+    """The row that `csv.reader` has made of the lines."""
+    problem = _in_quotes(lines, head.separator, how)
+    if problem is not None and how.is_table:
+        lines.read_again()
+        literal = _shown_line(lines.row[0][0]).split(head.separator)
+        if head.separator == "\t" and len(literal) == len(head.names) and not lines.problem:
+            cells, problem = literal, None  # tables with tabs often do without quotes
+    problem = problem or lines.problem
+    if problem is None and len(cells) > len(head.names):
+        problem = (
+            f"the row has {len(cells)} cells, more than the {len(head.names)} columns of the head"
+        )
+    if problem is not None:
+        return _problem_row(lines, problem)
+    cells += [""] * (len(head.names) - len(cells))
+    values = {n: cell or None for n, cell in zip(head.names, cells, strict=True) if n}
+    return Row(values, None, lines.row[0][1], lines.row_number)
+
+
+def _reason_of(error: csv.Error) -> str:
+    if "new-line character" in str(error):
+        return "a cell without quotes has a line end (a carriage return) in it"
+    return str(error)
 
 
 def _problem_row(lines: _Lines, problem: str) -> Row:
@@ -254,7 +293,6 @@ def _problem_row(lines: _Lines, problem: str) -> Row:
 def _in_quotes(lines: _Lines, separator: str, how: How) -> str | None:
     """What is wrong with the quotes of the row."""
     if lines.is_over:  # the reader looked for more of the row
-        lines.is_over = False
         end = "the end of the file" if not lines.is_cut else f"{_MOST_LINES:,} lines later"
         return f"{_NOT_CLOSED} until {end}"
     if how.is_table and len(lines.row) > 1:
@@ -290,6 +328,7 @@ class _Lines:
     def start_row(self) -> None:
         """Take the next line as the first one of a row."""
         self.row, self.problem, self.row_number = [], None, self.number + 1
+        self.is_over = False
 
     def read_again(self) -> None:
         """Give all lines of the row but the first one again."""
