@@ -34,6 +34,10 @@ class Types:
         """Take note of a type of a column."""
         self._found[name] = joined(self._found[name], kind) if name in self._found else kind
 
+    def names(self) -> list[str]:
+        """The columns, in the order in which they came."""
+        return list(self._found)
+
     def merge(self, other: Types) -> None:
         """Take note of what another one has seen."""
         for name, kind in other._found.items():
@@ -94,12 +98,18 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _of_values(values: list[Any]) -> Any:
+def array_of(values: list[Any]) -> Any | None:
+    """The values as a `pyarrow.Array` of the type they have; None if they have none in common."""
     pa = need("pyarrow", extra="bulk")
     try:
-        return pa.array(values).type
+        return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # several types; numbers too large
-        return pa.string()
+        return None
+
+
+def _of_values(values: list[Any]) -> Any:
+    array = array_of(values)
+    return need("pyarrow", extra="bulk").string() if array is None else array.type
 
 
 def _of_cells(cells: list[str | None]) -> Any:

@@ -87,21 +87,28 @@ def checked(encoding: str) -> str:
     return "" if name in ("utf-8", "utf-8-sig", "ascii") else name
 
 
-def look(stream: IO[bytes]) -> Look:
-    """Find the encoding of a text, by its first bytes or by all of them."""
+def look(stream: IO[bytes], asked: str | None = None) -> Look:
+    """Find the encoding of a text, by its first bytes or by all of them; or take the one asked for.
+
+    Args:
+        stream: The text.
+        asked: As `checked` gives it.
+    """
     first = stream.read(_BLOCK)
-    marked = next((name for mark, name in _BOMS if first.startswith(mark)), None)
-    if marked is None:
-        marked = _without_mark(first[:_SAMPLE])
-    if marked:
-        return Look(marked, False, None, False)
+    encoding = asked
+    if encoding is None:
+        marked = [name for mark, name in _BOMS if first.startswith(mark)]
+        encoding = marked[0] if marked else _without_mark(first[:_SAMPLE])
+    if encoding and encoding.startswith(("utf-16", "utf-32")):
+        return Look(encoding, False, None, False)
     has_old_ends = b"\r" in first and b"\n" not in first
     counts = _Counts(b"\r" if has_old_ends else b"\n")
     for block in _blocks(first, stream):
         counts.see(block)
-    if counts.wrong <= counts.right or marked is not None:  # some broken bytes in UTF-8
-        return Look("", False, counts.plain_lines(), has_old_ends)
-    return Look(_one_byte(counts), True, counts.plain_lines(), has_old_ends)
+    is_guessed = encoding is None and counts.wrong > counts.right
+    encoding = _one_byte(counts) if is_guessed else encoding or ""
+    is_broken = not encoding and counts.wrong > 0
+    return Look(encoding, is_guessed, None if is_broken else counts.plain_lines(), has_old_ends)
 
 
 def _without_mark(first: bytes) -> str | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.data import encodings
+from sentune.data.blocks import csv_blocks, json_blocks
 from sentune.data.choice import near
 from sentune.data.corpus_files import File, opened
 from sentune.data.corpus_rows import batches_of, reported, rows
 from sentune.data.raw import FORMATS
-from sentune.data.spool import BadRows, Spool
-from sentune.data.text_rows import Head, How, head_of
+from sentune.data.spool import BadRows, Spool, names_of
+from sentune.data.text_rows import How, head_of
 from sentune.errors import DatasetError
 
 _PORTION = 5_000  # rows at a time
-_BLOCK = 4 << 20  # bytes of a table at a time
 _TEXT_KINDS = ("csv", "json", "jsonl", "txt")
 
 
@@ -63,6 +63,8 @@ def _one(
     if kind not in _TEXT_KINDS:
         return _table(spool, file), "row"
     file, found = _with_encoding(file, wishes.encoding, notes)
+    if kind == "jsonl" and _in_blocks(spool, json_blocks(file, wishes.how), 0, found.lines):
+        return spool.names_of_last(), "line"
     if kind != "csv":
         return _row_by_row(spool, file, wishes.how, bad)
     with reported(file):
@@ -72,10 +74,7 @@ def _one(
             f"the first line of {file.name} has a number, so it is read as a row; the columns are "
             f"called {', '.join(head.names)}"
         )
-    mark = spool.mark()
-    is_plain = found.lines is not None and head.lines <= 1
-    if not is_plain or not _in_blocks(spool, file, head, found.lines):
-        spool.back_to(mark)
+    if head.lines > 1 or not _in_blocks(spool, csv_blocks(file, head), head.lines, found.lines):
         _row_by_row(spool, file, wishes.how, bad)
     return head.names, "line"
 
@@ -83,11 +82,9 @@ def _one(
 def _with_encoding(
     file: File, encoding: str | None, notes: list[str]
 ) -> tuple[File, encodings.Look]:
-    if encoding is not None:
-        name = encodings.checked(encoding)
-        return file._replace(encoding=name), encodings.Look(name, False, None, False)
+    asked = None if encoding is None else encodings.checked(encoding)
     with reported(file), opened(file) as stream:
-        found = encodings.look(stream)
+        found = encodings.look(stream, asked)
     if found.is_guessed:
         notes.append(
             f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, say "
@@ -96,31 +93,20 @@ def _with_encoding(
     return file._replace(encoding=found.encoding, has_old_ends=found.has_old_ends), found
 
 
-def _in_blocks(spool: Spool, file: File, head: Head, lines: int | None) -> bool:
-    """Read a csv file of which each line is a row; False if it is another one."""
-    pa = need("pyarrow", extra="train")
-    table = need("pyarrow.csv", extra="train")
-    at = head.lines + 1
-    try:
-        with opened(file) as stream:
-            reader = table.open_csv(
-                stream,
-                read_options=table.ReadOptions(
-                    column_names=head.names, skip_rows=head.lines, block_size=_BLOCK
-                ),
-                parse_options=table.ParseOptions(delimiter=head.separator),
-                convert_options=table.ConvertOptions(
-                    column_types=dict.fromkeys(head.names, pa.string()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-            for batch in reader:
-                spool.add_batch(batch, at)
-                at += batch.num_rows
-    except pa.ArrowInvalid:  # which row it is says the other reader
+def _in_blocks(spool: Spool, blocks: Iterator[Any], before: int, lines: int | None) -> bool:
+    """Read a file of which each line is a row, after some lines; False if it is another one."""
+    if lines is None:
         return False
-    return lines is not None and at == lines + 1
+    mark, at = spool.mark(), before + 1
+    try:
+        for batch in blocks:
+            spool.add_batch(batch, at)
+            at += batch.num_rows
+    except need("pyarrow", extra="train").ArrowInvalid:  # the other reader says which row it is
+        at = -1
+    if at != lines + 1:
+        spool.back_to(mark)
+    return at == lines + 1
 
 
 def _row_by_row(spool: Spool, file: File, how: How, bad: BadRows) -> tuple[list[str], str]:
@@ -128,20 +114,25 @@ def _row_by_row(spool: Spool, file: File, how: How, bad: BadRows) -> tuple[list[
     numbers: list[int] = []
     names: dict[str, None] = {}
     unit = "line"
+
+    def flush() -> None:
+        names.update(dict.fromkeys(names_of(portion)))
+        spool.add_rows(portion, numbers)
+        portion.clear()
+        numbers.clear()
+
     for number, row in enumerate(rows(file, how=how)):
         unit = "row" if row.line is None else "line"
         place = number if row.line is None else row.line
         if row.values is None:
             bad.add(file.name, f"{unit} {place}", str(row.problem), row.raw)
             continue
-        names.update(dict.fromkeys(row.values))
         portion.append(row.values)
         numbers.append(place)
         if len(portion) == _PORTION:
-            spool.add_rows(portion, numbers)
-            portion, numbers = [], []
+            flush()
     if portion:
-        spool.add_rows(portion, numbers)
+        flush()
     return list(names), unit
 
 

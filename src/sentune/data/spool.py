@@ -10,11 +10,20 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from sentune._lazy import need
-from sentune.data.corpus_types import Types, fitting
+from sentune.data.corpus_types import Types, array_of, fitting
 from sentune.errors import DatasetError
 
 BAD_ROWS = "bad.jsonl"
 _SHOWN = 2_000  # characters of a bad row in an error or a file
+
+
+def names_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The columns of rows, of which most have the same ones."""
+    names: dict[str, Any] = {}
+    for row in rows:
+        if row.keys() != names.keys():
+            names.update(row)
+    return list(names)
 
 
 class Part(NamedTuple):
@@ -100,14 +109,18 @@ class Spool:
 
     def add_rows(self, rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> None:
         """Append rows, with the number of each in its file."""
-        self.types.see(rows)
-        schema = self.types.schema()
         pa = need("pyarrow", extra="train")
+        cells = {name: [row.get(name) for row in rows] for name in self._names(rows)}
+        found = {name: array_of(values) for name, values in cells.items()}
+        for name, array in found.items():
+            self.types.add(name, pa.string() if array is None else array.type)
+        schema = self.types.schema()
         columns = []
         for field in schema:
-            fit = fitting(field.type)
-            cells = [fit(row.get(field.name)) for row in rows]
-            columns.append(pa.array(cells, field.type))
+            array = found[field.name]
+            if array is None or array.type != field.type:
+                array = pa.array(map(fitting(field.type), cells[field.name]), field.type)
+            columns.append(array)
         self._write(pa.record_batch(columns, schema=schema), np.asarray(numbers, dtype=np.int64))
 
     def add_batch(self, batch: Any, first: int) -> None:
@@ -154,11 +167,19 @@ class Spool:
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in self._paths]
         return pa.concat_tables([_as(pa, table, schema) for table in tables])
 
+    def names_of_last(self) -> list[str]:
+        """The columns of what came last."""
+        return list(self._schema.names)
+
     def remove(self) -> None:
         """Delete its files."""
         self._close()
         for path in self._paths:
             path.unlink()
+
+    def _names(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """The columns until now and those of the rows."""
+        return list(dict.fromkeys([*self.types.names(), *names_of(rows)]))
 
     def _write(self, batch: Any, numbers: np.ndarray) -> None:
         if self._writer is None or not self._schema.equals(batch.schema):
