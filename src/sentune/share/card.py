@@ -125,7 +125,12 @@ def _address(card: Known) -> str | None:
 def _addressed(text: str, card: Known) -> str:
     """The text of a card with the model's address in its code, where it had none yet."""
     address = _address(card)
-    for unknown in _UNKNOWN if address else ():
+    return with_address(text, address) if address else text
+
+
+def with_address(text: str, address: str) -> str:
+    """The text of a card with an address on the Hub in its code, where it had none yet."""
+    for unknown in _UNKNOWN:
         text = text.replace(f'"{unknown}"', f'"{clean(address)}"')
     return text
 

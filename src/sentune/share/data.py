@@ -60,6 +60,16 @@ class BaseModelCardData(Known):
         """As `ModelRecord.begin_run`; and note what the card says of the run."""
         run = super().begin_run(train, eval, losses, **how)
         self.eval_results_dict.clear()
+        self._note_run(run)
+        return run
+
+    def add_run(self, run: Run) -> None:
+        """Note a run that is over, as its `run.json` records it, and what was measured in it."""
+        self.runs.append(run)
+        self.results = list(run.results)
+        self._note_run(run)
+
+    def _note_run(self, run: Run) -> None:
         self.add_tags("generated_from_trainer")
         if size := sum(one.size for one in self.runs):
             is_size = re.compile("dataset_size:.*")
@@ -74,7 +84,6 @@ class BaseModelCardData(Known):
             self.widget = front.widgets(run.train)
         if self.ir_model is None and _is_search(run.train):
             self.ir_model = True
-        return run
 
     def _note_losses(self, losses: Iterable[LossFacts]) -> None:
         names = [part.name for loss in losses for part in loss.nested()]

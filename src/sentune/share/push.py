@@ -55,7 +55,8 @@ class Repository:
                 revision=self.revision,
                 create_pr=self.create_pr,
             )
-        return str(commit.pr_url if self.create_pr else commit.commit_url)
+        # Where nothing differs from what is there, no pull request is made.
+        return str((self.create_pr and commit.pr_url) or commit.commit_url)
 
 
 def open_repository(

@@ -9,5 +9,7 @@ from .mining import Mined as Mined
 from .mining import mine as mine
 from .model_info import ModelInfo as ModelInfo
 from .model_info import info as info
+from .publishing import card as card
+from .publishing import push as push
 from .training import Result as Result
 from .training import train as train
