@@ -13,7 +13,7 @@ DESCRIPTION = (
     "--write."
 )
 EXAMPLES = """
-sentune card my-model | less
+sentune card my-model > card.md
 sentune card my-model --write --name "Support questions" --license apache-2.0 --language en
 """
 
