@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,8 @@ from sentune.workbench.general import THRESHOLD, Check
 from sentune.workbench.kept import Kept
 from sentune.workbench.measure import Measure, Values, gain, measure_for
 from sentune.workbench.prepared import Parts, halves_of
-from sentune.workbench.race import ENCODING, Entry, Race, as_dict
+from sentune.workbench.mixing import Mixer
+from sentune.workbench.race import ENCODING, Entry, Race, as_dict, loaded
 from sentune.workbench.settings import Settings, seconds_or_passes
 from sentune.workbench.telling import Teller
 
@@ -46,6 +48,8 @@ class Course:
         choice: What is kept.
         result: Part -> figures of the start and of what is kept.
         is_stopped: Whether Ctrl-C ended it early.
+        winner: The candidate whose weights are in what is kept; None if that is the start.
+        model: What is kept.
     """
 
     settings: Settings
@@ -59,9 +63,13 @@ class Course:
     choice: Choice = field(default_factory=lambda: Choice(None, "nothing was trained"))
     result: dict[str, Any] = field(default_factory=dict)
     is_stopped: bool = False
+    winner: Entry | None = None
+    model: Any = None
 
     def go(self) -> None:
         """All of it; after Ctrl-C with what is there by then."""
+        self.model = self.start.model
+        self.candidates = self._candidates()
         self.measure = self._measure("dev", _REFERENCES)
         self.before = self._measured_start()
         if self.settings.alpha == 0:
@@ -73,17 +81,10 @@ class Course:
             self._test()
 
     @property
-    def model(self) -> Any:
-        """The model that is kept."""
-        if self.choice.mix is None or self.race is None or self.race.best is None:
-            return self.start.model
-        fitted = self.race.best.fitted
-        return self.start.model if fitted is None else fitted.model
-
-    @property
-    def winner(self) -> Entry | None:
-        """The candidate whose weights are in what is kept; None if that is the start."""
-        return None if self.choice.mix is None or self.race is None else self.race.best
+    def threshold(self) -> float:
+        """The least agreement with the start on other texts."""
+        own = self.settings.agreement
+        return THRESHOLD if own is None else own
 
     def _measure(self, part: str, references: int) -> Measure:
         rows, groups, form = self.parts.rows[part], self.parts.groups[part], self.parts.form
@@ -122,7 +123,7 @@ class Course:
             *self._budget(),
         )
         try:
-            self.race.run(self._candidates())
+            self.race.run(self.candidates)
             self.is_stopped = self.race.is_stopped
         except KeyboardInterrupt:  # outside of a training
             self.is_stopped = True
@@ -162,53 +163,106 @@ class Course:
     # What is kept ---------------------------------------------------------------------------------
 
     def _decide(self) -> None:
-        best = None if self.race is None else self.race.best
-        if best is None or best.fitted is None:
+        """Measure mixes of all that were trained in full, and keep the best, or the start."""
+        finished = self._finished()
+        if not finished:
             why = "it was stopped before anything was trained" if self.is_stopped else _failed(self)
             self.choice = Choice(None, why)
             return
-        self._mix(best)
-        tried = [one.values for one in self._finished() if one is not best and one.values]
-        tried += [mix.values for mix in self.mixes]
+        read = self.start.texts
+        self.check = Check.of(self.start, self._own_texts())
+        self._spent(self.start.texts - read)
+        for entry in finished:
+            self.mixes += self._mixes(entry)
+        tried = [one.values for one in finished if one.values is not None]
+        tried += [mix.values for mix in self.mixes if mix.alpha != 1]
         if self.settings.alpha is not None:
             self.choice = Choice(self.mixes[0], f"alpha = {self.settings.alpha:g}, as asked for")
         else:
             errors = decision.bar(self.before, tried)
             self.choice = decision.choose(self.before, self.mixes, errors)
         if self.choice.mix is not None:
-            best.state = "won"
-            self._put(best, self.choice.mix.alpha)
-
-    def _mix(self, best: Entry) -> None:
-        """Measure the shares of the trained weights."""
-        if best.fitted is None or self.race is None:
-            return
-        read = self.start.texts
-        self.check = Check.of(self.start, self._own_texts())
-        self.race.passes["encoding"] += ENCODING * (self.start.texts - read)
-        self._trained = mixing.weights_of(best.fitted.model)
-        self._initial = mixing.weights_of(self.start.model)
-        alphas = mixing.ALPHAS if self.settings.alpha is None else (self.settings.alpha,)
-        for alpha in alphas:
-            self._put(best, alpha)
-            encoded = Encoded(best.fitted.model)
-            values = self.measure.values(encoded)
-            agreement = self.check.agreement(encoded)
-            found = gain(self.before, values)
-            self.mixes.append(Mix(alpha, values, found, agreement, agreement >= THRESHOLD))
-            self.race.passes["encoding"] += ENCODING * encoded.texts
-            self.teller.say(
-                f"  mix {alpha:<4g} of {best.name}: {values.figure:.4f} ({found.value:+.4f}, "
-                f"{found.low:+.4f} to {found.high:+.4f}), agreement {agreement:.4f}"
+            self.winner = next(one for one in finished if one.place == self.choice.mix.place)
+            self.winner.state = "won"
+            self.model = Mixer.of(self._fitted(self.winner), self.start.model).at(
+                self.choice.mix.alpha
             )
+
+    def _mixes(self, entry: Entry) -> list[Mix]:
+        """Measure shares of the trained weights, the largest first.
+
+        Those that move other texts too much are not measured on the task, but for the trained
+        weights themselves, whose figure is there. Below a share that is worse by more than its
+        error, smaller ones are left out.
+        """
+        mixer = Mixer.of(self._fitted(entry), self.start.model)
+        found: list[Mix] = []
+        for alpha, agreement in self._agreeing(mixer):
+            values = entry.values if alpha == 1 else None
+            if values is None:
+                values = self._measured(mixer.at(alpha))
+            mix = Mix(
+                entry.place,
+                alpha,
+                values,
+                gain(self.before, values),
+                agreement,
+                agreement >= self.threshold,
+            )
+            found.append(mix)
+            self.teller.say(f"  mix {alpha:<4g} of {entry.name}: {_of_mix(mix)}")
+            allowed = [one for one in found if one.passes]
+            best = max(allowed, key=lambda one: one.values.figure, default=mix)
+            behind = gain(mix.values, best.values)
+            if mix.passes and behind.value > behind.error:
+                break
+        return found
+
+    def _agreeing(self, mixer: Mixer) -> Iterator[tuple[float, float]]:
+        """Shares to measure on the task, with their agreement on other texts."""
+        if self.settings.alpha is not None:
+            yield self.settings.alpha, self._agreement(mixer, self.settings.alpha)
+            return
+        above: tuple[float, float] | None = None  # the smallest share that moves too much
+        for alpha in mixing.ALPHAS:
+            agreement = self._agreement(mixer, alpha)
+            if agreement < self.threshold:
+                if alpha == 1:
+                    yield alpha, agreement
+                above = alpha, agreement
+                continue
+            if above is not None:
+                between = mixing.share_at(self.threshold, above, (alpha, agreement))
+                if between is not None:
+                    yield between, self._agreement(mixer, between)
+                above = None
+            yield alpha, agreement
+
+    def _agreement(self, mixer: Mixer, alpha: float) -> float:
+        encoded = Encoded(mixer.at(alpha))
+        found = self.check.agreement(encoded)
+        self._spent(encoded.texts)
+        return found
+
+    def _measured(self, model: Any) -> Values:
+        encoded = Encoded(model)
+        found = self.measure.values(encoded)
+        self._spent(encoded.texts)
+        return found
+
+    def _fitted(self, entry: Entry) -> Any:
+        """The model that a candidate gave."""
+        if entry.fitted is not None:
+            return entry.fitted.model
+        return loaded(self.kept.place(f"full-{entry.place}"), self.settings)
+
+    def _spent(self, texts: int) -> None:
+        if self.race is not None:
+            self.race.passes["encoding"] += ENCODING * texts
 
     def _own_texts(self) -> list[str]:
         """Held-out texts of the user's, which are encoded anyway."""
         return [text for texts in self.measure.texts.values() for text in texts][:300]
-
-    def _put(self, best: Entry, alpha: float) -> None:
-        if best.fitted is not None:
-            mixing.put(best.fitted.model, self._initial, self._trained, alpha)
 
     def _after(self) -> Values:
         return self.before if self.choice.mix is None else self.choice.mix.values
@@ -245,6 +299,14 @@ class Course:
             **{name: found[name] for name in ("gain", "low", "high")},
             "rows": before.measure.rows,
         }
+
+
+def _of_mix(mix: Mix) -> str:
+    found = mix.gain
+    return (
+        f"{mix.values.figure:.4f} ({found.value:+.4f}, {found.low:+.4f} to {found.high:+.4f}), "
+        f"agreement {mix.agreement:.4f}"
+    )
 
 
 def _failed(course: Course) -> str:

@@ -28,6 +28,7 @@ class Mix:
     """A share of the trained weights, and what was measured of it.
 
     Attributes:
+        place: Number of the candidate whose weights they are.
         alpha: Share of the trained weights.
         values: On the held-out rows.
         gain: Over the start.
@@ -35,6 +36,7 @@ class Mix:
         passes: Whether that is enough.
     """
 
+    place: int
     alpha: float
     values: Values
     gain: Interval
@@ -71,8 +73,8 @@ def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
     """The mix to keep, or the start.
 
     Of the mixes that agree with the start on other texts, the best on the held-out rows; of those
-    within one (paired) standard error of it, the one with the smallest share of trained weights.
-    It must be above the start by so many standard errors.
+    of the same candidate within one (paired) standard error of it, the one with the smallest share
+    of trained weights. It must be above the start by so many standard errors.
     """
     groups = len(np.unique(before.measure.groups))
     if groups < FEWEST_ROWS:
@@ -88,7 +90,7 @@ def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
     best = max(allowed, key=lambda mix: (mix.values.figure, -mix.alpha))
     if not proven:
         return Choice(None, _not_proven(best, errors))
-    near = [mix for mix in proven if _is_near(mix, best)]
+    near = [mix for mix in proven if mix.place == best.place and _is_near(mix, best)]
     chosen = min(near or proven, key=lambda mix: mix.alpha if near else -mix.values.figure)
     return Choice(
         chosen,

@@ -65,6 +65,11 @@ class Kept:
             )
         return cls(folder, plain, found["notes"])
 
+    @property
+    def has_runs(self) -> bool:
+        """Whether there is anything to go on with."""
+        return any(self.folder.glob("*-*"))
+
     def get(self, name: str) -> Any:
         """What was noted under a name; None if nothing was."""
         return self.notes.get(name)

@@ -54,6 +54,7 @@ def rows_of(data: Any, settings: Settings) -> Any:
             "columns": settings.columns,
             "label": settings.label,
             "skip_bad_rows": settings.skip_bad_rows,
+            "format": settings.data_format,
         }
         given = {name: value for name, value in options.items() if value is not None}
         return read(data, settings.split, **given)

@@ -34,7 +34,7 @@ FEWEST = 2  # candidates that are trained in full, if there are so many
 ENCODING = 1 / 3  # of a pass, for a text that is only encoded
 _MOST_EPOCHS = 4.0  # of a long run, whatever the budget
 _LEAST_TRAINING = 2 / 3  # share of the budget that is for training, however much is encoded
-_CAUTION = 0.9  # share of the seconds that are planned with
+_MIXES = 3  # of the start and each finalist that are measured, about
 
 
 @dataclass
@@ -50,6 +50,8 @@ class Entry:
         values: On the held-out rows, of its last run.
         fitted: That run, if its model is kept in memory.
         curves: Of the last run.
+        seconds: That it took.
+        is_full: Whether that was a long one.
     """
 
     candidate: Candidate
@@ -60,6 +62,7 @@ class Entry:
     values: Values | None = None
     fitted: Fitted | None = None
     curves: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
     is_full: bool = False
 
     @property
@@ -105,7 +108,8 @@ class Race:
         self.entries = [Entry(one, place) for place, one in enumerate(candidates)]
         self._prepare()
         left = [one for one in self.entries if one.state == "waiting"]
-        has_short = len(left) > 1 and self.settings.steps is None and self.settings.epochs is None
+        # Two candidates would both be kept, whatever a short run says.
+        has_short = len(left) > FEWEST
         texts = self.full_texts(len(left)) if self.allowed is not None else 0.0
         if has_short:
             for number, entry in enumerate(left):
@@ -130,9 +134,9 @@ class Race:
             return float(noted)
         allowed = self.allowed or 0.0
         finals = min(FEWEST, count)
-        shorts = SHORT * count if count > 1 else 0.0
+        shorts = SHORT * count if count > FEWEST else 0.0
         own = sum(map(len, self.measure.texts.values()))
-        encoded = self.passes["encoding"] + ENCODING * own * (count + finals + 6)
+        encoded = self.passes["encoding"] + ENCODING * own * (count + finals + _MIXES * finals)
         training = max(allowed - encoded, _LEAST_TRAINING * allowed)
         most = _MOST_EPOCHS * self.base_texts
         found = min(training / (shorts + finals), most)
@@ -156,9 +160,9 @@ class Race:
 
     def _is_late(self, entry: Entry) -> bool:
         """Whether another long run would end after the deadline, by the time of the last one."""
-        if self.deadline is None or self.best is None or self.best.fitted is None:
+        if self.deadline is None or self.best is None:
             return False
-        return time.monotonic() + self.best.fitted.seconds > self.deadline
+        return time.monotonic() + self.best.seconds > self.deadline
 
     # Runs -----------------------------------------------------------------------------------------
 
@@ -196,13 +200,11 @@ class Race:
         entry.is_full = True
         if not self.is_stopped:
             entry.state = "finished"
+        if not self.is_stopped:
+            entry.fitted = None  # its weights are in the folder of the run
         if self.best is None or entry.values.figure > self._figure_of(self.best):
-            if self.best is not None:
-                self.best.fitted = None
             self.best = entry
             self.teller.leader = entry.name
-        else:
-            entry.fitted = None
 
     @staticmethod
     def _figure_of(entry: Entry) -> float:
@@ -237,7 +239,7 @@ class Race:
         entry.values = self.measure.values(encoded)
         self.passes["encoding"] += ENCODING * encoded.texts
         entry.fitted = fitted if key.startswith("full") else None
-        entry.curves = fitted.curves
+        entry.curves, entry.seconds = fitted.curves, fitted.seconds
         self._note_round(entry, fitted.steps, steps)
         if fitted.is_stopped:
             return
@@ -260,13 +262,9 @@ class Race:
 
         rows = np.asarray(noted["rows"], np.float64)
         entry.values = Values(self.measure, rows, self.measure.figure_of(rows))
-        entry.curves = noted["curves"]
+        entry.curves, entry.seconds = noted["curves"], noted["seconds"]
         self.passes = dict(noted["passes"])
         self._note_round(entry, noted["steps"], noted["steps"])
-        if key.startswith("full"):
-            folder = self.kept.place(key)
-            model = loaded(folder, self.settings)
-            entry.fitted = Fitted(model, noted["steps"], noted["curves"], noted["seconds"], False)
 
     def _note_round(self, entry: Entry, done: int, steps: int) -> None:
         if entry.values is None:

@@ -38,6 +38,7 @@ class Settings:
     )
     label: str | None = _option(None, "column with the labels", group="what")
     skip_bad_rows: str | None = _option(None, "file to write bad rows to, and go on", group="what")
+    data_format: str | None = _option(None, "what the files are, whatever their names", group="what")
     dev_share: float | None = _option(None, "share of rows to choose by", "number", "what")
     test_share: float | None = _option(
         None, "share of rows for the final figure; 0 for none", "number", "what"
@@ -71,6 +72,11 @@ class Settings:
     lora: int | None = _option(None, "train an adapter of this rank and merge it", "whole")
     alpha: float | None = _option(
         None, "share of the trained weights in the result; the rest is the start", "number"
+    )
+    agreement: float | None = _option(
+        None,
+        "least agreement with the start on texts that are not of the task, 0 to 1; 0 for any",
+        "number",
     )
     dtype: str = _option("auto", "auto, or float32 for exact numbers")
     device: str | None = _option(None, "where to compute, e.g. cuda:1 or cpu")
@@ -117,6 +123,7 @@ class Settings:
 
 _RANGES = (
     *(("dev_share", 0.01, 0.5), ("test_share", 0, 0.5), ("warmup", 0, 1), ("alpha", 0, 1)),
+    ("agreement", -1, 1),
     *(("weight_decay", 0, 1), ("seed", 0, 2**32 - 1)),
 )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TextIO
 
 from sentune.machine.screen import Progress
+
+_SILENT_S = 15.0  # between two lines of a bar, where there is no terminal
 
 
 class Teller:
@@ -40,13 +43,21 @@ class Bar:
     def __init__(self, teller: Teller, label: str, steps: int) -> None:
         self.teller = teller
         file = teller.file
+        self.said = time.monotonic()
         self.progress = None if file is None else Progress(label, steps, "steps", file)
 
     def show(self, step: int, loss: float) -> None:
         """Say how far it is."""
-        if self.progress is not None:
+        if self.progress is not None and self._is_due():
             leads = f", {self.teller.leader} leads" if self.teller.leader else ""
             self.progress.show(step, f"loss {loss:.4f}{leads}")
+
+    def _is_due(self) -> bool:
+        if self.progress is None or self.progress.bar is not None:
+            return True
+        is_due = time.monotonic() - self.said >= _SILENT_S
+        self.said = time.monotonic() if is_due else self.said
+        return is_due
 
     def close(self) -> None:
         """Take the bar off the screen."""

@@ -13,7 +13,6 @@ from typing import Any
 from sentune.machine.screen import table
 from sentune.workbench import run_file
 from sentune.workbench.course import Course
-from sentune.workbench.general import THRESHOLD
 from sentune.workbench.race import Entry
 
 _VERSION = 1
@@ -51,7 +50,8 @@ def record(
             "leaderboard": [_start_row(course), *_leaderboard(course)],
             "mixes": [_mix(course, mix) for mix in course.mixes],
             "curves": {} if race is None else {one.name: one.curves for one in race.entries},
-            "passes": {} if race is None else {**race.passes, "allowed": race.allowed},
+            "passes": 0 if race is None else round(sum(race.passes.values())),
+            "spent": {} if race is None else {**race.passes, "allowed": race.allowed},
             "settings": options_of(course),
             "log": list(course.teller.lines),
         }
@@ -168,7 +168,7 @@ def _general(course: Course) -> dict[str, Any]:
     mix = course.choice.mix
     return {
         "agreement": 1.0 if mix is None else mix.agreement,
-        "threshold": THRESHOLD,
+        "threshold": course.threshold,
         "before": 1.0,
         "after": 1.0 if mix is None else mix.agreement,
     }
@@ -198,22 +198,24 @@ def _leaderboard(course: Course) -> list[dict[str, Any]]:
 
 def _row(course: Course, entry: Entry) -> dict[str, Any]:
     last = entry.rounds[-1] if entry.rounds else {}
-    whole = next((mix for mix in course.mixes if mix.alpha == 1), None)
-    is_mixed = course.race is not None and entry is course.race.best
+    own = [mix for mix in course.mixes if mix.place == entry.place]
+    whole = next((mix for mix in own if mix.alpha == 1), None)
     return {
         "name": entry.name,
         "loss": entry.candidate.loss,
         "settings": entry.candidate.settings,
         "rounds": entry.rounds,
         **{name: last.get(name) for name in ("figure", "gain", "low", "high")},
-        "agreement": whole.agreement if whole is not None and is_mixed else None,
+        "agreement": None if whole is None else whole.agreement,
         "state": "dropped" if entry.state == "waiting" else entry.state,
         "reason": entry.reason or ("stopped" if entry.state == "waiting" else ""),
     }
 
 
 def _mix(course: Course, mix: Any) -> dict[str, Any]:
+    entries = course.race.entries if course.race else []
     return {
+        "name": next((one.name for one in entries if one.place == mix.place), None),
         "alpha": mix.alpha,
         "figure": mix.values.figure,
         "gain": mix.gain.value,

@@ -155,7 +155,7 @@ class _Job:
         try:
             course.go()
         except Exception:
-            if not kept.notes:
+            if not kept.has_runs:
                 kept.close()
             raise
         sources = self._sources(hashes, parts)

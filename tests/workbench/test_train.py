@@ -1,0 +1,219 @@
+"""From rows to a folder with a better model, or the start and why."""
+
+import json
+
+import pytest
+import torch
+
+from sentune import SentenceTransformer
+from sentune.errors import DatasetError, SettingError
+from sentune.workbench import train
+from tests import tiny
+from tests.training.tools import assert_equal_weights, weights
+from tests.workbench import topics
+
+# Learnt in a second: one loss, a high rate, and any change of other texts is allowed.
+QUICK = {
+    "loss": "SupervisedContrastiveLoss",
+    "learning_rate": 1e-2,
+    "epochs": 4,
+    "agreement": 0,
+    "dtype": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(tiny.make_folder(tmp_path_factory.mktemp("start") / "bert", dropout=0.1))
+
+
+@pytest.fixture(scope="module")
+def trained(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    data = topics.write(topics.classes(500), folder / "topics.csv")
+    return train(data, model, folder / "out", **QUICK), data
+
+
+def test_what_is_learnt_is_kept_with_its_proof(trained, model):
+    result, _ = trained
+    record = result.record
+    assert result.kept == record["decision"]["kept"] == "trained"
+    assert record["result"]["dev"]["low"] > 0
+    assert record["result"]["test"]["after"] > record["result"]["test"]["before"]
+    assert record["leaderboard"][0]["name"] == "start"
+    assert [row["state"] for row in record["leaderboard"]].count("won") == 1
+    start = weights(SentenceTransformer(model))
+    kept = weights(SentenceTransformer(str(result.model_path)))
+    assert any(not torch.equal(start[name], kept[name]) for name in start)
+
+
+def test_the_folder_has_the_model_and_all_that_tells_of_it(trained):
+    result, _ = trained
+    names = {path.name for path in result.model_path.iterdir()}
+    assert {"model.safetensors", "README.md", "run.json", "run.yaml", "report.html"} <= names
+    assert "run" not in names
+    assert json.loads((result.model_path / "run.json").read_text()) == result.record
+    card = (result.model_path / "README.md").read_text()
+    assert "SupervisedContrastiveLoss" in card
+    assert str(result.model_path) in str(result)
+
+
+def test_the_weights_are_between_the_start_and_the_end(trained):
+    """The mix in the folder is the one that the record names."""
+    result, _ = trained
+    alphas = [mix["alpha"] for mix in result.record["mixes"]]
+    assert alphas[0] == 1 and alphas == sorted(alphas, reverse=True)
+    assert result.record["decision"]["alpha"] in alphas
+
+
+def test_a_run_file_gives_the_same_model_to_the_bit(trained, tmp_path):
+    result, _ = trained
+    again = train(config=result.model_path / "run.yaml", output=tmp_path / "again")
+    assert again.kept == "trained"
+    one, other = (SentenceTransformer(str(r.model_path)) for r in (result, again))
+    assert_equal_weights(weights(one), weights(other))
+
+
+def test_a_race_is_repeated_without_racing(model, tmp_path):
+    options = {"learning_rate": 1e-2, "budget": "12x", "agreement": 0, "dtype": "float32"}
+    data = topics.write(topics.scored(300, kind="match"), tmp_path / "pairs.csv")
+    first = train(data, model, tmp_path / "first", **options)
+    assert len(first.record["leaderboard"]) > 3
+    assert {row["state"] for row in first.record["leaderboard"]} >= {"dropped", "won"}
+    again = train(config=tmp_path / "first" / "run.yaml", output=tmp_path / "again")
+    one, other = (SentenceTransformer(str(tmp_path / name)) for name in ("first", "again"))
+    assert_equal_weights(weights(one), weights(other))
+    if first.kept == "trained":
+        assert len(again.record["leaderboard"]) == 2
+
+
+def test_a_changed_file_is_said(trained, tmp_path):
+    result, data = trained
+    before = data.read_bytes()
+    try:
+        data.write_bytes(before + b"one more row,1\n")
+        with pytest.raises(DatasetError, match=r"topics\.csv changed since the run file"):
+            train(config=result.model_path / "run.yaml", output=tmp_path / "again")
+    finally:
+        data.write_bytes(before)
+
+
+def test_labels_at_random_keep_the_start(model, tmp_path):
+    data = topics.permuted(topics.classes(500))
+    result = train(data, model, tmp_path / "out", **QUICK)
+    assert result.kept == "start"
+    assert "chance" in result.reason or "nothing was better" in result.reason
+    one, start = (SentenceTransformer(str(name)) for name in (tmp_path / "out", model))
+    assert_equal_weights(weights(one), weights(start))
+
+
+def test_a_model_that_lost_what_it_knew_is_not_kept(model, tmp_path):
+    options = {**QUICK, "agreement": 0.99999}
+    result = train(topics.classes(500), model, tmp_path / "out", **options)
+    assert result.kept == "start"
+    assert "lost too much" in result.reason
+
+
+FORMS = {
+    "classes": topics.classes(200),
+    "pairs": topics.pairs(200),
+    "scores": topics.scored(200),
+    "matches": topics.scored(200, kind="match"),
+    "classes of pairs": topics.scored(200, kind="class"),
+    "triplets": topics.triplets(200),
+    "single texts": {"text": [f"{a}. {b}." for a, b in zip(*topics.pairs(200).values())]},
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_is_trained_on_with_nothing_said(name, model, tmp_path):
+    result = train(FORMS[name], model, tmp_path / "out")
+    board = result.record["leaderboard"]
+    assert len(board) >= 3
+    assert any(row["rounds"] for row in board), [row["reason"] for row in board]
+    assert result.kept in ("start", "trained")
+    SentenceTransformer(str(tmp_path / "out")).encode("a text")
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 30, 60, 99])
+def test_few_rows_give_an_answer(rows, model, tmp_path):
+    try:
+        result = train(topics.classes(rows, seed=3), model, tmp_path / "out")
+    except (DatasetError, SettingError) as error:
+        assert "row" in str(error) or "tell apart" in str(error)
+    else:
+        assert result.kept == "start"
+        assert any(words in result.reason for words in ("held-out rows", "chance", "better"))
+
+
+def test_one_class_only_is_said(model, tmp_path):
+    data = {"text": topics.classes(100)["text"], "label": [3] * 100}
+    with pytest.raises(DatasetError, match="nothing to tell apart"):
+        train(data, model, tmp_path / "out")
+
+
+def test_short_texts_without_labels_are_said(model, tmp_path):
+    with pytest.raises(DatasetError, match="too short to take their halves"):
+        train({"text": topics.classes(100)["text"]}, model, tmp_path / "out")
+
+
+def test_held_out_rows_of_the_users_own_are_used(model, tmp_path):
+    dev, test = topics.classes(120, seed=1), topics.classes(150, seed=2)
+    result = train(topics.classes(300), model, tmp_path / "out", dev=dev, test=test, **QUICK)
+    assert result.record["data"]["rows"] == {"train": 300, "dev": 120, "test": 150, "dropped": 0}
+    with pytest.raises(DatasetError, match="same form"):
+        train(topics.classes(100), model, tmp_path / "other", dev=topics.pairs(50))
+
+
+def test_everything_usual_can_be_fixed(model, tmp_path):
+    result = train(
+        topics.pairs(200),
+        model,
+        tmp_path / "out",
+        batch_size=8,
+        steps=3,
+        warmup=0.5,
+        max_length=16,
+        matryoshka=[32, 16],
+        prompts={"query": "search for "},
+        negatives=2,
+        data_settings={"relative_margin": None},
+        seed=5,
+        alpha=0.5,
+        weight_decay=0.01,
+    )
+    settings = result.record["settings"]
+    assert {settings[name] for name in ("batch_size", "steps", "seed")} == {8, 3, 5}
+    assert settings["data_settings"] == {"negatives": 2, "relative_margin": None}
+    assert [mix["alpha"] for mix in result.record["mixes"]] == [0.5]
+    model = SentenceTransformer(str(tmp_path / "out"))
+    assert model.max_seq_length == 16
+    assert model.prompts["query"] == "search for "
+    assert "MatryoshkaLoss" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_an_adapter_is_trained_and_merged(model, tmp_path):
+    pytest.importorskip("peft")
+    options = {**QUICK, "lora": 4, "learning_rate": 5e-2}
+    train(topics.classes(300), model, tmp_path / "out", alpha=1, **options)
+    assert not list((tmp_path / "out").glob("adapter*"))
+    one, start = (SentenceTransformer(str(name)) for name in (tmp_path / "out", model))
+    mine, theirs = weights(one), weights(start)
+    assert mine.keys() == theirs.keys()
+    assert any(not torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_unknown_options_and_losses_name_the_nearest(model, tmp_path):
+    with pytest.raises(SettingError, match="did you mean learning_rate"):
+        train(topics.classes(100), model, tmp_path / "out", lerning_rate=1)
+    with pytest.raises(SettingError, match="did you mean .*CoSENTLoss"):
+        train(topics.classes(100), model, tmp_path / "out", loss="CosentLoss")
+    with pytest.raises(SettingError, match="cannot learn from the form"):
+        train(topics.classes(100), model, tmp_path / "out", loss="TripletLoss")
+
+
+def test_a_folder_of_something_else_is_left_alone(model, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SettingError, match="does not contain a model"):
+        train(topics.classes(100), model, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
