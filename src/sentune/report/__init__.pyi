@@ -1,0 +1,2 @@
+from .document import missing as missing
+from .document import page as page

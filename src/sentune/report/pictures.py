@@ -1,0 +1,216 @@
+"""The parts of a record that are shown as plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sentune.report import charts
+from sentune.report.tables import dicts, numbers, part, rows_of
+from sentune.report.words import count, figure, is_number, share, title
+
+Record = dict[str, Any]
+
+_MOST_POINTS = 4000  # on the map
+_OF_A_MIX = ("alpha", "figure", "gain", "low", "high", "agreement", "passes")
+_HOVER = 300  # characters
+_COLUMNS = 8
+# Of a run: name in the record, heading, what it says, format of its values, whether from 0.
+_CURVES = (
+    ("loss", "Loss", "what training makes small", ".3~f", False),
+    ("figure", "Dev figure", "on rows that are not trained on", ".3f", False),
+    ("learning_rate", "Learning rate", "how far a step goes", ".1e", True),
+    ("tokens_per_second", "Tokens per second", "speed of training", ",.0f", True),
+    (
+        "padding_saved",
+        "Padding saved",
+        "share of the work that padding would be",
+        ".0%",
+        True,
+    ),
+)
+
+
+def course(record: Record) -> Any:
+    """The dev figures of all candidates over their steps."""
+    series = {
+        name: curves["figure"]
+        for name, curves in _runs(record).items()
+        if isinstance(curves.get("figure"), list) and len(curves["figure"]) > 1
+    }
+    if len(series) < 2:
+        return None
+    return charts.lines(series, None, form=".3f", main=_kept(record, series), height=220)
+
+
+def _runs(record: Record) -> Record:
+    found = record.get("curves")
+    found = found if isinstance(found, dict) else {}
+    return {name: one for name, one in found.items() if isinstance(one, dict)}
+
+
+def _kept(record: Record, names: Any) -> str | None:
+    """The candidate that was kept, or else the one with the highest figure."""
+    chosen = part(record, "decision", "candidate")
+    if isinstance(chosen, str) and chosen in names:
+        return chosen
+    rows = [one for one in dicts(record.get("leaderboard")) if str(one.get("name")) in names]
+    ranked = sorted(rows, key=lambda one: -(one.get("figure") or 0))
+    return str(ranked[0]["name"]) if ranked else next(iter(names), None)
+
+
+def curves(record: Record) -> tuple[str | None, list[Record]]:
+    """The curves of the candidate that was kept, and its name."""
+    runs = _runs(record)
+    name = _kept(record, runs)
+    if name is None:
+        return None, []
+    run = runs[name]
+    found = []
+    for key, heading, says, form, from_zero in _CURVES:
+        points = run.get(key)
+        if isinstance(points, list):
+            spec = charts.lines(
+                {heading: points}, None, form=form, main=heading, from_zero=from_zero
+            )
+            found += _plot(f"curve-{key}", heading, says, spec)
+    parts = run.get("parts")
+    if isinstance(parts, dict) and len(parts) > 1:
+        series = {str(one): points for one, points in parts.items() if isinstance(points, list)}
+        legend = list(zip(series, charts.GROUPS, strict=False))
+        spec = charts.lines(series, None)
+        found[1:1] = _plot(
+            "curve-parts", "Parts of the loss", "what it is the sum of", spec, legend
+        )
+    return name, found
+
+
+def _plot(key: str, heading: str, says: str, spec: Any, legend: Any = ()) -> list[Record]:
+    if spec is None:
+        return []
+    return [{"id": key, "heading": heading, "says": says, "spec": spec, "legend": list(legend)}]
+
+
+def mixes(record: Record) -> tuple[list[Record], Any]:
+    """The mixes that were looked at, and their plot."""
+    rows = rows_of(record.get("mixes"), *_OF_A_MIX)
+    alpha = part(record, "decision", "alpha")
+    for row in rows:
+        row["is_kept"] = is_number(alpha) and row.get("alpha") == alpha
+    return rows, charts.mixes(rows)
+
+
+def lengths(record: Record) -> list[Record]:
+    """A histogram of tokens for each column, with a sentence."""
+    found = record.get("lengths") or part(record, "data", "inspection", "lengths")
+    plots = []
+    for number, (name, one) in enumerate((found if isinstance(found, dict) else {}).items()):
+        one = one if isinstance(one, dict) else {}
+        edges, counts = (numbers(one.get(key)) for key in ("edges", "counts"))
+        spec = charts.histogram(edges, counts, part(one, "limit"), "tokens")
+        if number < _COLUMNS:
+            plots += _plot(f"length-{number}", str(name), _length_words(one), spec)
+    return plots
+
+
+def _length_words(one: Record) -> str:
+    total = sum(numbers(one.get("counts")))
+    limit, cut = one.get("limit"), one.get("truncated")
+    if not is_number(limit):
+        return f"{count(total)} texts."
+    if not is_number(cut) or not cut:
+        return f"{count(total)} texts; none is longer than the model reads ({count(limit)} tokens)."
+    part_of = share(cut / total) if total else ""
+    return (
+        f"{count(total)} texts; {count(cut)} of them ({part_of}) are longer than the model reads "
+        f"({count(limit)} tokens), and what is beyond is not seen."
+    )
+
+
+def scores(record: Record) -> tuple[list[Record], list[Record]]:
+    """Two panels of score distributions, and the groups in them with colour and means."""
+    edges, groups = numbers(part(record, "scores", "edges")), part(record, "scores", "groups")
+    if not isinstance(groups, dict) or len(edges) < 2:
+        return [], []
+    groups = dict(list(groups.items())[:_COLUMNS])
+    sides = {
+        side: {
+            title(name): counts
+            for name, one in groups.items()
+            if sum(counts := numbers(part(one, side))) > 0
+        }
+        for side in ("before", "after")
+    }
+    heights = [max(counts) / sum(counts) for named in sides.values() for counts in named.values()]
+    if not heights:
+        return [], []
+    panels = [
+        {"id": f"scores-{side}", "name": side, "spec": spec}
+        for side, named in sides.items()
+        if (spec := charts.densities(edges, named, max(heights) * 1.08))
+    ]
+    names = list(sides["before"] or sides["after"])
+    colours = charts.group_colours(len(names))
+    legend = [
+        {
+            "name": name,
+            "colour": colour,
+            **{side: _mean(edges, sides[side].get(name)) for side in ("before", "after")},
+        }
+        for name, colour in zip(names, colours, strict=False)
+    ]
+    return panels, legend
+
+
+def _mean(edges: Sequence[float], counts: Sequence[float] | None) -> str:
+    if not counts:
+        return figure(None)
+    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    total = sum(middle * number for middle, number in zip(middles, counts, strict=False))
+    return figure(total / sum(counts), 2)
+
+
+def planes(record: Record) -> Record | None:
+    """Two maps in one frame, the texts for the pointer, and the legend."""
+    found = record.get("map")
+    texts = part(found, "texts")
+    sides = {name: _coordinates(part(found, name)) for name in ("before", "after")}
+    if not isinstance(texts, list) or not texts:
+        return None
+    sides = {name: points[:_MOST_POINTS] for name, points in sides.items() if points}
+    if not sides or any(len(points) != len(texts[:_MOST_POINTS]) for points in sides.values()):
+        return None
+    size = len(next(iter(sides.values())))
+    named = part(found, "groups")
+    has_groups = isinstance(named, list) and len(named) >= size
+    own = (
+        ["" if name is None else str(name) for name in named[:size]] if has_groups else [""] * size
+    )
+    names, groups = charts.most_of(own)
+    colours = [*charts.GROUPS[: len(names)]] if len(names) > 1 else [charts.ACCENT]
+    if len(names) > 1 and names[-1] == "others":
+        colours[-1] = charts.QUIET
+    box = [_ends([point[axis] for points in sides.values() for point in points]) for axis in (0, 1)]
+    specs = {
+        f"map-{name}": charts.plane(points, groups, colours, box) for name, points in sides.items()
+    }
+    legend = list(zip(names, colours, strict=True)) if len(names) > 1 else []
+    shown = [[str(text)[:_HOVER], own[number]] for number, text in enumerate(texts[:size])]
+    return {"specs": specs, "hover": shown, "map_sides": list(sides), "map_legend": legend}
+
+
+def _coordinates(points: Any) -> list[list[float]]:
+    if not isinstance(points, list):
+        return []
+    return [
+        point
+        if isinstance(point, list) and len(point) == 2 and all(map(is_number, point))
+        else [0, 0]
+        for point in points
+    ]
+
+
+def _ends(numbers: Sequence[float]) -> list[float]:
+    low, high = min(numbers), max(numbers)
+    room = (high - low) * 0.04 or 1.0
+    return [low - room, high + room]

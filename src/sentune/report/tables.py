@@ -1,0 +1,294 @@
+"""The parts of a record that are shown as tables and lists; what is not there is empty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentune.report.words import STATES, count, is_number, title, value
+
+Record = dict[str, Any]
+
+_MOST_EXAMPLES = 5
+_MOST_LABELS = 30
+
+
+def part(record: Any, *names: str) -> Any:
+    """What is below these names; None where one of them is not there."""
+    for name in names:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def dicts(found: Any) -> list[Record]:
+    """The dicts of a list; none of anything else."""
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def rows_of(found: Any, *names: str) -> list[Record]:
+    """The dicts of a list with these names, None where one is not there."""
+    return [{name: one.get(name) for name in names} for one in dicts(found)]
+
+
+def numbers(found: Any) -> list[float]:
+    """What a list holds, if all of it is numbers."""
+    is_all = isinstance(found, list) and all(map(is_number, found))
+    return found if is_all else []
+
+
+def texts(found: Any) -> list[str]:
+    """What a list holds, in words."""
+    return [value(one) for one in found] if isinstance(found, list) else []
+
+
+def pairs(found: Any) -> list[tuple[str, str]]:
+    """Names and values in words."""
+    if not isinstance(found, dict):
+        return []
+    return [(title(name), value(one)) for name, one in found.items() if one not in (None, "", {})]
+
+
+def interval_place(
+    middle: Any, low: Any, high: Any, span: tuple[float, float] | None = None
+) -> Any:
+    """Places in percent of an interval, its middle and zero on a line; None without numbers."""
+    if not is_number(middle) or not is_number(low) or not is_number(high):
+        return None
+    start, end = span or _span([low, high, middle])
+
+    def place(number: float) -> float:
+        return round(min(100.0, max(0.0, 100 * (number - start) / (end - start))), 2)
+
+    return {
+        "low": place(low),
+        "width": round(place(high) - place(low), 2),
+        "middle": place(middle),
+        "zero": place(0.0) if start <= 0 <= end else None,
+        "tone": "good" if low > 0 else "bad" if high < 0 else "open",
+    }
+
+
+def _span(numbers: list[float], with_zero: bool = True) -> tuple[float, float]:
+    low, high = min(numbers), max(numbers)
+    if with_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    room = (high - low) * 0.06 or 0.01
+    return low - room, high + room
+
+
+def leaderboard(record: Record) -> list[Record]:
+    """What was tried, best first, with the start among it."""
+    rows = dicts(record.get("leaderboard"))
+    ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
+    span = _span([end for end in ends if is_number(end)] or [0.0])
+    kept_start = part(record, "decision", "kept") == "start"
+    found = []
+    for row in rows:
+        is_start = row.get("name") == "start"
+        state = "start" if is_start else str(row.get("state") or "")
+        found.append(
+            {
+                "name": row.get("name") or "",
+                "loss": row.get("loss") or "",
+                "settings": pairs(row.get("settings")),
+                "rounds": [one for one in dicts(row.get("rounds")) if is_number(one.get("steps"))],
+                "figure": row.get("figure"),
+                "gain": None if is_start else row.get("gain"),
+                "low": row.get("low"),
+                "high": row.get("high"),
+                "agreement": row.get("agreement"),
+                "state": state,
+                "state_words": "Kept" if is_start and kept_start else STATES.get(state, state),
+                "reason": row.get("reason") or "",
+                "is_start": is_start,
+                "is_kept": state == "won" or (is_start and kept_start),
+                "strip": None
+                if is_start
+                else interval_place(row.get("gain"), row.get("low"), row.get("high"), span),
+            }
+        )
+    return sorted(found, key=lambda row: -row["figure"] if is_number(row["figure"]) else 1e9)
+
+
+def models(record: Record) -> list[Record]:
+    """The models of an evaluation, best first."""
+    rows = [row for row in dicts(record.get("models")) if is_number(row.get("figure"))]
+    ends = [row.get(key) for row in rows for key in ("low", "high", "figure")]
+    span = _span([end for end in ends if is_number(end)] or [0.0], with_zero=False)
+    found = [
+        {
+            "name": str(row.get("name") or ""),
+            "path": str(row.get("path") or ""),
+            "figure": row["figure"],
+            "low": row.get("low"),
+            "high": row.get("high"),
+            "strip": interval_place(row["figure"], row.get("low"), row.get("high"), span),
+        }
+        for row in rows
+    ]
+    return sorted(found, key=lambda row: -row["figure"])
+
+
+def differences(record: Record) -> list[Record]:
+    """Pairs of models with the difference of their figures."""
+    rows = [row for row in dicts(record.get("differences")) if is_number(row.get("gain"))]
+    ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
+    span = _span([end for end in ends if is_number(end)] or [0.0])
+    return [
+        {
+            "first": str(row.get("first") or ""),
+            "second": str(row.get("second") or ""),
+            "gain": row["gain"],
+            "low": row.get("low"),
+            "high": row.get("high"),
+            "is_real": bool(row.get("is_real")),
+            "strip": interval_place(row["gain"], row.get("low"), row.get("high"), span),
+        }
+        for row in rows
+    ]
+
+
+def queries(found: Any) -> list[Record]:
+    """Queries with what was found first before and after."""
+    return [
+        {
+            "query": str(one.get("query") or ""),
+            "expected": str(one.get("expected") or ""),
+            "rank_before": one.get("rank_before"),
+            "rank_after": one.get("rank_after"),
+            "sides": _sides(one),
+        }
+        for one in dicts(found)
+    ]
+
+
+def neighbours(record: Record) -> list[Record]:
+    """Texts with their nearest before and after; those that only one model finds are marked."""
+    found = []
+    for one in dicts(record.get("neighbours")):
+        sides = _sides(one)
+        texts = [{result["text"] for result in side["results"]} for side in sides]
+        for side, others in zip(sides, reversed(texts), strict=True):
+            for result in side["results"]:
+                result["is_new"] = result["text"] not in others
+        found.append({"text": str(one.get("text") or ""), "sides": sides})
+    return found
+
+
+def _sides(one: Record) -> list[Record]:
+    return [
+        {
+            "name": name,
+            "results": [
+                {
+                    "text": str(result.get("text") or ""),
+                    "score": result.get("score"),
+                    "label": str(result.get("label") or ""),
+                    "is_right": bool(result.get("is_right")),
+                    "is_new": False,
+                }
+                for result in dicts(one.get(name))
+            ],
+        }
+        for name in ("before", "after")
+    ]
+
+
+def data(record: Record) -> Record | None:
+    """Files, form and how the rows were divided."""
+    found = record.get("data")
+    if not isinstance(found, dict):
+        return None
+    rows: Any = found.get("rows")
+    rows = rows if isinstance(rows, dict) else {}
+    parts = [
+        {"name": name, "rows": rows[name]}
+        for name in ("train", "dev", "test", "dropped")
+        if is_number(rows.get(name)) and rows[name] > 0
+    ]
+    return {
+        "sources": rows_of(found.get("source"), "name", "rows", "sha256"),
+        "form": found.get("form") or part(found, "inspection", "form"),
+        "why": part(found, "inspection", "why"),
+        "parts": parts,
+        "total": sum(one["rows"] for one in parts),
+    }
+
+
+def columns(record: Record) -> Record | None:
+    """What is known of each column, as a table with the names that any of them has."""
+    found = part(record, "data", "inspection", "columns")
+    if isinstance(found, dict):
+        found = [{"name": name, **one} for name, one in found.items() if isinstance(one, dict)]
+    rows = dicts(found)
+    heads = list(dict.fromkeys(name for row in rows for name, one in row.items() if _is_small(one)))
+    if not rows or not heads:
+        return None
+    return {
+        "heads": [
+            {"text": title(name), "is_number": all(is_number(row.get(name)) for row in rows)}
+            for name in heads
+        ],
+        "rows": [[_cell(row.get(name)) for name in heads] for row in rows],
+    }
+
+
+def _cell(one: Any) -> Record:
+    is_whole = is_number(one) and float(one).is_integer()
+    return {"text": count(one) if is_whole else value(one), "is_number": is_number(one)}
+
+
+def _is_small(one: Any) -> bool:
+    return not isinstance(one, (dict, list)) or len(str(one)) < 60
+
+
+def labels(record: Record) -> Record | None:
+    """How often each label is there, most often first, and whatever else is known of them."""
+    found = part(record, "data", "inspection", "labels")
+    if not isinstance(found, dict) or not found:
+        return None
+    counts: dict[Any, Any] = next(
+        (found[name] for name in _COUNTS if _is_counts(found.get(name))), {}
+    )
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    most = max(counts.values(), default=0)
+    bars = [
+        {"name": str(name), "count": number, "percent": round(100 * number / most, 2)}
+        for name, number in ordered[:_MOST_LABELS]
+        if most
+    ]
+    rest = {name: one for name, one in found.items() if name not in _COUNTS and _is_small(one)}
+    return {"bars": bars, "left_out": len(ordered) - len(bars), "rest": pairs(rest)}
+
+
+_COUNTS = ("counts", "classes", "balance", "values")
+
+
+def _is_counts(found: Any) -> bool:
+    return isinstance(found, dict) and bool(found) and all(map(is_number, found.values()))
+
+
+def findings(record: Record) -> list[Record]:
+    """What inspect found, with examples."""
+    return [
+        {
+            "kind": title(one.get("kind") or "finding"),
+            "count": one.get("count"),
+            "effect": one.get("effect") or "",
+            "advice": one.get("advice") or "",
+            "rows": [row for row in _list(one.get("rows")) if is_number(row)][:10],
+            "examples": [_example(some) for some in _list(one.get("examples"))[:_MOST_EXAMPLES]],
+        }
+        for one in dicts(part(record, "data", "inspection", "findings"))
+    ]
+
+
+def _list(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
+def _example(some: Any) -> list[str]:
+    if isinstance(some, dict):
+        return [f"{title(name)}: {value(one)}" for name, one in some.items()]
+    if isinstance(some, list):
+        return texts(some)
+    return [value(some)]

@@ -1,0 +1,226 @@
+"""The page as text: what it says, what it leaves out, and that no text of the data is markup."""
+
+import copy
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sentune.errors import InputTypeError, MissingDependencyError
+from sentune.report import missing, page
+from sentune.report.sections import view_of
+from tests.report.records import HOSTILE, evaluation, train
+
+pytest.importorskip("vl_convert", reason="the extra report is not installed")
+
+SECTIONS = "tried mixes curves scores queries neighbours map data findings settings".split()
+
+
+class Reader(HTMLParser):
+    """The tags, attributes and visible texts of a page, and what is in its scripts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.scripts = [], [], [], []
+        self._inside = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+        self._inside = tag if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        (self.scripts if self._inside else self.texts).append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def attributes_names(self):
+        return [(tag, name) for tag, name, _ in self.attributes]
+
+    @property
+    def ids(self):
+        return {value for _, name, value in self.attributes if name == "id"}
+
+
+def test_the_headline_says_what_got_better_and_how_sure_it_is():
+    found = Reader(page(train())).text
+    assert "Accuracy a text rose from 0.812 to 0.861" in found
+    assert "95% interval +0.020 to +0.078" in found
+    assert "On 545 held-out rows that no training and no choice has seen" in found
+    assert "70% of its weights, 30% of the start" in found
+
+
+def with_result(**figures):
+    record = train()
+    record["result"]["test"] |= figures
+    return view_of(record)["head"]
+
+
+def test_a_gain_that_may_be_chance_is_called_so():
+    head = with_result(gain=0.049, low=-0.01, high=0.1)
+    assert "may be chance" in head["line"] and "holds 0" in head["says"][0]
+
+
+def test_a_loss_is_called_a_loss():
+    head = with_result(after=0.7, gain=-0.112, low=-0.15, high=-0.08)
+    assert "fell from 0.812 to 0.700" in head["line"] and "loses 0.112" in head["says"][0]
+
+
+def test_a_start_that_was_kept_is_said_with_the_reason():
+    record = train()
+    record["decision"] = {"kept": "start", "reason": "no candidate was better by more than chance"}
+    found = Reader(page(record)).text
+    assert "Nothing better was found, so the start was kept" in found
+    assert "No candidate was better by more than chance." in found
+    assert "On 545 held-out rows the accuracy a text is 0.812." in found
+
+
+def test_an_evaluation_has_its_models_and_no_section_of_a_training():
+    html = page(evaluation("middle"))
+    reader = Reader(html)
+    assert "large is ahead of middle" in reader.text
+    assert "a difference that is more than chance" in reader.text
+    assert "models" in reader.ids and not reader.ids & set(SECTIONS)
+
+
+def test_models_that_cannot_be_told_apart_are_not_ranked():
+    record = evaluation("middle")
+    record["differences"][0]["is_real"] = False
+    found = view_of(record)["head"]
+    assert found["line"] == "large and middle lead"
+    assert "may be chance" in found["says"][1]
+
+
+def test_all_sections_are_there():
+    assert Reader(page(train())).ids >= set(SECTIONS)
+
+
+GONE = {
+    "leaderboard": {"tried"},
+    "mixes": {"mixes"},
+    "curves": {"curves"},
+    "scores": {"scores"},
+    "queries": {"queries"},
+    "neighbours": {"neighbours"},
+    "map": {"map"},
+    "data": {"findings"},
+    "settings": set(),
+    "result": set(),
+    "decision": set(),
+    "task": set(),
+    "environment": set(),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_what_is_not_there_is_left_out(name):
+    record = train()
+    del record[name]
+    assert set(SECTIONS) - Reader(page(record)).ids == GONE[name]
+
+
+def test_a_record_of_nothing_is_a_page():
+    assert "A model was trained" in page({})
+
+
+def test_any_part_may_be_none_or_not_finite():
+    whole = train()
+    whole["map"] = {name: part[:3] for name, part in whole["map"].items()}
+    paths = [path for path in leaves_of(whole) if path]
+    assert len(paths) > 300
+    for path in paths:
+        for nothing in (None, math.nan):
+            record = copy.deepcopy(whole)
+            place = record
+            for name in path[:-1]:
+                place = place[name]
+            place[path[-1]] = nothing
+            html = page(record)
+            assert "</html>" in html and ">nan" not in html and ">None" not in html, path
+
+
+def leaves_of(value, path=()):
+    yield path
+    if isinstance(value, dict):
+        parts = value.items()
+    else:
+        parts = enumerate(value[:3]) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from leaves_of(part, (*path, name))
+
+
+def test_a_hostile_text_stays_text_wherever_it_stands():
+    plain = Reader(page(train("harmless")))
+    for text in [*HOSTILE, " ".join(HOSTILE)]:
+        html = page(train(text))
+        reader = Reader(html)
+        assert reader.tags == plain.tags, text
+        assert sorted(set(reader.attributes_names)) == sorted(set(plain.attributes_names))
+        html.encode("utf-8")  # no half of a pair
+        assert "49" not in re.sub(r"[\d.,]*49[\d.,]+|0\.049", "", reader.text).split()
+    assert "</script><script>alert(1)</script>" in Reader(page(train(HOSTILE[0]))).text
+
+
+def test_nothing_is_asked_of_a_network():
+    reader = Reader(page(train()))
+    loads = {
+        (tag, name, value)
+        for tag, name, value in reader.attributes
+        if name in ("src", "href", "srcset", "action", "data", "poster")
+        and not value.startswith("#")
+    }
+    assert loads == {("link", "href", "data:,")}
+    style = reader.scripts[0]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_a_full_page_is_small():
+    record = train()
+    text = "a text of some length that a person might have written " * 3
+    points = np.random.default_rng(0).normal(size=(2000, 2)).tolist()
+    record["map"] = {"before": points, "after": points, "groups": ["a"] * 2000}
+    record["map"]["texts"] = [f"{number} {text}" for number in range(2000)]
+    assert len(page(record).encode()) < 1_700_000
+
+
+def test_values_of_numpy_are_read_and_the_record_stays_as_it_is():
+    record = train()
+    before = copy.deepcopy(record["mixes"])
+    record["result"]["test"]["after"] = np.float64(0.861)
+    record["scores"]["edges"] = np.linspace(0, 1, 5)
+    assert page(record) == page(train())
+    assert record["mixes"] == before
+
+
+def test_what_is_no_record_is_refused():
+    with pytest.raises(InputTypeError, match="a record must be a dict, got list"):
+        page([])
+
+
+def test_nothing_is_missing_where_the_extra_is_installed():
+    assert missing() is None
+
+
+def test_without_the_extra_the_pip_command_is_named():
+    code = """
+import sys; sys.modules["vl_convert"] = None
+from sentune.report import missing, page
+print(missing())
+try: page({})
+except ImportError as error: print(type(error).__name__, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.strip().splitlines()
+    assert first.endswith('install it with: pip install "sentune[report]"')
+    assert second == f"{MissingDependencyError.__name__} {first}"
