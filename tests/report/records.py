@@ -47,17 +47,29 @@ def train(text="a text"):
         "data": {
             "source": [{"name": text, "sha256": "9f86d081884c7d659a2feaa0c55ad015", "rows": 5452}],
             "form": text,
+            "notes": [text],
             "rows": {"train": 4300, "dev": 545, "test": 545, "dropped": 62},
             "inspection": {
                 "form": "sentence and class",
                 "why": text,
                 "rows": 5452,
-                "columns": [{"name": text, "rows": 5452, "kind": text}],
+                "columns": [
+                    {"name": text, "texts": 5452, "different": 5381, "scripts": {text: 0.9}}
+                    | {"characters": {"mean": 50.2, "most": 230}, "languages": {"English": 1.0}}
+                ],
                 "lengths": {text: {"edges": [0, 5, 10], "counts": [3, 4], "limit": 256}},
-                "labels": {"name": text, "counts": {text: 3, "second": 2}},
+                "labels": {"name": text, "kind": "class", "words": text, "different": 5}
+                | {"most": [[text, 3], ["second", 2]], "fewest": [["third", 1]]},
+                "problems": [{"text": text, "is_fatal": False}],
                 "findings": [
                     {"kind": text, "count": 71, "rows": [3, 18], "effect": text, "advice": text}
-                    | {"examples": [text, [text, text], {text: text}]},
+                    | {
+                        "examples": [
+                            {"row": 3, "note": text, "cells": {text: text, "label": 1}}
+                            | {"other": {text: "other", "label": 2}},
+                            {"row": 18, "note": text, "cells": {text: text}, "other": None},
+                        ]
+                    },
                 ],
                 "losses": [{"name": text, "why": text}],
                 "commands": {},

@@ -19,6 +19,7 @@ _COLUMNS = 8
 _CURVES = (
     ("loss", "Loss", "what training makes small", ".3~f", False),
     ("figure", "Dev figure", "on rows that are not trained on", ".3f", False),
+    ("grad_norm", "Size of the gradient", "how steep the loss is", ".3~f", True),
     ("learning_rate", "Learning rate", "how far a step goes", ".1e", True),
     ("tokens_per_second", "Tokens per second", "speed of training", ",.0f", True),
     (
@@ -107,7 +108,8 @@ def lengths(record: Record) -> list[Record]:
     for number, (name, one) in enumerate((found if isinstance(found, dict) else {}).items()):
         one = one if isinstance(one, dict) else {}
         edges, counts = (numbers(one.get(key)) for key in ("edges", "counts"))
-        spec = charts.histogram(edges, counts, part(one, "limit"), "tokens")
+        unit = str(one.get("unit") or "tokens")
+        spec = charts.histogram(edges, counts, one.get("limit"), unit)
         if number < _COLUMNS:
             plots += _plot(f"length-{number}", str(name), _length_words(one), spec)
     return plots

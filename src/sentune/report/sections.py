@@ -131,6 +131,7 @@ def _data(record: Record, plots: Charts) -> Section | None:
         "data": tables.data(record),
         "columns": tables.columns(record),
         "labels": tables.labels(record),
+        "notes": tables.texts(tables.part(record, "data", "notes")),
         "lengths": lengths,
         "losses": tables.rows_of(
             tables.part(record, "data", "inspection", "losses"), "name", "why"
@@ -143,7 +144,11 @@ def _findings(record: Record, plots: Charts) -> Section | None:
     inspection = tables.part(record, "data", "inspection")
     if not isinstance(inspection, dict) or "findings" not in inspection:
         return None
-    return {"findings": tables.findings(record), "rows": inspection.get("rows")}
+    problems = tables.dicts(inspection.get("problems"))
+    return {
+        "findings": tables.findings(record),
+        "problems": [str(one["text"]) for one in problems if one.get("text")],
+    }
 
 
 def _settings(record: Record, plots: Charts) -> Section | None:

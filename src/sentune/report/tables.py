@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.words import STATES, count, is_number, title, value
+from sentune.report.words import STATES, count, is_number, share, title, value
 
 Record = dict[str, Any]
 
 _MOST_EXAMPLES = 5
-_MOST_LABELS = 30
 
 
 def part(record: Any, *names: str) -> Any:
@@ -216,12 +215,9 @@ def data(record: Record) -> Record | None:
 
 def columns(record: Record) -> Record | None:
     """What is known of each column, as a table with the names that any of them has."""
-    found = part(record, "data", "inspection", "columns")
-    if isinstance(found, dict):
-        found = [{"name": name, **one} for name, one in found.items() if isinstance(one, dict)]
-    rows = dicts(found)
-    heads = list(dict.fromkeys(name for row in rows for name, one in row.items() if _is_small(one)))
-    if not rows or not heads:
+    rows = dicts(part(record, "data", "inspection", "columns"))
+    heads = list(dict.fromkeys(name for row in rows for name in row))
+    if not heads:
         return None
     return {
         "heads": [
@@ -233,38 +229,52 @@ def columns(record: Record) -> Record | None:
 
 
 def _cell(one: Any) -> Record:
+    if isinstance(one, dict) and one and all(map(_is_share, one.values())):
+        return {"text": ", ".join(f"{name} {share(n)}" for name, n in one.items()), "is_number": 0}
     is_whole = is_number(one) and float(one).is_integer()
     return {"text": count(one) if is_whole else value(one), "is_number": is_number(one)}
 
 
-def _is_small(one: Any) -> bool:
-    return not isinstance(one, (dict, list)) or len(str(one)) < 60
+def _is_share(one: Any) -> bool:
+    return is_number(one) and 0 <= one <= 1
 
 
 def labels(record: Record) -> Record | None:
-    """How often each label is there, most often first, and whatever else is known of them."""
+    """How often each label is there, and whatever else is known of them."""
     found = part(record, "data", "inspection", "labels")
     if not isinstance(found, dict) or not found:
         return None
-    counts: dict[Any, Any] = next(
-        (found[name] for name in _COUNTS if _is_counts(found.get(name))), {}
-    )
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    most = max(counts.values(), default=0)
+    counts = [*_counts(found, "most"), *_counts(found, "fewest")]
+    edges, sizes = numbers(found.get("edges")), numbers(found.get("counts"))
+    for low, high, size in zip(edges, edges[1:], sizes, strict=False):
+        counts.append((f"{value(low)} to {value(high)}", size))
+    most = max((size for _, size in counts), default=0)
     bars = [
-        {"name": str(name), "count": number, "percent": round(100 * number / most, 2)}
-        for name, number in ordered[:_MOST_LABELS]
-        if most
+        {"name": name, "count": size, "percent": round(100 * size / most, 2)}
+        for name, size in counts
+        if most > 0
     ]
-    rest = {name: one for name, one in found.items() if name not in _COUNTS and _is_small(one)}
-    return {"bars": bars, "left_out": len(ordered) - len(bars), "rest": pairs(rest)}
+    different = found.get("different")
+    left_out = different - len(bars) if is_number(different) and not edges else 0
+    rest = [name for name in ("name", "words", "different", "mean") if found.get(name)]
+    return {
+        "bars": bars,
+        "left_out": left_out if bars and left_out > 0 else 0,
+        "rest": pairs({_LABEL_WORDS[name]: found[name] for name in rest}),
+    }
 
 
-_COUNTS = ("counts", "classes", "balance", "values")
+_LABEL_WORDS = {"name": "column", "words": "values", "different": "different", "mean": "mean"}
 
 
-def _is_counts(found: Any) -> bool:
-    return isinstance(found, dict) and bool(found) and all(map(is_number, found.values()))
+def _counts(found: Record, name: str) -> list[tuple[str, float]]:
+    """Labels and how often they are there, as pairs."""
+    rows = found.get(name)
+    return [
+        (value(row[0]), row[1])
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, list) and len(row) == 2 and is_number(row[1])
+    ]
 
 
 def findings(record: Record) -> list[Record]:
@@ -275,20 +285,27 @@ def findings(record: Record) -> list[Record]:
             "count": one.get("count"),
             "effect": one.get("effect") or "",
             "advice": one.get("advice") or "",
-            "rows": [row for row in _list(one.get("rows")) if is_number(row)][:10],
             "examples": [_example(some) for some in _list(one.get("examples"))[:_MOST_EXAMPLES]],
         }
         for one in dicts(part(record, "data", "inspection", "findings"))
     ]
 
 
+def _example(some: Any) -> Record:
+    """A row with its number, what was noted of it, and the row that it is compared with."""
+    if not isinstance(some, dict):
+        return {"row": None, "note": None, "cells": [value(some)], "other": []}
+    return {
+        "row": some.get("row"),
+        "note": some.get("note"),
+        "cells": _cells(some.get("cells")),
+        "other": _cells(some.get("other")),
+    }
+
+
+def _cells(row: Any) -> list[str]:
+    return [value(cell) for cell in row.values()] if isinstance(row, dict) else []
+
+
 def _list(found: Any) -> list[Any]:
     return found if isinstance(found, list) else []
-
-
-def _example(some: Any) -> list[str]:
-    if isinstance(some, dict):
-        return [f"{title(name)}: {value(one)}" for name, one in some.items()]
-    if isinstance(some, list):
-        return texts(some)
-    return [value(some)]
