@@ -45,10 +45,9 @@ def json_blocks(file: File, how: How) -> Iterator[Any]:
     Raises:
         pyarrow.ArrowInvalid: If a row is broken, or is not as the first ones are.
     """
-    schema = _schema(file, how)
-    if schema is None:
+    schema, table = _schema(file, how), need("pyarrow.json", extra="train")
+    if schema is None or not hasattr(table, "open_json"):  # which older versions do not have
         return
-    table = need("pyarrow.json", extra="train")
     with opened(file) as stream:
         yield from table.open_json(
             stream,

@@ -123,6 +123,14 @@ def sample(file: File) -> str:
     return digest.hexdigest()[:16]
 
 
+def version(file: File) -> str | int:
+    """Another value when a file is written again, as far as its storage says so."""
+    if not is_remote(file.address):
+        return Path(file.address).stat().st_mtime_ns
+    system, path = need("fsspec", extra="bulk").core.url_to_fs(file.address)
+    return str(system.ukey(path))
+
+
 @contextmanager
 def opened(file: File, offset: int = 0) -> Iterator[IO[bytes]]:
     """The content of a file from a byte on, decompressed and in UTF-8.

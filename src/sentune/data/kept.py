@@ -101,8 +101,7 @@ def key_of(files: Sequence[File], wishes: object) -> str:
     digest = hashlib.sha256(repr((_VERSION, wishes)).encode())
     for file in files:
         digest.update(repr((file, corpus_files.sample(file))).encode())
-        if not corpus_files.is_remote(file.address):
-            digest.update(repr(Path(file.address).stat().st_mtime_ns).encode())
+        digest.update(repr(corpus_files.version(file)).encode())
     return digest.hexdigest()[:32]
 
 
