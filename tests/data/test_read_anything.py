@@ -376,6 +376,12 @@ def test_a_table_with_tabs_may_do_without_quotes(tmp_path):
     }
 
 
+def test_the_separator_is_found_where_a_row_is_broken(tmp_path):
+    path = put(tmp_path, "a.csv", "a;b\nx;y\nx;y;z\nv;w\n")
+    with pytest.raises(DatasetError, match="a.csv, line 3: the row has 3 cells"):
+        read(path)
+
+
 def test_only_bad_rows_are_no_rows(tmp_path):
     path = put(tmp_path, "a.jsonl", "[1]\n")
     with pytest.raises(DatasetError, match="a.jsonl has no rows; the first that was left out"):

@@ -27,6 +27,7 @@ FORMATS = {
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 COMPRESSIONS = (*OPENERS, ".zst")
 LOOKED_AT = 20  # lines that show how a table is written
+_MOST_OTHERS = 0.25  # of the rows of a table
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -45,13 +46,19 @@ def check(path: Path) -> None:
 def separator_of(lines: Sequence[str], usual: str) -> str:
     """What separates the cells of a table, of which these are the first lines.
 
-    It is `usual`, unless that gives one cell and another gives the lines as many cells each, more
-    than one.
+    It is `usual`, unless that gives one cell and another gives the first line several, and as many
+    to the other lines, one in four excepted: rows may be broken.
     """
     if len(next(csv.reader(lines, delimiter=usual), ())) != 1:
         return usual
-    for other in _SEPARATORS:
-        widths = {len(row) for row in csv.reader(lines, delimiter=other) if row}
-        if len(widths) == 1 and min(widths) > 1:
-            return other
-    return usual
+    found = {other: _others(lines, other) for other in _SEPARATORS if other != usual}
+    best = min(found, key=found.__getitem__)
+    return best if found[best] <= _MOST_OTHERS else usual
+
+
+def _others(lines: Sequence[str], separator: str) -> float:
+    """Which share of the rows has another number of cells than the first one, which has several."""
+    widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
+    if not widths or widths[0] == 1:
+        return 1.0
+    return sum(width != widths[0] for width in widths) / len(widths)
