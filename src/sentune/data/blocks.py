@@ -10,7 +10,8 @@ from sentune._lazy import need
 from sentune.data.corpus_files import File, opened
 from sentune.data.corpus_rows import rows
 from sentune.data.corpus_types import array_of
-from sentune.data.text_rows import Head, How
+from sentune.data.csv_rows import Head
+from sentune.data.lines import How
 
 _BLOCK = 4 << 20  # bytes of a file at a time
 _SEEN = 1_000  # rows of a JSON file that show what is in it

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS
-from sentune.data.text_rows import NUMBERED
+from sentune.data.csv_rows import NUMBERED
 from sentune.errors import DatasetError, SettingError
 
 # Names of columns with labels that are not those of a dataset for training.

@@ -16,8 +16,9 @@ from typing import IO, Any
 from sentune._lazy import need
 from sentune.data.corpus_files import File, opened, seekable
 from sentune.data.corpus_types import settled
+from sentune.data.lines import BOM, How, Row, check_encoding, not_decoded
 from sentune.data.raw import FORMATS
-from sentune.data.text_rows import BOM, How, Row, check_encoding, not_decoded, text_rows
+from sentune.data.text_rows import text_rows
 from sentune.errors import DatasetError
 
 _BATCH = 1024  # rows of a Parquet file that are decoded at a time

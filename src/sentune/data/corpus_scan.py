@@ -15,8 +15,8 @@ from sentune.data.columns import PORTION, input_columns
 from sentune.data.corpus_files import File
 from sentune.data.corpus_rows import columns_of, count_of, rows
 from sentune.data.corpus_types import Types
+from sentune.data.lines import Row
 from sentune.data.raw import FORMATS
-from sentune.data.text_rows import Row
 from sentune.errors import DatasetError
 
 _ID_NAMES = ("id", "_id")

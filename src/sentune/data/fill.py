@@ -11,9 +11,10 @@ from sentune.data.blocks import csv_blocks, json_blocks
 from sentune.data.choice import near
 from sentune.data.corpus_files import File, opened
 from sentune.data.corpus_rows import batches_of, reported, rows
+from sentune.data.csv_rows import head_of
+from sentune.data.lines import How
 from sentune.data.raw import FORMATS
 from sentune.data.spool import BadRows, Spool, names_of
-from sentune.data.text_rows import How, head_of
 from sentune.errors import DatasetError
 
 _PORTION = 5_000  # rows at a time

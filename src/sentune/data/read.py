@@ -17,10 +17,10 @@ from sentune.data.columns import input_columns
 from sentune.data.fill import Wishes, fill
 from sentune.data.kept import Places as Places
 from sentune.data.kept import places as places
+from sentune.data.lines import How
 from sentune.data.raw import FORMATS
 from sentune.data.sources import Source, files_of
 from sentune.data.spool import BadRows, Part, Spool
-from sentune.data.text_rows import How
 from sentune.errors import (
     DatasetError,
     HubError,
