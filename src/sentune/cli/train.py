@@ -27,7 +27,7 @@ sentune train --output my-model --resume                    # after Ctrl-C or a 
 """
 _GROUPS = {"what": "what is trained, and how much may be spent", "fix": "fix what would be chosen"}
 # What `add_source` declares.
-_OF_THE_SOURCE = ("split", "columns", "label", "skip_bad_rows", "data_format")
+_OF_THE_SOURCE = ("split", "columns", "label", "skip_bad_rows", "data_format", "encoding")
 _METAVARS = {
     "whole": "N",
     "number": "X",

@@ -55,6 +55,7 @@ def rows_of(data: Any, settings: Settings) -> Any:
             "label": settings.label,
             "skip_bad_rows": settings.skip_bad_rows,
             "format": settings.data_format,
+            "encoding": settings.encoding,
         }
         given = {name: value for name, value in options.items() if value is not None}
         return read(data, settings.split, **given)
