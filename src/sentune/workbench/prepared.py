@@ -14,10 +14,11 @@ from sentune.data import forms
 from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import Form
 from sentune.data.profile import profile
-from sentune.data.read import read
+from sentune.data.read import places, read
 from sentune.errors import DatasetError, InputTypeError
 from sentune.losses.fitting import advice
 from sentune.workbench import forms_turned
+from sentune.workbench.classes import aligned
 from sentune.workbench.settings import Settings
 from sentune.workbench.split import Split, groups_of, split
 
@@ -83,11 +84,11 @@ def parts_of(data: Any, held_out: Mapping[str, Any], settings: Settings) -> Part
     Raises:
         DatasetError: If the rows have no form that can be trained on, or are too few.
     """
-    notes: list[str] = []
     whole = rows_of(data, settings)
+    notes = list(places(whole).notes)
     form = form_of(whole)
     whole, form = _simple(whole, form, notes)
-    own = {name: rows_of(source, settings) for name, source in held_out.items()}
+    own = {name: aligned(rows_of(part, settings), whole)[0] for name, part in held_out.items()}
     for name, rows in own.items():
         own[name] = _same_form(rows, form, name, notes)
     shares = _shares(settings, len(whole), own)
