@@ -194,6 +194,10 @@ def test_several_files_and_patterns_are_read_in_order(tmp_path):
     assert read(str(tmp_path / "?.csv"))["text"][:] == texts[:3]
     with pytest.raises(MissingDatasetError, match=r"no file that matches \*.tsv"):
         read("*.tsv")
+    with pytest.raises(MissingDatasetError, match="there is no file bb.csv; did you mean b.csv"):
+        read(["a.csv", "bb.csv"])
+    with pytest.raises(MissingDatasetError, match="on the Hub; did you mean b.csv"):
+        read("bb.csv")
     with pytest.raises(MissingDatasetError, match="there is no file d.csv"):
         read(["a.csv", "d.csv"])
     with pytest.raises(DatasetError, match="name one"):
@@ -207,7 +211,8 @@ def test_files_with_other_columns_are_named(tmp_path):
         DatasetError, match="b.csv has the columns text, kind, and a.csv has text, label"
     ):
         read(["a.csv", "b.csv"])
-    assert read(["a.csv", "b.csv"], columns=["text"])["text"][:] == ["one", "two"]
+    found, notes = noted(["a.csv", "b.csv"], columns=["text"])
+    assert found["text"][:] == ["one", "two"] and notes == []
     with pytest.raises(DatasetError, match="b.csv has no column 'label'; there are text, kind"):
         read(["a.csv", "b.csv"], columns=["text"], label="label")
 
@@ -461,6 +466,10 @@ def test_words_of_labels_are_kept(tmp_path):
     found.to_parquet(tmp_path / "b.parquet")
     again = read(tmp_path / "b.parquet")
     assert again.features["label"].names == ["ham", "spam"] and again["label"][:] == [1, 0, None]
+    other, _ = noted(put(tmp_path, "c.csv", "text,label\nx,spam\ny,eggs\n"))
+    other.to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(DatasetError, match="different classes in column 'label': eggs, spam, and"):
+        read(["b.parquet", "d.parquet"])
 
 
 def test_texts_that_all_differ_are_no_label(tmp_path):

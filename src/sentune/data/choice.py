@@ -243,7 +243,7 @@ class _Chooser:
         """A column that is no label: numbers of a text file are numbers, unless it was named."""
         kind = self._kind(old) if self.wish.columns is None else None
         if kind is None or kind == self.table.column(old).type:
-            return Column(new, old, _same, self.features.get(old), False)
+            return Column(new, old, _same, self._feature(old), False)
         return Column(new, old, _to_numbers(kind), None, False)
 
     def _label(self, new: str, old: str) -> Column:
@@ -252,7 +252,7 @@ class _Chooser:
         if not pa.types.is_string(column.type):
             is_float = pa.types.is_floating(column.type)
             name = self._label_name(new, old, "score" if is_float else "label")
-            return Column(name, old, _same, self.features.get(old), True)
+            return Column(name, old, _same, self._feature(old), True)
         kind, convert = numbers_in(column), _to_numbers
         if kind is None and _are_with_comma(column):
             kind, convert = pa.float64(), _with_comma
@@ -264,6 +264,13 @@ class _Chooser:
             name = self._label_name(new, old, "score" if is_float else "label")
             return Column(name, old, convert(kind), None, True)
         return self._words(self._label_name(new, old, "label"), old)
+
+    def _feature(self, name: str) -> Any:
+        """What is known of a column, if its values are still such."""
+        types = need("pyarrow", extra="train").types
+        feature = self.features.get(name)
+        is_whole = types.is_integer(self.table.column(name).type)
+        return feature if is_whole or not hasattr(feature, "names") else None
 
     def _label_name(self, new: str, old: str, usual: str) -> str:
         return new if new in LABEL_COLUMNS else usual

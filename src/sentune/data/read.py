@@ -19,7 +19,7 @@ from sentune.data.kept import Places as Places
 from sentune.data.kept import places as places
 from sentune.data.lines import How
 from sentune.data.raw import FORMATS
-from sentune.data.sources import Source, files_of
+from sentune.data.sources import Source, files_of, near_file
 from sentune.data.spool import BadRows, Part, Spool
 from sentune.errors import (
     DatasetError,
@@ -168,7 +168,6 @@ def _wishes(wish: Wish, options: dict[str, Any]) -> Wishes:
 
 def _make(draft: Path, source: Source, wish: Wish, wishes: Wishes, is_skipping: bool) -> None:
     """Read files into a folder."""
-    datasets = need("datasets", extra="train")
     bad = BadRows(draft, is_skipping=is_skipping)
     work = draft / "work"
     work.mkdir()
@@ -179,20 +178,24 @@ def _make(draft: Path, source: Source, wish: Wish, wishes: Wishes, is_skipping: 
             names = ", ".join(file.name for file in source.files)
             also = f"; the first that was left out: {bad.first}" if bad.count else ""
             raise DatasetError(f"{names} has no rows{also}")
-        classes = {
-            name: feature
-            for name, feature in datasets.Features.from_dict(spool.features).items()
-            if isinstance(feature, datasets.ClassLabel)
-        }
         is_text = any(FORMATS[file.ending] == "csv" for file in source.files)
-        table = spool.table()
-        choice = choose(table, wish, is_text=is_text, features=classes)
-        choice.notes[:0] = notes
-        kept.write(draft, table, choice, spool.numbers(), spool.parts, bad)
+        _write(draft, spool, wish, bad, notes, is_text=is_text)
     finally:
         bad.close()
         spool.remove()
         work.rmdir()
+
+
+def _write(
+    draft: Path, spool: Spool, wish: Wish, bad: BadRows, notes: list[str], *, is_text: bool
+) -> None:
+    """Write what is wanted of a spool, whose files are not in use any more afterwards."""
+    make = need("datasets", extra="train").ClassLabel
+    classes = {name: make(names=words) for name, words in spool.classes.items()}
+    table = spool.table()
+    choice = choose(table, wish, is_text=is_text, features=classes)
+    choice.notes[:0] = notes
+    kept.write(draft, table, choice, spool.numbers(), spool.parts, bad)
 
 
 def _rows_of(datasets: Any, found: Any, split: str, name: str) -> Any:
@@ -250,7 +253,7 @@ def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> 
     is_file = Path(source).suffix.lower() in FORMATS
     if is_file or not _HUB_ID.fullmatch(source):
         raise MissingDatasetError(
-            f"there is no file {source}, and it is no id of a dataset on the Hub"
+            f"there is no file {source}, and it is no id of a dataset on the Hub{near_file(source)}"
         )
     try:
         return datasets.load_dataset(source, split=split, **options)

@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -66,13 +67,24 @@ def files_of(names: Sequence[str | Path], split: str, format: str | None) -> Sou
     for name in names:
         found = _of_name(name, split, ending, notes)
         if found is None and len(names) > 1:
-            raise MissingDatasetError(f"there is no file {name}")
+            raise MissingDatasetError(f"there is no file {name}{near_file(name)}")
         if found is None:
             return None
         files += found
     files = list({file.address: file for file in files}.values())
     given = [Path(file.address) for file in files if file.name == STANDARD]
     return Source([_usable(file) for file in _with_names(files)], notes, given)
+
+
+def near_file(name: str | Path) -> str:
+    """The end of a sentence about a file that is not there: one with nearly its name."""
+    path = Path(name).expanduser()
+    try:
+        there = {other.name.lower(): other.name for other in path.parent.iterdir()}
+    except OSError:
+        return ""
+    found = get_close_matches(path.name.lower(), there, 1, 0.7)
+    return f"; did you mean {path.parent / there[found[0]]}?" if found else ""
 
 
 def _ending(format: str | None) -> str:

@@ -17,6 +17,19 @@ BAD_ROWS = "bad.jsonl"
 _SHOWN = 2_000  # characters of a bad row in an error or a file
 
 
+def _classes_of(schema: Any) -> dict[str, list[str]]:
+    """What the `datasets` library has written of classes into a file."""
+    written = (schema.metadata or {}).get(b"huggingface")
+    if written is None:
+        return {}
+    features = json.loads(written).get("info", {}).get("features", {})
+    return {
+        name: feature["names"]
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and "names" in feature
+    }
+
+
 def names_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The columns of rows, of which most have the same ones."""
     names: dict[str, Any] = {}
@@ -93,7 +106,8 @@ class Spool:
     Attributes:
         parts: The files its rows are of.
         types: Of its columns.
-        features: What the `datasets` library has written of them into a file, as JSON.
+        classes: Of columns with classes the words for them, as the `datasets` library has written
+            them into a file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -105,7 +119,7 @@ class Spool:
         self._numbers: list[np.ndarray] = []
         self.parts: list[Part] = []
         self.types = Types()
-        self.features: dict[str, Any] = {}
+        self.classes: dict[str, list[str]] = {}
 
     def add_rows(self, rows: Sequence[dict[str, Any]], numbers: Sequence[int]) -> None:
         """Append rows, with the number of each in its file."""
@@ -127,9 +141,12 @@ class Spool:
         """Append a `pyarrow.RecordBatch`, whose rows are counted from `first` on."""
         for field in batch.schema:
             self.types.add(field.name, field.type)
-        written = (batch.schema.metadata or {}).get(b"huggingface")
-        if written and not self.features:
-            self.features = json.loads(written)["info"]["features"]
+        for name, words in _classes_of(batch.schema).items():
+            if self.classes.setdefault(name, words) != words:
+                raise DatasetError(
+                    f"the files have different classes in column {name!r}: {', '.join(words)}, and "
+                    f"{', '.join(self.classes[name])}; read them one by one"
+                )
         self._write(batch, np.arange(first, first + batch.num_rows, dtype=np.int64))
 
     def end_part(self, name: str, unit: str, mark: Mark) -> None:
