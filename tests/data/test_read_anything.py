@@ -1,6 +1,7 @@
 """Files as people have them: encodings, separators, several files, broken rows, columns."""
 
 import csv
+import gzip
 import io
 import json
 import warnings
@@ -282,6 +283,17 @@ def test_the_kind_of_standard_input_is_detected(content, rows, kind, monkeypatch
         assert notes[0].startswith(f"standard input is read as {kind}; say --format")
         monkeypatch.setattr("sys.stdin", io.StringIO(content))
         assert noted("-", format="txt")[0]["text"][:] == content.splitlines()
+
+
+def test_compressed_standard_input_and_spreadsheets_say_what_to_do(tmp_path, monkeypatch):
+    class Given:
+        buffer = io.BytesIO(gzip.compress(b"text\nx\n"))
+
+    monkeypatch.setattr("sys.stdin", Given)
+    with pytest.raises(DatasetError, match="standard input is compressed; decompress it first"):
+        read("-")
+    with pytest.raises(DatasetError, match="a.xlsx is a spreadsheet.*save the sheet as csv"):
+        read(put(tmp_path, "a.xlsx", "PK"))
 
 
 def test_standard_input_leaves_nothing_behind(tmp_path, monkeypatch):

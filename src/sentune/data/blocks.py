@@ -13,7 +13,7 @@ from sentune.data.corpus_types import array_of
 from sentune.data.csv_rows import Head
 from sentune.data.lines import How
 
-_BLOCK = 4 << 20  # bytes of a file at a time
+_BLOCK = 1 << 20  # bytes of a file at a time
 _SEEN = 1_000  # rows of a JSON file that show what is in it
 
 

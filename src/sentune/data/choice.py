@@ -295,23 +295,30 @@ class _Chooser:
 def numbers_in(column: Any) -> Any:
     """The type of the numbers that a column of texts holds; None if it holds others."""
     pa = need("pyarrow", extra="train")
-    pc = need("pyarrow.compute", extra="train")
-    known = column.drop_null()
-    for part in (known.slice(0, _LOOKED_AT), known):
-        found = None
-        trimmed = pc.utf8_trim_whitespace(part)
-        if not len(part) or pc.any(pc.match_substring_regex(trimmed, _NO_NUMBER)).as_py():
+    found: Any = None
+    for chunk in (column.slice(0, _LOOKED_AT).combine_chunks(), *column.chunks):
+        known = chunk.drop_null()
+        if not len(known):
+            continue
+        kind = _numbers_in(pa, known)
+        if kind is None:
             return None
-        for kind in (pa.int64(), pa.float64()):
-            try:
-                trimmed.cast(kind)
-            except pa.ArrowInvalid:
-                continue
-            found = kind
-            break
-        if found is None:
-            return None
+        found = kind if found is None or pa.types.is_integer(found) else found
     return found
+
+
+def _numbers_in(pa: Any, texts: Any) -> Any:
+    pc = need("pyarrow.compute", extra="train")
+    trimmed = pc.utf8_trim_whitespace(texts)
+    if pc.any(pc.match_substring_regex(trimmed, _NO_NUMBER)).as_py():
+        return None
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            trimmed.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        return kind
+    return None
 
 
 def _are_binary(column: Any) -> bool:

@@ -147,13 +147,18 @@ def write(
     schema = _schema(table, choice)
     stays = np.ones(len(numbers), dtype=bool)
     at = 0
-    with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+    with (
+        pa.OSFile(str(folder / ROWS), "wb") as file,
+        pa.ipc.new_stream(file, schema) as writer,
+        open(folder / NUMBERS, "wb") as numbers_file,
+    ):
         for batch in table.select(_sources(choice)).to_batches(max_chunksize=_PORTION):
             rows = slice(at, at + batch.num_rows)
             if bad.is_skipping:
                 stays[rows] = _without_gaps(batch, choice.columns, numbers, at, parts, bad)
                 batch = batch.filter(pa.array(stays[rows]))
             at = rows.stop
+            numbers[rows][stays[rows]].tofile(numbers_file)
             arrays = [
                 column.convert(batch.column(column.source)).cast(field.type)
                 for column, field in zip(choice.columns, schema, strict=True)
@@ -164,7 +169,6 @@ def write(
         part._replace(rows=int(stays[end - part.rows : end].sum()))
         for part, end in zip(parts, ends, strict=True)
     ]
-    numbers[stays].tofile(folder / NUMBERS)
     about = {"parts": left, "notes": choice.notes, "skipped": bad.count, "first": bad.first}
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 

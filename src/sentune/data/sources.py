@@ -26,6 +26,8 @@ STANDARD_NAME = "standard input"
 _PATTERN = re.compile(r"[*?\[]")
 _SHOWN = 1 << 16  # bytes that show what standard input is
 _TABLES = {"\t": ".tsv", ",": ".csv", ";": ".csv", "|": ".csv"}
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 # Words in names of files that say which part of a dataset they are.
 _PARTS = {
     "train": ("train", "training"),
@@ -134,6 +136,11 @@ def _with_names(files: list[File]) -> list[File]:
 
 def _usable(file: File) -> File:
     """The file, after a look at its ending and whether there is something in it."""
+    if file.ending in _SHEETS:
+        raise DatasetError(
+            f"{file.name} is a spreadsheet and has none of the known endings {', '.join(FORMATS)}; "
+            "save the sheet as csv"
+        )
     if file.ending not in FORMATS:
         raise DatasetError(
             f"{file.name} has none of the known endings {', '.join(FORMATS)}; rename it, say what "
@@ -211,6 +218,10 @@ def _standard_input(ending: str, notes: list[str]) -> File:
     if not first:
         raise DatasetError(
             "standard input is empty; give it a text per line, or a table (csv, tsv, json, jsonl)"
+        )
+    if any(first.startswith(mark) for mark in _COMPRESSED):
+        raise DatasetError(
+            "standard input is compressed; decompress it first, as in `zcat FILE | sentune ...`"
         )
     handle, path = tempfile.mkstemp(prefix="sentune-input-")
     with os.fdopen(handle, "wb") as file:

@@ -116,7 +116,7 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._writer: Any = None
         self._schema: Any = None
-        self._numbers: list[np.ndarray] = []
+        self._numbers: Any = open(folder / "numbers.bin", "w+b")
         self.parts: list[Part] = []
         self.types = Types()
         self.classes: dict[str, list[str]] = {}
@@ -151,17 +151,18 @@ class Spool:
 
     def end_part(self, name: str, unit: str, mark: Mark) -> None:
         """Take note that what came since is of one file."""
-        rows = sum(len(numbers) for numbers in self._numbers[mark.numbers :])
-        self.parts.append(Part(name, unit, rows))
+        bytes_of_part = self._numbers.tell() - mark.numbers
+        self.parts.append(Part(name, unit, bytes_of_part // np.dtype(np.int64).itemsize))
 
     def mark(self) -> Mark:
         """This place."""
         end = self._file.tell() if self._file is not None else 0
-        return Mark(len(self._paths), end, len(self._numbers))
+        return Mark(len(self._paths), end, self._numbers.tell())
 
     def back_to(self, mark: Mark) -> None:
         """Forget what came since."""
-        del self._numbers[mark.numbers :]
+        self._numbers.seek(mark.numbers)
+        self._numbers.truncate()
         if len(self._paths) == mark.segments:
             if self._file is not None:
                 self._file.seek(mark.end)
@@ -173,8 +174,9 @@ class Spool:
         del self._paths[mark.segments :]
 
     def numbers(self) -> np.ndarray:
-        """Of each row its number in its file."""
-        return np.concatenate([np.zeros(0, dtype=np.int64), *self._numbers])
+        """Of each row its number in its file, mapped into memory."""
+        self._numbers.flush()
+        return np.memmap(self._numbers.name, dtype=np.int64, mode="r")
 
     def table(self) -> Any:
         """The whole as a `pyarrow.Table`, mapped into memory."""
@@ -191,6 +193,8 @@ class Spool:
     def remove(self) -> None:
         """Delete its files."""
         self._close()
+        self._numbers.close()
+        Path(self._numbers.name).unlink()
         for path in self._paths:
             path.unlink()
 
@@ -206,7 +210,7 @@ class Spool:
             self._file, self._schema = open(path, "wb"), batch.schema
             self._writer = need("pyarrow", extra="train").ipc.new_stream(self._file, batch.schema)
         self._writer.write_batch(batch)
-        self._numbers.append(numbers)
+        self._numbers.write(numbers.tobytes())
 
     def _close(self) -> None:
         if self._writer is not None and self._file is not None:
