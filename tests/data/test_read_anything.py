@@ -549,3 +549,67 @@ def test_types_that_change_far_into_a_file(tmp_path):
     assert found[6_001] == {"text": "z", "n": 2.5, "m": None, "k": {"a": 1}}
     text = "text,n\n" + "x,1\n" * 20_000 + "y,one\n"
     assert read(put(tmp_path, "b.csv", text))["n"][20_000] == "one"
+
+
+VALUE = st.one_of(
+    st.none(),
+    st.integers(-(2**62), 2**62),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8"), max_size=8),
+    st.booleans(),
+    st.lists(st.integers(0, 9), max_size=2),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rows=st.lists(st.dictionaries(st.sampled_from("xyz"), VALUE, max_size=3), max_size=6),
+    is_escaped=st.booleans(),
+)
+def test_json_lines_come_back_or_become_text(tmp_path, rows, is_escaped):
+    rows = [{"x": "first"}, *rows]
+    lines = [json.dumps(row, ensure_ascii=is_escaped) for row in rows]
+    found = whole(put(tmp_path, "rows.jsonl", "\n".join(lines))).to_list()
+    assert len(found) == len(rows)
+    for row, back in zip(rows, found, strict=True):
+        for name, value in back.items():
+            given_value = row.get(name)
+            is_text = isinstance(value, str) and not isinstance(given_value, str)
+            assert (json.loads(value) if is_text else value) == given_value
+
+
+def test_the_thousands_of_rows_of_a_clean_and_of_a_broken_file_are_the_same(tmp_path):
+    rows = [{"a": f"text {n}", "b": f"{n} é", "n": n / 8} for n in range(12_000)]
+    lines = [json.dumps(row) for row in rows]
+    clean = whole(put(tmp_path, "a.jsonl", "\n".join(lines)))
+    broken, _ = noted(put(tmp_path, "b.jsonl", "\n".join([*lines, "{"])), skip_bad_rows=True)
+    assert clean.to_list() == broken.to_list() == rows
+    columns = {name: [row[name] for row in rows] for name in "abn"}
+    clean = whole(put(tmp_path, "a.csv", table(columns)))
+    broken, _ = noted(put(tmp_path, "b.csv", table(columns) + '"'), skip_bad_rows=True)
+    assert clean.to_list() == broken.to_list() == rows
+    assert places(clean).of(11_999) == "a.csv, line 12001"
+    assert places(broken).of(11_999) == "b.csv, line 12001"
+
+
+def test_files_in_object_storage_are_read_and_read_again_if_they_change(tmp_path):
+    import fsspec
+
+    storage = fsspec.filesystem("memory")
+    storage.pipe("/pile/in/a.csv", b"text\none\n")
+    storage.pipe("/pile/in/b.csv", b"text\ntwo\n")
+    found = read("memory://pile/in")
+    assert found["text"][:] == ["one", "two"] and places(found).of(1) == "b.csv, line 2"
+    assert read("memory://pile/in/b.csv")["text"][:] == ["two"]
+    storage.pipe("/pile/in/b.csv", b"text\nnew\n")
+    assert read("memory://pile/in")["text"][:] == ["one", "new"]
+    with pytest.raises(MissingDatasetError, match="no file or folder memory://pile/none"):
+        read("memory://pile/none")
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(put(tmp_path, "file", "x")))
+    with pytest.raises(OutputError, match="HF_DATASETS_CACHE names another folder"):
+        read(put(tmp_path, "a.csv", "text\nx\n"))
