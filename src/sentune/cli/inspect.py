@@ -13,7 +13,7 @@ DESCRIPTION = (
     "Show which form of training data a file is, its texts and labels, what is wrong with which "
     "rows, and which losses fit. With --model, tokens are counted by its tokenizer and labels that "
     "are likely wrong are found; without, nothing is encoded, which is fast. Rows are counted from "
-    "0. The exit status is 1 if the loss that is asked for cannot learn from the data."
+    "0. The exit status is 1 if no loss, or not the one that is asked for, can learn from the data."
 )
 EXAMPLES = """
 sentune inspect questions.csv
@@ -64,4 +64,5 @@ def run(args: argparse.Namespace) -> int:
     if args.write_clean:
         kept = f"{found.rows - len(found.harmful):,} rows"
         note(f"{args.write_clean} has {kept}, {removed} the {len(found.harmful):,} that went")
-    return int(any(problem["is_fatal"] for problem in found.problems))
+    is_unfit = args.loss is not None and any(problem["is_fatal"] for problem in found.problems)
+    return int(is_unfit or not found.losses)

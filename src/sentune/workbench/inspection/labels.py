@@ -28,7 +28,9 @@ _SHRINK = (0.3, 0.8)  # of the covariance of the classes, towards a sphere
 _TEMPERATURES = np.geomspace(0.5, 200, 40)
 _NOISE = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2)  # shares of wrong labels that are tried
 _CERTAIN = 0.3  # probability that a label is wrong
-_SPREAD = 2.7  # standard deviations that a score may be off
+_ROUNDS = 2
+_UNUSUAL = 2.5  # standard deviations from which on a score has no say
+_SPREAD = 2.85  # standard deviations of the others that a score may be off
 _RIDGE = 300.0
 _RANDOM = 200  # pairs of a text with others that are compared
 _SEED = 3
@@ -156,25 +158,32 @@ def _scores(table: Table) -> Hits:
     """Rows whose score is far from what rows with such texts have."""
     rows = _seen(table).rows
     labels = _labels(table)[rows]
-    expected = _ridge(_features(table), labels, _folds(table))
-    expected = np.clip(expected, labels.min(), labels.max())
-    off = labels - expected
-    size = np.abs(off) / max(float(off.std()), 1e-9)
+    features, folds = _features(table), _folds(table)
+    is_usual = np.ones(len(rows), np.bool_)
+    for _ in range(_ROUNDS):  # what is far off has no say in what is usual
+        expected = _ridge(features, labels, folds, is_usual)
+        off = np.abs(labels - np.clip(expected, labels.min(), labels.max()))
+        is_usual = off <= _UNUSUAL * np.sqrt(np.mean(off**2))
+    size = off / max(float(np.sqrt(np.mean(off[is_usual] ** 2))), 1e-9)
     places = np.flatnonzero(size > _SPREAD)
     notes = [f"pairs like it have about {expected[place]:.2g}" for place in places]
     return _found(rows, places, notes, size)
 
 
-def _ridge(features: Floats, labels: Floats, folds: Integers) -> Floats:
-    """What a linear model learned from the other folds says of each row."""
+def _ridge(
+    features: Floats, labels: Floats, folds: Integers, is_usual: NDArray[np.bool_]
+) -> Floats:
+    """What a linear model learned from the usual rows of the other folds says of each row."""
     features = (features - features.mean(0)) / (features.std(0) + 1e-9)
     expected = np.full(len(labels), labels.mean())
     for fold in range(_FOLDS):
-        is_seen = folds != fold
+        is_seen = (folds != fold) & is_usual
+        if not is_seen.any():
+            continue
         rows, middle = features[is_seen], labels[is_seen].mean()
         square = rows.T @ rows + _RIDGE * np.eye(features.shape[1])
         weights = np.linalg.solve(square, rows.T @ (labels[is_seen] - middle))
-        expected[~is_seen] = features[~is_seen] @ weights + middle
+        expected[folds == fold] = features[folds == fold] @ weights + middle
     return expected
 
 

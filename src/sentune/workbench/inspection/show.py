@@ -43,20 +43,20 @@ def _columns(found: Plain) -> Iterator[str]:
     if not found["columns"]:
         return
     unit = next(iter(found["lengths"].values()))["unit"]
-    head = ["Column", "different", *(f"{p}%" for p in ("5", "50", "95", "99")), "longest", "cut"]
+    head = ["Column", "different", *(f"{p}%" for p in ("5", "50", "95", "99")), "longest", "truncated"]
     rows = []
     for column in found["columns"]:
         sizes = found["lengths"][column["name"]]
         longest = sizes["percentiles"]["100"]
         percentiles = [f"{sizes['percentiles'][p]:,}" for p in ("5", "50", "95", "99")]
-        cut = f"{sizes['truncated']:,}" if sizes["limit"] else "-"
+        truncated = f"{sizes['truncated']:,}" if sizes["limit"] else "-"
         different = f"{column['different']:,}"
-        rows.append([clean(column["name"], 30), different, *percentiles, f"{longest:,}", cut])
+        rows.append([clean(column["name"], 30), different, *percentiles, f"{longest:,}", truncated])
     yield f"Texts, and their lengths in {unit}:"
     yield from table(head, rows).splitlines()
     limit = next(iter(found["lengths"].values()))["limit"]
     if limit:
-        yield f"  cut: texts longer than the {limit} tokens that the model reads"
+        yield f"  truncated: texts longer than the {limit} tokens that the model reads"
     for column in found["columns"]:
         sizes = found["lengths"][column["name"]]
         bars = histogram(sizes["counts"])
@@ -131,9 +131,14 @@ def _example(example: Plain) -> Iterator[str]:
     yield f"    row {example['row']}: {clean(example['note'], _CELL)}"
     for name, cell in example["cells"].items():
         other = (example["other"] or {}).get(name, cell)
-        yield f"      {name}: {clean(cell, _CELL)}"
+        yield f"      {name}: {_cell(cell)}"
         if other != cell:
-            yield f"      {' ' * len(name)}| {clean(other, _CELL)}"
+            yield f"      {' ' * len(name)}| {_cell(other)}"
+
+
+def _cell(cell: Any) -> str:
+    """A cell in one line."""
+    return "(empty)" if cell is None else clean(cell, _CELL) or "(empty)"
 
 
 def _start(found: Plain) -> Iterator[str]:
@@ -185,7 +190,7 @@ def _details(finding: Plain, rows: int) -> str:
     title = f"{finding['kind']}: {_count(finding['count'], 'row')} ({share})"
     cells = "".join(
         f"<tr><td>{example['row']}</td><td>{escape(clean(example['note'], _CELL))}</td>"
-        + "".join(f"<td>{escape(clean(cell, _CELL))}</td>" for cell in example["cells"].values())
+        + "".join(f"<td>{escape(_cell(cell))}</td>" for cell in example["cells"].values())
         + "</tr>"
         for example in finding["examples"]
     )

@@ -140,13 +140,15 @@ def repeated(table: Table) -> Hits:
     """Rows with a text that another row has too, where losses take other rows as negatives."""
     if not table.is_batched:
         return Hits()
-    rows: set[int] = set()
+    again = {*exact_duplicates(table).rows, *near_duplicates(table).rows}
+    kept = np.setdiff1d(np.flatnonzero(table.has_text()), sorted(again))
+    found = np.zeros(len(kept), np.bool_)
     for column in (0, 1):
-        ids = table.near[:, column]
-        values, counts = np.unique(ids[ids >= 0], return_counts=True)
-        rows |= {*np.flatnonzero(np.isin(ids, values[counts > 1])).tolist()}
-    known = {*exact_duplicates(table).rows, *near_duplicates(table).rows}
-    return hits(sorted(rows - known), "a text of it is in other rows, too")
+        _, inverse, counts = np.unique(
+            table.near[kept, column], return_inverse=True, return_counts=True
+        )
+        found |= counts[inverse] > 1
+    return hits(kept[found], "a text of it is in other rows, too")
 
 
 def negative_is_positive(table: Table) -> Hits:
