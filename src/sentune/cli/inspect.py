@@ -13,12 +13,13 @@ DESCRIPTION = (
     "Show which form of training data a file is, its texts and labels, what is wrong with which "
     "rows, and which losses fit. With --model, tokens are counted by its tokenizer and labels that "
     "are likely wrong are found; without, nothing is encoded, which is fast. Rows are counted from "
-    "0. The exit status is 1 if no loss, or not the one that is asked for, can learn from the data."
+    "0. The exit status is 1 if the loss, the best one where none is named, cannot learn from the data as it is."
 )
 EXAMPLES = """
 sentune inspect questions.csv
 sentune inspect pairs.csv --model sentence-transformers/all-MiniLM-L6-v2 --test test.csv
 sentune inspect pairs.csv --write-clean clean.csv      # and clean.removed.csv, with reasons
+sentune inspect questions.csv --model M --write-clean c.csv --also-remove "likely wrong labels"
 sentune inspect pairs.jsonl --loss MultipleNegativesRankingLoss --batch-size 32
 """
 
@@ -36,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="write the rows that are not harmful to FILE (csv, tsv, json, jsonl, parquet), and "
         "those that are to NAME.removed.ENDING, with the reasons",
+    )
+    parser.add_argument(
+        "--also-remove",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="with --write-clean, remove rows that may be meant, too: 'likely wrong labels', "
+        "'one-word texts'; may be given several times",
     )
     add_json(parser)
 
@@ -59,10 +68,9 @@ def run(args: argparse.Namespace) -> int:
             label=args.label,
         )
         if args.write_clean:
-            removed = found.write_clean(args.write_clean)
+            removed = found.write_clean(args.write_clean, args.also_remove)
     show(found, args)
     if args.write_clean:
-        kept = f"{found.rows - len(found.harmful):,} rows"
-        note(f"{args.write_clean} has {kept}, {removed} the {len(found.harmful):,} that went")
-    is_unfit = args.loss is not None and any(problem["is_fatal"] for problem in found.problems)
-    return int(is_unfit or not found.losses)
+        gone = len(found.reasons(args.also_remove))
+        note(f"{args.write_clean} has {found.rows - gone:,} rows, {removed} the {gone:,} that went")
+    return int(any(problem["is_fatal"] for problem in found.problems))

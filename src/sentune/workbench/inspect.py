@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from sentune.workbench.inspection.table import Table, tables
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
 _EXAMPLES = 5
+_KINDS = tuple(check.kind for check in CHECKS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
         notes: What is wrong with each of them.
         effect: What such rows do to training.
         advice: What to do about them.
-        is_harmful: Whether `Inspection.clean` leaves them out.
+        is_harmful: Whether `Inspection.clean` leaves them out without being asked.
         examples: Some of the rows: `{"row", "note", "cells", "other"}`, where "other" has the cells
             of the row that it belongs to.
     """
@@ -105,31 +105,40 @@ class Inspection:
     def _repr_html_(self) -> str:
         return show.html(self.to_dict())
 
-    @cached_property
-    def harmful(self) -> dict[int, list[str]]:
-        """The rows that training is better without, each with the reasons."""
+    def reasons(self, also: Sequence[str] = ()) -> dict[int, list[str]]:
+        """The rows that training is better without, each with the reasons.
+
+        Args:
+            also: Kinds of findings whose rows may be meant, and are to go nevertheless, such as
+                "likely wrong labels".
+        """
+        wrong = next((kind for kind in also if kind not in _KINDS), None)
+        if wrong is not None:
+            raise SettingError(f"there is no finding {wrong!r}; there are {', '.join(_KINDS)}")
         found: dict[int, list[str]] = {}
-        for finding in self.findings:
-            if finding.is_harmful:
-                for row, note in zip(finding.rows, finding.notes, strict=True):
-                    found.setdefault(row, []).append(f"{finding.kind}: {note}")
+        for each in self.findings:
+            if each.is_harmful or each.kind in also:
+                for row, note in zip(each.rows, each.notes, strict=True):
+                    found.setdefault(row, []).append(f"{each.kind}: {note}")
         return dict(sorted(found.items()))
 
-    def clean(self) -> Any:
-        """The rows that are not harmful, as a `datasets.Dataset`."""
-        return self._data.select([row for row in range(self.rows) if row not in self.harmful])
+    def clean(self, also: Sequence[str] = ()) -> Any:
+        """The rows that are not harmful, as a `datasets.Dataset`; `also` as in `reasons`."""
+        gone = self.reasons(also)
+        return self._data.select([row for row in range(self.rows) if row not in gone])
 
-    def removed(self) -> Any:
+    def removed(self, also: Sequence[str] = ()) -> Any:
         """The harmful rows as a `datasets.Dataset`, with columns "row" and "why" added."""
-        rows = self._data.select(list(self.harmful))
-        why = ["; ".join(reasons) for reasons in self.harmful.values()]
-        return written.with_columns(rows, {"row": list(self.harmful), "why": why})
+        gone = self.reasons(also)
+        why = ["; ".join(reasons) for reasons in gone.values()]
+        return written.with_columns(self._data.select(list(gone)), {"row": [*gone], "why": why})
 
-    def write_clean(self, path: str | Path) -> Path:
+    def write_clean(self, path: str | Path, also: Sequence[str] = ()) -> Path:
         """Write the rows that are not harmful, and those that are beside them.
 
         Args:
             path: csv, tsv, json, jsonl or parquet file for the rows that stay.
+            also: As in `reasons`.
 
         Returns:
             The file with the rows that went, `NAME.removed.ENDING`: their columns, their number
@@ -137,8 +146,8 @@ class Inspection:
         """
         path = Path(path)
         beside = path.with_name(f"{path.stem}.removed{path.suffix}")
-        written.write(self.clean(), path)
-        written.write(self.removed(), beside)
+        written.write(self.clean(also), path)
+        written.write(self.removed(also), beside)
         return beside
 
 
@@ -172,7 +181,7 @@ def inspect(
     Raises:
         DatasetError: If the data cannot be read, or the test data has other columns.
     """
-    check_options(loss, None)
+    check_options(loss)
     sources = [one for one in source or _sources(data) if one != "-"]  # which can be read once
     rows = _rows(data, options)
     found = profile(rows)
@@ -203,7 +212,7 @@ def inspect(
     )
 
 
-def check_options(loss: str | None, clean: Path | None) -> None:
+def check_options(loss: str | None, clean: Path | None = None) -> None:
     """Refuse what would fail after the work is done.
 
     Raises:

@@ -91,7 +91,9 @@ CHECKS = (
         "likely wrong labels",
         labels.wrong_labels,
         "The model learns what is not so; a few such rows do little, many do harm.",
-        "Read the rows: the model may be wrong instead. Correct or remove those that are wrong.",
+        "Read the rows, the most striking ones first: the model may be wrong instead. Correct or "
+        "remove those that are wrong; such rows that are right teach the model most.",
+        is_harmful=False,
     ),
     Check(
         "texts of the test data",

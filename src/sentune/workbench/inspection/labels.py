@@ -26,11 +26,12 @@ _LEAST_ROWS = 50  # fewer do not show what is usual
 _MOST_CLASSES = 500
 _SHRINK = (0.3, 0.8)  # of the covariance of the classes, towards a sphere
 _TEMPERATURES = np.geomspace(0.5, 200, 40)
-_NOISE = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2)  # shares of wrong labels that are tried
+_NOISE = 0.01  # share of wrong labels that is assumed; estimates of it vary much
 _CERTAIN = 0.3  # probability that a label is wrong
+_CERTAIN_OF_PAIRS = 0.9  # the same of pairs, in which embeddings miss negations and opposites
 _ROUNDS = 2
 _UNUSUAL = 2.5  # standard deviations from which on a score has no say
-_SPREAD = 2.85  # standard deviations of the others that a score may be off
+_SPREAD = 2.55  # standard deviations of the others that a score may be off
 _RIDGE = 300.0
 _RANDOM = 200  # pairs of a text with others that are compared
 _SEED = 3
@@ -56,14 +57,14 @@ def _labels(table: Table) -> Floats:
 
 
 def _of_texts(table: Table) -> Hits:
-    return _classes(table, _seen(table).columns()[0].astype(np.float64))
+    return _classes(table, _seen(table).columns()[0].astype(np.float64), _CERTAIN)
 
 
 def _of_pairs(table: Table) -> Hits:
-    return _classes(table, _features(table))
+    return _classes(table, _features(table), _CERTAIN_OF_PAIRS)
 
 
-def _classes(table: Table, features: Floats) -> Hits:
+def _classes(table: Table, features: Floats, certain: float) -> Hits:
     """Rows whose class is implausible: a random class is the better explanation."""
     rows = _seen(table).rows
     values, classes = np.unique(_labels(table)[rows], return_inverse=True)
@@ -76,7 +77,7 @@ def _classes(table: Table, features: Floats) -> Hits:
         scores += _log_shares(found, classes)
     doubt = _doubt(scores, classes)
     counts = np.bincount(classes)
-    places = np.flatnonzero((doubt > _CERTAIN) & (counts[classes] > 2))
+    places = np.flatnonzero((doubt > certain) & (counts[classes] > 2))
     near = scores.argmax(1)
     places = places[near[places] != classes[places]]
     notes = [f"looks like {table.label_words(values[near[place]])}" for place in places]
@@ -137,21 +138,15 @@ def _with_temperature(
     shares -= shares.max(1, keepdims=True)
     shares -= np.log(np.exp(shares).sum(1, keepdims=True))
     own = np.exp(shares[np.arange(len(classes)), classes])
-    noise = 0.01 / scores.shape[1]
-    return float(np.log(0.99 * own + noise).sum()), shares
+    return float(np.log((1 - _NOISE) * own + _NOISE / scores.shape[1]).sum()), shares
 
 
 def _doubt(scores: Floats, classes: Integers) -> Floats:
-    """`(rows,)`: the probability that a label was drawn at random.
-
-    The labels are a mixture of what the scores say and of random classes; how many of these there
-    are is what makes the labels most probable.
-    """
+    """`(rows,)`: the probability that a label was drawn at random, if one in a hundred was."""
     shares = _log_shares(scores, classes)
     own = np.exp(shares[np.arange(len(classes)), classes])
-    drawn = 1 / scores.shape[1]
-    noise = max(_NOISE, key=lambda part: np.log((1 - part) * own + part * drawn).sum())
-    return noise * drawn / ((1 - noise) * own + noise * drawn)
+    drawn = _NOISE / scores.shape[1]
+    return drawn / ((1 - _NOISE) * own + drawn)
 
 
 def _scores(table: Table) -> Hits:

@@ -14,6 +14,7 @@ _BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _ROWS_SHOWN = 10  # numbers of rows
 _EXAMPLES = 3
 _LOSSES = 3
+_SHARES = ("5", "50", "95", "99")  # percentiles
 _CELL = 160  # characters of a cell
 
 Plain = Mapping[str, Any]
@@ -43,12 +44,13 @@ def _columns(found: Plain) -> Iterator[str]:
     if not found["columns"]:
         return
     unit = next(iter(found["lengths"].values()))["unit"]
-    head = ["Column", "different", *(f"{p}%" for p in ("5", "50", "95", "99")), "longest", "truncated"]
+    shares = [f"{share}%" for share in _SHARES]
+    head = ["Column", "different", *shares, "longest", "truncated"]
     rows = []
     for column in found["columns"]:
         sizes = found["lengths"][column["name"]]
         longest = sizes["percentiles"]["100"]
-        percentiles = [f"{sizes['percentiles'][p]:,}" for p in ("5", "50", "95", "99")]
+        percentiles = [f"{sizes['percentiles'][p]:,}" for p in _SHARES]
         truncated = f"{sizes['truncated']:,}" if sizes["limit"] else "-"
         different = f"{column['different']:,}"
         rows.append([clean(column["name"], 30), different, *percentiles, f"{longest:,}", truncated])
@@ -104,7 +106,7 @@ def _findings(found: Plain) -> Iterator[str]:
         yield "Nothing is wrong with single rows, as far as can be seen."
         return
     harmful = len({row for each in findings if each["is_harmful"] for row in each["rows"]})
-    yield f"Found in single rows ({_count(harmful, 'row')} would be removed by --write-clean):"
+    yield f"Found in single rows (--write-clean would remove {_count(harmful, 'row')}):"
     head = ["Finding", "rows", "share", "remove"]
     yield from table(head, [_summary(each, found["rows"]) for each in findings]).splitlines()
     for each in findings:
