@@ -13,7 +13,8 @@ DESCRIPTION = (
     "Show which form of training data a file is, its texts and labels, what is wrong with which "
     "rows, and which losses fit. With --model, tokens are counted by its tokenizer and labels that "
     "are likely wrong are found; without, nothing is encoded, which is fast. Rows are counted from "
-    "0. The exit status is 1 if the loss, the best one where none is named, cannot learn from the data as it is."
+    "0. The exit status is 1 if the loss (without --loss the best one) cannot learn from the data "
+    "as it is."
 )
 EXAMPLES = """
 sentune inspect questions.csv
