@@ -27,6 +27,7 @@ from sentune.errors import SentuneError
 NEGATIVE = 1  # the command did its work, and the answer is no: nothing found, data that cannot be
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+_ORDER = "inspect train evaluate mine encode index search info card push".split()
 _EXAMPLES = """
 sentune inspect questions.csv                      # what is in the file, and what is wrong with it
 sentune train questions.csv --output my-model      # a better model, or why there is none
@@ -67,11 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def commands() -> dict[str, ModuleType]:
-    """The command files of this folder by name."""
+    """The command files of this folder by name: in the order of work, then the others."""
+    names = [one.name for one in pkgutil.iter_modules(__path__) if not one.name.startswith("_")]
+    ordered = [name for name in _ORDER if name in names]
+    ordered += [name for name in names if name not in _ORDER]
     return {
-        found.name.replace("_", "-"): importlib.import_module(f"{__name__}.{found.name}")
-        for found in pkgutil.iter_modules(__path__)
-        if not found.name.startswith("_")
+        name.replace("_", "-"): importlib.import_module(f"{__name__}.{name}") for name in ordered
     }
 
 
