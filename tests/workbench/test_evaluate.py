@@ -248,6 +248,7 @@ def test_the_command_prints_the_table_and_writes_the_report(files, capsys):
     assert record["models"][0]["figure"] == record["models"][1]["figure"]
     assert record["differences"][0]["is_real"] is False
     assert {"lengths", "scores", "neighbours"} <= record.keys()
+    assert record["sides"] == {"before": "one", "after": "two"}
     assert "</html>" in (files / "here" / "report.html").read_text()
 
 

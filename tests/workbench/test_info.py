@@ -168,12 +168,17 @@ def test_runs_that_are_recorded(tiny_model, tmp_path):
         "version": 1,
         "kind": "train",
         "data": {"source": [{"name": "q.csv"}], "rows": {"train": 1200}},
-        "decision": {"kept": "trained", "reason": "It is better."},
+        "decision": {"kept": "trained", "candidate": "CoSENTLoss", "reason": "It is better."},
     }
     write(tmp_path / "model" / "run.json", record)
     history = info(tmp_path / "model").history
-    assert history.runs == ("sentune train on 1,200 rows: It is better.",)
+    assert history.runs == ("sentune train on 1,200 rows kept CoSENTLoss: It is better.",)
     assert "q.csv" in history.datasets
+    record["decision"] = {"kept": "start", "reason": "Nothing is better."}
+    write(tmp_path / "model" / "run.json", record)
+    history = info(tmp_path / "model").history
+    assert history.runs == ("sentune train on 1,200 rows kept the start: Nothing is better.",)
+    assert "q.csv" not in history.datasets
     write(tmp_path / "model" / "run.json", "{")
     assert "cannot be read" in info(tmp_path / "model").history.runs[0]
 

@@ -292,9 +292,11 @@ def _source(data: Any) -> str:
 
 def _shown(measured: Sequence[_Measured], rows: _Rows) -> dict[str, Any]:
     """What the report shows of the first model and the best of the others."""
-    kept = [one.model for one in measured if one.model is not None]
+    shown = [one for one in measured if one.model is not None]
+    kept = [one.model for one in shown if one.model is not None]
     if len(kept) < 2:
         return {}
+    sides = {side: one.figure.name for side, one in zip(("before", "after"), shown, strict=True)}
     alike = None
     if rows.form is forms.PAIR_AND_CLASS:
         names = list(rows.held_out.column_names)
@@ -303,7 +305,8 @@ def _shown(measured: Sequence[_Measured], rows: _Rows) -> dict[str, Any]:
         classes = getattr(rows.held_out.features[label], "names", None)
         labels = np.asarray(rows.held_out[label])
         alike = alike_class(columns, labels, classes, kept[0])
-    return compared(kept[0], kept[1], rows.held_out, rows.form, alike=alike)
+    found = compared(kept[0], kept[1], rows.held_out, rows.form, alike=alike)
+    return {"sides": sides, **found}
 
 
 def _record(

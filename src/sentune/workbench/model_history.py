@@ -131,10 +131,13 @@ def _runs(folder: ModelFolder) -> tuple[list[str], list[str]]:
 def _of_record(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Those of a run that chose by itself what to do (`sentune train`)."""
     data, decision = record.get("data") or {}, record.get("decision") or {}
-    names = [str(source["name"]) for source in data.get("source") or ()]
+    is_trained = decision.get("kept") == "trained"
+    names = [str(source["name"]) for source in data.get("source") or () if is_trained]
     rows = (data.get("rows") or {}).get("train")
     size = f" on {rows:,} rows" if rows else ""
-    return names, [f"sentune train{size}: {decision.get('reason') or 'no decision is recorded'}"]
+    kept = decision.get("candidate") or "what was trained" if is_trained else "the start"
+    reason = decision.get("reason") or "no reason is recorded"
+    return names, [f"sentune train{size} kept {kept}: {reason}"]
 
 
 def _of_run(run: Run) -> tuple[list[str], list[str]]:
