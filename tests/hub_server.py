@@ -244,7 +244,10 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, _body: bytes, repo_id: str, revision: str | None = None) -> None:
         repo = self._repo(repo_id)
         commit = self._commit_of(repo, revision or "main")
-        files = [{"rfilename": path} for path in sorted(repo.commits[commit])]
+        found = sorted(repo.commits[commit].items())
+        files = [{"rfilename": path} for path, _ in found]
+        if parse_qs(urlsplit(self.path).query).get("blobs"):  # with what is known of each file
+            files = [{"rfilename": path, "size": len(blob.content)} for path, blob in found]
         about = {"id": repo_id, "modelId": repo_id, "sha": commit, "private": repo.private}
         self._send_json({**about, "siblings": files, "tags": [], "downloads": 0})
 

@@ -12,6 +12,7 @@ from sentune.errors import HubError, MissingModelError, ModelFileError
 from sentune.workbench import info
 from tests import tiny
 from tests.files.folders import read, write
+from tests.share.test_push import NAME, TOKEN, hub  # noqa: F401  (a fixture)
 
 
 def change(path, edit):
@@ -236,3 +237,33 @@ def test_the_tiny_kinds_are_all_told_right(tiny_folders):
         folder = tiny_folders(kind)
         model = SentenceTransformer(str(folder), device="cpu")
         assert info(folder).is_packed == model.is_packed, kind
+
+
+def test_weights_on_the_hub_stay_there(hub, tiny_model, tmp_path, monkeypatch):  # noqa: F811
+    """Only the heads of large files are read; what is in the cache is read from it."""
+    monkeypatch.setattr("sentune.hub.fetch._SMALL", 1000)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    tiny_model.push_to_hub(NAME, token=TOKEN)
+    tiny_model.save(str(tmp_path / "model"))
+    local = info(tmp_path / "model")
+    found = info(NAME)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    for name in ("parameters", "precision", "weight_bytes", "width", "max_tokens", "is_packed"):
+        assert getattr(found, name) == getattr(local, name), name
+    assert found.modules[0].parameters == local.modules[0].parameters
+    assert found.all_bytes >= found.weight_bytes
+    SentenceTransformer(NAME, cache_folder=str(tmp_path / "cache"), token=TOKEN)
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+    assert info(NAME).to_dict() == found.to_dict()
+
+
+def test_a_table_of_word_vectors_is_downloaded(hub, tiny_model, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("sentune.hub.fetch._SMALL", 10)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    static = models.StaticEmbedding(tiny_model.tokenizer.backend_tokenizer, embedding_dim=16)
+    model = SentenceTransformer(modules=[static], device="cpu")
+    model.push_to_hub(NAME, token=TOKEN)
+    found = info(NAME)
+    assert (found.width, found.parameters) == (16, static.embedding.weight.numel())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from huggingface_hub import HfApi, constants, errors, snapshot_download
 
@@ -34,6 +35,8 @@ LOGIN = (
     "log in with `hf auth login` (in a notebook: huggingface_hub.notebook_login()) or pass token"
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SMALL = 2**24  # bytes of a file of weights that is downloaded also where weights are not asked for
+Files: TypeAlias = "dict[str, int | None]"  # path in a repository -> bytes, where they are known
 _NOT_NEEDED = {"trainer_state.json", "training_args.json", "all_results.json", "eval_results.json"}
 
 
@@ -53,16 +56,42 @@ class Access:
         A plain name is looked for under the usual owners and then as it is. A `HubError` says that
         there is no such model, or why it could not be downloaded.
         """
+        return self._first(name, lambda repo_id: _fetch(repo_id, self, with_code))
+
+    def fetch_without_weights(self, name: str) -> Snapshot:
+        """As `fetch`, but large files of weights that are not in the cache stay on the Hub."""
+        return self._first(name, lambda repo_id: _fetch(repo_id, self, False, _small))
+
+    def weights_left(self, snapshot: Snapshot) -> dict[str, tuple[int, dict[str, int]]]:
+        """Of the weights that are not in the cache: path -> bytes, and type -> how many numbers.
+
+        Only their heads are read. Nothing where the Hub is not to be asked; of a file that is no
+        safetensors the numbers are not known.
+        """
+        if self.local_files_only or constants.HF_HUB_OFFLINE:
+            return {}
+        name, at = snapshot.repo_id, replace(self, revision=snapshot.commit)
+        with _explained(name, at):
+            files = _list(name, at, has_sizes=True) or {}
+            left = [
+                path
+                for path in needed(files)
+                if is_weights(path) and not (snapshot.path / path).exists()
+            ]
+            return {path: (files[path] or 0, _counts(name, path, at)) for path in left}
+
+    def _first(self, name: str, fetch: Callable[[str], Snapshot]) -> Snapshot:
+        """What is fetched under the first name that the Hub has."""
         for owner in self.owners if "/" not in name else ():
             owned = f"{owner}/{name}"
             try:
                 with _explained(owned, self):
-                    return _fetch(owned, self, with_code)
+                    return fetch(owned)
             except HubError as error:
                 if not isinstance(error.__cause__, _NOT_THERE):
                     raise
         with _explained(name, self):
-            return _fetch(name, self, with_code)
+            return fetch(name)
 
     def commit(self, repo_id: str) -> str | None:
         """The commit that a repository is at now; None if the Hub is not to be asked."""
@@ -118,30 +147,60 @@ def published(repo_id: str, kind: str, revision: str | None = None) -> Any:
         return None
 
 
-def _fetch(repo_id: str, access: Access, with_code: bool) -> Snapshot:
+def _fetch(
+    repo_id: str, access: Access, with_code: bool, chosen: Callable[[Files], Files] = dict
+) -> Snapshot:
     """The snapshot. Without a network, the one in the cache if there is one."""
-    folder = _cached(repo_id, access, with_code) or _download(repo_id, access, with_code)
+    folder = _cached(repo_id, access, with_code) or _download(repo_id, access, with_code, chosen)
     return snapshot_of(folder) or Snapshot(folder, repo_id, None, (folder.resolve(),))
 
 
-def _download(repo_id: str, access: Access, with_code: bool) -> Path:
+def _download(
+    repo_id: str, access: Access, with_code: bool, chosen: Callable[[Files], Files]
+) -> Path:
     is_offline = access.local_files_only or constants.HF_HUB_OFFLINE
-    files = None if is_offline else _list(repo_id, access)
+    files = None if is_offline else _list(repo_id, access, has_sizes=chosen is not dict)
     folder = snapshot_download(
         repo_id,
         revision=access.revision,
         cache_dir=access.cache_folder,
         token=access.token,
         local_files_only=files is None,
-        allow_patterns=[] if files is None else needed(files, with_code=with_code),
+        allow_patterns=[] if files is None else needed(chosen(files), with_code=with_code),
     )
     return Path(folder)
 
 
-def _list(repo_id: str, access: Access) -> list[str] | None:
+def _small(files: Files) -> Files:
+    """The files without those of weights that are large."""
+    return {
+        path: size
+        for path, size in files.items()
+        if not is_weights(path) or (size is not None and size <= _SMALL)
+    }
+
+
+def _counts(repo_id: str, path: str, access: Access) -> dict[str, int]:
+    """How many numbers of which type a file on the Hub holds."""
+    if not path.endswith(".safetensors"):
+        return {}
+    api = HfApi(token=access.token)
+    head = api.parse_safetensors_file_metadata(repo_id, path, revision=access.revision)
+    return {str(kind): count for kind, count in head.parameter_count.items()}
+
+
+def is_weights(path: str) -> bool:
+    """Whether a file of a repository holds weights."""
+    name = PurePosixPath(path).name
+    return bool(_SAFETENSORS.fullmatch(name) or _PICKLE.fullmatch(name))
+
+
+def _list(repo_id: str, access: Access, *, has_sizes: bool = False) -> Files | None:
     """The files of a repository; None if the Hub cannot be reached."""
     try:
-        info = HfApi(token=access.token).model_info(repo_id, revision=access.revision)
+        api = HfApi(token=access.token)
+        ask = partial(api.model_info, files_metadata=True) if has_sizes else api.model_info
+        info = ask(repo_id, revision=access.revision)
     except errors.LocalTokenNotFoundError:
         raise
     except NETWORK as error:
@@ -152,7 +211,7 @@ def _list(repo_id: str, access: Access) -> list[str] | None:
             "the Hub cannot be reached (%s); looking for %s in the cache", error, repo_id
         )
         return None
-    return [file.rfilename for file in info.siblings or ()]
+    return {file.rfilename: getattr(file, "size", None) for file in info.siblings or ()}
 
 
 def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:

@@ -10,12 +10,15 @@ from typing import Any
 
 from torch import nn
 
+from sentune.disk.downloads import Snapshot, snapshot_of
+from sentune.errors import MissingModelError
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
-from sentune.files.plan import kind_of, plan
+from sentune.files.plan import Plan, kind_of, plan
+from sentune.folders.folder import ModelFolder
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
 from sentune.workbench.model_history import History, history_of
-from sentune.workbench.model_sizes import Size, bytes_in, in_words, size_of
+from sentune.workbench.model_sizes import Size, bytes_in, in_words, size_left, size_of
 from sentune.workbench.unloaded import details_of, type_of, unloaded, why_not_packed, width_of
 
 _LABEL, _WIDTH = 15, 85
@@ -135,8 +138,8 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
     """What a model is, read from its files; its weights are neither loaded nor run.
 
     Args:
-        model: A folder, or an id on the Hugging Face Hub, which is downloaded if it is not in the
-            cache.
+        model: A folder, or an id on the Hugging Face Hub. Weights that are not in the cache stay
+            on the Hub, and only their heads are read.
         revision: Branch, tag or commit on the Hub.
         token: Access token for the Hub.
 
@@ -153,11 +156,11 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
 
     owners = (SENTENCE_TRANSFORMER.owner, CROSS_ENCODER.owner)
     access = Access(token=token, revision=revision, owners=owners)
-    folder = source_folder(model, access)
-    kind = kind_of(folder)
-    found = plan(folder, kind, is_trusted=True)  # nothing of its code is run here
+    found = _planned(model, access)
+    folder, kind = found.folder, found.kind
     modules = unloaded(found, access)
-    sizes = {name: size_of(module) for name, module in found.modules.items()}
+    left = _left(folder, access)
+    sizes = {name: size_of(module, left) for name, module in found.modules.items()}
     counts = {name: size.count for name, size in sizes.items()}
     whole = sum(sizes.values(), Size())
     settings, is_scorer = found.settings, kind is CROSS_ENCODER
@@ -173,7 +176,7 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
         parameters=whole.count,
         precision=whole.precision,
         weight_bytes=whole.bytes,
-        all_bytes=bytes_in(folder.path),
+        all_bytes=bytes_in(folder.path) + sum(size.bytes for size in left.values()),
         width=None if is_scorer else width_of(modules, settings.get("truncate_dim")),
         labels=_labels(modules) if is_scorer else None,
         max_tokens=getattr(next(iter(modules.values())), "max_seq_length", None),
@@ -186,6 +189,36 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
         computed_in=str(auto_dtype(best_device())).removeprefix("torch."),
         history=history_of(folder, found.card),
     )
+
+
+class _WithoutWeights(Access):
+    """The Hub, for whoever does not need the weights."""
+
+    def fetch(self, name: str, *, with_code: bool = False) -> Snapshot:
+        """The files of a model, without large ones of weights."""
+        return self.fetch_without_weights(name)
+
+
+def _planned(model: str | Path, access: Access) -> Plan:
+    """What the files of a model say; nothing of code in them is run."""
+    folder = source_folder(model, _WithoutWeights(**vars(access)))
+    try:
+        return plan(folder, kind_of(folder), is_trusted=True)
+    except MissingModelError:
+        if not folder.is_download:
+            raise
+    # A table of word vectors, say, which is all that there is to a model.
+    folder = source_folder(model, access)
+    return plan(folder, kind_of(folder), is_trusted=True)
+
+
+def _left(folder: ModelFolder, access: Access) -> dict[Path, Size]:
+    """The weights that are not here: where they would be -> what is in them."""
+    snapshot = snapshot_of(folder.path) if folder.is_download else None
+    if snapshot is None or snapshot.path.resolve() != folder.path.resolve():
+        return {}
+    left = access.weights_left(snapshot)
+    return {folder.path / path: size_left(*known) for path, known in left.items()}
 
 
 def _labels(modules: Mapping[str, nn.Module | None]) -> int | None:

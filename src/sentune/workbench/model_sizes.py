@@ -44,9 +44,22 @@ class Size:
         return Size(dict(both.most_common()), self.bytes + other.bytes)
 
 
-def size_of(module: ModulePlan) -> Size:
-    """What is in the files of a module, and of those inside it."""
-    found = sum((size_of(part) for part in module.parts.values()), Size())
+def size_left(size: int, counts: Mapping[str, int]) -> Size:
+    """That of a file of which the Hub says bytes, and type -> how many numbers."""
+    known = {_TYPES.get(kind, kind.lower()): n for kind, n in counts.items() if kind not in _PLACES}
+    return Size(known, size)
+
+
+def size_of(module: ModulePlan, left: Mapping[Path, Size] | None = None) -> Size:
+    """What is in the files of a module, and of those inside it.
+
+    Args:
+        module: As its files plan it.
+        left: What is in files that are not here: path -> size.
+    """
+    left = left or {}
+    found = sum((size_of(part, left) for part in module.parts.values()), Size())
+    found += sum((size for path, size in left.items() if path.parent == module.folder.path), Size())
     for path in _files(module.folder.path):
         counts: Counter[str] = Counter()
         for name, count in _tensors(path):
