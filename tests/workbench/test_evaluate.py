@@ -8,7 +8,7 @@ import pytest
 
 from sentune import CrossEncoder
 from sentune.cli import main
-from sentune.errors import DatasetError, InputTypeError, SettingError
+from sentune.errors import DatasetError, InputTypeError, MissingModelError, SettingError
 from sentune.workbench import evaluate
 from sentune.workbench.comparison import Comparison, Difference, ModelFigure, short_names
 from tests.fake_encoder import FakeEncoder
@@ -199,10 +199,16 @@ def test_what_cannot_be_measured_is_an_error(models, data, error, says):
         evaluate(models, data)
 
 
-def test_a_cross_encoder_is_refused(tiny_bert_folder, tmp_path, recwarn):
-    CrossEncoder(str(tiny_bert_folder), num_labels=1, device="cpu").save(str(tmp_path))
-    with pytest.raises(SettingError, match="CrossEncoder scores pairs and gives no embeddings"):
-        evaluate(str(tmp_path), pairs(20))
+def test_models_are_looked_at_before_any_work(tiny_bert_folder, tmp_path, recwarn, monkeypatch):
+    scorer = CrossEncoder(str(tiny_bert_folder), num_labels=1, device="cpu")
+    scorer.save(str(tmp_path))
+    monkeypatch.setattr(FakeEncoder, "encode", lambda *_, **__: pytest.fail("encoded"))
+    with pytest.raises(SettingError, match=f"{tmp_path} is a CrossEncoder, which scores pairs"):
+        evaluate([FakeEncoder(), str(tmp_path)], pairs(20))
+    with pytest.raises(SettingError, match="is a CrossEncoder, which scores pairs"):
+        evaluate([FakeEncoder(), scorer], pairs(20))
+    with pytest.raises(MissingModelError):
+        evaluate([FakeEncoder(), tmp_path / "nowhere"], pairs(20))
 
 
 def test_embeddings_that_are_not_finite_are_an_error():

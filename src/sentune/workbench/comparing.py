@@ -17,6 +17,10 @@ from sentune.data import forms
 from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import Form
 from sentune.errors import DatasetError, InputTypeError, SettingError
+from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
+from sentune.files.plan import kind_of
+from sentune.folders.source import source_folder
+from sentune.hub.fetch import Access
 from sentune.record import facts
 from sentune.workbench import run_file
 from sentune.workbench.before_after import compared
@@ -114,6 +118,8 @@ def evaluate(
         raise SettingError("give at least one model to evaluate")
     settings = Settings(split=split, columns=dict(columns) if columns else None, label=label,
                         test_share=0, seed=seed)  # fmt: skip
+    for model in asked:
+        _check_model(model)
     say("reading the rows")
     found = _rows(data, train, settings, rows)
     paths = [_path_of(model, place) for place, model in enumerate(asked, 1)]
@@ -243,21 +249,30 @@ def _let_go(found: list[_Measured]) -> None:
             one.model = None
 
 
+def _check_model(model: Any) -> None:
+    """Raise before any work if a model is none, or gives no embeddings."""
+    if isinstance(model, (str, Path)):
+        owners = (SENTENCE_TRANSFORMER.owner, CROSS_ENCODER.owner)
+        kind = kind_of(source_folder(model, Access(owners=owners))).name
+        gives_vectors = kind == SENTENCE_TRANSFORMER.name
+    else:
+        kind, gives_vectors = type(model).__name__, hasattr(model, "encode")
+        if not gives_vectors and not hasattr(model, "predict"):
+            raise InputTypeError(f"models must be folders, Hub ids or loaded models, got {kind}")
+    if not gives_vectors:
+        name = model if isinstance(model, (str, Path)) else "one of the models"
+        raise SettingError(
+            f"{name} is a {kind}, which scores pairs and gives no embeddings; measure it with the "
+            "evaluators in sentune.evaluation"
+        )
+
+
 def _loaded(model: Any, options: Mapping[str, Any]) -> Any:
     from sentune.encoder.load import load
 
-    if isinstance(model, (str, Path)):
-        model = load(model, **{name: value for name, value in options.items() if value is not None})
-    if hasattr(model, "predict") and not hasattr(model, "encode"):
-        raise SettingError(
-            f"{type(model).__name__} scores pairs and gives no embeddings; evaluate it with the "
-            "evaluators in sentune.evaluation"
-        )
-    if not hasattr(model, "encode"):
-        raise InputTypeError(
-            f"models must be folders, Hub ids or loaded models, got {type(model).__name__}"
-        )
-    return model
+    if not isinstance(model, (str, Path)):
+        return model
+    return load(model, **{name: value for name, value in options.items() if value is not None})
 
 
 def _path_of(model: Any, place: int) -> str:
