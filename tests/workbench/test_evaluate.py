@@ -164,6 +164,14 @@ def test_texts_without_labels_are_halved():
     assert any("first half" in note for note in found.notes)
 
 
+def test_the_record_names_a_command(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + "\n".join(f"{text()},{text()}" for _ in range(20)), encoding="utf-8")
+    found = evaluate(named("m", **GOOD), [path], train=path)
+    assert found.record["command"] == f"sentune evaluate m --data {path} --train {path}"
+    assert found.source == str(path)
+
+
 def test_a_sample_of_the_rows_is_the_same_in_each_run():
     data = pairs(200)
     one, two = (evaluate(FakeEncoder(), data, rows=50) for _ in range(2))
@@ -249,6 +257,7 @@ def test_the_command_prints_the_table_and_writes_the_report(files, capsys):
     assert "model 2 of 2: two" in said.err and "here/report.html" in said.err
     record = json.loads((files / "here" / "run.json").read_text())
     assert record["kind"] == "evaluate"
+    assert record["command"] == f"sentune {' '.join(words)} --output here"
     assert [source["name"] for source in record["data"]["source"]] == ["held-out.csv"]
     assert len(record["data"]["source"][0]["sha256"]) == 64
     assert record["models"][0]["figure"] == record["models"][1]["figure"]

@@ -14,6 +14,7 @@ import argparse
 import importlib
 import os
 import pkgutil
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -44,7 +45,9 @@ _DESCRIPTION = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; None stands for this process's arguments."""
     parser = _parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parser.parse_args(words)
+    args.command_line = shlex.join(["sentune", *words])  # for records of what was done
     if args.command is None:
         parser.print_help()
         return 0

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
             seed=args.seed,
             source=args.data,
             train_source=args.train,
+            command=args.command_line,
             on_progress=lambda text: print(text, file=sys.stderr, flush=True),
             **loading,
         )

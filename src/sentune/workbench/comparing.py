@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +12,20 @@ import numpy as np
 
 from sentune.data import forms
 from sentune.data.columns import input_columns, label_column
-from sentune.data.forms import Form
 from sentune.errors import DatasetError, InputTypeError, SettingError
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
 from sentune.files.plan import kind_of
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
-from sentune.record import facts
-from sentune.workbench import run_file
 from sentune.workbench.before_after import compared
-from sentune.workbench.classes import aligned
 from sentune.workbench.comparison import Comparison, Difference, ModelFigure, short_names
-from sentune.workbench.duplicates import normalised
+from sentune.workbench.comparison_record import record_of, source_of
 from sentune.workbench.encoded import Encoded
+from sentune.workbench.held_out import REFERENCES, HeldOut, held_out
 from sentune.workbench.measure import Measure, Values, alike_class, gain, interval, measure_for
-from sentune.workbench.prepared import halves_of, parts_of, rows_of
 from sentune.workbench.settings import Settings
 
-_REFERENCES = 20_000  # training rows that neighbours and answers are looked for among, at most
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Held-out rows, those that give reference texts, and what there is to say of them."""
-
-    form: Form
-    held_out: Any
-    train: Any | None
-    groups: Any
-    notes: list[str]
 
 
 @dataclass
@@ -70,6 +50,7 @@ def evaluate(
     source: str | Path | Sequence[str | Path] | None = None,
     train_source: str | Path | Sequence[str | Path] | None = None,
     output: str | Path | None = None,
+    command: str | None = None,
     on_progress: Say | None = None,
     **options: Any,
 ) -> Comparison:
@@ -100,6 +81,7 @@ def evaluate(
         source: The files that `data` was read from, where it is not files itself.
         train_source: The same of `train`.
         output: Folder for `report.html` and `run.json`; None writes neither.
+        command: What the report shows as the command that made it.
         on_progress: Called with a sentence before each step.
         **options: For loading each model: `device`, `dtype`, `truncate_dim` ...
 
@@ -121,7 +103,7 @@ def evaluate(
     for model in asked:
         _check_model(model)
     say("reading the rows")
-    found = _rows(data, train, settings, rows)
+    found = held_out(data, train, settings, rows)
     paths = [_path_of(model, place) for place, model in enumerate(asked, 1)]
     measured, measure = _measured(asked, paths, found, say, options, seed)
     differences = _differences(measured, seed)
@@ -133,13 +115,13 @@ def evaluate(
         differences=differences,
         metric=measure.metric,
         explanation=measure.explanation,
-        rows=len(found.held_out),
-        source=_source(named),
+        rows=len(found.rows),
+        source=source_of(named),
         form=found.form.words,
         notes=tuple(found.notes),
     )
     say("looking at the queries, neighbours and scores behind the figures")
-    record = _record(result, found, named, train_named, seed) | _shown(measured, found)
+    record = record_of(result, found, named, train_named, seed, command) | _shown(measured, found)
     record["seconds"] = round(time.perf_counter() - started, 1)
     result = Comparison(**{**vars(result), "record": record})
     if output is not None:
@@ -147,62 +129,10 @@ def evaluate(
     return result
 
 
-def _rows(data: Any, train: Any | None, settings: Settings, count: int | None) -> _Rows:
-    """The rows, complete and of one form."""
-    held_out = rows_of(data, settings)
-    notes = []
-    if count is not None and count < len(held_out):
-        notes.append(f"measured on {count:,} of {len(held_out):,} rows, chosen at random")
-        chosen = np.random.default_rng(settings.seed).permutation(len(held_out))[:count]
-        held_out = held_out.select(np.sort(chosen))
-    source = held_out if train is None else rows_of(train, settings)
-    held_out, unknown = aligned(held_out, source)
-    if unknown:
-        notes.append(
-            f"the classes {', '.join(unknown)} are not in the training rows: texts of them cannot "
-            "be told right"
-        )
-    parts = parts_of(source, {"dev": held_out}, settings)
-    form, rows, groups = parts.form, parts.rows["dev"], parts.groups["dev"]
-    notes += dict.fromkeys(parts.notes)
-    reference = None if train is None else parts.rows["train"]
-    if form is forms.TEXT:
-        rows, places = halves_of(rows)
-        groups, form = groups[places], forms.PAIR
-        reference = None if reference is None else halves_of(reference)[0]
-        notes.append("the texts have no labels, so the first half of each is to find the second")
-    notes += _overlap(rows, reference)
-    if reference is not None and len(reference) > _REFERENCES:
-        notes.append(f"{_REFERENCES:,} of {len(reference):,} training rows are looked at")
-    if form is forms.TEXT_AND_CLASS and reference is None:
-        notes.append(
-            "the nearest texts are looked for among the held-out rows themselves; give the "
-            "training texts (--train) to measure as a classifier with these would be used"
-        )
-    return _Rows(form, rows, reference, groups, notes)
-
-
-def _overlap(rows: Any, train: Any | None) -> list[str]:
-    """A note where texts are on both sides."""
-    if train is None:
-        return []
-    known = {normalised(text) for name in input_columns(train.column_names) for text in train[name]}
-    columns = [rows[name] for name in input_columns(rows.column_names)]
-    count = sum(
-        any(normalised(text) in known for text in row) for row in zip(*columns, strict=True)
-    )
-    if not count:
-        return []
-    return [
-        f"{count:,} of {len(rows):,} held-out rows have a text that is in the training rows, too; "
-        "figures on them say little about new texts"
-    ]
-
-
 def _measured(
     asked: Sequence[Any],
     paths: Sequence[str],
-    rows: _Rows,
+    rows: HeldOut,
     say: Say,
     options: Mapping[str, Any],
     seed: int,
@@ -229,14 +159,14 @@ def _measured(
     return found, measure
 
 
-def _measure(rows: _Rows, first: Encoded, seed: int) -> Measure:
+def _measure(rows: HeldOut, first: Encoded, seed: int) -> Measure:
     return measure_for(
-        rows.held_out,
+        rows.rows,
         rows.train,
         rows.form,
         groups=rows.groups,
         model=first,
-        references=_REFERENCES,
+        references=REFERENCES,
         seed=seed,
     )
 
@@ -297,15 +227,7 @@ def _difference(first: _Measured, second: _Measured, seed: int) -> Difference:
     return Difference(first.figure.name, second.figure.name, found.value, found.low, found.high)
 
 
-def _source(data: Any) -> str:
-    if isinstance(data, (str, Path)):
-        return str(data)
-    if isinstance(data, (list, tuple)) and all(isinstance(one, (str, Path)) for one in data):
-        return ", ".join(map(str, data))
-    return "the given data"
-
-
-def _shown(measured: Sequence[_Measured], rows: _Rows) -> dict[str, Any]:
+def _shown(measured: Sequence[_Measured], rows: HeldOut) -> dict[str, Any]:
     """What the report shows of the first model and the best of the others."""
     shown = [one for one in measured if one.model is not None]
     kept = [one.model for one in shown if one.model is not None]
@@ -314,64 +236,11 @@ def _shown(measured: Sequence[_Measured], rows: _Rows) -> dict[str, Any]:
     sides = {side: one.figure.name for side, one in zip(("before", "after"), shown, strict=True)}
     alike = None
     if rows.form is forms.PAIR_AND_CLASS:
-        names = list(rows.held_out.column_names)
+        names = list(rows.rows.column_names)
         label = str(label_column(names))
-        columns = [list(rows.held_out[name]) for name in input_columns(names)]
-        classes = getattr(rows.held_out.features[label], "names", None)
-        labels = np.asarray(rows.held_out[label])
+        columns = [list(rows.rows[name]) for name in input_columns(names)]
+        classes = getattr(rows.rows.features[label], "names", None)
+        labels = np.asarray(rows.rows[label])
         alike = alike_class(columns, labels, classes, kept[0])
-    found = compared(kept[0], kept[1], rows.held_out, rows.form, alike=alike)
+    found = compared(kept[0], kept[1], rows.rows, rows.form, alike=alike)
     return {"sides": sides, **found}
-
-
-def _record(
-    found: Comparison, rows: _Rows, data: Any, train: Any | None, seed: int
-) -> dict[str, Any]:
-    """The record of the comparison, as `sentune.report.page` reads it."""
-    counts = {"test": len(rows.held_out), "train": 0 if rows.train is None else len(rows.train)}
-    return {
-        "version": 1,
-        "kind": "evaluate",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": _command(found, data, train),
-        "seed": seed,
-        "environment": {
-            **run_file.versions(),
-            "python": platform.python_version(),
-            **facts.hardware(),
-        },
-        "data": {
-            "source": [source for one in (data, train) for source in _sources(one)],
-            "form": rows.form.name,
-            "rows": {**counts, "dev": 0, "dropped": 0},
-            "notes": list(found.notes),
-        },
-        "task": {"metric": found.metric, "explanation": found.explanation, "part": "test"},
-        "models": [dict(vars(model)) for model in found.models],
-        "differences": [one.to_dict() for one in found.differences],
-        "settings": {"seed": seed},
-        "log": list(found.notes),
-    }
-
-
-def _sources(data: Any) -> list[dict[str, Any]]:
-    """Name and hash of each file; of rows in memory, neither."""
-    if data is None:
-        return []
-    places = data if isinstance(data, (list, tuple)) else [data]
-    names = [str(place) for place in places if isinstance(place, (str, Path))]
-    return [
-        {"name": name, "sha256": run_file.hash_of(name) if Path(name).exists() else None}
-        for name in names
-    ]
-
-
-def _command(found: Comparison, data: Any, train: Any | None) -> str:
-    words = [
-        "sentune",
-        "evaluate",
-        *(model.path for model in found.models),
-        "--data",
-        _source(data),
-    ]
-    return shlex.join([*words, *(["--train", _source(train)] if train is not None else [])])

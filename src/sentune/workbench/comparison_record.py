@@ -1,0 +1,88 @@
+"""The record of a comparison of models: what `run.json` holds and the report is made of."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sentune.record import facts
+from sentune.workbench import run_file
+from sentune.workbench.comparison import Comparison
+from sentune.workbench.held_out import HeldOut
+
+
+def record_of(
+    found: Comparison,
+    rows: HeldOut,
+    data: Any,
+    train: Any | None,
+    seed: int,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """The record of a comparison, as `sentune.report.page` reads it.
+
+    Args:
+        found: What was found.
+        rows: That it was found on.
+        data: Where they are from.
+        train: Where the training rows are from; None without any.
+        seed: Of the sample and the bootstrap.
+        command: That found it; None makes one of models and files.
+    """
+    counts = {"test": len(rows.rows), "train": 0 if rows.train is None else len(rows.train)}
+    return {
+        "version": 1,
+        "kind": "evaluate",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command or _command(found, data, train),
+        "seed": seed,
+        "environment": {
+            **run_file.versions(),
+            "python": platform.python_version(),
+            **facts.hardware(),
+        },
+        "data": {
+            "source": [source for one in (data, train) for source in _sources(one)],
+            "form": rows.form.name,
+            "rows": {**counts, "dev": 0, "dropped": 0},
+            "notes": list(found.notes),
+        },
+        "task": {"metric": found.metric, "explanation": found.explanation, "part": "test"},
+        "models": [dict(vars(model)) for model in found.models],
+        "differences": [one.to_dict() for one in found.differences],
+        "settings": {"seed": seed},
+        "log": list(found.notes),
+    }
+
+
+def _sources(data: Any) -> list[dict[str, Any]]:
+    """Name and hash of each file; of rows in memory, neither."""
+    if data is None:
+        return []
+    places = data if isinstance(data, (list, tuple)) else [data]
+    names = [str(place) for place in places if isinstance(place, (str, Path))]
+    return [
+        {"name": name, "sha256": run_file.hash_of(name) if Path(name).exists() else None}
+        for name in names
+    ]
+
+
+def _command(found: Comparison, data: Any, train: Any | None) -> str:
+    words = ["sentune", "evaluate", *(model.path for model in found.models)]
+    for option, named in (("--data", data), ("--train", train)):
+        places = named if isinstance(named, (list, tuple)) else [named]
+        names = [str(place) for place in places if isinstance(place, (str, Path))]
+        words += [option, *names] if names else []
+    return shlex.join(words)
+
+
+def source_of(data: Any) -> str:
+    """Where rows are from, in words."""
+    if isinstance(data, (str, Path)):
+        return str(data)
+    if isinstance(data, (list, tuple)) and all(isinstance(one, (str, Path)) for one in data):
+        return ", ".join(map(str, data))
+    return "the given data"
