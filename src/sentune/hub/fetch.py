@@ -265,7 +265,8 @@ def _explained(name: str, access: Access) -> Iterator[None]:
     except errors.LocalEntryNotFoundError as error:
         raise HubNotFoundError(
             f"the model {name!r}{at} is not in the cache, and the Hub was not reached (offline, "
-            "local_files_only, or no network); load it once with a network"
+            "local_files_only, or no network); load it once with a network, or check the name: "
+            "there is no such folder"
         ) from error
     except errors.HFValidationError as error:
         raise HubNotFoundError(

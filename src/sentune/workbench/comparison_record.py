@@ -81,8 +81,7 @@ def _command(found: Comparison, data: Any, train: Any | None) -> str:
 
 def source_of(data: Any) -> str:
     """Where rows are from, in words."""
-    if isinstance(data, (str, Path)):
-        return str(data)
-    if isinstance(data, (list, tuple)) and all(isinstance(one, (str, Path)) for one in data):
-        return ", ".join(map(str, data))
-    return "the given data"
+    places = data if isinstance(data, (list, tuple)) else [data]
+    if not all(isinstance(one, (str, Path)) for one in places):
+        return "the given data"
+    return ", ".join("standard input" if str(one) == "-" else str(one) for one in places)
