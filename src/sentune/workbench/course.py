@@ -18,8 +18,8 @@ from sentune.workbench.forms_turned import MINED
 from sentune.workbench.general import THRESHOLD, Check
 from sentune.workbench.kept import Kept
 from sentune.workbench.measure import Measure, Values, gain, measure_for
-from sentune.workbench.prepared import Parts, halves_of
 from sentune.workbench.mixing import Mixer
+from sentune.workbench.prepared import Parts, halves_of
 from sentune.workbench.race import ENCODING, Entry, Race, as_dict, loaded
 from sentune.workbench.settings import Settings, seconds_or_passes
 from sentune.workbench.telling import Teller
@@ -104,8 +104,8 @@ class Course:
         if self.kept.get("texts_per_second") is None:
             self.kept.note("texts_per_second", count / max(seconds, 1e-6))
         self.teller.say(
-            f"  start    {self.measure.metric} {found.figure:.4f} on {self.measure.rows:,} held-out "
-            "rows to choose by"
+            f"  start    {self.measure.metric} {found.figure:.4f} on {self.measure.rows:,} "
+            "held-out rows to choose by"
         )
         return found
 

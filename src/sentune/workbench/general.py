@@ -31,18 +31,20 @@ the mechanic|the worker|repaired the engine|fixed the motor|sold the truck|behin
 two children|some kids|are building a sandcastle|make a castle out of sand|sleep|at the beach
 an old fisherman|a man|mends his nets|is repairing fishing nets|reads a newspaper|by the harbour
 the orchestra|the musicians|rehearsed a symphony|practised a symphony|went on strike|on Monday
-a nurse|a hospital employee|measures the patient's blood pressure|checks the blood pressure of the \
-patient|writes a complaint|on the second floor
+a nurse|a hospital employee|measures the patient's blood pressure|checks the blood pressure of \
+the patient|writes a complaint|on the second floor
 the committee|the group|rejected the proposal|voted against the plan|ordered lunch|after a debate
 a black dog|an animal|chases a ball|runs after a ball|is sleeping|across the lawn
-the programmer|the engineer|fixed a memory leak|removed a bug that lost memory|drank coffee|at night
+the programmer|the engineer|fixed a memory leak|removed a bug that lost memory|drank coffee|at \
+night
 a tourist|a visitor|asks for directions|wants to know the way|takes a photograph|near the station
 the volcano|the mountain|erupted without warning|broke out suddenly|attracts hikers|last spring
 several cyclists|people on bikes|climb a steep road|ride up a steep hill|drink water|in the rain
 the bank|the company|raised its interest rates|put up the cost of loans|closed a branch|this week
 a violinist|a musician|is playing for a crowd|performs before an audience|tunes a guitar|outdoors
 the farmer|the landowner|harvests wheat|brings in the wheat crop|feeds the pigs|before the storm
-researchers|scientists|discovered a new species of frog|found an unknown frog|counted votes|in Peru
+researchers|scientists|discovered a new species of frog|found an unknown frog|counted votes|in \
+Peru
 the teacher|the lecturer|explains fractions|shows how fractions work|collects money|to the class
 a goalkeeper|a football player|stopped the penalty|saved a penalty kick|argued with fans|in Rome
 the baker|the shopkeeper|bakes bread|makes loaves of bread|sweeps the floor|early in the morning
@@ -51,17 +53,18 @@ the judge|the court|sentenced the thief to prison|sent the robber to jail|retire
 a grey cat|a pet|is watching birds|looks at some birds|licks a plate|from the window sill
 the ferry|the ship|arrived two hours late|was delayed by two hours|burned|on Sunday evening
 my neighbour|someone I know|waters her plants|gives her flowers water|plays the drums|every day
-the bacteria|the microbes|became resistant to the drug|no longer respond to the pill|glow|in tests
+the bacteria|the microbes|became resistant to the drug|no longer respond to the pill|glow|in \
+tests
 """.replace("\\\n", "").strip()
 
 # A question or an instruction, the same in other words, a near one, one on the same subject.
 _REQUESTS = """
 How do I reset my password?|What should I do if I forgot my password?|How do I change my user \
 name?|Why are long passwords safer?
-When does the next train to Vienna leave?|What time is the next departure for Vienna?|When does the \
-train from Vienna arrive?|How long is the railway line to Vienna?
-Please cancel my order.|I would like to call off my purchase.|Please change my order.|Where is my \
-order?
+When does the next train to Vienna leave?|What time is the next departure for Vienna?|When does \
+the train from Vienna arrive?|How long is the railway line to Vienna?
+Please cancel my order.|I would like to call off my purchase.|Please change my order.|Where is \
+my order?
 What is the capital of Australia?|Which city is Australia's capital?|What is the largest city of \
 Australia?|How many people live in Australia?
 How can I lose weight quickly?|What is a fast way to get thinner?|How can I gain weight \
@@ -70,18 +73,18 @@ Turn the lights off in the bedroom.|Switch off the bedroom lights.|Turn the ligh
 bedroom.|Paint the bedroom white.
 Who invented the telephone?|Which person is the inventor of the telephone?|Who invented the \
 television?|How does a telephone work?
-Sort a list of numbers in Python.|Put a Python list of numbers in order.|Reverse a list of numbers \
-in Python.|Install Python on a laptop.
-My parcel arrived damaged.|The package was broken when it came.|My parcel has not arrived.|How do I \
-send a parcel abroad?
-Why is the sky blue?|What makes the sky look blue?|Why is the sea salty?|Why does the sun set in the \
-west?
-Boil the pasta for ten minutes.|Cook the noodles in hot water for ten minutes.|Boil the pasta for \
-two minutes.|Serve the pasta with a tomato sauce.
+Sort a list of numbers in Python.|Put a Python list of numbers in order.|Reverse a list of \
+numbers in Python.|Install Python on a laptop.
+My parcel arrived damaged.|The package was broken when it came.|My parcel has not arrived.|How \
+do I send a parcel abroad?
+Why is the sky blue?|What makes the sky look blue?|Why is the sea salty?|Why does the sun set in \
+the west?
+Boil the pasta for ten minutes.|Cook the noodles in hot water for ten minutes.|Boil the pasta \
+for two minutes.|Serve the pasta with a tomato sauce.
 How much does a passport cost?|What is the price of a new passport?|How long is a passport \
 valid?|Do I need a visa for Japan?
-The stock market fell sharply.|Share prices dropped a lot.|The stock market rose sharply.|Investors \
-wait for the next report.
+The stock market fell sharply.|Share prices dropped a lot.|The stock market rose \
+sharply.|Investors wait for the next report.
 What are the symptoms of flu?|Which signs does influenza have?|How is flu treated?|Are vaccines \
 tested on animals?
 Open an account for a minor.|Set up a bank account for a child.|Close an account for a \
@@ -148,7 +151,7 @@ def built_in() -> list[tuple[str, str]]:
 
 
 def _of_scene(scenes: Sequence[Sequence[str]], place: int) -> list[tuple[str, str]]:
-    """Pairs of one scene: another wording, more general, more detail, another deed, actor, scene."""
+    """Pairs of one scene: other words, more general, less detail, another deed, actor, place."""
     who, kind, does, same, else_, where = scenes[place]
     other, _, does_other, *_, elsewhere = scenes[(place + 3) % len(scenes)]
     text = _sentence(who, does, where)

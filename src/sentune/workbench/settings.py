@@ -38,7 +38,9 @@ class Settings:
     )
     label: str | None = _option(None, "column with the labels", group="what")
     skip_bad_rows: str | None = _option(None, "file to write bad rows to, and go on", group="what")
-    data_format: str | None = _option(None, "what the files are, whatever their names", group="what")
+    data_format: str | None = _option(
+        None, "what the files are, whatever their names", group="what"
+    )
     encoding: str | None = _option(None, "of text files; detected if not given", group="what")
     dev_share: float | None = _option(None, "share of rows to choose by", "number", "what")
     test_share: float | None = _option(
