@@ -22,7 +22,7 @@ from tests.workbench import topics
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--learning-rate", "0.003", "--agreement", "0", "--dtype", "float32"),
-    *("--epochs", "12", "--batch-size", "4"),
+    *("--epochs", "4", "--batch-size", "8"),
 ]
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_while_it_saves_leaves_no_half(work):
 def test_ctrl_c_leaves_the_best_so_far_and_a_run_that_goes_on(work):
     output = "interrupted"
     process = start(work, output)
-    _, errors = stop_at(process, work / output / "run" / "full-1", signal.SIGINT, delay=1.0)
+    _, errors = stop_at(process, work / output / "run" / "full-1", signal.SIGINT, delay=0.5)
     assert process.returncode == INTERRUPTED, errors[-3000:]
     assert "--resume" in errors
     record = json.loads((work / output / "run.json").read_text())
@@ -132,9 +132,9 @@ def test_ctrl_c_leaves_the_best_so_far_and_a_run_that_goes_on(work):
 @pytest.mark.slow
 def test_ctrl_c_in_the_only_training_keeps_what_was_learnt_by_then(work):
     output = "alone"
-    options = ["--loss", "SupervisedContrastiveLoss", "--epochs", "200"]
+    options = ["--loss", "SupervisedContrastiveLoss", "--epochs", "60"]
     process = start(work, output, *options)
-    stop_at(process, work / output / "run" / "full-0", signal.SIGINT, delay=6.0)
+    stop_at(process, work / output / "run" / "full-0", signal.SIGINT, delay=5.0)
     assert process.returncode == INTERRUPTED
     record = json.loads((work / output / "run.json").read_text())
     assert record["decision"]["kept"] == "trained"

@@ -125,7 +125,7 @@ def pairs_of_a_class(rows: Rows, model: Encoder, rng: Any) -> dict[str, list[Any
     members = defaultdict(list)
     for row, label in enumerate(rows.labels or ()):
         members[label].append(row)
-    partner = {}
+    partner: dict[int, int] = {}
     for of_class in members.values():
         order = [of_class[place] for place in rng.permutation(len(of_class))]
         partner |= dict(zip(order, [*order[1:], order[0]], strict=True))  # a ring
