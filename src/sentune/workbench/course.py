@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sentune.data import forms
@@ -76,9 +77,15 @@ class Course:
             self.choice = Choice(None, "alpha is 0, which is the start")
         else:
             self._train()
-        self.result["dev"] = self._figures(self.before, self._after())
+        after = self.before if self.choice.mix is None else self.choice.mix.values
+        self.result["dev"] = self._figures(self.before, after)
         if "test" in self.parts.rows and not self.is_stopped:
             self._test()
+
+    @cached_property
+    def after(self) -> Encoded:
+        """What is kept, with its embeddings; only when that is decided."""
+        return self.start if self.model is self.start.model else Encoded(self.model)
 
     @property
     def threshold(self) -> float:
@@ -264,9 +271,6 @@ class Course:
         """Held-out texts of the user's, which are encoded anyway."""
         return [text for texts in self.measure.texts.values() for text in texts][:300]
 
-    def _after(self) -> Values:
-        return self.before if self.choice.mix is None else self.choice.mix.values
-
     def _finished(self) -> list[Entry]:
         return [] if self.race is None else [one for one in self.race.entries if one.is_full]
 
@@ -280,8 +284,7 @@ class Course:
             self.teller.say(f"  note: nothing can be measured on the test rows: {error}")
             return
         before = measure.values(self.start)
-        kept = self.model
-        after = before if kept is self.start.model else measure.values(Encoded(kept))
+        after = before if self.after is self.start else measure.values(self.after)
         self.result["test"] = self._figures(before, after)
         found = self.result["test"]
         self.teller.say(

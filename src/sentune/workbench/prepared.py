@@ -35,6 +35,7 @@ class Parts:
 
     Attributes:
         form: Of all rows.
+        whole: All rows that are not from files of held-out rows, before they were split.
         rows: Part ("train", "dev", "test") -> rows; without "test" if none is to be touched.
         groups: Part -> a number for each row; those that share a text have the same.
         dropped: Rows that are in no part.
@@ -42,6 +43,7 @@ class Parts:
     """
 
     form: Form
+    whole: Any
     rows: Mapping[str, Any]
     groups: Mapping[str, Any]
     dropped: int
@@ -95,7 +97,7 @@ def parts_of(data: Any, held_out: Mapping[str, Any], settings: Settings) -> Part
     texts = _texts(whole)
     if not shares:
         groups = {name: groups_of(_texts(rows)) for name, rows in own.items()}
-        return Parts(form, {"train": whole, **own}, groups, 0, notes)
+        return Parts(form, whole, {"train": whole, **own}, groups, 0, notes)
     found = split(texts, _labels(whole), shares, settings.seed)
     return _cut(whole, found, own, form, notes)
 
@@ -200,7 +202,7 @@ def _cut(whole: Any, found: Split, own: Mapping[str, Any], form: Form, notes: li
             f"{len(found.dropped):,} rows share texts with both the training and the held-out rows "
             "and are left out"
         )
-    return Parts(form, {**rows, **own}, groups, len(found.dropped), notes)
+    return Parts(form, whole, {**rows, **own}, groups, len(found.dropped), notes)
 
 
 def _texts(rows: Any) -> list[list[str]]:

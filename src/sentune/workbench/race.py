@@ -34,6 +34,7 @@ FEWEST = 2  # candidates that are trained in full, if there are so many
 ENCODING = 1 / 3  # of a pass, for a text that is only encoded
 _MOST_EPOCHS = 4.0  # of a long run, whatever the budget
 _LEAST_TRAINING = 2 / 3  # share of the budget that is for training, however much is encoded
+_CAUTION = 0.7  # share of the seconds left that long runs are planned with
 _MIXES = 3  # of the start and each finalist that are measured, about
 
 
@@ -117,6 +118,7 @@ class Race:
                 if self.is_stopped:
                     return
             left = self._survivors(left, texts)
+            texts = self._replanned(texts, len(left))
         for number, entry in enumerate(left):
             if number and self._is_late(entry):
                 entry.state, entry.reason = "dropped", "no time was left for it"
@@ -143,6 +145,25 @@ class Race:
         self.kept.note("full_texts", found)
         return found
 
+    def _replanned(self, texts: float, count: int) -> float:
+        """The length of a long run, by the time that is left and how fast the short runs were."""
+        tried = [one for one in self.entries if one.seconds and one.rounds]
+        noted = self.kept.get("replanned")
+        if self.deadline is None or not tried or noted is not None:
+            return float(noted or texts)
+        read = sum(one.rounds[-1]["steps"] * self._texts_of_a_step(one) for one in tried)
+        pace = read / sum(one.seconds for one in tried)
+        left = self.deadline - time.monotonic()
+        found = max(_CAUTION * left * pace / max(1, count), SHORT * texts)
+        found = min(found, _MOST_EPOCHS * self.base_texts)
+        self.kept.note("replanned", found)
+        return found
+
+    def _texts_of_a_step(self, entry: Entry) -> int:
+        rows = self.rows_of(entry)
+        size = min(entry.candidate.batch_size, len(rows))
+        return size * len(input_columns(rows.column_names))
+
     @property
     def base_texts(self) -> int:
         """Texts of the training rows."""
@@ -153,10 +174,10 @@ class Race:
         rows = self.rows_of(entry)
         if self.settings.steps is not None:
             return self.settings.steps
-        size = min(entry.candidate.batch_size, len(rows))
         if self.settings.epochs is not None:
+            size = min(entry.candidate.batch_size, len(rows))
             return max(1, round(self.settings.epochs * len(rows) / size))
-        return max(1, round(texts / (size * len(input_columns(rows.column_names)))))
+        return max(1, round(texts / self._texts_of_a_step(entry)))
 
     def _is_late(self, entry: Entry) -> bool:
         """Whether another long run would end after the deadline, by the time of the last one."""
@@ -230,9 +251,7 @@ class Race:
         rows, folder = self.rows_of(entry), self.kept.place(key)
         fitted = fit(entry.candidate, rows, steps, self.settings, folder, self.teller, label)
         self.is_stopped = fitted.is_stopped
-        width = len(input_columns(rows.column_names))
-        size = min(entry.candidate.batch_size, len(rows))
-        self.passes["training"] += fitted.steps * size * width
+        self.passes["training"] += fitted.steps * self._texts_of_a_step(entry)
         if fitted.is_stopped and key.startswith("short"):
             return  # too little to be worth a look
         encoded = Encoded(fitted.model)

@@ -12,7 +12,9 @@ from typing import Any
 
 from sentune.machine.screen import table
 from sentune.workbench import run_file
+from sentune.workbench.before_after import compared
 from sentune.workbench.course import Course
+from sentune.workbench.inspect import inspect
 from sentune.workbench.race import Entry
 
 _VERSION = 1
@@ -32,6 +34,7 @@ def record(
     race = course.race
     return finite(
         {
+            **pictures(course),
             "version": _VERSION,
             "kind": "train",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -39,7 +42,7 @@ def record(
             "seconds": round(seconds, 1),
             "seed": course.settings.seed,
             "environment": _environment(course),
-            "data": _data(course, sources),
+            "data": {**_data(course, sources), "inspection": _inspected(course, sources)},
             "task": {
                 "metric": course.measure.metric,
                 "explanation": course.measure.explanation,
@@ -56,6 +59,20 @@ def record(
             "log": list(course.teller.lines),
         }
     )
+
+
+def pictures(course: Course) -> dict[str, Any]:
+    """What the start and the kept model make of held-out texts, for the report."""
+    if course.is_stopped:
+        return {}
+    part = "test" if "test" in course.result else "dev"
+    rows, form = course.parts.rows[part], course.parts.form
+    return compared(course.start, course.after, rows, form, seed=course.settings.seed)
+
+
+def _inspected(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    names = [one["name"] for one in sources]
+    return inspect(course.parts.whole, source=names).to_dict()
 
 
 def options_of(course: Course) -> dict[str, Any]:

@@ -1,0 +1,380 @@
+"""The parts of training without choosing, each by itself."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from sentune import SentenceTransformer
+from sentune.data import forms
+from sentune.errors import DatasetError, ModelFileError, SettingError
+from sentune.losses.fitting import public_losses
+from sentune.workbench import decision, forms_turned, general, mixing, run_file
+from sentune.workbench.candidates import CANDIDATES, Candidate, candidates
+from sentune.workbench.decision import Mix
+from sentune.workbench.encoded import Encoded
+from sentune.workbench.forms_turned import AS_IT_IS, TURNS
+from sentune.workbench.measure import gain, measure_for
+from sentune.workbench.settings import Settings, seconds_or_passes
+from tests import tiny
+from tests.workbench import topics
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.make_folder(tmp_path_factory.mktemp("parts") / "bert")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return SentenceTransformer(str(folder))
+
+
+# Candidates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_each_loss_of_the_table_reads_what_its_turn_makes(name):
+    form = next(one for one in forms.FORMS if one.name == name)
+    for one in CANDIDATES[name]:
+        after = forms_turned.form_after(one.data_as, form)
+        wanted = public_losses()[one.loss].forms
+        is_score = after is forms.PAIR_AND_MATCH and forms.PAIR_AND_SCORE in wanted
+        assert after in wanted or is_score, one.name
+        assert one.data_as == AS_IT_IS or TURNS[one.data_as].before is form
+        assert Candidate.of(one.settings) == one
+
+
+def test_the_table_has_no_loss_that_makes_models_worse():
+    assert not any("BatchAll" in one.loss for row in CANDIDATES.values() for one in row)
+
+
+def test_what_is_fixed_is_fixed_in_all_and_doubles_are_gone():
+    found = candidates(forms.TEXT_AND_CLASS, {"learning_rate": 1e-4, "batch_size": 8})
+    assert {one.learning_rate for one in found} == {1e-4}
+    assert {one.batch_size for one in found} == {8}
+    assert len(found) == 2  # the two rates of SupervisedContrastiveLoss became one
+    (one,) = candidates(
+        forms.TEXT_AND_CLASS,
+        {
+            "loss": "SupervisedContrastiveLoss",
+            "learning_rate": 1e-4,
+            "loss_settings": {"temperature": 0.2},
+        },
+    )
+    assert one.loss_settings == {"temperature": 0.2}
+
+
+def test_a_loss_outside_of_the_table_is_tried_on_what_it_reads():
+    found = candidates(forms.PAIR_AND_SCORE, {"loss": "CoSENTLoss"})
+    assert [one.learning_rate for one in found] == [2e-5, 5e-5]
+    assert {one.data_as for one in found} == {AS_IT_IS}
+    turned = candidates(forms.PAIR_AND_MATCH, {"loss": "MegaBatchMarginLoss"})
+    assert {one.data_as for one in turned} == {forms_turned.MATCHES}
+    with pytest.raises(SettingError, match="cannot learn from the form"):
+        candidates(forms.TEXT_AND_CLASS, {"loss": "TripletLoss"})
+    with pytest.raises(SettingError, match="did you mean 'pairs of a class'"):
+        candidates(forms.TEXT_AND_CLASS, {"data_as": "pairs of class"})
+
+
+# Data in another form -----------------------------------------------------------------------------
+
+
+def test_pairs_of_a_class_are_of_a_class(model):
+    data = topics.classes(120)
+    label = dict(zip(data["text"], data["label"]))
+    made = forms_turned.turned(forms_turned.PAIRS_OF_A_CLASS, Dataset.from_dict(data), model, 1)
+    assert len(made) > 100
+    for anchor, positive in zip(made["anchor"], made["positive"]):
+        assert label[anchor] == label[positive] and anchor != positive
+    again = forms_turned.turned(forms_turned.PAIRS_OF_A_CLASS, Dataset.from_dict(data), model, 1)
+    other = forms_turned.turned(forms_turned.PAIRS_OF_A_CLASS, Dataset.from_dict(data), model, 2)
+    assert again["positive"] == made["positive"] != other["positive"]
+
+
+NLI = {
+    "premise": ["a cat sat", "a cat sat", "a dog ran", "a dog ran", *["red fish"] * 8],
+    "hypothesis": ["the cat sat", "no cat sat here", "the dog ran", "birds sing", *"abcdefgh"],
+    "label": [2, 0, 2, 1, *[2] * 8],
+}
+
+
+def test_triplets_of_classes_have_negatives_of_the_same_anchor(model):
+    data = Dataset.from_dict(NLI)
+    made = forms_turned.turned(forms_turned.TRIPLETS_OF_CLASSES, _named(data), model, 1)
+    rows = list(zip(made["anchor"], made["positive"], made["negative"]))
+    assert ("a cat sat", "the cat sat", "no cat sat here") in rows
+    assert ("a dog ran", "the dog ran", "birds sing") in rows
+    assert all(negative not in (anchor, positive) for anchor, positive, negative in rows)
+    for anchor, _, negative in rows:  # no text that goes with the anchor is a negative of it
+        assert not (anchor == "red fish" and negative in "abcdefgh")
+
+
+def _named(data, names=("contradiction", "neutral", "entailment")):
+    from datasets import ClassLabel
+
+    return data.cast_column("label", ClassLabel(names=list(names)))
+
+
+def test_which_class_means_alike_is_told_by_its_name_or_else_by_the_model(model):
+    rows = forms_turned.Rows.of(_named(Dataset.from_dict(NLI)))
+    order, why = forms_turned.order_of_classes(rows, model)
+    assert order[-1] == 2 and "entailment" in why
+    swapped = _named(Dataset.from_dict(NLI), ("duplicate", "not duplicate", "other"))
+    order, _ = forms_turned.order_of_classes(forms_turned.Rows.of(swapped), model)
+    assert order[-1] == 0
+    order, why = forms_turned.order_of_classes(forms_turned.Rows.of(Dataset.from_dict(NLI)), model)
+    assert "mean cosine" in why
+    first, second = (
+        model.encode(list(NLI[name]), normalize_embeddings=True)
+        for name in ("premise", "hypothesis")
+    )
+    cosines = (first * second).sum(axis=1)
+    means = {c: cosines[np.array(NLI["label"]) == c].mean() for c in (0, 1, 2)}
+    assert order == sorted(means, key=means.get)
+
+
+def test_grades_go_from_0_to_1_in_equal_steps(model):
+    made = forms_turned.turned(forms_turned.GRADES, _named(Dataset.from_dict(NLI)), model, 1)
+    found = dict(zip(NLI["label"], made["score"]))
+    assert sorted(found.values()) == [0, 0.5, 1] and found[2] == 1
+
+
+def test_high_pairs_and_matches_are_those(model):
+    scored = Dataset.from_dict(
+        {
+            "a": [f"a{n}" for n in range(50)],
+            "b": [f"b{n}" for n in range(50)],
+            "score": [n / 49 for n in range(50)],
+        }
+    )
+    made = forms_turned.turned(forms_turned.HIGH_PAIRS, scored, model, 1)
+    assert made["anchor"] == [f"a{n}" for n in range(50) if n / 49 >= 0.8]
+    labelled = Dataset.from_dict(
+        {"a": list("abcdefghijklmnopqrst"), "b": list("ABCDEFGHIJKLMNOPQRST"), "label": [0, 1] * 10}
+    )
+    made = forms_turned.turned(forms_turned.MATCHES, labelled, model, 1)
+    assert made["anchor"] == list("bdfhjlnprt")
+
+
+def test_too_few_rows_and_unknown_settings_are_said(model):
+    few = Dataset.from_dict({"a": ["x", "y"], "b": ["z", "w"], "label": [0, 1]})
+    with pytest.raises(DatasetError, match="only 1 rows could be made"):
+        forms_turned.turned(forms_turned.MATCHES, few, model, 1)
+    with pytest.raises(SettingError, match="does not take"):
+        forms_turned.turned(forms_turned.MATCHES, few, model, 1, level=3)
+
+
+def test_a_text_is_halved_between_sentences_or_words():
+    assert forms_turned.half("One two three. Four five six.") == (
+        "One two three.",
+        "Four five six.",
+    )
+    assert forms_turned.half(" ".join("abcdefghijkl")) == ("a b c d e f", "g h i j k l")
+    assert forms_turned.half("too short to halve") is None
+
+
+# Mixing -------------------------------------------------------------------------------------------
+
+
+def test_a_mix_is_on_the_line_between_start_and_end(folder):
+    model = SentenceTransformer(str(folder))
+    start = mixing.weights_of(model)
+    trained = {n: t + 1 if t.is_floating_point() else t for n, t in start.items()}
+    for alpha in (0, 0.25, 1):
+        mixing.put(model, start, trained, alpha)
+        for name, tensor in model.state_dict().items():
+            expected = start[name] + alpha * (trained[name] - start[name])
+            torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=0)
+            if alpha in (0, 1):
+                assert torch.equal(tensor, (start, trained)[alpha][name])
+
+
+def test_the_share_at_a_threshold_is_between_the_two():
+    found = mixing.share_at(0.975, (0.5, 0.95), (0.25, 0.99))
+    assert 0.25 < found < 0.5
+    assert found == pytest.approx(0.25 + 0.25 * 0.015 / 0.04 - 0.005, abs=0.005)
+    assert mixing.share_at(0.975, (0.5, 0.5), (0.25, 0.976)) is None
+
+
+# The decision -------------------------------------------------------------------------------------
+
+
+def values(solved, measure):
+    from sentune.workbench.measure import Values
+
+    rows = np.asarray(solved, float)
+    return Values(measure, rows, measure.figure_of(rows))
+
+
+@pytest.fixture(scope="module")
+def measure(model):
+    data = topics.classes(600)
+    return measure_for(data, None, forms.TEXT_AND_CLASS)
+
+
+def mix(before, after, alpha=1.0, passes=True, place=0):
+    return Mix(place, alpha, after, gain(before, after), 0.99, passes)
+
+
+def test_of_many_without_a_gain_the_best_is_seldom_taken(measure):
+    """Ten candidates without any gain, 100 times: the bar of each family of them holds."""
+    random = np.random.default_rng(0)
+    wrong = 0
+    for seed in range(60):
+        before = values(random.random(600) < 0.3, measure)
+        tried = [values(random.random(600) < 0.3, measure) for _ in range(8)]
+        errors = decision.bar(before, tried, seed)
+        mixes = [mix(before, one, alpha) for alpha, one in zip(np.linspace(0.1, 1, 8), tried)]
+        wrong += decision.choose(before, mixes, errors).mix is not None
+    assert wrong <= 3
+
+
+def test_a_real_gain_is_taken(measure):
+    random = np.random.default_rng(1)
+    before = values(random.random(600) < 0.5, measure)
+    better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
+    choice = decision.choose(before, [mix(before, better)], decision.bar(before, [better]))
+    assert choice.mix is not None and "over the start" in choice.reason
+
+
+def test_the_smaller_share_is_taken_if_it_is_as_good(measure):
+    random = np.random.default_rng(1)
+    before = values(random.random(600) < 0.5, measure)
+    better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
+    nearly = better.rows.copy()
+    nearly[np.flatnonzero(better.rows)[0]] = 0
+    small = mix(before, values(nearly, measure), 0.5)
+    mixes = [mix(before, better, 1.0), small, mix(before, before, 0.1)]
+    assert decision.choose(before, mixes, 2.0).mix is small
+    other = mix(before, values(nearly, measure), 0.25, place=1)  # of a candidate that is not best
+    assert decision.choose(before, [*mixes, other], 2.0).mix is small
+
+
+def test_what_moved_too_much_is_not_taken(measure):
+    random = np.random.default_rng(1)
+    before = values(random.random(600) < 0.5, measure)
+    better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
+    choice = decision.choose(before, [mix(before, better, passes=False)], 2.0)
+    assert choice.mix is None and "knew before" in choice.reason
+
+
+def test_few_groups_prove_nothing():
+    data = topics.classes(60)
+    few = measure_for(data, None, forms.TEXT_AND_CLASS, groups=np.arange(60) // 3)
+    before, after = values(np.zeros(60), few), values(np.ones(60), few)
+    choice = decision.choose(before, [mix(before, after)], 2.0)
+    assert choice.mix is None and "only 20 held-out rows" in choice.reason
+
+
+# The general check --------------------------------------------------------------------------------
+
+
+def test_the_start_agrees_with_itself_and_another_model_does_not(model, tmp_path):
+    check = general.Check.of(model, topics.classes(100)["text"])
+    assert check.agreement(model) == pytest.approx(1)
+    assert check.own_agreement(model) == pytest.approx(1)
+    other = SentenceTransformer(str(tiny.make_folder(tmp_path / "other", seed=5)))
+    assert check.agreement(other) < general.THRESHOLD
+
+
+def test_the_built_in_pairs_are_many_different_and_always_the_same():
+    pairs = general.built_in()
+    assert len(pairs) == len(set(pairs)) == 200
+    assert pairs == general.built_in()
+    assert all(one != other and one[0].isupper() for one, other in pairs)
+
+
+def test_each_text_is_encoded_once(model):
+    encoded = Encoded(model)
+    texts = ["a cat", "a dog", "a cat"]
+    first = encoded.encode(texts)
+    assert encoded.texts == 2
+    np.testing.assert_array_equal(first, encoded.encode(texts))
+    np.testing.assert_allclose(first, model.encode(texts), atol=1e-6)
+    assert encoded.texts == 2
+    encoded.encode_query(["a cat"])
+    assert encoded.texts == 3
+
+
+# Options and run files ----------------------------------------------------------------------------
+
+
+def test_options_are_brought_to_their_types():
+    found = Settings.of(
+        {
+            "epochs": "2",
+            "steps": None,
+            "columns": "anchor=query,positive",
+            "matryoshka": "32,16",
+            "loss_settings": '{"scale": 10}',
+            "report_to": "tensorboard,wandb",
+        }
+    )
+    assert found.epochs == 2.0
+    assert found.columns == {"anchor": "query", "positive": "positive"}
+    assert found.matryoshka == [32, 16]
+    assert found.loss_settings == {"scale": 10}
+    assert found.report_to == ["tensorboard", "wandb"]
+    assert Settings.of(found.given) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bach_size": 3}, "did you mean batch_size"),
+        ({"batch-size": 3}, "did you mean batch_size"),
+        ({"epochs": "many"}, "must be a number, got 'many'"),
+        ({"epochs": -1}, "above 0"),
+        ({"epochs": 1, "steps": 3}, "not both"),
+        ({"alpha": 2}, "between 0 and 1"),
+        ({"budget": "soon"}, "a time as 90s, 10m"),
+        ({"seed": 1.5}, "a whole number"),
+    ],
+)
+def test_what_is_wrong_is_said(options, words):
+    with pytest.raises(SettingError, match=words):
+        Settings.of(options)
+
+
+def test_budgets_are_times_or_multiples():
+    assert seconds_or_passes("10m") == (600, None)
+    assert seconds_or_passes("1.5h") == (5400, None)
+    assert seconds_or_passes("90s") == (90, None)
+    assert seconds_or_passes("3x") == (None, 3)
+    assert seconds_or_passes("auto") == (None, None)
+
+
+def test_a_run_file_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "run.yaml"
+    options = {"loss": "CoSENTLoss", "learning_rate": 2e-05, "seed": 3, "prompts": {"query": "é: "}}
+    path.write_text(run_file.text_of(["a.csv"], options, {"a.csv": "00ff"}, str(path)))
+    found = run_file.read(path)
+    assert found.data == ["a.csv"] and found.options == options
+    assert found.hashes == {"a.csv": "00ff"} and found.versions == run_file.versions()
+    assert f"sentune train --config {path}" in path.read_text()
+
+
+def test_a_run_file_by_hand_may_be_wrong(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("data: a.csv\nbatch-size: 8\nlearning-rate: 2e-5\n")
+    found = run_file.read(path)
+    assert found.data == ["a.csv"] and Settings.of(found.options).learning_rate == 2e-5
+    path.write_text("batchsize: 8\n")
+    with pytest.raises(SettingError, match="did you mean batch_size"):
+        run_file.read(path)
+    path.write_text("- a\n")
+    with pytest.raises(SettingError, match="options as"):
+        run_file.read(path)
+    path.write_text("a: [")
+    with pytest.raises(SettingError, match="is no YAML"):
+        run_file.read(path)
+    with pytest.raises(SettingError, match="cannot be read"):
+        run_file.read(tmp_path / "none.yaml")
+
+
+def test_another_model_is_an_error():
+    known = run_file.RunFile(hashes={"model": "ab"})
+    with pytest.raises(ModelFileError, match="the model to start from changed"):
+        run_file.check_same(known, {"model": "cd"})
+    run_file.check_same(known, {"model": "ab"})
