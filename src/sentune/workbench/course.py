@@ -223,6 +223,7 @@ class Course:
             behind = gain(mix.values, best.values)
             if mix.passes and behind.value > behind.error:
                 break
+        mixer.at(1.0)  # as it was: the model may be mixed again
         return found
 
     def _agreeing(self, mixer: Mixer) -> Iterator[tuple[float, float]]:
