@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_while_it_saves_leaves_no_half(work):
     process.communicate(timeout=240)
     before = weights(SentenceTransformer(str(work / output)))
     process = start(work, output, "--seed", "3")
-    stop_at(process, work / output / "run" / "full-2" / "model", signal.SIGKILL, delay=0.2)
+    stop_at(process, work / output / "run" / "full-1" / "model", signal.SIGKILL, delay=0.2)
     assert_equal_weights(weights(SentenceTransformer(str(work / output))), before)
     process = start(work, output, "--seed", "3")
     _, errors = process.communicate(timeout=60)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, SettingError
@@ -30,6 +32,8 @@ from sentune.workbench.telling import Teller
 _RECIPE_EPOCHS = {forms.PAIR_AND_SCORE.name: 4.0}
 _TIMES_THE_RECIPE = 3.0
 _REFERENCES = 1000  # labelled texts among which neighbours are looked for, while choosing
+_LOOK = 0.03  # share of a budget in seconds that one look at the held-out rows may take
+_LEAST_ROWS = 200  # that are looked at, whatever the budget
 _CAUTION = 0.85  # share of a budget in seconds that is planned with
 
 
@@ -71,7 +75,8 @@ class Course:
         """All of it; after Ctrl-C with what is there by then."""
         self.model = self.start.model
         self.candidates = self._candidates()
-        self.measure = self._measure("dev", _REFERENCES)
+        self.measure = self._measure("dev", self._most())
+        self._check_prompts()
         self.before = self._measured_start()
         if self.settings.alpha == 0:
             self.choice = Choice(None, "alpha is 0, which is the start")
@@ -93,23 +98,44 @@ class Course:
         own = self.settings.agreement
         return THRESHOLD if own is None else own
 
-    def _measure(self, part: str, references: int) -> Measure:
+    def _measure(self, part: str, most: int | None = None) -> Measure:
+        """What is measured on a part; on `most` of its rows, at most, and as many training rows."""
         rows, groups, form = self.parts.rows[part], self.parts.groups[part], self.parts.form
+        if most is not None and len(rows) > most:
+            random = np.random.default_rng(self.settings.seed)
+            chosen = np.sort(random.permutation(len(rows))[:most])
+            rows, groups = rows.select(chosen), groups[chosen]
         if form is forms.TEXT:
             rows, places = halves_of(rows)
             return measure_for(rows, None, forms.PAIR, groups=groups[places])
         train = self.parts.rows["train"]
+        references = _REFERENCES if part == "dev" else 2 * _REFERENCES
+        references = min(most or references, references)
         return measure_for(
             rows, train, form, groups=groups, model=self.start, references=references
         )
 
-    def _measured_start(self) -> Values:
-        self.start.model.encode(["a text", "another text"], show_progress_bar=False)  # get ready
-        read, began = self.start.texts, time.monotonic()
-        found = self.measure.values(self.start)
-        seconds, count = time.monotonic() - began, self.start.texts - read
+    def _most(self) -> int | None:
+        """How many rows to choose by a budget in seconds has the time for; None for all."""
+        seconds, _ = seconds_or_passes(self.settings.budget)
+        texts = [text for text in self._some_texts() if text]
+        self.start.model.encode(texts[:8], show_progress_bar=False)  # get ready
+        began = time.monotonic()
+        self.start.model.encode(texts, show_progress_bar=False)
         if self.kept.get("texts_per_second") is None:
-            self.kept.note("texts_per_second", count / max(seconds, 1e-6))
+            pace = len(texts) / max(time.monotonic() - began, 1e-6)
+            most = None if seconds is None else max(_LEAST_ROWS, int(_LOOK * seconds * pace / 2))
+            self.kept.note("texts_per_second", pace)
+            self.kept.note("most_rows", most)
+        found = self.kept.get("most_rows")
+        return None if found is None else int(found)
+
+    def _some_texts(self) -> list[str]:
+        rows = self.parts.rows["train"]
+        return list(rows[input_columns(rows.column_names)[0]][:64])
+
+    def _measured_start(self) -> Values:
+        found = self.measure.values(self.start)
         self.teller.say(
             f"  start    {self.measure.metric} {found.figure:.4f} on {self.measure.rows:,} "
             "held-out rows to choose by"
@@ -152,6 +178,21 @@ class Course:
         pace = float(self.kept.get("texts_per_second"))
         return max(_CAUTION * left, 1.0) * pace * ENCODING, self.began + seconds
 
+    def _check_prompts(self) -> None:
+        prompts = self.settings.prompts
+        if not prompts:
+            return
+        if not prompts.keys() <= {"query", "document"}:
+            raise SettingError(
+                f'prompts are for "query" and "document", got {sorted(prompts)}; the first column '
+                "of the rows is the query"
+            )
+        if "query" not in self.measure.texts:
+            raise SettingError(
+                f"prompts are for rows in which one text searches another, as pairs and triplets; "
+                f"these have the form {self.parts.form.name!r}"
+            )
+
     def _candidates(self) -> tuple[Candidate, ...]:
         fixed = self.settings.fixed
         if self.settings.negatives is not None:
@@ -179,8 +220,10 @@ class Course:
         read = self.start.texts
         self.check = Check.of(self.start, self._own_texts())
         self._spent(self.start.texts - read)
+        finished.sort(key=lambda one: -one.values.figure if one.values is not None else 0.0)
         for entry in finished:
-            self.mixes += self._mixes(entry)
+            if not self.mixes or not self._is_late():
+                self.mixes += self._mixes(entry)
         tried = [one.values for one in finished if one.values is not None]
         tried += [mix.values for mix in self.mixes if mix.alpha != 1]
         if self.settings.alpha is not None:
@@ -232,8 +275,11 @@ class Course:
             yield self.settings.alpha, self._agreement(mixer, self.settings.alpha)
             return
         above: tuple[float, float] | None = None  # the smallest share that moves too much
+        agreement = -1.0
         for alpha in mixing.ALPHAS:
-            agreement = self._agreement(mixer, alpha)
+            # A smaller share agrees more: what a larger one had is enough to know, to save passes.
+            if agreement < self.threshold or not self._is_spent():
+                agreement = self._agreement(mixer, alpha)
             if agreement < self.threshold:
                 if alpha == 1:
                     yield alpha, agreement
@@ -245,6 +291,16 @@ class Course:
                     yield between, self._agreement(mixer, between)
                 above = None
             yield alpha, agreement
+
+    def _is_spent(self) -> bool:
+        race = self.race
+        if race is None or race.allowed is None:
+            return False
+        return sum(race.passes.values()) > race.allowed
+
+    def _is_late(self) -> bool:
+        deadline = None if self.race is None else self.race.deadline
+        return deadline is not None and time.monotonic() > deadline
 
     def _agreement(self, mixer: Mixer, alpha: float) -> float:
         encoded = Encoded(mixer.at(alpha))
@@ -280,7 +336,7 @@ class Course:
     def _test(self) -> None:
         """The figure on rows that nothing was chosen by."""
         try:
-            measure = self._measure("test", 2 * _REFERENCES)
+            measure = self._measure("test")
         except DatasetError as error:
             self.teller.say(f"  note: nothing can be measured on the test rows: {error}")
             return

@@ -35,6 +35,7 @@ ENCODING = 1 / 3  # of a pass, for a text that is only encoded
 _MOST_EPOCHS = 4.0  # of a long run, whatever the budget
 _LEAST_TRAINING = 2 / 3  # share of the budget that is for training, however much is encoded
 _CAUTION = 0.7  # share of the seconds left that long runs are planned with
+_FEWEST_STEPS = 3  # of a short run
 _MIXES = 3  # of the start and each finalist that are measured, about
 
 
@@ -109,16 +110,16 @@ class Race:
         self.entries = [Entry(one, place) for place, one in enumerate(candidates)]
         self._prepare()
         left = [one for one in self.entries if one.state == "waiting"]
-        # Two candidates would both be kept, whatever a short run says.
-        has_short = len(left) > FEWEST
         texts = self.full_texts(len(left)) if self.allowed is not None else 0.0
-        if has_short:
+        if self._has_short(left, texts):
             for number, entry in enumerate(left):
                 self._short(entry, texts, f"try {number + 1}/{len(left)}")
                 if self.is_stopped:
                     return
             left = self._survivors(left, texts)
             texts = self._replanned(texts, len(left))
+        elif self.allowed is not None and len(left) > FEWEST:
+            left = self._first(left)
         for number, entry in enumerate(left):
             if number and self._is_late(entry):
                 entry.state, entry.reason = "dropped", "no time was left for it"
@@ -126,6 +127,19 @@ class Race:
             self._full(entry, texts, f"full {number + 1}/{len(left)}")
             if self.is_stopped:
                 return
+
+    def _has_short(self, entries: Sequence[Entry], texts: float) -> bool:
+        """Whether short runs tell anything: not of two, which are both kept, nor in few steps."""
+        if len(entries) <= FEWEST:
+            return False
+        return all(SHORT * self._steps(one, texts) >= _FEWEST_STEPS for one in entries)
+
+    def _first(self, entries: list[Entry]) -> list[Entry]:
+        """The first choices for the form, where there are too few rows for short runs."""
+        for one in entries[FEWEST:]:
+            one.state = "dropped"
+            one.reason = "not among the first choices, and too few rows for short runs"
+        return entries[:FEWEST]
 
     # The budget -----------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Settings:
     sampler: str | None = _option(None, "batch_sampler, no_duplicates or group_by_label")
     max_length: int | None = _option(None, "tokens of a text at most", "whole")
     prompts: dict[str, str] | None = _option(
-        None, "prompt before each text of a column, as JSON", "mapping"
+        None, 'prompts before texts, as JSON with "query" and "document"', "mapping"
     )
     matryoshka: list[int] | None = _option(
         None, "widths at which embeddings may be truncated, e.g. 384,128,64", "list"
