@@ -28,6 +28,18 @@ TEXTS = [
 ]
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What was not tested for want of a browser is said where everybody looks."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in skipped
+        if "tests/report/" in report.nodeid and isinstance(report.longrepr, tuple)
+    }
+    for reason in sorted(reasons):
+        terminalreporter.write_line(f"THE REPORT WAS NOT TESTED IN A BROWSER: {reason}")
+
+
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
     """Texts of 1 to 56 tokens: empty, repeated, with words the tokenizer does not know."""

@@ -80,6 +80,12 @@ def _hover(**fields: tuple[str, str]) -> list[Spec]:
     ]
 
 
+def _colour(field: str, colours: Sequence[str]) -> Spec:
+    """The colour of each series by its number; a name could end up in an expression."""
+    scale = {"domain": list(range(len(colours))), "range": list(colours)}
+    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+
+
 def lines(
     series: Mapping[str, Sequence[Any]],
     unit: str | None,
@@ -90,21 +96,15 @@ def lines(
     from_zero: bool = False,
 ) -> Spec | None:
     """Curves over steps; the main one stands out, or all have colours of their own."""
+    names = list(series)
     data = [
-        {"s": step, "v": value, "n": name}
-        for name, points in series.items()
+        {"s": step, "v": value, "n": name, "k": number}
+        for number, (name, points) in enumerate(series.items())
         for step, value in _points(points)
     ]
     if len(data) < 2:
         return None
-    names = list(dict.fromkeys(row["n"] for row in data))
-    colours = _line_colours(names, main)
-    colour: Spec = {
-        "field": "n",
-        "type": "nominal",
-        "scale": {"domain": names, "range": colours},
-        "legend": None,
-    }
+    colour = _colour("k", _line_colours(names, main))
     axis = {"format": form} if form else {}
     y = _y("v", unit, **axis)
     y["scale"]["zero"] = from_zero
@@ -112,7 +112,8 @@ def lines(
     is_alone = len(names) == 1
     shown = {} if is_alone else {"of": ("n", "")}
     hover = _hover(**shown, step=("s", ","), value=("v", form))
-    thick = {"condition": {"test": {"field": "n", "equal": main}, "value": 2.25}, "value": 1.25}
+    chosen = names.index(main) if main in names else -1
+    thick = {"condition": {"test": f"datum.k === {chosen}", "value": 2.25}, "value": 1.25}
     width = thick if main is not None else {"value": 2}
     line = {"mark": {"type": "line", "interpolate": "linear"}, "encoding": {"strokeWidth": width}}
     seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
@@ -183,13 +184,7 @@ def densities(edges: Sequence[Any], groups: Mapping[str, Sequence[Any]], top: fl
         ]
     if not data:
         return None
-    colours = group_colours(len(groups))
-    colour = {
-        "field": "n",
-        "type": "nominal",
-        "scale": {"domain": list(groups), "range": colours},
-        "legend": None,
-    }
+    colour = _colour("o", group_colours(len(groups)))
     x = _axis("x", "similarity", [edges[0], edges[-1]], format=".1f")
     y = _y("v", "share of the pairs", [0, top], format=".0%")
     area = {"mark": {"type": "area", "interpolate": "monotone", "opacity": 0.18}}
@@ -268,12 +263,7 @@ def plane(
     hidden = {"axis": None}
     is_at = "datum.i === at"
     is_shown = "only < 0 || datum.g === only"
-    colour = {
-        "field": "g",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": list(range(len(colours))), "range": list(colours)},
-    }
+    colour = _colour("g", colours)
     encoding = {
         "x": {**_axis("x", None, box[0]), **hidden},
         "y": {**_axis("y", None, box[1]), **hidden},
