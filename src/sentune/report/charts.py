@@ -105,15 +105,16 @@ def lines(
     if len(data) < 2:
         return None
     colour = _colour("k", _line_colours(names, main))
-    axis = {"format": form} if form else {}
-    y = _y("v", unit, **axis)
+    # Zero is no number for the format of powers.
+    label = f"datum.value === 0 ? '0' : format(datum.value, '{form}')"
+    y = _y("v", unit, labelExpr=label)
     y["scale"]["zero"] = from_zero
     encoding = {"x": _axis("s", "step", tickMinStep=1), "y": y, "color": colour}
     is_alone = len(names) == 1
     shown = {} if is_alone else {"of": ("n", "")}
     hover = _hover(**shown, step=("s", ","), value=("v", form))
     chosen = names.index(main) if main in names else -1
-    thick = {"condition": {"test": f"datum.k === {chosen}", "value": 2.25}, "value": 1.25}
+    thick = {"condition": {"test": f"datum.k === {chosen}", "value": 2.25}, "value": 1.5}
     width = thick if main is not None else {"value": 2}
     line = {"mark": {"type": "line", "interpolate": "linear"}, "encoding": {"strokeWidth": width}}
     seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}

@@ -25,7 +25,7 @@ _CURVES = (
     (
         "padding_saved",
         "Padding saved",
-        "share of the work that padding would be",
+        "how much of padded batches would be empty",
         ".0%",
         True,
     ),

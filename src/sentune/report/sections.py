@@ -92,7 +92,7 @@ def _scores(record: Record, plots: Charts) -> Section | None:
 
 
 def _queries(record: Record, plots: Charts) -> Section | None:
-    lists = [
+    lists: list[dict[str, Any]] = [
         {"kind": kind, "queries": found}
         for kind in ("improved", "worse")
         if (found := tables.queries(tables.part(record, "queries", kind)))
@@ -102,6 +102,13 @@ def _queries(record: Record, plots: Charts) -> Section | None:
     queries = record["queries"]
     return {
         "query_lists": lists,
+        "has_classes": any(
+            result["label"]
+            for found in lists
+            for query in found["queries"]
+            for side in query["sides"]
+            for result in side["results"]
+        ),
         "searched": queries.get("searched"),
         "among": queries.get("among"),
         "counts": queries.get("counts") if isinstance(queries.get("counts"), dict) else {},
