@@ -186,6 +186,15 @@ def is_encoded(room: Path, encode: Callable[..., Any]) -> bool:
     return check("shards of a corpus", np.concatenate(vectors), model.encode(TEXTS))
 
 
+def report(room: Path) -> bool:
+    """A page with a plot, which holds all that draws it."""
+    from sentune.report import missing, page
+
+    html = page({"curves": {"tried": {"loss": [[0, 1.0], [10, 0.5], [20, 0.4]]}}})
+    say(f"  a page of {len(html):,} characters")
+    return missing() is None and 'data-plot="curve-loss"' in html and len(html) > 500_000
+
+
 def index(room: Path) -> bool:
     """An index is built, added to and searched, and finds by words without a network."""
     from sentune import Index
@@ -203,7 +212,7 @@ def index(room: Path) -> bool:
 
 JOBS: dict[str, Callable[[Path], bool]] = {
     job.__name__: job
-    for job in (train, peft, words, faiss, usearch, merge, static, bulk, index, ray, logs)
+    for job in (train, peft, words, faiss, usearch, merge, static, bulk, index, ray, report, logs)
 }
 
 

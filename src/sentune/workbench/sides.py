@@ -1,0 +1,120 @@
+"""Held-out rows, and the vectors that two models give their texts, each text encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentune.data.columns import input_columns, label_column
+from sentune.data.forms import NEGATIVES, PAIR, TEACHER_MARGINS, TEACHER_SCORES, TRIPLET, Form
+from sentune.models.router import Router
+from sentune.types import Encoder
+from sentune.vectors.tensors import to_tensor
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+# Forms whose first column is a query, and the others documents.
+SEARCHES = (PAIR.name, TRIPLET.name, NEGATIVES.name, TEACHER_SCORES.name, TEACHER_MARGINS.name)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Text columns by name, labels, and the names of classes where there are some."""
+
+    columns: dict[str, list[str]]
+    labels: list[Any] | None
+    names: Sequence[str] | None
+
+    @classmethod
+    def of(cls, data: Any) -> Rows:
+        """Those of a dict of lists or a dataset."""
+        names = list(getattr(data, "column_names", None) or data)
+        label = label_column(names)
+        classes = getattr(getattr(data, "features", {}).get(label), "names", None)
+        columns = {name: list(data[name]) for name in input_columns(names)}
+        return cls(columns, None if label is None else list(data[label]), classes)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def sample(self, most: int, seed: int) -> Rows:
+        """At most so many rows, in their order."""
+        if self.count <= most:
+            return self
+        chosen = np.sort(np.random.default_rng(seed).permutation(self.count)[:most])
+        columns = {name: [cells[row] for row in chosen] for name, cells in self.columns.items()}
+        labels = None if self.labels is None else [self.labels[row] for row in chosen]
+        return Rows(columns, labels, self.names)
+
+    def name_of(self, label: Any) -> str:
+        """A class in words."""
+        if self.names is not None and 0 <= int(label) < len(self.names):
+            return str(self.names[int(label)])
+        return str(label)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """All texts, each once for each role, and their vectors of length 1 by both models.
+
+    `places` has the number of each cell of a column.
+    """
+
+    texts: list[str]
+    places: dict[str, Ints]
+    before: Floats
+    after: Floats
+
+    @classmethod
+    def of(cls, before: Encoder, after: Encoder, rows: Rows, form: Form) -> Sides:
+        """Encode all texts of the rows by both models."""
+        has_roles = form.name in SEARCHES and (_tells_apart(before) or _tells_apart(after))
+        known: dict[tuple[str, str], int] = {}
+        places = {}
+        for number, (name, cells) in enumerate(rows.columns.items()):
+            role = ("document" if number else "query") if has_roles else "text"
+            keys = [(role, cell) for cell in cells]
+            places[name] = np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
+        keys = list(known)
+        texts = [text for _, text in keys]
+        return cls(texts, places, _vectors(before, keys), _vectors(after, keys))
+
+    @property
+    def both(self) -> tuple[Floats, Floats]:
+        """The vectors by the one and by the other."""
+        return self.before, self.after
+
+
+def _tells_apart(model: Any) -> bool:
+    """Whether a model may give a text another vector as a query than as a document."""
+    prompts = getattr(model, "prompts", None)
+    modules = getattr(model, "modules", None)
+    if prompts is None or modules is None:
+        return True
+    has_routes = any(isinstance(module, Router) for module in modules())
+    return has_routes or any(prompts.values())
+
+
+def _vectors(model: Any, keys: Sequence[tuple[str, str]]) -> Floats:
+    """Vectors of length 1 `(n, d)` of texts with their roles; zeros for one that is not finite."""
+    encode = {"query": model.encode_query, "document": model.encode_document, "text": model.encode}
+    parts: dict[str, list[int]] = {}
+    for place, (role, _) in enumerate(keys):
+        parts.setdefault(role, []).append(place)
+    found: Floats | None = None
+    for role, chosen in parts.items():
+        given = encode[role]([keys[place][1] for place in chosen], show_progress_bar=False)
+        vectors = to_tensor(given).float().cpu().numpy()
+        if found is None:
+            found = np.zeros((len(keys), vectors.shape[1]), np.float32)
+        found[chosen] = vectors
+    vectors = np.nan_to_num(cast(Floats, found), posinf=0, neginf=0)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return cast(Floats, vectors / np.maximum(lengths, 1e-12))
