@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.tables import dicts, interval_place, models, part
+from sentune.report.tables import dicts, differences, interval_place, models, part
 from sentune.report.words import (
     change,
     count,
@@ -31,7 +31,8 @@ def headline(record: Record) -> dict[str, Any]:
     metric = str(part(record, "task", "metric") or "figure")
     name, result = _result(record)
     is_start = part(record, "decision", "kept") == "start"
-    reason = sentence(part(record, "decision", "reason"))
+    reason = part(record, "decision", "reason")
+    reason = f"Why it was kept: {sentence(reason)}" if reason else ""
     if is_start:
         line = "Nothing better was found, so the start was kept"
         before = result.get("before")
@@ -117,18 +118,15 @@ def _of_evaluation(record: Record) -> dict[str, Any]:
         return {"line": f"{best['name']}: {figure(best['figure'])}", "says": says, "kept": None}
     second = found[1]
     line = f"{best['name']} is ahead of {second['name']}"
-    for one in dicts(record.get("differences")):
-        if {one.get("first"), one.get("second")} == {best["name"], second["name"]}:
-            sign = 1 if one.get("first") == best["name"] else -1
-            gain = one.get("gain")
-            is_real = bool(one.get("is_real"))
-            if is_number(gain):
-                words = "is more than chance" if is_real else "may be chance"
-                says.append(
-                    f"It is {change(sign * gain)} from {second['name']}, the next; "
-                    f"a difference that {words}."
-                )
-            line = line if is_real else f"{best['name']} and {second['name']} lead"
+    for one in differences(record):
+        if {one["first"], one["second"]} == {best["name"], second["name"]}:
+            sign = 1 if one["first"] == best["name"] else -1
+            words = "is more than chance" if one["is_real"] else "may be chance"
+            says.append(
+                f"It is {change(sign * one['gain'])} from {second['name']}, the next; "
+                f"a difference that {words}."
+            )
+            line = line if one["is_real"] else f"{best['name']} and {second['name']} lead"
     return {"line": line, "says": says, "kept": None, "metric": metric}
 
 

@@ -12,7 +12,7 @@ from sentune.report.words import count, figure, is_number, share, title
 Record = dict[str, Any]
 
 _MOST_POINTS = 4000  # on the map
-_OF_A_MIX = ("alpha", "figure", "gain", "low", "high", "agreement", "passes")
+_OF_A_MIX = ("name", "alpha", "figure", "gain", "low", "high", "agreement", "passes")
 _HOVER = 300  # characters
 _COLUMNS = 8
 # Of a run: name in the record, heading, what it says, format of its values, whether from 0.
@@ -33,15 +33,25 @@ _CURVES = (
 
 
 def course(record: Record) -> Any:
-    """The dev figures of all candidates over their steps."""
+    """The dev figures of all candidates over their steps, from the start on."""
+    rows = {str(one.get("name")): one for one in dicts(record.get("leaderboard"))}
+    first = rows.pop("start", {}).get("figure")
+    start = [[0, first]] if is_number(first) else []
+    runs = _runs(record)
     series = {
-        name: curves["figure"]
-        for name, curves in _runs(record).items()
-        if isinstance(curves.get("figure"), list) and len(curves["figure"]) > 1
+        name: [*start, *(found or [[one["steps"], one["figure"]] for one in _rounds(row)])]
+        for name, row in rows.items()
+        if isinstance(found := runs.get(name, {}).get("figure") or [], list)
     }
-    if len(series) < 2:
+    series = {name: points for name, points in series.items() if len(points) > 1}
+    if not series:
         return None
     return charts.lines(series, None, form=".3f", main=_kept(record, series), height=220)
+
+
+def _rounds(row: Record) -> list[Record]:
+    rounds = rows_of(row.get("rounds"), "steps", "figure")
+    return [one for one in rounds if is_number(one["steps"]) and is_number(one["figure"])]
 
 
 def _runs(record: Record) -> Record:
@@ -95,10 +105,16 @@ def _plot(key: str, heading: str, says: str, spec: Any, legend: Any = ()) -> lis
 def mixes(record: Record) -> tuple[list[Record], Any]:
     """The mixes that were looked at, and their plot."""
     rows = rows_of(record.get("mixes"), *_OF_A_MIX)
-    alpha = part(record, "decision", "alpha")
+    alpha, candidate = (part(record, "decision", name) for name in ("alpha", "candidate"))
     for row in rows:
-        row["is_kept"] = is_number(alpha) and row.get("alpha") == alpha
-    return rows, charts.mixes(rows)
+        row["name"] = str(row["name"] or candidate or "")
+        is_own = row["name"] == str(candidate or "")
+        row["is_kept"] = is_number(alpha) and row["alpha"] == alpha and is_own
+    rows.sort(key=lambda row: (row["name"], row["alpha"] if is_number(row["alpha"]) else 0))
+    of_kept = [row for row in rows if row["name"] == str(candidate)] or [
+        row for row in rows if row["name"] == rows[0]["name"]
+    ]
+    return rows, charts.mixes(of_kept)
 
 
 def lengths(record: Record) -> list[Record]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sentune.report import headline, pictures, tables
-from sentune.report.words import date, is_number, seconds
+from sentune.report.words import command, date, is_number, nearby, seconds
 
 Record = dict[str, Any]
 Section = dict[str, Any]
@@ -35,7 +35,7 @@ def view_of(record: Record) -> dict[str, Any]:
 def _kicker(record: Record) -> list[str]:
     kind = "Evaluation" if record.get("kind") == "evaluate" else "Training report"
     sources = [
-        str(one["name"])
+        nearby(str(one["name"]))
         for one in tables.dicts(tables.part(record, "data", "source"))
         if one.get("name")
     ]
@@ -73,7 +73,13 @@ def _mixes(record: Record, plots: Charts) -> Section | None:
     if spec:
         plots["mixes"] = spec
     threshold = tables.part(record, "result", "general", "threshold")
-    found = {"mixes": rows, "mix_plot": "mixes" if spec else None, "threshold": threshold}
+    names = {row["name"] for row in rows}
+    found = {
+        "mixes": rows,
+        "has_names": len(names) > 1,
+        "mix_plot": "mixes" if spec else None,
+        "threshold": threshold,
+    }
     return found if rows else None
 
 
@@ -164,7 +170,7 @@ def _settings(record: Record, plots: Charts) -> Section | None:
     found = {
         "settings": settings,
         "environment": environment,
-        "command": record.get("command"),
+        "command": command(record.get("command")),
         "seed": record.get("seed"),
         "log": tables.texts(record.get("log")),
     }

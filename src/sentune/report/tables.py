@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.words import STATES, count, is_number, share, title, value
+from sentune.report.words import STATES, count, is_number, nearby, share, title, value
 
 Record = dict[str, Any]
 
@@ -79,16 +79,20 @@ def leaderboard(record: Record) -> list[Record]:
     rows = dicts(record.get("leaderboard"))
     ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
     span = _span([end for end in ends if is_number(end)] or [0.0])
+    telling = _telling([row.get("settings") for row in rows if row.get("name") != "start"])
     kept_start = part(record, "decision", "kept") == "start"
     found = []
     for row in rows:
         is_start = row.get("name") == "start"
         state = "start" if is_start else str(row.get("state") or "")
+        settings: Any = row.get("settings")
+        settings = settings if isinstance(settings, dict) else {}
+        loss = str(row.get("loss") or "")
         found.append(
             {
                 "name": row.get("name") or "",
-                "loss": row.get("loss") or "",
-                "settings": pairs(row.get("settings")),
+                "loss": "" if loss and str(row.get("name")).startswith(loss) else loss,
+                "settings": pairs({name: settings[name] for name in settings if name in telling}),
                 "rounds": [one for one in dicts(row.get("rounds")) if is_number(one.get("steps"))],
                 "figure": row.get("figure"),
                 "gain": None if is_start else row.get("gain"),
@@ -108,6 +112,13 @@ def leaderboard(record: Record) -> list[Record]:
     return sorted(found, key=lambda row: -row["figure"] if is_number(row["figure"]) else 1e9)
 
 
+def _telling(settings: list[Any]) -> set[str]:
+    """Names of the settings that are not the same for all candidates."""
+    known = [one for one in settings if isinstance(one, dict)]
+    names = {name for one in known for name in one} - {"loss"}
+    return {name for name in names if len({str(one.get(name)) for one in known}) > 1}
+
+
 def models(record: Record) -> list[Record]:
     """The models of an evaluation, best first."""
     rows = [row for row in dicts(record.get("models")) if is_number(row.get("figure"))]
@@ -115,8 +126,8 @@ def models(record: Record) -> list[Record]:
     span = _span([end for end in ends if is_number(end)] or [0.0], with_zero=False)
     found = [
         {
-            "name": str(row.get("name") or ""),
-            "path": str(row.get("path") or ""),
+            "name": nearby(str(row.get("name") or "")),
+            "path": nearby(str(row.get("path") or "")),
             "figure": row["figure"],
             "low": row.get("low"),
             "high": row.get("high"),
@@ -134,8 +145,8 @@ def differences(record: Record) -> list[Record]:
     span = _span([end for end in ends if is_number(end)] or [0.0])
     return [
         {
-            "first": str(row.get("first") or ""),
-            "second": str(row.get("second") or ""),
+            "first": nearby(str(row.get("first") or "")),
+            "second": nearby(str(row.get("second") or "")),
             "gain": row["gain"],
             "low": row.get("low"),
             "high": row.get("high"),
@@ -205,7 +216,10 @@ def data(record: Record) -> Record | None:
         if is_number(rows.get(name)) and rows[name] > 0
     ]
     return {
-        "sources": rows_of(found.get("source"), "name", "rows", "sha256"),
+        "sources": [
+            one | {"name": nearby(str(one["name"] or ""))}
+            for one in rows_of(found.get("source"), "name", "rows", "sha256")
+        ],
         "form": found.get("form") or part(found, "inspection", "form"),
         "why": part(found, "inspection", "why"),
         "parts": parts,

@@ -90,7 +90,19 @@ def value(thing: Any) -> str:
         return ", ".join(f"{title(name)} {value(part)}" for name, part in thing.items()) or NOTHING
     if isinstance(thing, list):
         return ", ".join(value(part) for part in thing) or NOTHING
-    return str(thing)
+    return nearby(str(thing))
+
+
+def nearby(place: str) -> str:
+    """Of an absolute path the last part: where it lies on a machine is nobody's business."""
+    is_path = (place[:1] == "/" or place[1:3] == ":\\") and not any(map(str.isspace, place))
+    parts = place.replace("\\", "/").rstrip("/").split("/")
+    return parts[-1] if is_path and len(parts) > 2 else place
+
+
+def command(line: Any) -> str:
+    """A command with the last parts of absolute paths."""
+    return " ".join(nearby(word) for word in str(line or "").split(" "))
 
 
 def title(name: Any) -> str:
