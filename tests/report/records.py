@@ -75,7 +75,7 @@ def train(text="a text"):
                 "commands": {},
             },
         },
-        "task": {"metric": f"accuracy {text}", "part": "test"},
+        "task": {"metric": f"accuracy {text}", "explanation": text, "part": "test"},
         "decision": {"kept": "trained", "reason": text, "candidate": best, "alpha": 0.7},
         "result": {
             "dev": {"before": 0.8, "after": 0.87, "gain": 0.07, "low": 0.04, "high": 0.1},

@@ -90,7 +90,7 @@ def test_an_evaluation_has_its_models_and_no_section_of_a_training():
     html = page(evaluation("middle"))
     reader = Reader(html)
     assert "large is ahead of middle" in reader.text
-    assert "a difference that is more than chance" in reader.text
+    assert "a difference of +0.080, which is more than chance" in reader.text
     assert "models" in reader.ids and not reader.ids & set(SECTIONS)
 
 
@@ -224,3 +224,14 @@ except ImportError as error: print(type(error).__name__, error)
     first, second = done.stdout.strip().splitlines()
     assert first.endswith('install it with: pip install "sentune[report]"')
     assert second == f"{MissingDependencyError.__name__} {first}"
+
+
+def test_the_two_sides_of_an_evaluation_are_called_by_their_models():
+    record = evaluation("middle")
+    whole = train()
+    record |= {name: whole[name] for name in ("scores", "queries", "neighbours", "map")}
+    record["sides"] = {"before": "small", "after": "large"}
+    found = Reader(page(record)).text
+    assert "find it earlier with large than with small" in found
+    assert "Mean with small Mean with large" in found
+    assert "Before" not in found and "only before" not in found

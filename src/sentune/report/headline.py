@@ -87,14 +87,15 @@ def _line(metric: str, before: float, after: float, gain: float, is_sure: bool) 
 
 def _where(name: str, result: Record) -> str:
     rows = result.get("rows")
-    held = "held-out rows" if name == "test" else "rows that the model was chosen by"
+    held = "held-out rows" if name == "test" else "rows of the dev part"
     return f"{count(rows)} {held}" if is_number(rows) else f"the {held}"
 
 
 def _gain_words(name: str, result: Record, gain: float, is_sure: bool) -> str:
     low, high = result.get("low"), result.get("high")
     words = f"On {_where(name, result)} "
-    words += "that no training and no choice has seen, " if name == "test" else ""
+    seen = "that no training and no choice has seen" if name == "test" else "which chose the model"
+    words += f"{seen}, "
     words += f"the model {'gains' if gain >= 0 else 'loses'} {figure(abs(gain))}"
     if not is_number(low) or not is_number(high):
         return words + "."
@@ -123,11 +124,17 @@ def _of_evaluation(record: Record) -> dict[str, Any]:
             sign = 1 if one["first"] == best["name"] else -1
             words = "is more than chance" if one["is_real"] else "may be chance"
             says.append(
-                f"It is {change(sign * one['gain'])} from {second['name']}, the next; "
-                f"a difference that {words}."
+                f"The next, {second['name']}, has {figure(second['figure'])}: a difference of "
+                f"{change(sign * one['gain'])}, which {words}."
             )
             line = line if one["is_real"] else f"{best['name']} and {second['name']} lead"
     return {"line": line, "says": says, "kept": None, "metric": metric}
+
+
+def explanation(record: Record) -> str:
+    """What the figure means."""
+    found, metric = part(record, "task", "explanation"), part(record, "task", "metric")
+    return f"{metric}: {sentence(found)}" if found and metric else ""
 
 
 def facts(record: Record) -> list[dict[str, str]]:

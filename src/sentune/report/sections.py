@@ -28,6 +28,9 @@ def view_of(record: Record) -> dict[str, Any]:
         "facts": headline.facts(record),
         "sections": sections,
         "charts": plots,
+        "explains": headline.explanation(record),
+        "sides": tables.side_names(record),
+        "is_evaluation": record.get("kind") == "evaluate",
         "made_by": _made_by(record),
     }
 

@@ -157,6 +157,14 @@ def differences(record: Record) -> list[Record]:
     ]
 
 
+def side_names(record: Record) -> dict[str, str]:
+    """What the two sides are called: before and after a training, or by the names of two models."""
+    names = [part(record, "sides", side) for side in ("before", "after")]
+    if not all(isinstance(name, str) and name for name in names):
+        return {"before": "before", "after": "after"}
+    return {"before": f"with {nearby(names[0])}", "after": f"with {nearby(names[1])}"}
+
+
 def queries(found: Any) -> list[Record]:
     """Queries with what was found first before and after."""
     return [

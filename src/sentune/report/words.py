@@ -137,7 +137,13 @@ def _short(number: float) -> str:
     return f"{number:.{min(digits, 6)}f}".rstrip("0").rstrip(".").replace("-", MINUS) or "0"
 
 
+def capitalized(text: str) -> str:
+    """With a capital letter where it begins with one of ours; a name stays as it is."""
+    return text.capitalize() if text in ("before", "after") else text
+
+
 FILTERS = {
+    "capitalized": capitalized,
     "figure": figure,
     "change": change,
     "count": count,
