@@ -261,6 +261,7 @@ def plane(
         {"i": number, "x": x, "y": y, "g": group}
         for number, ((x, y), group) in enumerate(zip(points, groups, strict=True))
     ]
+    data.sort(key=lambda point: -point["g"])  # the smallest groups and the others lie below
     hidden = {"axis": None}
     is_at = "datum.i === at"
     is_shown = "only < 0 || datum.g === only"

@@ -21,7 +21,7 @@ from sentune.workbench.sides import SEARCHES, Rows, Sides
 Ints = NDArray[np.int64]
 
 LABELLED_PAIRS = (PAIR_AND_SCORE.name, PAIR_AND_MATCH.name, PAIR_AND_CLASS.name)
-_BINS = 40
+_BINS = {2000: 40, 200: 25, 0: 12}  # pairs of a group, at least -> bins
 _CHANCE_PAIRS = 40_000  # of texts with classes, at most
 
 Pairs = tuple[Ints, Ints]  # places of the first and of the second texts
@@ -117,7 +117,9 @@ def scores(groups: Mapping[str, Pairs], sides: Sides) -> dict[str, Any]:
     if not cosines:
         return {}
     low = min(float(values.min()) for pair in cosines.values() for values in pair)
-    edges = np.linspace(max(-1.0, np.floor(low * 10) / 10), 1.0, _BINS + 1)
+    fewest = min(len(pair[0]) for pair in cosines.values())
+    bins = next(bins for pairs, bins in _BINS.items() if fewest >= pairs)
+    edges = np.linspace(max(-1.0, np.floor(low * 10) / 10), 1.0, bins + 1)
     counts = {
         name: [np.histogram(np.clip(values, edges[0], 1.0), edges)[0].tolist() for values in pair]
         for name, pair in cosines.items()
