@@ -235,3 +235,24 @@ def test_the_two_sides_of_an_evaluation_are_called_by_their_models():
     assert "find it earlier with large than with small" in found
     assert "Mean with small Mean with large" in found
     assert "Before" not in found and "only before" not in found
+
+
+CALLS = {
+    "train": "workbench.train('rows.csv', 'no-model', 'out', seed=1)",
+    "evaluate": "workbench.evaluate(['no-model'], 'rows.csv', output='out')",
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_run_that_could_not_write_its_report_does_not_begin(name, tmp_path):
+    rows = "text,label\n" + "".join(f"text number {n},{n % 2}\n" for n in range(40))
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    code = f"""
+import sys; sys.modules["vl_convert"] = None
+from sentune import workbench
+{CALLS[name]}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.stderr.strip().endswith('install it with: pip install "sentune[report]"')

@@ -11,7 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, TEXT_AND_CLASS, Form
+from sentune.errors import DatasetError
 from sentune.types import Encoder
+from sentune.workbench.measure import alike_class
 from sentune.workbench.pair_scores import LABELLED_PAIRS, pairs_of, right_documents, scores
 from sentune.workbench.projection import flat
 from sentune.workbench.searches import Search, ranks_of, shown
@@ -45,8 +47,8 @@ def compared(
         after: The model as it is now.
         data: Held-out rows, columns as a dict of lists or a `datasets.Dataset`.
         form: Of the rows.
-        alike: For pairs with classes, the class of pairs that mean the same; None leaves out the
-            queries of such rows unless the labels are 0 and 1.
+        alike: For pairs with classes, the class of pairs that mean the same; None to take the one
+            whose name says so, or else whose pairs are most similar before.
         rows: How many rows are looked at, at most.
         seed: For the choice of rows, pairs and texts.
     """
@@ -113,9 +115,19 @@ def _search(rows: Rows, sides: Sides, form: Form, alike: int | None) -> Search |
     if form.name == PAIR_AND_SCORE.name:
         is_right = labels >= labels.min() + HIGH * (labels.max() - labels.min())
     else:
-        wanted = 1 if form.name == PAIR_AND_MATCH.name else alike
-        is_right = labels == wanted if wanted is not None else np.zeros(len(labels), bool)
+        given = 1 if form.name == PAIR_AND_MATCH.name else alike
+        is_right = labels == (_alike(rows, sides, labels) if given is None else given)
     return Search.of_pairs(places[0][is_right], places[1][is_right], places[1])
+
+
+def _alike(rows: Rows, sides: Sides, labels: Any) -> int:
+    """Which class is the one of pairs that mean the same."""
+    try:
+        return alike_class(list(rows.columns.values()), labels, rows.names, None)
+    except DatasetError:  # no name says it
+        first, second = (sides.before[place] for place in list(sides.places.values())[:2])
+        cosines = (first * second).sum(axis=1)
+        return int(max(np.unique(labels), key=lambda label: cosines[labels == label].mean()))
 
 
 def _changed(search: Search, sides: Sides) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import numpy as np
 
 from sentune.data import forms
 from sentune.data.columns import input_columns, label_column
-from sentune.errors import DatasetError, InputTypeError, SettingError
+from sentune.errors import DatasetError, InputTypeError, MissingDependencyError, SettingError
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
 from sentune.files.plan import kind_of
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
+from sentune.report import missing
 from sentune.workbench.before_after import compared
 from sentune.workbench.comparison import Comparison, Difference, ModelFigure, short_names
 from sentune.workbench.comparison_record import record_of, source_of
@@ -88,6 +89,7 @@ def evaluate(
     Raises:
         DatasetError: If nothing can be measured on such rows.
         SettingError: If a model does not embed texts, or there is none.
+        MissingDependencyError: If there is an output and the extra `report` is not installed.
 
     Example:
         >>> print(sentune.workbench.evaluate(["all-MiniLM-L6-v2", "my-model"], "held-out.csv"))
@@ -98,6 +100,8 @@ def evaluate(
     asked = list(models) if isinstance(models, (list, tuple)) else [models]
     if not asked:
         raise SettingError("give at least one model to evaluate")
+    if output is not None and (reason := missing()):
+        raise MissingDependencyError(reason)
     settings = Settings(split=split, columns=dict(columns) if columns else None, label=label,
                         test_share=0, seed=seed)  # fmt: skip
     for model in asked:

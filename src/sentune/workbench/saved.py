@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sentune.disk import folders
-from sentune.errors import SettingError
+from sentune.errors import MissingDependencyError, SettingError
 from sentune.files.own import own
+from sentune.report import missing, page
 from sentune.workbench import run_file
 from sentune.workbench.kept import FOLDER
 
@@ -19,7 +20,9 @@ _FILES = (RECORD, REPORT, run_file.FILE, "README.md")
 
 
 def check_output(output: Path) -> None:
-    """Raise a `SettingError`, before the work starts, if the result could not be written."""
+    """Raise an error, before the work starts, if the result could not be written."""
+    if reason := missing():
+        raise MissingDependencyError(reason)
     is_ours = any((output / name).exists() for name in ("modules.json", FOLDER))
     if output.exists() and not output.is_dir():
         raise SettingError(f"{output} is a file; name a folder with --output")
@@ -51,8 +54,6 @@ def write(
         data: Where the rows are.
         hashes: Of data and model.
     """
-    from sentune.report import page
-
     options = {n: v for n, v in record["settings"].items() if n not in ("output",)}
     text = run_file.text_of(data, options, hashes, str(output / run_file.FILE))
     with folders.replaced(output, _own) as draft:
