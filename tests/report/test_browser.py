@@ -59,7 +59,7 @@ def look(browser, address, width=DESK, scheme="light"):
     browser.get_log("browser")
     browser.get("about:blank")
     browser.get(address)
-    for _ in range(200):
+    for _ in range(600):  # a busy machine
         if browser.execute_script("return document.documentElement.dataset.drawn"):
             break
         time.sleep(0.05)
@@ -89,7 +89,7 @@ def point_at(browser, selector, number=0):
             {"type": "mouseMoved", "x": place[0] + shift, "y": place[1]},
         )
         time.sleep(0.05)
-    for _ in range(40):
+    for _ in range(200):
         shown = of(browser, "tip.hidden ? '' : tip.innerText")
         if shown:
             break
