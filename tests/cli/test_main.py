@@ -50,11 +50,11 @@ def test_help_lists_the_commands(words):
 
 def test_help_loads_nothing_heavy_and_is_instant():
     code = (
-        "import sys, time; t = time.perf_counter()\n"
+        "import sys, time; t = time.process_time()\n"
         "from sentune.cli import main\n"
         "try: main(['demo', '--help'])\n"
         "except SystemExit: pass\n"
-        "took = time.perf_counter() - t\n"
+        "took = time.process_time() - t\n"  # others may be busy on this machine
         "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'tqdm'} & set(sys.modules)\n"
         "print(took, sorted(heavy), file=sys.stderr)"
     )
