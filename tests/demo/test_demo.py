@@ -48,8 +48,8 @@ def test_its_lines_are_plain_and_fit_a_screen(demo):
 
 def test_the_story_is_told_in_order(demo):
     out = demo[1]
-    parts = ["Model  ", "Documents  ", "$ sentune inspect", "Loss that fits best", "Before  "]
-    parts += ["$ sentune train", "After  ", "Held-out queries   before", *_demo.SEARCHES, "Done in"]
+    parts = ["Model  ", "Documents  ", "$ sentune inspect", "Loss that fits best", "Before     MRR"]
+    parts += ["$ sentune train", "After      MRR", "Held-out queries   before", *_demo.SEARCHES]
     parts += [
         f"The model is in {(demo[3] / 'model').resolve()}",
         "What was tried",
