@@ -505,6 +505,23 @@ def test_ids_and_second_labels_are_left_out_and_said(tmp_path):
     assert read(path, columns=["pair_id", "text"])["pair_id"][:2] == ["k0", "k1"]
 
 
+def test_columns_that_say_of_what_kind_a_row_is_are_no_texts(tmp_path):
+    kinds = ["news", "forum"]
+    rows = [f"a {n},b {n},{n % 5}.5,{kinds[n % 2]},{1990 + n % 7}" for n in range(60)]
+    content = "first,second,similarity,genre,year\n" + "\n".join(rows)
+    found, notes = noted(put(tmp_path, "a.csv", content))
+    assert found.column_names == ["first", "second", "score"]
+    assert "columns 'genre', 'year' are left out" in notes[1]
+    found, _ = noted(tmp_path / "a.csv", label="genre")
+    assert found.column_names == ["first", "second", "label"]
+    rows = [f"text {n} of many,{kinds[n % 2]}" for n in range(60)]
+    found, notes = noted(put(tmp_path, "b.csv", "words,genre\n" + "\n".join(rows)))
+    assert found.column_names == ["words", "label"] and "'genre' is taken as the label" in notes[0]
+    same = [f"text {n} of many,this is {kinds[n % 2]}" for n in range(60)]
+    found, notes = noted(put(tmp_path, "c.csv", "words,about\n" + "\n".join(same)))
+    assert found.column_names == ["words", "about"] and notes == []
+
+
 def test_the_columns_of_saved_datasets_are_chosen_too(tmp_path):
     from datasets import Dataset
 
@@ -579,12 +596,12 @@ def test_json_lines_come_back_or_become_text(tmp_path, rows, is_escaped):
 
 
 def test_the_thousands_of_rows_of_a_clean_and_of_a_broken_file_are_the_same(tmp_path):
-    rows = [{"a": f"text {n}", "b": f"{n} é", "n": n / 8} for n in range(12_000)]
+    rows = [{"a": f"text {n}", "b": f"{n} é", "score": n / 8} for n in range(12_000)]
     lines = [json.dumps(row) for row in rows]
     clean = whole(put(tmp_path, "a.jsonl", "\n".join(lines)))
     broken, _ = noted(put(tmp_path, "b.jsonl", "\n".join([*lines, "{"])), skip_bad_rows=True)
     assert clean.to_list() == broken.to_list() == rows
-    columns = {name: [row[name] for row in rows] for name in "abn"}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
     clean = whole(put(tmp_path, "a.csv", table(columns)))
     broken, _ = noted(put(tmp_path, "b.csv", table(columns) + '"'), skip_bad_rows=True)
     assert clean.to_list() == broken.to_list() == rows

@@ -23,6 +23,7 @@ _ID = re.compile(r"(.*[_-])?(id|idx|index|uid|uuid|guid)|.*[a-z]ID|unnamed: 0", 
 _LONG = 40  # characters on average that no id has
 _FEWEST = 10  # rows in which whole numbers that all differ are ids
 _FEW_WORDS = 20  # rows in which any words may be labels
+_MANY = 40  # rows in which a column that has a few words again and again is no text
 _LOOKED_AT = 100  # values that show that a column holds no numbers
 _NO_NUMBER = r"^[+-]?0[\dxX]"  # the zero counts
 _COMMA = r"^[+-]?\d+,\d+$"
@@ -173,6 +174,14 @@ class _Chooser:
                     f"{_listed(shown)} left out: it has ids, which are no texts (name the columns "
                     "with columns=... or --columns to keep it)"
                 )
+        kinds = [] if label is None else [n for n in rest if n not in ids and self._is_kind(n)]
+        if kinds and len(ids) + len(kinds) < len(rest):
+            left_out += kinds
+            self.notes.append(
+                f"{_listed(kinds)} left out: it has numbers or a few words that come again and "
+                "again, which are no texts (columns=... or --columns keeps it, label=... or "
+                "--label makes it the label)"
+            )
         return [(name, name) for name in names if name not in left_out], label
 
     def _found_label(self, names: Sequence[str]) -> str | None:
@@ -180,6 +189,7 @@ class _Chooser:
         if usual:
             return usual[0]
         likely = [name for name in names if self._may_be(name)]
+        likely = likely or [n for n in names if self._is_kind(n) and not self._is_id(n)]
         if len(likely) != 1 or len(names) == 1:
             return None
         self.notes.append(
@@ -223,6 +233,21 @@ class _Chooser:
         if not is_whole or len(column) < _FEWEST:
             return False
         return bool(pc.count_distinct(column).as_py() == len(column) - column.null_count)
+
+    def _is_kind(self, name: str) -> bool:
+        """Whether a column of many rows has numbers, or says with a word of what kind a row is."""
+        pa = need("pyarrow", extra="train")
+        pc = need("pyarrow.compute", extra="train")
+        column = self.table.column(name)
+        if len(column) < _MANY:
+            return False
+        if not pa.types.is_string(column.type) or self._kind(name) is not None:
+            return self._kind(name) is not None
+        if len(column.slice(0, _MANY).unique()) > _MANY / 2:  # seen without a look at all rows
+            return False
+        words = column.unique().drop_null()
+        is_few = 0 < len(words) <= len(column) / 10
+        return is_few and not pc.any(pc.match_substring_regex(words, r"\s")).as_py()
 
     def _kind(self, name: str) -> Any:
         """The type of the numbers in a column; None if it has others than numbers."""
