@@ -82,6 +82,12 @@ def test_standard_input_may_be_a_table(monkeypatch, capsys):
     assert read("-", "--format", "txt")["text"][:] == ["text,label", "x,ham"]
 
 
+def test_encode_reads_a_text_per_line_whatever_it_looks_like(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Berlin,Germany\nParis,France\n"))
+    found = rows(argparse.Namespace(source="-", split="train"))
+    assert found["text"][:] == ["Berlin,Germany", "Paris,France"]
+
+
 def test_an_encoding_can_be_said(tmp_path, capsys):
     (tmp_path / "x.txt").write_bytes("Привет".encode("koi8-r"))
     assert read("x.txt", "--encoding", "koi8-r")["text"][:] == ["Привет"]

@@ -76,6 +76,8 @@ def rows(args: argparse.Namespace) -> Any:
         "encoding": getattr(args, "encoding", None),
     }
     options = {name: value for name, value in asked.items() if value is not None}
+    if not hasattr(args, "data_format") and args.source in (STANDARD, [STANDARD]):
+        options["format"] = "txt"  # a command that cannot be told what it is reads texts
     with quiet_bars(), warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", SentuneWarning)
         data = read(
