@@ -149,9 +149,9 @@ def evaluation(text="a text"):
             for name, one in models
         ],
         "differences": [
-            {"first": "large", "second": text, "gain": 0.08, "low": 0.05, "high": 0.11}
+            {"first": text, "second": "large", "gain": 0.08, "low": 0.05, "high": 0.11}
             | {"is_real": True},
-            {"first": text, "second": "small", "gain": 0.005, "low": -0.01, "high": 0.02}
+            {"first": "small", "second": text, "gain": 0.005, "low": -0.01, "high": 0.02}
             | {"is_real": False},
         ],
     }

@@ -12,6 +12,7 @@ import pytest
 
 from sentune.errors import InputTypeError, MissingDependencyError
 from sentune.report import missing, page
+from sentune.report.plain import plain
 from sentune.report.sections import view_of
 from tests.report.records import HOSTILE, evaluation, train
 
@@ -256,3 +257,38 @@ from sentune import workbench
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.stderr.strip().endswith('install it with: pip install "sentune[report]"')
+
+
+def test_places_of_a_machine_are_not_shown():
+    record = train() | {
+        "command": "sentune train /home/ann/private/rows.csv --model C:\\Users\\ann\\model",
+        "settings": {"model": "/home/ann/private/model", "prompt": "/query: ", "data": "a/b.csv"},
+    }
+    record["data"]["source"][0]["name"] = "/home/ann/private/rows.csv"
+    found = Reader(page(record)).text
+    assert "ann" not in found and "private" not in found
+    assert "sentune train rows.csv --model model" in found
+    assert "/query:" in found and "a/b.csv" in found
+
+
+def test_mixes_of_several_candidates_are_named_and_the_kept_one_is_drawn():
+    record = train()
+    record["mixes"] = [{"name": "other", **mix} for mix in record["mixes"][:2]] + record["mixes"]
+    view = view_of(record)
+    section = next(one for one in view["sections"] if one["key"] == "mixes")
+    assert section["has_names"] and len(section["mixes"]) == 7
+    assert [row["alpha"] for row in section["mixes"] if row["is_kept"]] == [0.7]
+    assert len(view["charts"]["mixes"]["data"]["values"]) == 5
+
+
+def test_the_race_is_drawn_from_rounds_where_there_are_no_curves():
+    record = train()
+    record["curves"] = {}
+    spec = view_of(plain(record))["charts"]["course"]
+    points = {(row["n"], row["s"]): row["v"] for row in spec["data"]["values"]}
+    assert points == {
+        ("a text fast", 0): 0.8,
+        ("a text fast", 50): 0.87,
+        ("a text slow", 0): 0.8,
+        ("a text slow", 50): 0.82,
+    }

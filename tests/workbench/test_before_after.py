@@ -161,7 +161,7 @@ def test_classes_find_texts_of_their_own_class():
 LABELLED = {
     "pair and score": ([0.0, 0.2, 0.9, 1.0] * 5, {"scored 0.67 and more", "scored 0.33 and less"}),
     "pair and 0 or 1": ([0, 1, 1, 0] * 5, {"positives", "negatives"}),
-    "pair and class": ([0, 1, 2, 1] * 5, {"0", "1", "2"}),
+    "pair and class": ([0, 1, 2, 1] * 5, {"label 0", "label 1", "label 2"}),
 }
 
 

@@ -121,7 +121,7 @@ def _of_evaluation(record: Record) -> dict[str, Any]:
     line = f"{best['name']} is ahead of {second['name']}"
     for one in differences(record):
         if {one["first"], one["second"]} == {best["name"], second["name"]}:
-            sign = 1 if one["first"] == best["name"] else -1
+            sign = 1 if one["second"] == best["name"] else -1
             words = "is more than chance" if one["is_real"] else "may be chance"
             says.append(
                 f"The next, {second['name']}, has {figure(second['figure'])}: a difference of "
@@ -134,7 +134,7 @@ def _of_evaluation(record: Record) -> dict[str, Any]:
 def explanation(record: Record) -> str:
     """What the figure means."""
     found, metric = part(record, "task", "explanation"), part(record, "task", "metric")
-    return f"{metric}: {sentence(found)}" if found and metric else ""
+    return sentence(f"{metric}: {found}") if found and metric else ""
 
 
 def facts(record: Record) -> list[dict[str, str]]:
@@ -170,10 +170,20 @@ def _general(record: Record) -> dict[str, str] | None:
 
 def _rows(record: Record) -> dict[str, str] | None:
     rows = part(record, "data", "rows")
-    if not isinstance(rows, dict) or not is_number(rows.get("train")):
+    rows = rows if isinstance(rows, dict) else {}
+    counts = [(name, rows[name]) for name in ("train", "dev", "test") if _is_some(rows.get(name))]
+    if not counts:
         return None
-    rest = [f"{count(rows[name])} {name}" for name in ("dev", "test") if is_number(rows.get(name))]
-    return {"label": "Training rows", "value": count(rows["train"]), "note": " · ".join(rest)}
+    (name, first), *rest = counts
+    note = " · ".join(f"{count(number)} {name}" for name, number in rest)
+    return {"label": f"Rows to {_USES[name]}", "value": count(first), "note": note}
+
+
+_USES = {"train": "train on", "dev": "choose by", "test": "measure on"}
+
+
+def _is_some(number: Any) -> bool:
+    return is_number(number) and number > 0
 
 
 def _time(record: Record) -> dict[str, str] | None:

@@ -278,7 +278,9 @@ def labels(record: Record) -> Record | None:
     ]
     different = found.get("different")
     left_out = different - len(bars) if is_number(different) and not edges else 0
-    rest = [name for name in ("name", "words", "different", "mean") if found.get(name)]
+    is_score = found.get("kind") == "score"  # the mean of the numbers of classes says nothing
+    names = ("name", "words", "mean") if is_score else ("name", "words")
+    rest = [name for name in names if found.get(name) is not None]
     return {
         "bars": bars,
         "left_out": left_out if bars and left_out > 0 else 0,
@@ -286,7 +288,7 @@ def labels(record: Record) -> Record | None:
     }
 
 
-_LABEL_WORDS = {"name": "column", "words": "values", "different": "different", "mean": "mean"}
+_LABEL_WORDS = {"name": "column", "words": "values", "mean": "mean"}
 
 
 def _counts(found: Record, name: str) -> list[tuple[str, float]]:

@@ -85,7 +85,11 @@ def _labelled_pairs(rows: Rows, places: list[Ints], form: Form) -> dict[str, Pai
     labels = np.asarray(rows.labels)
     if form.name == PAIR_AND_CLASS.name:
         classes = np.unique(labels)
-        return {rows.name_of(one): _some(first, second, labels == one) for one in classes}
+        names = {one: rows.name_of(one) for one in classes}
+        return {
+            f"label {name}" if name.isdigit() else name: _some(first, second, labels == one)
+            for one, name in names.items()
+        }
     if form.name == PAIR_AND_MATCH.name:
         return _both(first, second, labels == 1)
     low, high = labels.min(), labels.max()
