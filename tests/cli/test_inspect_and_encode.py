@@ -38,7 +38,7 @@ def test_inspect_shows_form_findings_and_losses(source, capsys):
     shown = captured.out
     assert shown.startswith(f"{source}: 3 rows\nForm: pair and 0 or 1, because it has 2 text")
     assert "Exact duplicates: 1 row, 2\n" in shown
-    assert "row 2: the same as row 0\n      question: what is this" in shown
+    assert "row 2 (rows.csv, line 4): the same as row 0\n      question: what is" in shown
     assert f"sentune train {source} --model" in shown
     assert max(map(len, shown.splitlines())) <= 100 + len(source)
 
@@ -65,7 +65,9 @@ def test_inspect_as_json_with_a_model_and_test_data(source, tiny_bert_folder, tm
 
 def test_inspect_refuses_a_file_that_it_cannot_write_before_it_reads(capsys):
     assert main(["inspect", "nowhere.csv", "--write-clean", "clean.doc"]) == 2
-    assert "clean.doc must end in .csv" in capsys.readouterr().err
+    assert (
+        "must end in .csv, .tsv, .jsonl, .json, .parquet; got clean.doc" in capsys.readouterr().err
+    )
 
 
 def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):

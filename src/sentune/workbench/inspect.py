@@ -12,10 +12,12 @@ import numpy as np
 
 from sentune.data.columns import input_columns, label_column, portions
 from sentune.data.profile import Profile, profile
-from sentune.data.read import read
+from sentune.data.read import places, read
+from sentune.data.write import check as check_output
+from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
 from sentune.losses.fitting import problems, public_losses
-from sentune.workbench.inspection import advice, overview, show, written
+from sentune.workbench.inspection import advice, overview, show
 from sentune.workbench.inspection.checks import CHECKS, Check, run
 from sentune.workbench.inspection.hits import Hits
 from sentune.workbench.inspection.meaning import MOST_ROWS, Meaning
@@ -37,8 +39,8 @@ class Finding:
         effect: What such rows do to training.
         advice: What to do about them.
         is_harmful: Whether `Inspection.clean` leaves them out without being asked.
-        examples: Some of the rows: `{"row", "note", "cells", "other"}`, where "other" has the cells
-            of the row that it belongs to.
+        examples: Some of the rows: `{"row", "place", "note", "cells", "other"}`, where "place" is
+            where in a file it is, and "other" has the cells of the row that it belongs to.
     """
 
     kind: str
@@ -131,7 +133,7 @@ class Inspection:
         """The harmful rows as a `datasets.Dataset`, with columns "row" and "why" added."""
         gone = self.reasons(also)
         why = ["; ".join(reasons) for reasons in gone.values()]
-        return written.with_columns(self._data.select(list(gone)), {"row": [*gone], "why": why})
+        return _with_columns(self._data.select(list(gone)), {"row": [*gone], "why": why})
 
     def write_clean(self, path: str | Path, also: Sequence[str] = ()) -> Path:
         """Write the rows that are not harmful, and those that are beside them.
@@ -146,8 +148,8 @@ class Inspection:
         """
         path = Path(path)
         beside = path.with_name(f"{path.stem}.removed{path.suffix}")
-        written.write(self.clean(also), path)
-        written.write(self.removed(also), beside)
+        write(self.clean(also), path)
+        write(self.removed(also), beside)
         return beside
 
 
@@ -223,7 +225,7 @@ def check_options(loss: str | None, clean: Path | None = None) -> None:
         near = get_close_matches(loss, known) or known
         raise SettingError(f"there is no loss {loss!r}; there are {', '.join(near)}")
     if clean is not None:
-        written.check(clean)
+        check_output(clean)
 
 
 def _sources(data: Any) -> list[str]:
@@ -304,12 +306,22 @@ def _attach(table: Table, encoder: Any, most: int, seed: int) -> list[str]:
     return []
 
 
+def _with_columns(rows: Any, columns: Mapping[str, list[Any]]) -> Any:
+    """The rows with columns added, under other names where they have such ones already."""
+    for name, cells in columns.items():
+        while name in rows.column_names:
+            name += "_"
+        rows = rows.add_column(name, cells)
+    return rows
+
+
 def _finding(check: Check, hits: Hits, rows: Any) -> Finding:
-    examples = []
+    examples, where = [], places(rows)
     for place in hits.order[:_EXAMPLES]:
         row, other = hits.rows[place], hits.others[place]
-        example = {"row": row, "note": hits.notes[place], "cells": rows[row]}
-        examples.append(example | {"other": rows[other] if other >= 0 else None})
+        example = {"row": row, "place": where.of(row), "note": hits.notes[place]}
+        cells = {"cells": rows[row], "other": rows[other] if other >= 0 else None}
+        examples.append(example | cells)
     words = check.kind, hits.rows, hits.notes, check.effect, check.advice, check.is_harmful
     return Finding(*words, examples)
 

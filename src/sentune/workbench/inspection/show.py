@@ -130,7 +130,9 @@ def _numbers(finding: Plain) -> str:
 
 
 def _example(example: Plain) -> Iterator[str]:
-    yield f"    row {example['row']}: {clean(example['note'], _CELL)}"
+    row = f"row {example['row']}"
+    place = "" if example["place"] == row else f" ({clean(example['place'], _CELL)})"
+    yield f"    {row}{place}: {clean(example['note'], _CELL)}"
     for name, cell in example["cells"].items():
         other = (example["other"] or {}).get(name, cell)
         yield f"      {name}: {_cell(cell)}"
