@@ -152,6 +152,12 @@ def test_one_class_only_is_said(model, tmp_path):
         train(data, model, tmp_path / "out")
 
 
+def test_a_column_of_numbers_among_the_texts_is_named(model, tmp_path):
+    data = {**topics.classes(100), "number": list(range(100))}
+    with pytest.raises(DatasetError, match="column 'number' holds int values"):
+        train(data, model, tmp_path / "out")
+
+
 def test_short_texts_without_labels_are_said(model, tmp_path):
     with pytest.raises(DatasetError, match="too short to take their halves"):
         train({"text": topics.classes(100)["text"]}, model, tmp_path / "out")

@@ -140,6 +140,7 @@ def _complete(rows: Any, notes: list[str]) -> Any:
     label = label_column(rows.column_names)
     is_whole = np.ones(len(rows), bool)
     for name in names:
+        _check_texts(rows, name)
         is_whole &= [isinstance(text, str) and bool(text.strip()) for text in rows[name]]
     if label is not None:
         is_whole &= [value is not None and value == value for value in rows[label]]
@@ -149,6 +150,16 @@ def _complete(rows: Any, notes: list[str]) -> Any:
     if not is_whole.any():
         raise DatasetError("every row has an empty text or label")
     return rows.select(np.flatnonzero(is_whole))
+
+
+def _check_texts(rows: Any, name: str) -> None:
+    """Raise if a column that is to hold texts holds something else."""
+    other = next((cell for cell in rows[name] if not isinstance(cell, str | None)), None)
+    if other is not None:
+        raise DatasetError(
+            f"column {name!r} holds {type(other).__name__} values as {other!r}, not texts; name "
+            "the columns with texts by --columns, and the one with labels by --label"
+        )
 
 
 def _scaled(rows: Any, notes: list[str]) -> Any:
