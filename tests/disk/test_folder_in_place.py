@@ -442,3 +442,17 @@ def test_folders_need_not_be_waited_for_where_that_is_not_possible(tmp_path, mon
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="not for folders"):
         drafts.sync(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such bits")
+def test_files_that_a_library_makes_for_its_user_alone_can_be_read_by_others(tmp_path):
+    """As safetensors 0.8 does; a mode that somebody chose is left as it is."""
+    with folders.replaced(tmp_path / "model") as draft:
+        for name, mode in (("model.safetensors", 0o600), ("run.sh", 0o700), ("plain.txt", None)):
+            (draft / name).write_text("")
+            if mode is not None:
+                (draft / name).chmod(mode)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert modes["model.safetensors"] == modes["plain.txt"]
+    assert modes["run.sh"] == 0o700
+    assert sorted(modes) == ["model.safetensors", "plain.txt", "run.sh"]

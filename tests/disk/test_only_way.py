@@ -23,6 +23,9 @@ IN_MODULES = {
 # Files that write without it, and where to.
 ELSEWHERE = {
     "bulk/storage.py": "a temporary file, which is then sent to object storage",
+    "cli/_output.py": "the system's file that keeps nothing",
+    "data/kept.py": "a draft in the cache of the datasets library",
+    "data/spool.py": "a temporary folder",
     "engine/deferred.py": "a temporary folder",
     "folders/folder.py": "a draft that files/save.py makes",
     "files/modules/adapters.py": "such a draft",
@@ -33,6 +36,8 @@ ELSEWHERE = {
     "training/checkpoints.py": "a draft; and checkpoints on their way out are renamed",
     "training/trainer_saving.py": "a checkpoint's draft",
     "training/training_step.py": "a checkpoint's draft",
+    "workbench/publishing.py": "a temporary folder, which is then uploaded",
+    "workbench/saved.py": "a draft of the model's folder",
 }
 
 

@@ -27,6 +27,7 @@ TIMEOUT_S = 600
 @contextmanager
 def a_hub(home: Path):
     """A Hub on this machine, for the processes that are started meanwhile."""
+    (home / "ipython").mkdir(parents=True)
     with HubServer() as hub:
         settings = {
             "HF_ENDPOINT": hub.endpoint,

@@ -22,7 +22,7 @@ from sentune.data import corpus_files
 from sentune.data.choice import Choice, Column
 from sentune.data.corpus_files import File
 from sentune.data.spool import BAD_ROWS, BadRows, Part
-from sentune.disk import folders
+from sentune.disk import files, folders
 from sentune.errors import OutputError, SentuneError
 
 ROWS, NUMBERS, ABOUT = "rows.arrow", "numbers.bin", "about.json"
@@ -188,10 +188,10 @@ def hand_out_bad_rows(folder: Path, target: str | Path | bool) -> str | None:
     source = folder / BAD_ROWS
     if not isinstance(target, bool):
         check_target(target)
-        if source.is_file():
-            shutil.copyfile(source, target)
-        else:
-            Path(target).write_bytes(b"")
+        with files.opened(Path(target), through_links=True) as file:
+            if source.is_file():
+                with source.open("rb") as rows:
+                    shutil.copyfileobj(rows, file)
     if not about["skipped"]:
         return None
     place = source if isinstance(target, bool) else target

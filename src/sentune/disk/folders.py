@@ -24,6 +24,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ from sentune.errors import ModelFileError
 _PENDING = ".sentune-save"
 _STALE = ".stale"  # in it: names of files that go, each ended by a zero byte
 _MOST_LINKS = 10_000
+_ONE_USER = stat.S_IRUSR | stat.S_IWUSR
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of the Linux kernel
 
 
@@ -75,6 +77,7 @@ def put(draft: Path, target: Path, own: Callable[[Path], Iterable[Path]] = walk)
     possible; the target is then what it was.
     """
     fresh = set(walk(draft))
+    _open_to_readers(draft, fresh)
     for path in (*fresh, Path()):
         if not (draft / path).is_symlink():
             sync(draft / path)
@@ -129,6 +132,21 @@ def _mount_of(path: Path) -> str:
         return Path(f"/proc/self/fdinfo/{handle}").read_text().partition("mnt_id:")[2].split()[0]
     finally:
         os.close(handle)
+
+
+def _open_to_readers(draft: Path, fresh: Iterable[Path]) -> None:
+    """Let others read the files as far as the process's umask does: safetensors 0.8 lets nobody."""
+    probe = draft / ".sentune-mode"
+    probe.touch()
+    usual = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in fresh:
+        about = (draft / path).lstat()
+        if (
+            stat.S_ISREG(about.st_mode)
+            and stat.S_IMODE(about.st_mode) == stat.S_IRUSR | stat.S_IWUSR
+        ):
+            (draft / path).chmod(usual)
 
 
 def _fit(draft: Path, target: Path, fresh: Iterable[Path]) -> None:
