@@ -19,7 +19,6 @@ from sentune.report.sections import view_of
 from sentune.report.words import FILTERS
 
 _HERE = Path(__file__).parent
-_EXTRA = "report"
 _HANDED_ON = "window.sentunePlot=vegaEmbed;"
 
 
@@ -63,7 +62,7 @@ def missing() -> str | None:
     To be asked before a long run, so that its report does not fail at the end.
     """
     try:
-        need("vl_convert", extra=_EXTRA)
+        need("vl_convert", extra="report")
     except MissingDependencyError as error:
         return str(error)
     return None
@@ -74,7 +73,7 @@ def _script() -> Any:
     """Vega and Vega-Lite as JavaScript without any import, whose names stay its own."""
     from markupsafe import Markup
 
-    libraries = need("vl_convert", extra=_EXTRA)
+    libraries = need("vl_convert", extra="report")
     bundle = libraries.javascript_bundle(_HANDED_ON).replace("</script", "<\\/script")
     return Markup(f"(function(){{{bundle}\n}})();")
 
