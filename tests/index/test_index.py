@@ -626,3 +626,12 @@ def test_an_index_of_tables(tmp_path):
         warnings.simplefilter("error")
         index = Index.build(tmp_path / "i", table, embeddings=np.eye(2))
     assert ids(index.search("dog", mode="text")) == ["8"]
+
+
+def test_a_column_id_that_names_no_rows_is_left_out_of_an_index(model, tmp_path):
+    rows = "text,id,year\nthe cat,a,2000\na dog,a,2001\n"
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    index = Index.build(tmp_path / "i", tmp_path / "rows.csv", model)
+    (hit,) = index.search("the cat", top_k=1, mode="vector")
+    assert hit.metadata.keys() == {"year"}
+    assert hit.id == "rows.csv:0"

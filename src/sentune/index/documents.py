@@ -68,7 +68,7 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
     if isinstance(source, (str, Path)):
         source = corpus_of(source, text, id)
     if isinstance(source, Corpus):
-        return Documents(source, source.schema, len(source), source.notes)
+        return _of_corpus(source)
     if isinstance(source, Mapping) and column_names(source) is None:
         given: Iterable[Any] = (Document(str(key), value, {}) for key, value in source.items())
     elif column_names(source) is not None:
@@ -86,6 +86,19 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
     types = Types()
     types.see([document.metadata for document in first])
     return Documents(chain(first, stream), types.schema(), total)
+
+
+def _of_corpus(corpus: Corpus) -> Documents:
+    """Its documents, without a column "id" that does not name them: an index has ids of its own."""
+    schema = corpus.schema
+    documents: Iterable[Document] = corpus
+    if "id" in schema.names:
+        schema = schema.remove(schema.get_field_index("id"))
+        documents = (
+            one._replace(metadata={k: v for k, v in one.metadata.items() if k != "id"})
+            for one in corpus
+        )
+    return Documents(documents, schema, len(corpus), corpus.notes)
 
 
 def corpus_of(source: str | Path, text: str | None = None, id: str | None = None) -> Corpus:
