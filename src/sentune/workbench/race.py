@@ -359,5 +359,5 @@ def loaded(folder: Any, settings: Settings) -> Any:
     model = SentenceTransformer(str(folder / "model"), device=settings.device, dtype=settings.dtype)
     path = folder / FILE
     if path.is_file():
-        model.model_card_data.runs.append(Run.from_json(path.read_text(encoding="utf-8")))
+        model.model_card_data.add_run(Run.from_json(path.read_text(encoding="utf-8")))
     return model
