@@ -19,7 +19,8 @@ import numpy as np
 from sentune.evaluation.metrics import spearman
 from sentune.types import Encoder
 
-THRESHOLD = 0.975  # agreement that a mix must keep
+# At 0.975 a model trained on natural language inference lost 0.0085 of Spearman on STS pairs.
+THRESHOLD = 0.985  # agreement that a mix must keep
 _OWN_PAIRS = 100
 _BUILT_IN_PAIRS = 200
 _SEED = 7
