@@ -140,9 +140,10 @@ def _way(config: Any, task: str) -> encoder_only.Way:
 
 def _set_labels(config: Any, options: Mapping[str, Any], task: str) -> None:
     """Have a head that is not there yet give one score."""
+    if task != tasks.CLASSES or "num_labels" in options:
+        return
     names = getattr(config, "architectures", None) or ()
-    has_head = any(name.endswith("ForSequenceClassification") for name in names)
-    if task == tasks.CLASSES and "num_labels" not in options and not has_head:
+    if not any(name.endswith("ForSequenceClassification") for name in names):
         config.num_labels = 1
 
 
