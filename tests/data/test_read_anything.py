@@ -630,3 +630,35 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(put(tmp_path, "file", "x")))
     with pytest.raises(OutputError, match="HF_DATASETS_CACHE names another folder"):
         read(put(tmp_path, "a.csv", "text\nx\n"))
+
+
+@pytest.mark.filterwarnings("ignore::sentune.errors.SentuneWarning")
+def test_a_file_of_which_no_row_is_left_has_no_rows_each_time(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\nx y,\n,y z\n", encoding="utf-8")
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(DatasetError, match="has no rows"):
+            read(path, skip_bad_rows=True)
+
+
+def test_an_empty_compressed_file_has_no_rows(tmp_path):
+    with gzip.open(tmp_path / "rows.jsonl.gz", "wb"):
+        pass
+    with pytest.raises(DatasetError, match="has no rows|is empty"):
+        read(tmp_path / "rows.jsonl.gz")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_columns_of_equal_names_are_all_kept(broken, tmp_path):
+    path = tmp_path / "rows.csv"
+    more = '"q\nr",s,t\n' if broken else ""
+    path.write_text(f"text,text,text.1\na b,c d,e f\n{more}", encoding="utf-8")
+    found = whole(path)
+    assert found[0] == {"text": "a b", "text.2": "c d", "text.1": "e f"}
+
+
+def test_a_label_that_is_also_a_new_name_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("category,words\na,b c\nd,e f\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="new name of another column"):
+        read(path, columns={"category": "words"}, label="category")

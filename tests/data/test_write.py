@@ -1,5 +1,8 @@
 """Rows written to a file come back from it; what cannot be written is said before any work."""
 
+import json
+
+import datasets
 import pytest
 
 from sentune.data.read import read
@@ -63,3 +66,29 @@ def test_lists_go_where_there_are_lists(tmp_path):
     with pytest.raises(SettingError, match="hold no lists"):
         write(lists, tmp_path / "rows.tsv")
     assert read(write(lists, tmp_path / "rows.parquet"))["scores"] == [[0.5, 0.25]]
+
+
+def test_an_array_of_more_rows_than_a_batch_is_written(tmp_path):
+    rows = datasets.Dataset.from_dict({"text": [f"text {n}" for n in range(1500)]})
+    path = write(rows, tmp_path / "rows.json")
+    assert len(json.loads(path.read_text(encoding="utf-8"))) == 1500
+
+
+@pytest.mark.filterwarnings("ignore::sentune.errors.SentuneWarning")
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_classes_keep_their_words(ending, tmp_path):
+    feature = datasets.ClassLabel(names=["no", "yes"])
+    rows = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": ["yes", "no", "yes"]})
+    rows = rows.cast_column("label", feature)
+    found = read(write(rows, tmp_path / f"rows.{ending}"), columns=["text", "label"])
+    assert [found.features["label"].int2str(value) for value in found["label"]] == [
+        "yes",
+        "no",
+        "yes",
+    ]
+
+
+def test_what_the_rows_are_read_from_is_not_replaced(tmp_path):
+    (tmp_path / "rows.csv").write_text("text\na\n", encoding="utf-8")
+    with pytest.raises(SettingError, match="name another file"):
+        check(tmp_path / "rows.csv", sources=[tmp_path / "." / "rows.csv"])

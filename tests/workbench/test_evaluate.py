@@ -10,7 +10,13 @@ from sentune import CrossEncoder
 from sentune.cli import main
 from sentune.errors import DatasetError, InputTypeError, MissingModelError, SettingError
 from sentune.workbench import evaluate
-from sentune.workbench.comparison import Comparison, Difference, ModelFigure, short_names
+from sentune.workbench.comparison import (
+    Comparison,
+    Difference,
+    ModelFigure,
+    check_folder,
+    short_names,
+)
 from tests.fake_encoder import FakeEncoder
 
 WORDS = (
@@ -321,3 +327,12 @@ def test_what_is_shown_is_plain_text_whatever_the_names_hold():
     assert "<b>" not in found._repr_html_() and "&lt;b&gt;m" in found._repr_html_()
     assert "+0.1000 (+0.050 to +0.150)" in str(found)
     assert found.to_dict()["differences"][0]["is_real"] is True
+
+
+def test_the_record_of_a_training_is_not_replaced(tmp_path):
+    (tmp_path / "run.json").write_text('{"version": 1, "kind": "train"}', encoding="utf-8")
+    with pytest.raises(SettingError, match="record of a training"):
+        check_folder(tmp_path)
+    (tmp_path / "run.json").write_text('{"version": 1, "kind": "evaluate"}', encoding="utf-8")
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new")

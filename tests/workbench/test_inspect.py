@@ -269,3 +269,10 @@ def test_the_file_does_not_hide_the_function():
     import sentune.workbench.inspect  # noqa: F401
 
     assert callable(workbench.inspect)
+
+
+def test_many_equal_texts_with_two_labels_take_no_memory_of_their_square():
+    rows = {"text": ["ok"] * 30_000 + ["good", "bad"], "label": [0, 1] * 15_001}
+    rows["label"][0] = 1  # most say 1
+    found = next(one for one in inspect(rows).findings if one.kind == "contradicting labels")
+    assert found.count == 14_999  # a matrix of them all were 7 GB

@@ -47,3 +47,32 @@ def test_what_was_decided_of_the_files_is_among_the_notes(tmp_path):
         notes = parts_of(whole, {}, Settings()).notes
     assert any("column 'id' is left out" in note for note in notes)
     assert "the words in 'label' are numbered: ham = 0, spam = 1" in notes
+
+
+@pytest.mark.filterwarnings("ignore::sentune.errors.SentuneWarning")
+def test_of_two_classes_in_words_the_one_that_says_alike_is_1(tmp_path):
+    rows = ["a,b,label"]
+    rows += [f"text {n},other {n},{'duplicate' if n % 2 else 'not_duplicate'}" for n in range(60)]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    parts = parts_of(tmp_path / "pairs.csv", {}, Settings())
+    label = parts.whole.features["label"]
+    assert label.names == ["not_duplicate", "duplicate"]
+    for row in parts.whole:
+        assert row["label"] == int(row["a"].split()[1]) % 2
+    assert any("'duplicate' is label 1" in note for note in parts.notes)
+
+
+def test_training_rows_with_a_text_of_held_out_rows_are_left_out():
+    rows = {"text": [f"text {n}" for n in range(60)], "label": [0, 1] * 30}
+    dev = {"text": ["Text 3!", "text 4", "new"], "label": [1, 0, 1]}
+    parts = parts_of(rows, {"dev": dev}, Settings(test_share=0))
+    assert {"text 3", "text 4"} & {*parts.rows["train"]["text"]} == set()
+    assert len(parts.rows["train"]) == 58
+    assert any(note.startswith("2 training rows are left out") for note in parts.notes)
+
+
+def test_where_texts_come_again_and_again_only_equal_rows_are_left_out():
+    rows = {"q": [f"q {n % 6}" for n in range(60)], "d": [f"d {n}" for n in range(60)]}
+    dev = {"q": ["q 0", "q 1"], "d": ["d 0", "new"]}
+    parts = parts_of(rows, {"dev": dev}, Settings(test_share=0))
+    assert len(parts.rows["train"]) == 59

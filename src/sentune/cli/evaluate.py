@@ -107,9 +107,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse a command that names no data, before any work."""
+    """Refuse a command that names no data, or a folder that is taken, before any work."""
     from sentune.errors import SettingError
+    from sentune.workbench.comparison import check_folder
 
+    if not args.no_report and args.report is None:
+        check_folder(args.output)
     if args.data:
         return
     files = [name for name in args.models if Path(name).is_file()]

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from sentune.machine.screen import quiet_bars
     from sentune.workbench.inspect import check_options, inspect
 
-    check_options(args.loss, args.write_clean)
+    check_options(args.loss, args.write_clean, args.source)
     data = rows(args)
     with quiet_bars():
         found = inspect(

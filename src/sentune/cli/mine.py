@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     from sentune.machine.screen import quiet_bars
     from sentune.workbench import mine
 
-    check(args.output, has_lists=args.scores or args.form == "labelled-list")
+    has_lists = args.scores or args.form == "labelled-list"
+    check(args.output, has_lists=has_lists, sources=args.source)
     data = rows(args)
     corpus = None
     if args.corpus:

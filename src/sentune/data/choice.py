@@ -144,6 +144,11 @@ class _Chooser:
                 "leave out one of them"
             )
         if label not in columns.values():
+            if label in columns:
+                raise DatasetError(
+                    f"{label!r} is the label and the new name of another column; give that column "
+                    "another name"
+                )
             columns[label] = label
         return list(columns.items()), label
 

@@ -55,8 +55,18 @@ def head_of(file: File, how: How) -> Head:
         return Head(names, separator, 0, 0)
     if how.is_table:
         names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names)]
-    numbered = [name if name not in names[:n] else f"{name}.{n}" for n, name in enumerate(names)]
-    return Head(numbered, separator, lines.end, lines.number)
+    return Head(_numbered(names), separator, lines.end, lines.number)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """The names, each but the first of several equal ones with a number that makes it another."""
+    found: list[str] = []
+    for place, name in enumerate(names):
+        number, new = place, name
+        while new in found or (new != name and new in names):
+            new, number = f"{name}.{number}", number + 1
+        found.append(new)
+    return found
 
 
 def _are_data(cells: Sequence[str]) -> bool:

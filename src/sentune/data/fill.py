@@ -96,7 +96,7 @@ def _with_encoding(
 
 def _in_blocks(spool: Spool, blocks: Iterator[Any], before: int, lines: int | None) -> bool:
     """Read a file of which each line is a row, after some lines; False if it is another one."""
-    if lines is None:
+    if not lines:  # not known, or none
         return False
     mark, at = spool.mark(), before + 1
     try:

@@ -56,7 +56,12 @@ class Places:
     def of_folder(cls, folder: Path, indices: Any = None) -> Places:
         """The places of the rows in a folder."""
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        numbers = np.memmap(folder / NUMBERS, dtype=np.int64, mode="r")
+        file = folder / NUMBERS
+        numbers: Any
+        if file.stat().st_size:
+            numbers = np.memmap(file, dtype=np.int64, mode="r")
+        else:  # no row is left
+            numbers = np.zeros(0, dtype=np.int64)
         parts = [Part(*part) for part in about["parts"]]
         return cls(parts, numbers, indices, about["notes"], about["skipped"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ _FORMATS: dict[str, tuple[str, dict[str, Any], bool]] = {
 }
 
 
-def check(path: str | Path, *, has_lists: bool = False) -> Path:
+def check(path: str | Path, *, has_lists: bool = False, sources: Iterable[str | Path] = ()) -> Path:
     """The path of a file that rows can be written to, checked before the work that gives them.
 
     Args:
         path: A name that ends in .csv, .tsv, .jsonl, .json or .parquet, in a folder that is there.
         has_lists: Whether cells are to hold lists.
+        sources: Files that the rows come from, which are not to be replaced.
 
     Raises:
-        SettingError: If the ending is another, or the format has no lists.
+        SettingError: If the ending is another, the format has no lists, or it is a source.
         MissingFolderError: If the folder is not there.
     """
     found = Path(path).expanduser()
@@ -39,6 +41,8 @@ def check(path: str | Path, *, has_lists: bool = False) -> Path:
         )
     if found.is_dir():
         raise SettingError(f"{found} is a folder; name a file in it")
+    if any(found.resolve() == Path(source).expanduser().resolve() for source in sources):
+        raise SettingError(f"{found} is what the rows are read from; name another file")
     if not found.parent.is_dir():
         raise MissingFolderError(
             f"the folder {found.parent} does not exist; create it, or choose another path"
@@ -53,12 +57,32 @@ def write(dataset: Any, path: str | Path) -> Path:
         OutputError: If it cannot be written.
     """
     plain = dataset.with_format(None)
+    if Path(path).suffix.lower() != ".parquet":
+        plain = _with_words(plain)
     has_lists = any(hasattr(feature, "feature") for feature in plain.features.values())
     found = check(path, has_lists=has_lists)
     method, options, _ = _FORMATS[found.suffix.lower()]
+    if method == "to_json":  # an array is written in one piece
+        options = {"batch_size": max(1, len(plain)) if "lines" in options else None, **options}
     try:
         with files.opened(found, through_links=True) as file:
             getattr(plain, method)(file, **options)
     except OSError as error:
         raise OutputError(f"{found} cannot be written: {error.strerror or error}") from error
     return found
+
+
+def _with_words(dataset: Any) -> Any:
+    """The rows with the names of classes in place of numbers, which say nothing in a text file."""
+    for name, feature in dataset.features.items():
+        names = getattr(feature, "names", None)
+        if names is not None:
+            cells = [_word(value, names) for value in dataset[name]]
+            order = dataset.column_names
+            dataset = dataset.remove_columns([name]).add_column(name, cells).select_columns(order)
+    return dataset
+
+
+def _word(value: int | None, names: list[str]) -> str | None:
+    """The name of a class; -1, as some datasets have it for none, stays as it is."""
+    return None if value is None else names[value] if 0 <= value < len(names) else str(value)

@@ -26,7 +26,7 @@ def aligned(rows: Any, like: Any) -> tuple[Any, list[str]]:
     unknown = [name for name in own if name not in names]
     everything = [*names, *unknown]
     places = [everything.index(name) for name in own]
-    numbers = [None if value is None else places[value] for value in rows[label]]
+    numbers = [value if value is None or value < 0 else places[value] for value in rows[label]]
     feature = ClassLabel(names=everything)
     order = list(rows.column_names)
     changed = rows.remove_columns([label]).add_column(label, numbers, feature=feature)

@@ -19,7 +19,13 @@ from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
 from sentune.report import missing
 from sentune.workbench.before_after import compared
-from sentune.workbench.comparison import Comparison, Difference, ModelFigure, short_names
+from sentune.workbench.comparison import (
+    Comparison,
+    Difference,
+    ModelFigure,
+    check_folder,
+    short_names,
+)
 from sentune.workbench.comparison_record import record_of, source_of
 from sentune.workbench.encoded import Encoded
 from sentune.workbench.held_out import REFERENCES, HeldOut, held_out
@@ -100,8 +106,10 @@ def evaluate(
     asked = list(models) if isinstance(models, (list, tuple)) else [models]
     if not asked:
         raise SettingError("give at least one model to evaluate")
-    if output is not None and (reason := missing()):
-        raise MissingDependencyError(reason)
+    if output is not None:
+        check_folder(output)
+        if reason := missing():
+            raise MissingDependencyError(reason)
     settings = Settings(split=split, columns=dict(columns) if columns else None, label=label,
                         test_share=0, seed=seed)  # fmt: skip
     for model in asked:

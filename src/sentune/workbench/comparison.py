@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentune.disk import files
+from sentune.errors import SettingError
 from sentune.machine.screen import table
 
 REPORT, RECORD = "report.html", "run.json"
@@ -196,12 +197,34 @@ class Comparison:
 
         Raises:
             MissingDependencyError: If the extra `report` is not installed; `run.json` is written.
+            SettingError: If the folder has the record of a training.
         """
+        check_folder(folder)
         text = json.dumps(self.record, ensure_ascii=False, indent=2, default=str)
         files.write(Path(folder, RECORD), f"{text}\n".encode())
         path = Path(folder, REPORT)
         files.write(path, self.report().encode())
         return path
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse a folder with the record of something else, which would be replaced.
+
+    Raises:
+        SettingError: If it is one, as the folder of a trained model.
+    """
+    path = Path(folder, RECORD)
+    if not path.is_file():
+        return
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8")).get("kind")
+    except (ValueError, AttributeError):
+        kind = None
+    if kind != "evaluate":
+        raise SettingError(
+            f"{folder} has the record of a training, {RECORD}, which that of the evaluation would "
+            "replace; choose another folder with --output"
+        )
 
 
 def _wrapped(text: str) -> str:

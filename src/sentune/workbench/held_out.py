@@ -62,7 +62,7 @@ def held_out(data: Any, train: Any | None, settings: Settings, count: int | None
             f"the classes {', '.join(unknown)} are not in the training rows: texts of them cannot "
             "be told right"
         )
-    parts = parts_of(source, {"dev": found}, settings)
+    parts = parts_of(source, {"dev": found}, settings, is_trained_on=False)
     form, rows, groups = parts.form, parts.rows["dev"], parts.groups["dev"]
     notes += dict.fromkeys(parts.notes)
     reference = None if train is None else parts.rows["train"]

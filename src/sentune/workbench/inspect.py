@@ -147,10 +147,9 @@ class Inspection:
             and why they went.
         """
         path = Path(path)
-        beside = path.with_name(f"{path.stem}.removed{path.suffix}")
         write(self.clean(also), path)
-        write(self.removed(also), beside)
-        return beside
+        write(self.removed(also), beside(path))
+        return beside(path)
 
 
 def inspect(
@@ -214,8 +213,15 @@ def inspect(
     )
 
 
-def check_options(loss: str | None, clean: Path | None = None) -> None:
-    """Refuse what would fail after the work is done.
+def beside(path: Path) -> Path:
+    """Where the rows go that are not in the cleaned data."""
+    return path.with_name(f"{path.stem}.removed{path.suffix}")
+
+
+def check_options(
+    loss: str | None, clean: Path | None = None, sources: Sequence[str | Path] = ()
+) -> None:
+    """Refuse what would fail after the work is done, and cleaned data in the place of the data.
 
     Raises:
         SettingError: If there is no such loss, or rows cannot be written to such a file.
@@ -225,7 +231,8 @@ def check_options(loss: str | None, clean: Path | None = None) -> None:
         near = get_close_matches(loss, known) or known
         raise SettingError(f"there is no loss {loss!r}; there are {', '.join(near)}")
     if clean is not None:
-        check_output(clean)
+        for path in (clean, beside(clean)):
+            check_output(path, sources=sources)
 
 
 def _sources(data: Any) -> list[str]:

@@ -52,12 +52,14 @@ class Kept:
                     f"{output} has an unfinished run; go on with --resume, or remove {folder} to "
                     "begin anew"
                 )
+            _clear(folder)
             kept = cls(folder, plain)
             kept._write()
             return kept
         if found is None:
             raise SettingError(f"{output} has no unfinished run; leave out --resume to begin one")
-        odd = _differences(found["asked"], plain)
+        # The folder may be named in another way, as "model/".
+        odd = [name for name in _differences(found["asked"], plain) if name != "output"]
         if odd:
             raise SettingError(
                 f"the run in {folder} was started with other values of {', '.join(odd)}; give the "
@@ -68,7 +70,8 @@ class Kept:
     @property
     def has_runs(self) -> bool:
         """Whether there is anything to go on with."""
-        return any(self.folder.glob("*-*"))
+        has_notes = any(name.startswith(("short-", "full-")) for name in self.notes)
+        return has_notes or any(self.folder.glob("*/checkpoint-*"))
 
     def get(self, name: str) -> Any:
         """What was noted under a name; None if nothing was."""
@@ -97,6 +100,28 @@ class Kept:
         files.write(self.folder / _STATE, json.dumps(whole).encode())
 
 
+def is_of_training(folder: Path) -> bool:
+    """Whether a folder holds nothing but what an unfinished run leaves."""
+    names = [path.name for path in folder.iterdir()]
+    return all(name == _STATE or name.startswith(("short-", "full-", ".")) for name in names)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run left that was killed at its very end; weights of it are not gone on with.
+
+    Raises:
+        SettingError: If the folder is somebody else's.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir() or not is_of_training(folder):
+        raise SettingError(
+            f"{folder} is not of a training, which needs that name; choose another folder with "
+            "--output"
+        )
+    shutil.rmtree(folder)
+
+
 def asked_in(output: Path) -> dict[str, Any]:
     """What the unfinished run in a folder was started with.
 
@@ -116,9 +141,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise SettingError(f"{path} is damaged: {error}; remove it to begin anew") from error
+        raise SettingError(
+            f"{path} is damaged: {error}; remove {path.parent} to begin anew"
+        ) from error
     if found.get("version") != _VERSION:
-        raise SettingError(f"{path} is of another version of sentune; remove it to begin anew")
+        raise SettingError(
+            f"{path} is of another version of sentune; remove {path.parent} to begin anew"
+        )
     return dict(found)
 
 

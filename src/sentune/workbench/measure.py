@@ -47,7 +47,8 @@ ROUNDS = 1000  # of the bootstrap
 SHARE = 0.95  # of the rounds that an interval holds
 _QUERIES = 256  # of a search, whose scores are in memory at a time
 # Names of a class of pairs that says that both texts mean the same.
-_ALIKE = ("entailment", "entails", "duplicate", "paraphrase", "equivalent", "same", "match", "yes")
+_ALIKE = "entailment entails duplicate duplicates paraphrase equivalent same similar match".split()
+_ALIKE += "matching relevant related positive true yes".split()
 
 Figure = Callable[[Floats, Floats], float]  # values (n,), targets (n,) -> a figure
 
@@ -259,17 +260,19 @@ class _Rows:
         return len(self.columns[0])
 
     def sample(self, count: int, seed: int) -> _Rows:
-        """At most so many rows; of each class an even share, if there are labels."""
+        """At most so many rows; of single texts with a class, of each class an even share."""
         if self.count <= count:
             return self
         order = np.random.default_rng(seed).permutation(self.count)
-        labels = np.zeros(self.count) if self.labels is None else np.asarray(self.labels)
-        _, label = np.unique(labels[order], return_inverse=True)
-        turn = np.empty(self.count, np.int64)  # the how-manieth of its class a row is
-        for number in range(label.max() + 1):
-            place = np.flatnonzero(label == number)
-            turn[place] = np.arange(len(place))
-        kept = np.sort(order[np.argsort(turn, kind="stable")[:count]])
+        if len(self.columns) == 1 and self.labels is not None:
+            _, label, sizes = np.unique(
+                np.asarray(self.labels)[order], return_inverse=True, return_counts=True
+            )
+            by_class = np.argsort(label, kind="stable")
+            turn = np.empty(self.count, np.int64)  # the how-manieth of its class a row is
+            turn[by_class] = np.arange(self.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            order = order[np.argsort(turn, kind="stable")]
+        kept = np.sort(order[:count])
         columns = [[column[row] for row in kept] for column in self.columns]
         own = None if self.labels is None else [self.labels[row] for row in kept]
         return _Rows(columns, own, self.names)
@@ -363,8 +366,11 @@ def _matched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Ma
     classes = np.unique(labels)
     if len(classes) < 2:
         raise DatasetError(f"all held-out pairs have the label {classes[0]}; give other rows")
-    is_binary = set(classes.tolist()) <= {0, 1}
-    alike = 1 if is_binary else alike_class(rows.columns, labels, rows.names, model)
+    alike = alike_by_name(rows.names)
+    if alike is None and _is_binary(rows, labels):
+        alike = 1
+    if alike is None:
+        alike = alike_class(rows.columns, labels, None, model)
     texts, scores = _pairs(rows.columns[0], rows.columns[1], _SAME_ROLE)
     name = rows.names[alike] if rows.names else alike
     return _Made(
@@ -390,15 +396,25 @@ def alike_class(
     Raises:
         DatasetError: If no name says it and there is no model.
     """
-    for number, name in enumerate(names or ()):
-        if str(name).strip().lower() in _ALIKE:
-            return number
+    if (found := alike_by_name(names)) is not None:
+        return found
     if model is None:
         raise DatasetError("no name says which class is the one of pairs that are alike")
     texts, scores = _pairs(columns[0], columns[1], _SAME_ROLE)
-    found = scores(model, {role: _encode(model, role, some) for role, some in texts.items()})
+    given = scores(model, {role: _encode(model, role, some) for role, some in texts.items()})
     labels = np.asarray(labels)
-    return int(max(np.unique(labels), key=lambda label: found[labels == label].mean()))
+    return int(max(np.unique(labels), key=lambda label: given[labels == label].mean()))
+
+
+def alike_by_name(names: Sequence[str] | None) -> int | None:
+    """Which class of pairs has a name that says that both texts mean the same; None if none has."""
+    plain = [str(name).strip().lower() for name in names or ()]
+    return next((number for number, name in enumerate(plain) if name in _ALIKE), None)
+
+
+def _is_binary(rows: _Rows, labels: Any) -> bool:
+    """Whether labels are 0 and 1, and not two of several classes."""
+    return set(labels.tolist()) <= {0, 1} and (rows.names is None or len(rows.names) == 2)
 
 
 def _taught(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:

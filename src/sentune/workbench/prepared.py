@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from sentune.errors import DatasetError, InputTypeError
 from sentune.losses.fitting import advice
 from sentune.workbench import forms_turned
 from sentune.workbench.classes import aligned
+from sentune.workbench.duplicates import normalised
+from sentune.workbench.measure import alike_by_name
 from sentune.workbench.settings import Settings
 from sentune.workbench.split import Split, groups_of, split
 
@@ -75,13 +77,16 @@ def rows_of(data: Any, settings: Settings) -> Any:
     )
 
 
-def parts_of(data: Any, held_out: Mapping[str, Any], settings: Settings) -> Parts:
+def parts_of(
+    data: Any, held_out: Mapping[str, Any], settings: Settings, *, is_trained_on: bool = True
+) -> Parts:
     """Rows in parts.
 
     Args:
         data: What is split; see `rows_of`.
         held_out: "dev" or "test" -> rows that are there already.
         settings: Of the run.
+        is_trained_on: Whether rows with a text of a held-out row are to go.
 
     Raises:
         DatasetError: If the rows have no form that can be trained on, or are too few.
@@ -90,9 +95,13 @@ def parts_of(data: Any, held_out: Mapping[str, Any], settings: Settings) -> Part
     notes = list(places(whole).notes)
     form = form_of(whole)
     whole, form = _simple(whole, form, notes)
-    own = {name: aligned(rows_of(part, settings), whole)[0] for name, part in held_out.items()}
+    # The file of bad rows is that of the data alone.
+    reading = replace(settings, skip_bad_rows=bool(settings.skip_bad_rows) or None)
+    own = {name: aligned(rows_of(part, reading), whole)[0] for name, part in held_out.items()}
     for name, rows in own.items():
         own[name] = _same_form(rows, form, name, notes)
+    if is_trained_on:
+        whole = _without_held_out(whole, list(own.values()), notes)
     shares = _shares(settings, len(whole), own)
     texts = _texts(whole)
     if not shares:
@@ -124,6 +133,8 @@ def _simple(rows: Any, form: Form, notes: list[str]) -> tuple[Any, Form]:
     rows = _complete(rows, notes)
     if form is forms.PAIR_AND_SCORE:
         rows = _scaled(rows, notes)
+    if form is forms.PAIR_AND_MATCH:
+        rows = _one_is_alike(rows, notes)
     if form is forms.TEXT_AND_CLASS:
         classes = set(rows[str(label_column(rows.column_names))])
         if len(classes) < 2:
@@ -176,6 +187,47 @@ def _scaled(rows: Any, notes: list[str]) -> Any:
     rows = rows.remove_columns([label])
     made = datasets.Dataset.from_dict({"score": scores.tolist()})
     return datasets.concatenate_datasets([rows, made], axis=1)
+
+
+def _one_is_alike(rows: Any, notes: list[str]) -> Any:
+    """Pairs with two classes of which the one that says that both are alike is 1."""
+    datasets = need("datasets", extra="train")
+    label = str(label_column(rows.column_names))
+    names = getattr(rows.features[label], "names", None)
+    if names is None or alike_by_name(names) != 0:
+        return rows
+    notes.append(f"{names[0]!r} is label 1, since it says that the texts are alike; {names[1]!r} 0")
+    numbers = [1 - number for number in rows[label]]
+    order = rows.column_names
+    feature = datasets.ClassLabel(names=names[::-1])
+    changed = rows.remove_columns([label]).add_column(label, numbers, feature=feature)
+    return changed.select_columns(order)
+
+
+def _without_held_out(rows: Any, held_out: list[Any], notes: list[str]) -> Any:
+    """Training rows without those that have a text of a held-out row.
+
+    Where that were too many, since texts come again and again, only those that are such a row.
+    """
+    asked = {normalised(text) for part in held_out for column in _texts(part) for text in column}
+    if not asked:
+        return rows
+    texts = [[normalised(text) for text in column] for column in _texts(rows)]
+    shares = np.array([[text in asked for text in column] for column in texts])
+    left_out = shares.any(axis=0)
+    if left_out.mean() > _MOST:
+        whole = {
+            tuple(map(normalised, row))
+            for part in held_out
+            for row in zip(*_texts(part), strict=True)
+        }
+        left_out = np.array([row in whole for row in zip(*texts, strict=True)])
+    if not left_out.any():
+        return rows
+    notes.append(
+        f"{left_out.sum():,} training rows are left out, since their texts are in held-out rows"
+    )
+    return rows.select(np.flatnonzero(~left_out))
 
 
 def _same_form(rows: Any, form: Form, name: str, notes: list[str]) -> Any:

@@ -13,7 +13,7 @@ from sentune.errors import MissingDependencyError, SettingError
 from sentune.files.own import own
 from sentune.report import missing, page
 from sentune.workbench import run_file
-from sentune.workbench.kept import FOLDER
+from sentune.workbench.kept import FOLDER, is_of_training
 
 RECORD, REPORT = "run.json", "report.html"
 _FILES = (RECORD, REPORT, run_file.FILE, "README.md")
@@ -23,7 +23,8 @@ def check_output(output: Path) -> None:
     """Raise an error, before the work starts, if the result could not be written."""
     if reason := missing():
         raise MissingDependencyError(reason)
-    is_ours = any((output / name).exists() for name in ("modules.json", FOLDER))
+    run = output / FOLDER
+    is_ours = (output / "modules.json").exists() or (run.is_dir() and is_of_training(run))
     if output.exists() and not output.is_dir():
         raise SettingError(f"{output} is a file; name a folder with --output")
     if output.is_dir() and any(output.iterdir()) and not is_ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -37,7 +38,9 @@ class Settings:
         None, "columns to read, e.g. anchor=query,positive=doc", "names", "what"
     )
     label: str | None = _option(None, "column with the labels", group="what")
-    skip_bad_rows: str | None = _option(None, "file to write bad rows to, and go on", group="what")
+    skip_bad_rows: str | bool | None = _option(
+        None, "file to write bad rows to, and go on", "place", "what"
+    )
     data_format: str | None = _option(
         None, "what the files are, whatever their names", group="what"
     )
@@ -94,7 +97,7 @@ class Settings:
                 raise SettingError(f"{name} must be between {least:g} and {most:g}, got {value}")
         for name in ("epochs", "learning_rate"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise SettingError(f"{name} must be above 0, got {value}")
         if self.epochs is not None and self.steps is not None:
             raise SettingError(f"give epochs ({self.epochs}) or steps ({self.steps}), not both")
@@ -128,6 +131,8 @@ _RANGES = (
     *(("dev_share", 0.01, 0.5), ("test_share", 0, 0.5), ("warmup", 0, 1), ("alpha", 0, 1)),
     ("agreement", -1, 1),
     *(("weight_decay", 0, 1), ("seed", 0, 2**32 - 1)),
+    *((name, 1, math.inf) for name in ("batch_size", "steps", "stop_step", "max_length")),
+    *((name, 1, math.inf) for name in ("negatives", "lora")),
 )
 
 
@@ -206,7 +211,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _place(value: Any) -> str | bool:
+    return value if isinstance(value, bool) else _text(value)
+
+
 _READERS = {
+    "place": _place,
     "text": _text,
     "whole": _whole,
     "number": _number,

@@ -77,7 +77,7 @@ def _inspected(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
 
 def options_of(course: Course) -> dict[str, Any]:
     """The options that give the same model without a race."""
-    found = dict(course.settings.given)
+    found = {name: value for name, value in course.settings.given.items() if name != "push"}
     winner = course.winner
     if winner is None or course.choice.mix is None:
         return {**found, "alpha": 0.0}
@@ -122,11 +122,18 @@ def summary(found: dict[str, Any], folder: Path) -> str:
     return "\n".join(lines)
 
 
-def as_word(value: Any) -> str:
-    """A value of an option as a command line has it."""
-    if isinstance(value, dict):
-        return json.dumps(value)
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def as_words(name: str, value: Any) -> list[str]:
+    """An option as a command line has it."""
+    option = "--format" if name == "data_format" else f"--{name.replace('_', '-')}"
+    if value is True:
+        return [option]
+    if name == "columns":
+        value = ",".join(f"{new}={old}" for new, old in value.items())
+    elif isinstance(value, dict):
+        value = json.dumps(value)
+    elif isinstance(value, list):
+        value = ",".join(map(str, value))
+    return [option, str(value)]
 
 
 def finite(value: Any) -> Any:

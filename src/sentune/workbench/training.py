@@ -123,7 +123,7 @@ class _Job:
         known = RunFile() if config is None else run_file.read(config)
         places = {name: str(rows) for name, rows in held_out.items() if _is_place(rows)}
         options = {**known.options, **{n: _plain(value) for n, value in given.items()}, **places}
-        output = Path(str(options.get("output", Settings.output)))
+        output = Path(str(options.get("output", Settings.output))).expanduser()
         if resume:
             asked = asked_in(output)
             options = {**asked["options"], **options}
@@ -144,6 +144,11 @@ class _Job:
         settings, teller, output = self.settings, self.teller, Path(self.settings.output)
         output = output.expanduser()
         saved.check_output(output)
+        if Path(settings.model).expanduser().resolve() == output.resolve():
+            raise SettingError(
+                f"{output} is the model to start from, which would be replaced; choose another "
+                "folder with --output"
+            )
         parts = prepared.parts_of(self.data, self.held_out, settings)
         start = Encoded(start_of(settings))
         hashes = self._hashes(start.model)
@@ -178,13 +183,12 @@ class _Job:
 
     def _hashes(self, model: Any) -> dict[str, str]:
         found = {"model": identity(model)}
-        for source in (self.data, *self.held_out.values()):
+        for name, source in (("data", self.data), *self.held_out.items()):
             places = _places(source)
             for place in places:
                 if Path(place).expanduser().exists():
                     found[place] = run_file.hash_of(place)
             if not places:
-                name = "data" if source is self.data else "held-out rows"
                 found[name] = run_file.hash_of(prepared.rows_of(source, self.settings))
         return found
 
@@ -197,7 +201,7 @@ class _Job:
     def _command(self) -> str:
         words = ["sentune", "train", *(_places(self.data) or ["DATA"])]
         for name, value in self.settings.given.items():
-            words += [f"--{name.replace('_', '-')}", told.as_word(value)]
+            words += told.as_words(name, value)
         return shlex.join(words)
 
 

@@ -119,9 +119,10 @@ def _leaked(table: Table, numbers: str, note: str) -> Hits:
     groups = table.groups(np.concatenate([own, others]))
     mine, theirs = groups[: len(own)], groups[len(own) :]
     place: dict[int, int] = {}
-    for row, group in enumerate(theirs.tolist()):
-        place.setdefault(group, row)
-    usable = np.flatnonzero(table.has_text() & np.isin(mine, theirs))
+    with_text = np.flatnonzero((others >= 0).all(1))
+    for row in with_text.tolist():
+        place.setdefault(int(theirs[row]), row)
+    usable = np.flatnonzero(table.has_text() & np.isin(mine, theirs[with_text]))
     found = hits(usable, note, [place[group] for group in mine[usable].tolist()])
     return Hits(found.rows, found.notes, [-1] * len(found), found.order)
 
@@ -203,15 +204,20 @@ def contradicting(table: Table) -> Hits:
 
 
 def _odd_ones(members: IntArray, values: np.ndarray, tolerance: float) -> list[tuple[int, int]]:
-    """Rows apart from what most say, each with one of the others; all where none are most."""
-    near = np.abs(values[:, None] - values) <= tolerance
-    counts = near.sum(1)
+    """Rows apart from what most say, each with one of the others; all where none are most.
+
+    `values (m,)` rise. Of a value the near ones are a run, so nothing grows with m².
+    """
+    first = np.searchsorted(values, values - tolerance, side="left")
+    last = np.searchsorted(values, values + tolerance, side="right")
+    counts = last - first
     best = int(counts.argmax())
-    is_apart = ~near[best]
     if counts[best] * 2 > len(values):  # most rows say the same
-        return [(int(row), int(members[best])) for row in members[is_apart]]
-    return [
-        (int(row), int(members[np.flatnonzero(~near[i])[0]]))
-        for i, row in enumerate(members)
-        if not near[i].all()
-    ]
+        apart = (*members[: first[best]], *members[last[best] :])
+        return [(int(row), int(members[best])) for row in apart]
+    found = []
+    for i, row in enumerate(members):
+        if counts[i] < len(values):
+            other = members[0] if first[i] > 0 else members[last[i]]
+            found.append((int(row), int(other)))
+    return found
