@@ -292,3 +292,17 @@ def test_the_race_is_drawn_from_rounds_where_there_are_no_curves():
         ("a text slow", 0): 0.8,
         ("a text slow", 50): 0.82,
     }
+
+
+def test_models_whose_folders_have_one_name_are_told_apart():
+    from sentune.report.words import apart
+
+    found = apart(["/r/a/final", "/r/b/final", "hub/model"])
+    assert found == {"/r/a/final": "a/final", "/r/b/final": "b/final", "hub/model": "hub/model"}
+
+
+def test_no_place_of_a_machine_is_in_a_command():
+    from sentune.report.words import command
+
+    line = "sentune train '/home/alice/My Data/x.csv' --test=/home/alice/y.csv --loss TripletLoss"
+    assert command(line) == "sentune train x.csv --test=y.csv --loss TripletLoss"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.words import STATES, count, is_number, nearby, share, title, value
+from sentune.report.words import STATES, apart, count, is_number, nearby, share, title, value
 
 Record = dict[str, Any]
 
@@ -124,9 +124,10 @@ def models(record: Record) -> list[Record]:
     rows = [row for row in dicts(record.get("models")) if is_number(row.get("figure"))]
     ends = [row.get(key) for row in rows for key in ("low", "high", "figure")]
     span = _span([end for end in ends if is_number(end)] or [0.0], with_zero=False)
+    shown = _shown_names(record)
     found = [
         {
-            "name": nearby(str(row.get("name") or "")),
+            "name": shown.get(str(row.get("name") or ""), ""),
             "path": nearby(str(row.get("path") or "")),
             "figure": row["figure"],
             "low": row.get("low"),
@@ -143,10 +144,11 @@ def differences(record: Record) -> list[Record]:
     rows = [row for row in dicts(record.get("differences")) if is_number(row.get("gain"))]
     ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
     span = _span([end for end in ends if is_number(end)] or [0.0])
+    shown = _shown_names(record)
     return [
         {
-            "first": nearby(str(row.get("first") or "")),
-            "second": nearby(str(row.get("second") or "")),
+            "first": shown.get(str(row.get("first") or ""), ""),
+            "second": shown.get(str(row.get("second") or ""), ""),
             "gain": row["gain"],
             "low": row.get("low"),
             "high": row.get("high"),
@@ -162,7 +164,17 @@ def side_names(record: Record) -> dict[str, str]:
     names = [part(record, "sides", side) for side in ("before", "after")]
     if not all(isinstance(name, str) and name for name in names):
         return {"before": "before", "after": "after"}
-    return {"before": f"with {nearby(names[0])}", "after": f"with {nearby(names[1])}"}
+    shown = _shown_names(record)
+    return {"before": f"with {shown[names[0]]}", "after": f"with {shown[names[1]]}"}
+
+
+def _shown_names(record: Record) -> dict[str, str]:
+    """What the models are called, each in another way."""
+    names = [str(row.get("name") or "") for row in dicts(record.get("models"))]
+    for row in dicts(record.get("differences")):
+        names += [str(row.get(key) or "") for key in ("first", "second")]
+    names += [str(part(record, "sides", side) or "") for side in ("before", "after")]
+    return apart(list(dict.fromkeys(names)))
 
 
 def queries(found: Any) -> list[Record]:
@@ -211,6 +223,12 @@ def _sides(one: Record) -> list[Record]:
     ]
 
 
+def _is_split(record: Record) -> bool:
+    """Whether all parts were split off here, and none came from a file of its own."""
+    own = [part(record, "settings", name) for name in ("dev", "test")]
+    return record.get("kind") == "train" and not any(own)
+
+
 def data(record: Record) -> Record | None:
     """Files, form and how the rows were divided."""
     found = record.get("data")
@@ -228,6 +246,7 @@ def data(record: Record) -> Record | None:
             one | {"name": nearby(str(one["name"] or ""))}
             for one in rows_of(found.get("source"), "name", "rows", "sha256")
         ],
+        "is_split": bool(parts) and _is_split(record),
         "form": found.get("form") or part(found, "inspection", "form"),
         "why": part(found, "inspection", "why"),
         "parts": parts,

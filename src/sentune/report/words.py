@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeGuard
 
@@ -93,16 +95,37 @@ def value(thing: Any) -> str:
     return nearby(str(thing))
 
 
-def nearby(place: str) -> str:
-    """Of an absolute path the last part: where it lies on a machine is nobody's business."""
-    is_path = (place[:1] == "/" or place[1:3] == ":\\") and not any(map(str.isspace, place))
-    parts = place.replace("\\", "/").rstrip("/").split("/")
-    return parts[-1] if is_path and len(parts) > 2 else place
+def nearby(place: str, parts: int = 1) -> str:
+    """Of an absolute path the last parts: where it lies on a machine is nobody's business."""
+    is_path = place[:1] == "/" or place[1:3] == ":\\"
+    names = place.replace("\\", "/").rstrip("/").split("/")
+    return "/".join(names[-parts:]) if is_path and len(names) > 2 else place
+
+
+def apart(names: Sequence[str]) -> dict[str, str]:
+    """Each name as short as they can still be told apart."""
+    parts = 1
+    while True:
+        found = {name: nearby(name, parts) for name in names}
+        if len({*found.values()}) == len(found) or parts > max(map(len, names)):
+            return found
+        parts += 1
 
 
 def command(line: Any) -> str:
     """A command with the last parts of absolute paths."""
-    return " ".join(nearby(word) for word in str(line or "").split(" "))
+    lexer = shlex.shlex(str(line or ""), posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""  # C:\\ is a place
+    try:
+        words = list(lexer)
+    except ValueError:  # a quote that is not closed
+        words = str(line or "").split(" ")
+    return shlex.join(_argument(word) for word in words)
+
+
+def _argument(word: str) -> str:
+    option, sign, place = word.partition("=")
+    return f"{option}={nearby(place)}" if sign and word.startswith("--") else nearby(word)
 
 
 def title(name: Any) -> str:
