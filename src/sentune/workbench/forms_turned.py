@@ -17,10 +17,10 @@ import numpy as np
 
 from sentune._lazy import need
 from sentune.data import forms
-from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import Form
 from sentune.errors import DatasetError, SettingError
 from sentune.types import Encoder
+from sentune.workbench.rows import Rows
 
 AS_IT_IS = "the rows as they are"
 PAIRS_OF_A_CLASS = "pairs of a class"
@@ -37,31 +37,6 @@ _FEWEST = 8  # rows that are worth a run
 _ALIKE = re.compile(r"entail|same|duplicat|paraphras|equivalen|match|similar|alike|\byes\b|true")
 _UNLIKE = re.compile(r"\bnot\b|\bnon|\bno\b|un|dis|contradict|neutral|differ|false")
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Training rows as columns.
-
-    Args:
-        texts: The text columns, in order.
-        labels: A label for each row; None without.
-        names: Name of each class; None where classes have none.
-    """
-
-    texts: tuple[list[str], ...]
-    labels: list[Any] | None = None
-    names: list[str] | None = None
-
-    @classmethod
-    def of(cls, dataset: Any) -> Rows:
-        """The rows of a `datasets.Dataset`."""
-        label = label_column(dataset.column_names)
-        texts = tuple(list(dataset[name]) for name in input_columns(dataset.column_names))
-        if label is None:
-            return cls(texts)
-        names = getattr(dataset.features[label], "names", None)
-        return cls(texts, list(dataset[label]), names)
 
 
 Turn = Callable[..., dict[str, list[Any]]]
@@ -187,17 +162,12 @@ def order_of_classes(rows: Rows, model: Encoder) -> tuple[list[Any], str]:
     cosines = (first * second).sum(axis=1)
     classes = sorted(set(rows.labels or ()))
     order = sorted(classes, key=lambda label: float(cosines[labels == label].mean()))
-    words = {label: _name_of(rows, label).lower() for label in classes}
+    words = {label: rows.name_of(label).lower() for label in classes}
     named = [one for one in classes if _ALIKE.search(words[one]) and not _UNLIKE.search(words[one])]
     if len(named) == 1:
         order = [*(label for label in order if label != named[0]), named[0]]
-        return order, f"its name is {_name_of(rows, named[0])!r}"
+        return order, f"its name is {rows.name_of(named[0])!r}"
     return order, "its pairs have the highest mean cosine"
-
-
-def _name_of(rows: Rows, label: Any) -> str:
-    is_named = rows.names is not None and isinstance(label, int) and 0 <= label < len(rows.names)
-    return str(rows.names[label]) if is_named and rows.names else str(label)
 
 
 # Pairs --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from sentune.data.read import places, read
 from sentune.data.write import check as check_output
 from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
+from sentune.hub.usual import MODEL
 from sentune.losses.fitting import problems, public_losses
 from sentune.workbench.inspection import advice, overview, show
 from sentune.workbench.inspection.checks import CHECKS, Check, run
@@ -23,7 +24,6 @@ from sentune.workbench.inspection.hits import Hits
 from sentune.workbench.inspection.meaning import MOST_ROWS, Meaning
 from sentune.workbench.inspection.table import Table, tables
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"  # where none is named
 _EXAMPLES = 5
 _KINDS = tuple(check.kind for check in CHECKS)
 

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import (
     NEGATIVES,
     PAIR,
@@ -36,6 +35,7 @@ from sentune.search.semantic import nearest
 from sentune.types import Encoder
 from sentune.vectors.similarity import function_of
 from sentune.vectors.tensors import to_tensor
+from sentune.workbench.rows import Rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -164,8 +164,8 @@ def measure_for(
             f"nothing can be measured on rows of the form {form.name!r} ({form.words}): they do "
             "not say which texts belong together; give other rows with --dev and --test"
         )
-    rows = _Rows.of(held_out)
-    reference = None if train is None else _Rows.of(train).sample(references, seed)
+    rows = Rows.of(held_out)
+    reference = None if train is None else _sample(Rows.of(train), references, seed)
     made = make(rows, reference, model)
     own = np.arange(rows.count) if groups is None else np.asarray(groups)
     per_row = len(made.targets) // rows.count
@@ -236,46 +236,19 @@ def draws(groups: Ints, seed: int, rounds: int) -> Any:
 # Rows ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Text columns in their order, labels, and the names of classes where there are some."""
-
-    columns: list[list[str]]
-    labels: list[Any] | None
-    names: Sequence[str] | None
-
-    @classmethod
-    def of(cls, data: Any) -> _Rows:
-        names = list(getattr(data, "column_names", None) or data)
-        label = label_column(names)
-        classes = getattr(getattr(data, "features", {}).get(label), "names", None)
-        return cls(
-            [list(data[name]) for name in input_columns(names)],
-            None if label is None else list(data[label]),
-            classes,
-        )
-
-    @property
-    def count(self) -> int:
-        return len(self.columns[0])
-
-    def sample(self, count: int, seed: int) -> _Rows:
-        """At most so many rows; of single texts with a class, of each class an even share."""
-        if self.count <= count:
-            return self
-        order = np.random.default_rng(seed).permutation(self.count)
-        if len(self.columns) == 1 and self.labels is not None:
-            _, label, sizes = np.unique(
-                np.asarray(self.labels)[order], return_inverse=True, return_counts=True
-            )
-            by_class = np.argsort(label, kind="stable")
-            turn = np.empty(self.count, np.int64)  # the how-manieth of its class a row is
-            turn[by_class] = np.arange(self.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            order = order[np.argsort(turn, kind="stable")]
-        kept = np.sort(order[:count])
-        columns = [[column[row] for row in kept] for column in self.columns]
-        own = None if self.labels is None else [self.labels[row] for row in kept]
-        return _Rows(columns, own, self.names)
+def _sample(rows: Rows, count: int, seed: int) -> Rows:
+    """At most so many rows; of single texts with a class, of each class an even share."""
+    if rows.count <= count or len(rows.columns) > 1 or rows.labels is None:
+        return rows.sample(count, seed)
+    order = np.random.default_rng(seed).permutation(rows.count)
+    _, label, sizes = np.unique(
+        np.asarray(rows.labels)[order], return_inverse=True, return_counts=True
+    )
+    turn = np.empty(rows.count, np.int64)  # the how-manieth of its class a row is
+    turn[np.argsort(label, kind="stable")] = np.arange(rows.count) - np.repeat(
+        np.cumsum(sizes) - sizes, sizes
+    )
+    return rows.take(np.sort(order[np.argsort(turn, kind="stable")][:count]))
 
 
 @dataclass(frozen=True)
@@ -349,8 +322,8 @@ def _correlation(scores: Floats, targets: Floats) -> float:
     return 0.0 if np.isnan(value) else value  # all are equal: nothing is told apart
 
 
-def _scored(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
-    texts, scores = _pairs(rows.columns[0], rows.columns[1], _SAME_ROLE)
+def _scored(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
+    texts, scores = _pairs(rows.texts[0], rows.texts[1], _SAME_ROLE)
     return _Made(
         "Spearman",
         "correlation of the ranks of the model's scores and the labels",
@@ -361,7 +334,7 @@ def _scored(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Mad
     )
 
 
-def _matched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+def _matched(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
     labels = np.asarray(rows.labels)
     classes = np.unique(labels)
     if len(classes) < 2:
@@ -370,9 +343,9 @@ def _matched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Ma
     if alike is None and _is_binary(rows, labels):
         alike = 1
     if alike is None:
-        alike = alike_class(rows.columns, labels, None, model)
-    texts, scores = _pairs(rows.columns[0], rows.columns[1], _SAME_ROLE)
-    name = rows.names[alike] if rows.names else alike
+        alike = alike_class(rows.texts, labels, None, model)
+    texts, scores = _pairs(rows.texts[0], rows.texts[1], _SAME_ROLE)
+    name = rows.name_of(alike)
     return _Made(
         "average precision",
         f"how well the pairs with the label {name} come first when all are sorted by similarity",
@@ -412,13 +385,13 @@ def alike_by_name(names: Sequence[str] | None) -> int | None:
     return next((number for number, name in enumerate(plain) if name in _ALIKE), None)
 
 
-def _is_binary(rows: _Rows, labels: Any) -> bool:
+def _is_binary(rows: Rows, labels: Any) -> bool:
     """Whether labels are 0 and 1, and not two of several classes."""
     return set(labels.tolist()) <= {0, 1} and (rows.names is None or len(rows.names) == 2)
 
 
-def _taught(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
-    query, *documents = rows.columns
+def _taught(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
+    query, *documents = rows.texts
     count = len(documents)
     first = [text for text in query for _ in range(count)]
     second = [text for row in zip(*documents, strict=True) for text in row]
@@ -440,10 +413,10 @@ def _mean(values: Floats, targets: Floats) -> float:
     return float(values.mean())
 
 
-def _classed(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+def _classed(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
     kept = _Texts()
-    asked = kept.add(rows.columns[0])
-    others = kept.add(reference.columns[0]) if reference else asked
+    asked = kept.add(rows.texts[0])
+    others = kept.add(reference.texts[0]) if reference else asked
     own = np.asarray(rows.labels)
     labels = np.asarray(reference.labels if reference else rows.labels)
     classes, number = np.unique(labels, return_inverse=True)
@@ -482,11 +455,11 @@ def _vote(found: Ints, scores: Floats, count: int, classes: Any) -> Any:
     return np.where(is_near.any(axis=1), classes[votes.argmax(axis=1)], np.nan)
 
 
-def _searched(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+def _searched(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
     queries, documents = _Texts(), _Texts()
-    asked, right = queries.add(rows.columns[0]), documents.add(rows.columns[1])
+    asked, right = queries.add(rows.texts[0]), documents.add(rows.texts[1])
     if reference:
-        documents.add(reference.columns[1])
+        documents.add(reference.texts[1])
     is_no_answer = _no_answers(queries.all(), documents.all(), asked, right)
 
     def solved(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
@@ -535,10 +508,10 @@ def _reciprocal_ranks(scores: Tensor, own: Tensor, no_answers: list[list[int]]) 
     return torch.where(is_found, 1 / ranks, 0.0)
 
 
-def _triplets(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _Made:
+def _triplets(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
     kept = {role: _Texts() for role in _SEARCH}
-    anchor = kept["query"].add(rows.columns[0])
-    others = [kept["document"].add(column) for column in rows.columns[1:]]
+    anchor = kept["query"].add(rows.texts[0])
+    others = [kept["document"].add(column) for column in rows.texts[1:]]
 
     def solved(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
         query, documents = encoded["query"][anchor], encoded["document"]
@@ -557,7 +530,7 @@ def _triplets(rows: _Rows, reference: _Rows | None, model: Encoder | None) -> _M
     )
 
 
-_MEASURES: dict[str, Callable[[_Rows, _Rows | None, Encoder | None], _Made]] = {
+_MEASURES: dict[str, Callable[[Rows, Rows | None, Encoder | None], _Made]] = {
     PAIR_AND_SCORE.name: _scored,
     PAIR_AND_MATCH.name: _matched,
     PAIR_AND_CLASS.name: _matched,

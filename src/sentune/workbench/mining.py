@@ -15,10 +15,11 @@ from sentune.data import write as written
 from sentune.data.columns import input_columns, label_column
 from sentune.data.read import column as column_of
 from sentune.errors import DatasetError, SettingError
+from sentune.hub.usual import MODEL
 from sentune.search.negatives import mine_hard_negatives
 from sentune.search.report import MiningReport
 from sentune.workbench.prepared import rows_of
-from sentune.workbench.settings import MODEL, Settings
+from sentune.workbench.settings import Settings
 
 # Names of the formats here -> those of `mine_hard_negatives`.
 FORMATS = {

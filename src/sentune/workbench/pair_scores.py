@@ -16,7 +16,8 @@ from sentune.data.forms import (
     TEXT_AND_CLASS,
     Form,
 )
-from sentune.workbench.sides import SEARCHES, Rows, Sides
+from sentune.workbench.rows import Rows
+from sentune.workbench.sides import SEARCHES, Sides
 
 Ints = NDArray[np.int64]
 

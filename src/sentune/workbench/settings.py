@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from sentune.errors import SettingError
+from sentune.hub.usual import MODEL
 
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)([smhx])")
 

@@ -9,55 +9,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import NEGATIVES, PAIR, TEACHER_MARGINS, TEACHER_SCORES, TRIPLET, Form
 from sentune.models.router import Router
 from sentune.types import Encoder
 from sentune.vectors.tensors import to_tensor
+from sentune.workbench.rows import Rows
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Forms whose first column is a query, and the others documents.
 SEARCHES = (PAIR.name, TRIPLET.name, NEGATIVES.name, TEACHER_SCORES.name, TEACHER_MARGINS.name)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Text columns by name, labels, and the names of classes where there are some."""
-
-    columns: dict[str, list[str]]
-    labels: list[Any] | None
-    names: Sequence[str] | None
-
-    @classmethod
-    def of(cls, data: Any) -> Rows:
-        """Those of a dict of lists or a dataset."""
-        names = list(getattr(data, "column_names", None) or data)
-        label = label_column(names)
-        classes = getattr(getattr(data, "features", {}).get(label), "names", None)
-        columns = {name: list(data[name]) for name in input_columns(names)}
-        return cls(columns, None if label is None else list(data[label]), classes)
-
-    @property
-    def count(self) -> int:
-        """How many rows there are."""
-        return len(next(iter(self.columns.values()), ()))
-
-    def sample(self, most: int, seed: int) -> Rows:
-        """At most so many rows, in their order."""
-        if self.count <= most:
-            return self
-        chosen = np.sort(np.random.default_rng(seed).permutation(self.count)[:most])
-        columns = {name: [cells[row] for row in chosen] for name, cells in self.columns.items()}
-        labels = None if self.labels is None else [self.labels[row] for row in chosen]
-        return Rows(columns, labels, self.names)
-
-    def name_of(self, label: Any) -> str:
-        """A class in words."""
-        if self.names is not None and 0 <= int(label) < len(self.names):
-            return str(self.names[int(label)])
-        return str(label)
 
 
 @dataclass(frozen=True)
