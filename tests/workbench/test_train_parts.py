@@ -67,7 +67,7 @@ def test_what_is_fixed_is_fixed_in_all_and_doubles_are_gone():
 
 def test_a_loss_outside_of_the_table_is_tried_on_what_it_reads():
     found = candidates(forms.PAIR_AND_SCORE, {"loss": "CoSENTLoss"})
-    assert [one.learning_rate for one in found] == [2e-5, 5e-5]
+    assert [one.learning_rate for one in found] == [5e-5, 2e-5]
     assert {one.data_as for one in found} == {AS_IT_IS}
     turned = candidates(forms.PAIR_AND_MATCH, {"loss": "MegaBatchMarginLoss"})
     assert {one.data_as for one in turned} == {forms_turned.MATCHES}
@@ -271,16 +271,15 @@ def test_few_groups_prove_nothing():
 
 
 def test_the_start_agrees_with_itself_and_another_model_does_not(model, tmp_path):
-    check = general.Check.of(model, topics.classes(100)["text"])
+    check = general.Check.of(model)
     assert check.agreement(model) == pytest.approx(1)
-    assert check.own_agreement(model) == pytest.approx(1)
     other = SentenceTransformer(str(tiny.make_folder(tmp_path / "other", seed=5)))
     assert check.agreement(other) < general.THRESHOLD
 
 
 def test_the_built_in_pairs_are_many_different_and_always_the_same():
     pairs = general.built_in()
-    assert len(pairs) == len(set(pairs)) == 200
+    assert len(pairs) == len(set(pairs)) == 175
     assert pairs == general.built_in()
     assert all(one != other and one[0].isupper() for one, other in pairs)
 

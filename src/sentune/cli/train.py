@@ -34,6 +34,7 @@ _METAVARS = {
     "mapping": "JSON",
     "names": "NEW=OLD,...",
     "list": "N,N,...",
+    "mappings": "JSON",
     "words": "NAME,...",
     "text": "NAME",
 }

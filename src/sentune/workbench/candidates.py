@@ -17,7 +17,8 @@ from sentune.workbench.forms_turned import AS_IT_IS
 # Two texts of a batch that are equal would be each other's negatives.
 _APART = "no_duplicates"
 _BY_CLASS = "group_by_label"
-_RATES = (2e-5, 5e-5)  # tried for a loss that is in no row of the table
+_SMALL = 16  # rows in a batch, where there are few in all
+_RATES = (5e-5, 2e-5)  # tried for a loss that is in no row of the table
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Candidate:
         sampler: A `BatchSamplers` value.
         warmup: Share of the steps that warm up.
         weight_decay: Of the optimizer.
+        steps: Of the optimizer; None for what the budget allows.
     """
 
     loss: str
@@ -45,6 +47,7 @@ class Candidate:
     sampler: str = "batch_sampler"
     warmup: float = 0.1
     weight_decay: float = 0.0
+    steps: int | None = None
 
     @property
     def name(self) -> str:
@@ -64,62 +67,57 @@ class Candidate:
         return cls(**{name: value for name, value in settings.items() if name in known})
 
 
-def _two_rates(loss: str, batch_size: int, **options: Any) -> tuple[Candidate, ...]:
-    return tuple(Candidate(loss, rate, batch_size, **options) for rate in _RATES)
+def _rates(
+    loss: str, batch_size: int, rates: Any = _RATES, **options: Any
+) -> tuple[Candidate, ...]:
+    return tuple(Candidate(loss, rate, batch_size, **options) for rate in rates)
 
 
 _RANKING = "MultipleNegativesRankingLoss"
-_COSINE = _two_rates("CosineSimilarityLoss", 16)
+_HIGH = (5e-5, 1e-4)
+_COSINE = _rates("CosineSimilarityLoss", 16)
 _CONTRASTIVE = {"margin": 0.5}
+_BY_CLASSES: dict[str, Any] = {"loss_settings": {"temperature": 0.1}, "sampler": _BY_CLASS}
 
 # Form -> what is tried, the first choice first. BatchAllTripletLoss is not among them: it made
 # models worse on banking77 and cost most of their other abilities on TREC.
 CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     forms.TEXT_AND_CLASS.name: (
-        *_two_rates(
-            "SupervisedContrastiveLoss",
-            32,
-            loss_settings={"temperature": 0.1},
-            sampler=_BY_CLASS,
-        ),
+        Candidate("SupervisedContrastiveLoss", 5e-5, 32, **_BY_CLASSES),
         Candidate(_RANKING, 5e-5, 32, forms_turned.PAIRS_OF_A_CLASS, sampler=_APART),
+        Candidate("SupervisedContrastiveLoss", 1e-4, 32, **_BY_CLASSES),
     ),
-    forms.PAIR_AND_SCORE.name: (
-        *_COSINE,
-        Candidate(_RANKING, 2e-5, 32, forms_turned.HIGH_PAIRS, sampler=_APART),
-    ),
+    forms.PAIR_AND_SCORE.name: _COSINE,
     forms.PAIR_AND_MATCH.name: (
-        Candidate("OnlineContrastiveLoss", 2e-5, 32, loss_settings=_CONTRASTIVE),
-        Candidate("ContrastiveLoss", 2e-5, 16, loss_settings=_CONTRASTIVE),
-        Candidate("CoSENTLoss", 2e-5, 32),
-        Candidate("CosineSimilarityLoss", 2e-5, 16),
-        Candidate(_RANKING, 2e-5, 32, forms_turned.MATCHES, sampler=_APART),
+        Candidate("OnlineContrastiveLoss", 5e-5, 64, loss_settings=_CONTRASTIVE),
+        Candidate("CoSENTLoss", 5e-5, 32),
+        Candidate(_RANKING, 5e-5, 64, forms_turned.MATCHES, sampler=_APART),
     ),
     forms.PAIR_AND_CLASS.name: (
-        *_two_rates(_RANKING, 32, data_as=forms_turned.TRIPLETS_OF_CLASSES, sampler=_APART),
+        *_rates(_RANKING, 32, _HIGH, data_as=forms_turned.TRIPLETS_OF_CLASSES, sampler=_APART),
         Candidate("CosineSimilarityLoss", 2e-5, 16, forms_turned.GRADES),
     ),
     forms.PAIR.name: (
-        *_two_rates(_RANKING, 32, sampler=_APART),
-        Candidate(_RANKING, 2e-5, 32, forms_turned.MINED, sampler=_APART),
+        *_rates(_RANKING, 64, _HIGH, sampler=_APART),
+        Candidate(_RANKING, 5e-5, 32, forms_turned.MINED, sampler=_APART),
     ),
     forms.TRIPLET.name: (
-        *_two_rates(_RANKING, 32, sampler=_APART),
+        *_rates(_RANKING, 32, _HIGH, sampler=_APART),
         Candidate(
             "TripletLoss",
-            2e-5,
+            5e-5,
             16,
             loss_settings={"distance_metric": "cosine", "triplet_margin": 0.2},
         ),
     ),
-    forms.NEGATIVES.name: _two_rates(_RANKING, 16, sampler=_APART),
+    forms.NEGATIVES.name: _rates(_RANKING, 16, sampler=_APART),
     forms.TEXT.name: (
-        *_two_rates(_RANKING, 32, data_as=forms_turned.HALVES, sampler=_APART),
+        *_rates(_RANKING, 32, data_as=forms_turned.HALVES, sampler=_APART),
         Candidate(_RANKING, 2e-5, 32, forms_turned.TWICE, sampler=_APART),
     ),
-    forms.TEACHER_SCORES.name: _two_rates("DistillKLDivLoss", 16),
-    forms.TEACHER_MARGINS.name: _two_rates("MarginMSELoss", 16),
-    forms.TEACHER_EMBEDDING.name: _two_rates("MSELoss", 32),
+    forms.TEACHER_SCORES.name: _rates("DistillKLDivLoss", 16),
+    forms.TEACHER_MARGINS.name: _rates("MarginMSELoss", 16),
+    forms.TEACHER_EMBEDDING.name: _rates("MSELoss", 32),
 }
 
 # What a user may fix of every candidate.
@@ -129,12 +127,16 @@ _FIXABLE = (
 )
 
 
-def candidates(form: Form, fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
+def candidates(
+    form: Form, fixed: Mapping[str, Any], *, is_one: bool = False
+) -> tuple[Candidate, ...]:
     """What is to be tried for data of a form, without doubles.
 
     Args:
         form: Of the data.
         fixed: What is not to be chosen: fields of `Candidate`; None where it is.
+        is_one: Whether the rows are so few that there is no choice: the first of the table then,
+            in small batches and at its highest rate, since there are few steps.
 
     Raises:
         SettingError: If there is no such loss, or it cannot learn from such data.
@@ -150,9 +152,18 @@ def candidates(form: Form, fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
         forms_turned.check(turn, form)
         of_turn = tuple(one for one in table if one.data_as == turn)
         table = of_turn or _of_turn(loss, turn, form)
+    if is_one:
+        table = (_for_few(table),) if table else ()
     named = {name: fixed[name] for name in _FIXABLE if name in fixed}
     found = [replace(one, **named, loss_settings=_merged(one, fixed)) for one in table]
     return tuple(one for place, one in enumerate(found) if one not in found[:place])
+
+
+def _for_few(table: tuple[Candidate, ...]) -> Candidate:
+    first = table[0]
+    alike = [one for one in table if (one.loss, one.data_as) == (first.loss, first.data_as)]
+    rate = max(one.learning_rate for one in alike)
+    return replace(first, learning_rate=rate, batch_size=min(first.batch_size, _SMALL))
 
 
 def check_loss(name: str) -> None:
@@ -193,7 +204,7 @@ def _of_turn(loss: str | None, turn: str, form: Form) -> tuple[Candidate, ...]:
     sampler = _BY_CLASS if kind.has_batch_classes else "batch_sampler"
     sampler = _APART if kind.has_batch_negatives else sampler
     size = 32 if sampler != "batch_sampler" else 16
-    return _two_rates(loss, size, data_as=turn, sampler=sampler)
+    return _rates(loss, size, data_as=turn, sampler=sampler)
 
 
 def _reads(wanted: tuple[Form, ...], form: Form) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,17 +12,19 @@ import numpy as np
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, SettingError
-from sentune.workbench import decision, mixing
+from sentune.workbench import anchors, decision, general
+from sentune.workbench.anchors import Anchors
 from sentune.workbench.candidates import Candidate, candidates
 from sentune.workbench.decision import Choice, Mix
 from sentune.workbench.encoded import Encoded
+from sentune.workbench.folds import FOLDS, HeldOut, is_few
 from sentune.workbench.forms_turned import MINED
-from sentune.workbench.general import THRESHOLD, Check
+from sentune.workbench.general import Check, threshold_of
 from sentune.workbench.kept import Kept
+from sentune.workbench.lines import Line, Looking
 from sentune.workbench.measure import Measure, Values, gain, measure_for
-from sentune.workbench.mixing import Mixer
 from sentune.workbench.prepared import Parts, halves_of
-from sentune.workbench.race import ENCODING, Entry, Race, as_dict, loaded
+from sentune.workbench.race import ENCODING, Entry, Race, as_dict
 from sentune.workbench.settings import Settings, seconds_or_passes
 from sentune.workbench.telling import Teller
 
@@ -49,11 +50,12 @@ class Course:
         teller: Says what goes on.
         began: When the run began, by `time.monotonic()`.
         race: The race; None where nothing is trained.
-        mixes: Shares of the trained weights that were measured.
+        lines: From the start to what was trained.
+        mixes: Shares of these that were measured.
         choice: What is kept.
         result: Part -> figures of the start and of what is kept.
         is_stopped: Whether Ctrl-C ended it early.
-        winner: The candidate whose weights are in what is kept; None if that is the start.
+        winner: The line on which that is what is kept; None if that is the start.
         model: What is kept.
     """
 
@@ -64,18 +66,20 @@ class Course:
     teller: Teller
     began: float
     race: Race | None = None
+    lines: list[Line] = field(default_factory=list)
     mixes: list[Mix] = field(default_factory=list)
     choice: Choice = field(default_factory=lambda: Choice(None, "nothing was trained"))
     result: dict[str, Any] = field(default_factory=dict)
     is_stopped: bool = False
-    winner: Entry | None = None
+    winner: Line | None = None
     model: Any = None
 
     def go(self) -> None:
         """All of it; after Ctrl-C with what is there by then."""
         self.model = self.start.model
+        self.held_out = self._held_out(self._most())
+        self.measure = self.held_out.measure
         self.candidates = self._candidates()
-        self.measure = self._measure("dev", self._most())
         self._check_prompts()
         self.before = self._measured_start()
         if self.settings.alpha == 0:
@@ -96,7 +100,25 @@ class Course:
     def threshold(self) -> float:
         """The least agreement with the start on other texts."""
         own = self.settings.agreement
-        return THRESHOLD if own is None else own
+        return threshold_of(self.parts.form) if own is None else own
+
+    def _held_out(self, most: int | None) -> HeldOut:
+        """What is trained on and measured with: a part that is held out, or all in turn."""
+        folds = self.settings.folds or (FOLDS if is_few(self.parts) else 1)
+        if folds > 1 and self.parts.form is not forms.TEXT:
+            try:
+                found = HeldOut.in_turn(
+                    self.parts, folds, self.settings.seed, self.start, _REFERENCES
+                )
+            except DatasetError as error:  # as of a fold with one class only
+                self.teller.say(f"  note: the rows are not held out in turn, {error}")
+            else:
+                self.teller.say(
+                    f"  The rows to train on and to choose by are held out in turn, in {folds} "
+                    "parts, since there are few of them."
+                )
+                return found
+        return HeldOut.one(self.parts.rows["train"], self._measure("dev", most))
 
     def _measure(self, part: str, most: int | None = None) -> Measure:
         """What is measured on a part; on `most` of its rows, at most, and as many training rows."""
@@ -147,10 +169,10 @@ class Course:
     def _train(self) -> None:
         self.race = Race(
             self.settings,
-            self.parts.rows["train"],
+            self.held_out,
             self.start,
-            self.measure,
             self.before,
+            self._anchors(),
             self.kept,
             self.teller,
             *self._budget(),
@@ -164,13 +186,27 @@ class Course:
             self.teller.say("Ctrl-C: looking at what there is so far; press it again to leave.")
         self._decide()
 
+    def _anchors(self) -> Anchors | None:
+        """Texts that are to stay where they are; none where any change is allowed."""
+        count, form = self.settings.anchors, self.parts.form
+        if count is None:
+            is_asked = self.settings.agreement is None and not general.is_of_likeness(form)
+            count = anchors.IN_A_BATCH if is_asked or self.settings.agreement else 0
+        return Anchors.of(self.start, count, self._texts() // 8) if count else None
+
+    def _texts(self) -> int:
+        """How many texts there are to train on and to choose by, where that is one file."""
+        names = ["train"] if "dev" in self.parts.given else ["train", "dev"]
+        columns = input_columns(self.parts.rows["train"].column_names)
+        return sum(len(self.parts.rows[name]) for name in names) * len(columns)
+
     def _budget(self) -> tuple[float | None, float | None]:
         """Passes that may be spent, and when it must be over."""
         seconds, times = seconds_or_passes(self.settings.budget)
-        if self.settings.steps is not None or self.settings.epochs is not None:
+        has_steps = self.settings.steps is not None or self.settings.epochs is not None
+        if has_steps or self.settings.runs:
             return None, None if seconds is None else self.began + seconds
-        train = self.parts.rows["train"]
-        texts = len(train) * len(input_columns(train.column_names))
+        texts = self._texts()
         if seconds is None:
             recipe = _RECIPE_EPOCHS.get(self.parts.form.name, 1.0)
             return texts * (times or _TIMES_THE_RECIPE * recipe), None
@@ -201,7 +237,9 @@ class Course:
                 "negatives": self.settings.negatives,
                 **(self.settings.data_settings or {}),
             }
-        found = candidates(self.parts.form, fixed)
+        if self.settings.runs:
+            return tuple(Candidate.of(one) for one in self.settings.runs)
+        found = candidates(self.parts.form, fixed, is_one=len(self.held_out.folds) > 1)
         if not found:
             raise SettingError(
                 f"no losses are known for the form {self.parts.form.name!r}; name one with --loss"
@@ -211,122 +249,57 @@ class Course:
     # What is kept ---------------------------------------------------------------------------------
 
     def _decide(self) -> None:
-        """Measure mixes of all that were trained in full, and keep the best, or the start."""
+        """Measure shares of all that was trained in full, and keep the best, or the start."""
         finished = self._finished()
-        if not finished:
+        if not finished or self.race is None:
             why = "it was stopped before anything was trained" if self.is_stopped else _failed(self)
             self.choice = Choice(None, why)
             return
         read = self.start.texts
-        self.check = Check.of(self.start, self._own_texts())
-        self._spent(self.start.texts - read)
+        check = Check.of(self.start)
+        self.race.passes["encoding"] += ENCODING * (self.start.texts - read)
         finished.sort(key=lambda one: -one.values.figure if one.values is not None else 0.0)
-        for entry in finished:
-            if not self.mixes or not self._is_late():
-                self.mixes += self._mixes(entry)
-        tried = [one.values for one in finished if one.values is not None]
-        tried += [mix.values for mix in self.mixes if mix.alpha != 1]
+        looking = Looking(self.race, check, self.threshold)
+        self.lines = [Line([one], self.race) for one in finished]
+        if len(finished) > 1 and not self.is_stopped:
+            self.lines.insert(0, Line(finished, self.race))
         if self.settings.alpha is not None:
+            self._note(looking.at(self.lines[0], 0, self.settings.alpha))
             self.choice = Choice(self.mixes[0], f"alpha = {self.settings.alpha:g}, as asked for")
         else:
-            errors = decision.bar(self.before, tried)
+            self._look(looking)
+            errors = decision.bar(self.before, self._tried(finished))
             self.choice = decision.choose(self.before, self.mixes, errors)
         if self.choice.mix is not None:
-            self.winner = next(one for one in finished if one.place == self.choice.mix.place)
-            self.winner.state = "won"
-            self.model = Mixer.of(self._fitted(self.winner), self.start.model).at(
-                self.choice.mix.alpha
-            )
+            self.winner = self.lines[self.choice.mix.place]
+            if len(self.winner.entries) == 1:
+                self.winner.entries[0].state = "won"
+            self.model = self.winner.mixer.at(self.choice.mix.alpha)
 
-    def _mixes(self, entry: Entry) -> list[Mix]:
-        """Measure shares of the trained weights, the largest first.
-
-        Those that move other texts too much are not measured on the task, but for the trained
-        weights themselves, whose figure is there. Below a share that is worse by more than its
-        error, smaller ones are left out.
-        """
-        mixer = Mixer.of(self._fitted(entry), self.start.model)
-        found: list[Mix] = []
-        for alpha, agreement in self._agreeing(mixer):
-            values = entry.values if alpha == 1 else None
-            if values is None:
-                values = self._measured(mixer.at(alpha))
-            mix = Mix(
-                entry.place,
-                alpha,
-                values,
-                gain(self.before, values),
-                agreement,
-                agreement >= self.threshold,
-            )
-            found.append(mix)
-            self.teller.say(f"  mix {alpha:<4g} of {entry.name}: {_of_mix(mix)}")
-            allowed = [one for one in found if one.passes]
-            best = max(allowed, key=lambda one: one.values.figure, default=mix)
-            behind = gain(mix.values, best.values)
-            if mix.passes and behind.value > behind.error:
-                break
-        mixer.at(1.0)  # as it was: the model may be mixed again
-        return found
-
-    def _agreeing(self, mixer: Mixer) -> Iterator[tuple[float, float]]:
-        """Shares to measure on the task, with their agreement on other texts."""
-        if self.settings.alpha is not None:
-            yield self.settings.alpha, self._agreement(mixer, self.settings.alpha)
-            return
-        above: tuple[float, float] | None = None  # the smallest share that moves too much
-        agreement = -1.0
-        for alpha in mixing.ALPHAS:
-            # A smaller share agrees more: what a larger one had is enough to know, to save passes.
-            if agreement < self.threshold or not self._is_spent():
-                agreement = self._agreement(mixer, alpha)
-            if agreement < self.threshold:
-                if alpha == 1:
-                    yield alpha, agreement
-                above = alpha, agreement
+    def _look(self, looking: Looking) -> None:
+        """Measure shares of the lines: of the average first, of others where they may be better."""
+        for place, line in enumerate(self.lines):
+            best = max((mix.values.figure for mix in self.mixes if mix.passes), default=-np.inf)
+            if line.known is not None and line.known.figure <= best:
                 continue
-            if above is not None:
-                between = mixing.share_at(self.threshold, above, (alpha, agreement))
-                if between is not None:
-                    yield between, self._agreement(mixer, between)
-                above = None
-            yield alpha, agreement
+            for mix in looking.along(line, place):
+                self._note(mix)
+                if self._is_late():
+                    return
 
-    def _is_spent(self) -> bool:
-        race = self.race
-        if race is None or race.allowed is None:
-            return False
-        return sum(race.passes.values()) > race.allowed
+    def _note(self, mix: Mix) -> None:
+        self.mixes.append(mix)
+        self.teller.say(f"  mix {mix.alpha:<4g} of {self.lines[mix.place].name}: {_of_mix(mix)}")
+
+    def _tried(self, finished: list[Entry]) -> list[Values]:
+        """All that was looked at on the held-out rows, each once."""
+        tried = [one.values for one in finished if one.values is not None]
+        known = {id(one) for one in tried}
+        return tried + [mix.values for mix in self.mixes if id(mix.values) not in known]
 
     def _is_late(self) -> bool:
         deadline = None if self.race is None else self.race.deadline
         return deadline is not None and time.monotonic() > deadline
-
-    def _agreement(self, mixer: Mixer, alpha: float) -> float:
-        encoded = Encoded(mixer.at(alpha))
-        found = self.check.agreement(encoded)
-        self._spent(encoded.texts)
-        return found
-
-    def _measured(self, model: Any) -> Values:
-        encoded = Encoded(model)
-        found = self.measure.values(encoded)
-        self._spent(encoded.texts)
-        return found
-
-    def _fitted(self, entry: Entry) -> Any:
-        """The model that a candidate gave."""
-        if entry.fitted is not None:
-            return entry.fitted.model
-        return loaded(self.kept.place(f"full-{entry.place}"), self.settings)
-
-    def _spent(self, texts: int) -> None:
-        if self.race is not None:
-            self.race.passes["encoding"] += ENCODING * texts
-
-    def _own_texts(self) -> list[str]:
-        """Held-out texts of the user's, which are encoded anyway."""
-        return [text for texts in self.measure.texts.values() for text in texts][:300]
 
     def _finished(self) -> list[Entry]:
         return [] if self.race is None else [one for one in self.race.entries if one.is_full]

@@ -19,6 +19,7 @@ from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanc
 from sentune.losses.fitting import public_losses
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
+from sentune.workbench.anchors import AnchoredLoss, Anchors
 from sentune.workbench.candidates import Candidate
 from sentune.workbench.settings import Settings
 from sentune.workbench.telling import Teller
@@ -69,6 +70,7 @@ def fit(
     folder: Path,
     teller: Teller,
     label: str,
+    anchors: Anchors | None = None,
 ) -> Fitted:
     """Train a fresh model on a dataset that has the form which the loss reads.
 
@@ -80,12 +82,15 @@ def fit(
         folder: For checkpoints; it goes on from one that is there.
         teller: Says how far it is.
         label: What it is called while it goes on.
+        anchors: Texts that are to stay where they are.
     """
     set_seed(settings.seed)
     model = start_of(settings)
     if settings.lora is not None:
         _add_adapter(model, settings.lora)
     loss = loss_of(candidate, model, settings)
+    if anchors is not None:
+        loss = AnchoredLoss(model, loss, anchors)
     bar = teller.bar(label, steps)
     trainer = SentenceTransformerTrainer(
         model=model,

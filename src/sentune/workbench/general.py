@@ -5,25 +5,30 @@ trained model; the check is Spearman's correlation of the two. It measures movem
 model that has moved and become better fails it too. So "never worse" means "not measurably worse on
 this check".
 
-The built-in pairs are made from templates: everyday life, work, science, questions, instructions.
+The pairs are statements, made from templates: everyday life, work, science, news. There are no
+questions and no instructions among them: tasks are often about these, and a model that learnt to
+tell the kinds of questions apart disagreed on them alone, and lost nothing on other texts.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sentune.data import forms
+from sentune.data.forms import Form
 from sentune.evaluation.metrics import spearman
 from sentune.types import Encoder
 
-# At 0.975 a model trained on natural language inference lost 0.0085 of Spearman on STS pairs.
-THRESHOLD = 0.985  # agreement that a mix must keep
-_OWN_PAIRS = 100
-_BUILT_IN_PAIRS = 200
-_SEED = 7
+# At 0.989 a model trained on natural language inference lost 0.011 of Spearman on STS pairs, at 0.991
+# one trained on triplets 0.004.
+THRESHOLD = 0.995  # agreement that a mix must keep
+# Rows that say how alike two texts are teach what the check asks; models that were trained on them
+# moved and became better on other texts.
+_OF_LIKENESS = 0.95
+_LIKENESS = (forms.PAIR_AND_SCORE.name, forms.PAIR_AND_MATCH.name)
 
 # Subject, what it is more generally, verb phrase, the same in other words, another deed, where.
 _SCENES = """
@@ -58,39 +63,15 @@ the bacteria|the microbes|became resistant to the drug|no longer respond to the 
 tests
 """.replace("\\\n", "").strip()
 
-# A question or an instruction, the same in other words, a near one, one on the same subject.
-_REQUESTS = """
-How do I reset my password?|What should I do if I forgot my password?|How do I change my user \
-name?|Why are long passwords safer?
-When does the next train to Vienna leave?|What time is the next departure for Vienna?|When does \
-the train from Vienna arrive?|How long is the railway line to Vienna?
-Please cancel my order.|I would like to call off my purchase.|Please change my order.|Where is \
-my order?
-What is the capital of Australia?|Which city is Australia's capital?|What is the largest city of \
-Australia?|How many people live in Australia?
-How can I lose weight quickly?|What is a fast way to get thinner?|How can I gain weight \
-quickly?|Is it healthy to skip breakfast?
-Turn the lights off in the bedroom.|Switch off the bedroom lights.|Turn the lights on in the \
-bedroom.|Paint the bedroom white.
-Who invented the telephone?|Which person is the inventor of the telephone?|Who invented the \
-television?|How does a telephone work?
-Sort a list of numbers in Python.|Put a Python list of numbers in order.|Reverse a list of \
-numbers in Python.|Install Python on a laptop.
-My parcel arrived damaged.|The package was broken when it came.|My parcel has not arrived.|How \
-do I send a parcel abroad?
-Why is the sky blue?|What makes the sky look blue?|Why is the sea salty?|Why does the sun set in \
-the west?
-Boil the pasta for ten minutes.|Cook the noodles in hot water for ten minutes.|Boil the pasta \
-for two minutes.|Serve the pasta with a tomato sauce.
-How much does a passport cost?|What is the price of a new passport?|How long is a passport \
-valid?|Do I need a visa for Japan?
-The stock market fell sharply.|Share prices dropped a lot.|The stock market rose \
-sharply.|Investors wait for the next report.
-What are the symptoms of flu?|Which signs does influenza have?|How is flu treated?|Are vaccines \
-tested on animals?
-Open an account for a minor.|Set up a bank account for a child.|Close an account for a \
-minor.|Teach children about money.
-""".replace("\\\n", "").strip()
+
+def threshold_of(form: Form) -> float:
+    """The least agreement with the start that is asked of a model trained on a form of data."""
+    return _OF_LIKENESS if is_of_likeness(form) else THRESHOLD
+
+
+def is_of_likeness(form: Form) -> bool:
+    """Whether the rows of a form say how alike two texts are."""
+    return form.name in _LIKENESS
 
 
 @dataclass(frozen=True)
@@ -98,37 +79,19 @@ class Check:
     """Pairs of texts, and their cosines before training.
 
     Attributes:
-        first: One text of each pair, the built-in ones first.
-        second: The other.
         before: Cosines of the start, `(pairs,)`.
-        built_in: How many of the pairs are built in.
     """
 
-    first: Sequence[str]
-    second: Sequence[str]
     before: np.ndarray
-    built_in: int
 
     @classmethod
-    def of(cls, start: Encoder, own: Sequence[str]) -> Check:
-        """The check for a start and some of the user's own texts, of which it makes pairs."""
-        pairs = [*built_in(), *_own_pairs(start, own)]
-        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-        return cls(first, second, cosines(start, first, second), _BUILT_IN_PAIRS)
+    def of(cls, start: Encoder) -> Check:
+        """The check for a start."""
+        return cls(cosines(start, *_sides()))
 
     def agreement(self, model: Encoder) -> float:
-        """Spearman's correlation of the cosines before and after, of the built-in pairs."""
-        return self._compared(model, slice(self.built_in))
-
-    def own_agreement(self, model: Encoder) -> float:
-        """The same of the pairs of the user's own texts; these training is meant to move."""
-        return self._compared(model, slice(self.built_in, None))
-
-    def _compared(self, model: Encoder, part: slice) -> float:
-        first, second = self.first[part], self.second[part]
-        if len(first) < 2:
-            return float("nan")
-        return float(spearman(self.before[part], cosines(model, first, second)))
+        """Spearman's correlation of the cosines before and after."""
+        return float(spearman(self.before, cosines(model, *_sides())))
 
 
 def cosines(model: Encoder, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
@@ -143,12 +106,12 @@ def cosines(model: Encoder, first: Sequence[str], second: Sequence[str]) -> np.n
 def built_in() -> list[tuple[str, str]]:
     """The built-in pairs, the same in every run, from equal in meaning to unrelated."""
     scenes = [line.split("|") for line in _SCENES.splitlines()]
-    requests = [line.split("|") for line in _REQUESTS.splitlines()]
-    pairs = [pair for place in range(len(scenes)) for pair in _of_scene(scenes, place)]
-    for place, (text, *others) in enumerate(requests):
-        stranger = requests[(place + 4) % len(requests)][0]
-        pairs += [(text, other) for other in (*others, stranger)]
-    return random.Random(_SEED).sample(pairs, _BUILT_IN_PAIRS)
+    return [pair for place in range(len(scenes)) for pair in _of_scene(scenes, place)]
+
+
+def _sides() -> tuple[list[str], list[str]]:
+    pairs = built_in()
+    return [first for first, _ in pairs], [second for _, second in pairs]
 
 
 def _of_scene(scenes: Sequence[Sequence[str]], place: int) -> list[tuple[str, str]]:
@@ -170,16 +133,3 @@ def _of_scene(scenes: Sequence[Sequence[str]], place: int) -> list[tuple[str, st
 def _sentence(*parts: str) -> str:
     text = " ".join(part for part in parts if part)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _own_pairs(start: Encoder, texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Texts of the user's, each with one that the start finds near: of the nearest 10 by turns."""
-    texts = sorted(set(texts))
-    if len(texts) < 20:
-        return []
-    rows = start.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-    scores = np.asarray(rows) @ np.asarray(rows).T
-    np.fill_diagonal(scores, -np.inf)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :10]
-    chosen = random.Random(_SEED).sample(range(len(texts)), min(_OWN_PAIRS, len(texts)))
-    return [(texts[row], texts[order[row, turn % 10]]) for turn, row in enumerate(chosen)]

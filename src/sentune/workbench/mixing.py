@@ -1,18 +1,21 @@
-"""Weights between those of the start and those after training.
+"""Weights between those of the start and those after training, of one training or of several.
+
+The weights of several trainings from one start are averaged: the average is as good as the best of
+them, mostly better, and no more work to use.
 
 Source:
-    Wortsman et al. 2022 (WiSE-FT), https://arxiv.org/abs/2109.01903; Xiao et al. 2023
-    (LM-Cocktail), https://arxiv.org/abs/2311.13534.
+    Wortsman et al. 2022 (WiSE-FT), https://arxiv.org/abs/2109.01903; Wortsman et al. 2022 (model
+    soups), https://arxiv.org/abs/2203.05482; Xiao et al. 2023 (LM-Cocktail),
+    https://arxiv.org/abs/2311.13534.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sentune.errors import TrainingError
 
@@ -21,13 +24,30 @@ ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.1)  # shares of the trained weights that are t
 Weights = Mapping[str, Tensor]
 
 
-def weights_of(model: Any) -> dict[str, Tensor]:
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """A copy of all tensors of a model, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
+def mean(several: Sequence[Weights]) -> Weights:
+    """The mean of the weights of several models; tensors of whole numbers are those of the first.
+
+    Raises:
+        TrainingError: If they are of different models.
+    """
+    first, *others = several
+    for other in others:
+        _check_same(first, other)
+    return {
+        name: torch.stack([one[name].float() for one in several]).mean(dim=0).to(value.dtype)
+        if others and value.is_floating_point()
+        else value
+        for name, value in first.items()
+    }
+
+
 @torch.no_grad()
-def put(model: Any, start: Weights, trained: Weights, alpha: float) -> None:
+def put(model: nn.Module, start: Weights, trained: Weights, alpha: float) -> None:
     """Give a model the weights (1 - alpha) · start + alpha · trained, in place.
 
     Args:
@@ -41,35 +61,30 @@ def put(model: Any, start: Weights, trained: Weights, alpha: float) -> None:
         TrainingError: If the names or shapes differ.
     """
     own = model.state_dict()
-    if not own.keys() == start.keys() == trained.keys():
-        odd = sorted((own.keys() ^ start.keys()) | (own.keys() ^ trained.keys()))
-        raise TrainingError(f"weights of different models cannot be mixed: {odd[:3]} differ")
+    _check_same(own, start)
+    _check_same(own, trained)
     for name, place in own.items():
         place.copy_(_between(start[name], trained[name], alpha))
 
 
 @dataclass(frozen=True)
 class Mixer:
-    """A model that is brought to any share of its trained weights.
+    """A model that is brought to any share of trained weights.
 
     Attributes:
-        model: The trained model, which is changed in place.
+        model: Which is changed in place.
         start: Weights of the start.
-        trained: Weights after training.
+        trained: For each fold a function that gives the models trained on it, one after another.
     """
 
-    model: Any
+    model: nn.Module
     start: Weights
-    trained: Weights
+    trained: Sequence[Callable[[], Sequence[Weights]]]
 
-    @classmethod
-    def of(cls, model: Any, start: Any) -> Mixer:
-        """Of a trained model and the one that it was trained from."""
-        return cls(model, weights_of(start), weights_of(model))
-
-    def at(self, alpha: float) -> Any:
-        """The model with this share of the trained weights."""
-        put(self.model, self.start, self.trained, alpha)
+    def at(self, alpha: float, fold: int | None = None) -> nn.Module:
+        """The model with this share of the trained weights, those of a fold or of all."""
+        chosen = self.trained if fold is None else [self.trained[fold]]
+        put(self.model, self.start, mean([one for of in chosen for one in of()]), alpha)
         return self.model
 
 
@@ -89,6 +104,12 @@ def share_at(
     # line between the two the share is on the safe side of the threshold.
     found = round(low + part * (high - low) - 0.005, 2)
     return found if low + 0.04 < found < high else None
+
+
+def _check_same(one: Weights, other: Weights) -> None:
+    if one.keys() != other.keys():
+        odd = sorted(one.keys() ^ other.keys())
+        raise TrainingError(f"weights of different models cannot be mixed: {odd[:3]} differ")
 
 
 def _between(start: Tensor, trained: Tensor, alpha: float) -> Tensor:

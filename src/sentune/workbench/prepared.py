@@ -42,6 +42,7 @@ class Parts:
         groups: Part -> a number for each row; those that share a text have the same.
         dropped: Rows that are in no part.
         notes: What was done to the rows, in sentences.
+        given: Names of the parts whose rows are from files of their own.
     """
 
     form: Form
@@ -50,6 +51,7 @@ class Parts:
     groups: Mapping[str, Any]
     dropped: int
     notes: list[str]
+    given: tuple[str, ...] = ()
 
 
 def rows_of(data: Any, settings: Settings) -> Any:
@@ -106,7 +108,7 @@ def parts_of(
     texts = _texts(whole)
     if not shares:
         groups = {name: groups_of(_texts(rows)) for name, rows in own.items()}
-        return Parts(form, whole, {"train": whole, **own}, groups, 0, notes)
+        return Parts(form, whole, {"train": whole, **own}, groups, 0, notes, tuple(own))
     found = split(texts, _labels(whole), shares, settings.seed)
     return _cut(whole, found, own, form, notes)
 
@@ -265,7 +267,7 @@ def _cut(whole: Any, found: Split, own: Mapping[str, Any], form: Form, notes: li
             f"{len(found.dropped):,} rows share texts with both the training and the held-out rows "
             "and are left out"
         )
-    return Parts(form, whole, {**rows, **own}, groups, len(found.dropped), notes)
+    return Parts(form, whole, {**rows, **own}, groups, len(found.dropped), notes, tuple(own))
 
 
 def _texts(rows: Any) -> list[list[str]]:

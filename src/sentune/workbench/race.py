@@ -1,10 +1,10 @@
 """Candidates tried under a budget: short runs, then longer ones of those that are left.
 
-A short run takes 15% of the steps of a long one, with a schedule of its own. It tells candidates
-that make the model worse from those that do not, but it ranks those that tie by chance. So only
-candidates below the start are dropped, at least two are kept, and as many as the budget allows are
-trained in full, each from the start again (successive halving: Jamieson and Talwalkar 2016,
-https://arxiv.org/abs/1502.07943).
+A short run takes a tenth of the steps of a long one, with a schedule of its own. It tells
+candidates that make the model worse from those that do not, and ranks those that tie by chance,
+which does no harm. The best are trained in full, from the start again (successive halving: Jamieson
+and Talwalkar 2016, https://arxiv.org/abs/1502.07943): two of them where the budget is enough for
+two whole trainings, else one, since two halves of a training are worse than one whole.
 
 The budget is counted in passes: one for each text that is trained on, a third for each text that is
 only encoded. All decisions are taken in steps, which are noted; a budget in seconds decides on
@@ -21,16 +21,19 @@ from typing import Any
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, TrainingError
 from sentune.workbench import forms_turned
+from sentune.workbench.anchors import Anchors
 from sentune.workbench.candidates import Candidate
 from sentune.workbench.encoded import Encoded
-from sentune.workbench.fit_one import Fitted, fit
+from sentune.workbench.fit_one import fit
+from sentune.workbench.folds import HeldOut
 from sentune.workbench.kept import Kept
-from sentune.workbench.measure import Interval, Measure, Values, gain
+from sentune.workbench.measure import Interval, Values, gain
 from sentune.workbench.settings import Settings
 from sentune.workbench.telling import Teller
 
-SHORT = 0.15  # share of the steps of a long run
-FEWEST = 2  # candidates that are trained in full, if there are so many
+SHORT = 0.1  # share of the steps of a long run
+FINALISTS = 2  # candidates that are trained in full, at most
+_WHOLE = 2.5  # passes over the rows that are a whole training
 ENCODING = 1 / 3  # of a pass, for a text that is only encoded
 _MOST_EPOCHS = 4.0  # of a long run, whatever the budget
 _LEAST_TRAINING = 2 / 3  # share of the budget that is for training, however much is encoded
@@ -50,9 +53,8 @@ class Entry:
         state: "waiting", "finished", "dropped", "failed", later "won".
         reason: Why.
         values: On the held-out rows, of its last run.
-        fitted: That run, if its model is kept in memory.
-        curves: Of the last run.
-        seconds: That it took.
+        curves: Of that run, of its last fold.
+        seconds: That it took, all folds together.
         is_full: Whether that was a long one.
     """
 
@@ -62,7 +64,6 @@ class Entry:
     state: str = "waiting"
     reason: str = ""
     values: Values | None = None
-    fitted: Fitted | None = None
     curves: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     is_full: bool = False
@@ -79,10 +80,10 @@ class Race:
 
     Attributes:
         settings: Of the run.
-        train: The training rows.
+        held_out: The rows, in one fold or several.
         start: The model before training, whose embeddings are kept.
-        measure: Held-out rows to choose by.
-        before: What the start gives on them.
+        before: What the start gives on the held-out rows.
+        anchors: Texts that are to stay where they are; None for none.
         kept: Where finished runs are noted.
         teller: Says what goes on.
         allowed: Passes that may be spent; None where the steps are given.
@@ -91,10 +92,10 @@ class Race:
     """
 
     settings: Settings
-    train: Any
+    held_out: HeldOut
     start: Encoded
-    measure: Measure
     before: Values
+    anchors: Anchors | None
     kept: Kept
     teller: Teller
     allowed: float | None
@@ -116,10 +117,10 @@ class Race:
                 self._short(entry, texts, f"try {number + 1}/{len(left)}")
                 if self.is_stopped:
                     return
-            left = self._survivors(left, texts)
+            left = self._survivors(left)
             texts = self._replanned(texts, len(left))
-        elif self.allowed is not None and len(left) > FEWEST:
-            left = self._first(left)
+        elif self.allowed is not None:
+            left = self._first(left, self._finals(len(left)))
         for number, entry in enumerate(left):
             if number and self._is_late(entry):
                 entry.state, entry.reason = "dropped", "no time was left for it"
@@ -129,17 +130,30 @@ class Race:
                 return
 
     def _has_short(self, entries: Sequence[Entry], texts: float) -> bool:
-        """Whether short runs tell anything: not of two, which are both kept, nor in few steps."""
-        if len(entries) <= FEWEST:
+        """Whether short runs tell anything: not where all are kept, nor in few steps."""
+        if len(entries) <= self._finals(len(entries)):
             return False
         return all(SHORT * self._steps(one, texts) >= _FEWEST_STEPS for one in entries)
 
-    def _first(self, entries: list[Entry]) -> list[Entry]:
+    @staticmethod
+    def _first(entries: list[Entry], count: int) -> list[Entry]:
         """The first choices for the form, where there are too few rows for short runs."""
-        for one in entries[FEWEST:]:
+        for one in entries[count:]:
             one.state = "dropped"
             one.reason = "not among the first choices, and too few rows for short runs"
-        return entries[:FEWEST]
+        return entries[:count]
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether there are several trainings of each candidate."""
+        return len(self.held_out.folds) > 1
+
+    def _finals(self, count: int) -> int:
+        """How many of so many candidates are trained in full."""
+        if self.allowed is None:
+            return min(FINALISTS, count)
+        room = _LEAST_TRAINING * self.allowed / (_WHOLE * self.base_texts)
+        return max(1, min(FINALISTS, count, int(room)))
 
     # The budget -----------------------------------------------------------------------------------
 
@@ -149,9 +163,9 @@ class Race:
         if noted is not None:
             return float(noted)
         allowed = self.allowed or 0.0
-        finals = min(FEWEST, count)
-        shorts = SHORT * count if count > FEWEST else 0.0
-        own = sum(map(len, self.measure.texts.values()))
+        finals = self._finals(count)
+        shorts = SHORT * count if count > finals else 0.0
+        own = sum(sum(map(len, fold.measure.texts.values())) for fold in self.held_out.folds)
         encoded = self.passes["encoding"] + ENCODING * own * (count + finals + _MIXES * finals)
         training = max(allowed - encoded, _LEAST_TRAINING * allowed)
         most = _MOST_EPOCHS * self.base_texts
@@ -176,22 +190,26 @@ class Race:
     def _texts_of_a_step(self, entry: Entry) -> int:
         rows = self.rows_of(entry)
         size = min(entry.candidate.batch_size, len(rows))
-        return size * len(input_columns(rows.column_names))
+        anchors = 0 if self.anchors is None else self.anchors.in_a_batch
+        return size * len(input_columns(rows.column_names)) + anchors
 
     @property
     def base_texts(self) -> int:
-        """Texts of the training rows."""
-        return len(self.train) * len(input_columns(self.train.column_names))
+        """Texts of all rows that are trained on."""
+        columns = self.held_out.folds[0].train.column_names
+        return self.held_out.rows * len(input_columns(columns))
 
     def _steps(self, entry: Entry, texts: float) -> int:
-        """Steps in which a candidate reads so many texts."""
+        """Steps in which a candidate reads so many texts, in all folds together."""
+        given = entry.candidate.steps or self.settings.steps
+        if given is not None:
+            return given
         rows = self.rows_of(entry)
-        if self.settings.steps is not None:
-            return self.settings.steps
         if self.settings.epochs is not None:
             size = min(entry.candidate.batch_size, len(rows))
             return max(1, round(self.settings.epochs * len(rows) / size))
-        return max(1, round(texts / self._texts_of_a_step(entry)))
+        folds = len(self.held_out.folds)
+        return max(1, round(texts / folds / self._texts_of_a_step(entry)))
 
     def _is_late(self, entry: Entry) -> bool:
         """Whether another long run would end after the deadline, by the time of the last one."""
@@ -199,16 +217,22 @@ class Race:
             return False
         return time.monotonic() + self.best.seconds > self.deadline
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether more passes were spent than are allowed."""
+        return self.allowed is not None and sum(self.passes.values()) > self.allowed
+
     # Runs -----------------------------------------------------------------------------------------
 
-    def rows_of(self, entry: Entry) -> Any:
-        """The training rows in the form that a candidate reads."""
+    def rows_of(self, entry: Entry, fold: int = 0) -> Any:
+        """The training rows of a fold in the form that a candidate reads."""
         one = entry.candidate
-        key = f"{one.data_as} {sorted(one.data_settings.items())}"
+        key = f"{fold} {one.data_as} {sorted(one.data_settings.items())}"
         if key not in self._turned:
             read = self.start.texts
             options = {"seed": self.settings.seed, **one.data_settings}
-            self._turned[key] = forms_turned.turned(one.data_as, self.train, self.start, **options)
+            train = self.held_out.folds[fold].train
+            self._turned[key] = forms_turned.turned(one.data_as, train, self.start, **options)
             self.passes["encoding"] += ENCODING * (self.start.texts - read)
         return self._turned[key]
 
@@ -216,7 +240,8 @@ class Race:
         """Turn the rows for all; who has too few of them is out."""
         for entry in self.entries:
             try:
-                self.rows_of(entry)
+                for fold in range(len(self.held_out.folds)):
+                    self.rows_of(entry, fold)
             except DatasetError as error:
                 entry.state, entry.reason = "failed", str(error)
                 self.teller.say(f"  {entry.name}: left out, {error}")
@@ -225,18 +250,18 @@ class Race:
 
     def _short(self, entry: Entry, texts: float, label: str) -> None:
         steps = max(1, round(SHORT * self._steps(entry, texts)))
-        self._once(entry, steps, f"short-{entry.place}", label)
+        self._once(entry, steps, "short", label)
 
     def _full(self, entry: Entry, texts: float, label: str) -> None:
-        steps = self._steps(entry, texts)
-        self._once(entry, steps, f"full-{entry.place}", label)
+        known = entry.values
+        entry.values = None
+        self._once(entry, self._steps(entry, texts), "full", label)
         if entry.state == "failed" or entry.values is None:
+            entry.values = entry.values or known
             return
         entry.is_full = True
         if not self.is_stopped:
             entry.state = "finished"
-        if not self.is_stopped:
-            entry.fitted = None  # its weights are in the folder of the run
         if self.best is None or entry.values.figure > self._figure_of(self.best):
             self.best = entry
             self.teller.leader = entry.name
@@ -245,59 +270,62 @@ class Race:
     def _figure_of(entry: Entry) -> float:
         return entry.values.figure if entry.values is not None else float("-inf")
 
-    def _once(self, entry: Entry, steps: int, key: str, label: str) -> None:
+    def key_of(self, entry: Entry, kind: str, fold: int) -> str:
+        """Under which a training is noted, and its folder."""
+        return f"{kind}-{entry.place}" + (f"-{fold}" if self.has_folds else "")
+
+    def _once(self, entry: Entry, steps: int, kind: str, label: str) -> None:
         """Train and measure, or take what was noted of it; a failure is noted, too."""
-        is_full = key.startswith("full")
-        noted = self.kept.get(key)
+        done: list[dict[str, Any]] = []
+        folds = range(len(self.held_out.folds))
+        entry.seconds = 0.0
         try:
-            if noted is not None:
-                self._again(entry, noted, key)
-            else:
-                self._fresh(entry, steps, key, label)
+            for fold in folds:
+                key = self.key_of(entry, kind, fold)
+                of = f" {fold + 1}/{len(folds)}" if self.has_folds else ""
+                found = self.kept.get(key) or self._fresh(entry, fold, steps, key, label + of)
+                if found is None or (self.is_stopped and self.has_folds):
+                    return  # stopped, with too little to be worth a look
+                done.append(found)
+                self.passes = dict(found["passes"])
+                entry.curves, entry.seconds = found["curves"], entry.seconds + found["seconds"]
         except (DatasetError, TrainingError) as error:
             entry.state, entry.reason = "failed", str(error)
             self.teller.say(f"  {entry.name}: failed, {error}")
             return
-        self.kept.discard(key) if not is_full and not self.is_stopped else None
+        entry.values = self.held_out.values_of([one["rows"] for one in done])
+        self._note_round(entry, done[-1]["steps"], steps)
+        if kind == "short" and not self.is_stopped:
+            for fold in folds:
+                self.kept.discard(self.key_of(entry, kind, fold))
         self._tell(entry, label)
 
-    def _fresh(self, entry: Entry, steps: int, key: str, label: str) -> None:
-        rows, folder = self.rows_of(entry), self.kept.place(key)
-        fitted = fit(entry.candidate, rows, steps, self.settings, folder, self.teller, label)
+    def _fresh(
+        self, entry: Entry, fold: int, steps: int, key: str, label: str
+    ) -> dict[str, Any] | None:
+        """Train on a fold and measure; what is noted of it, or None if there is nothing to note."""
+        rows, folder = self.rows_of(entry, fold), self.kept.place(key)
+        candidate, anchors = entry.candidate, self.anchors
+        fitted = fit(candidate, rows, steps, self.settings, folder, self.teller, label, anchors)
         self.is_stopped = fitted.is_stopped
         self.passes["training"] += fitted.steps * self._texts_of_a_step(entry)
         if fitted.is_stopped and key.startswith("short"):
-            return  # too little to be worth a look
+            return None
         encoded = Encoded(fitted.model)
-        entry.values = self.measure.values(encoded)
+        values = self.held_out.folds[fold].measure.values(encoded)
         self.passes["encoding"] += ENCODING * encoded.texts
-        entry.fitted = fitted if key.startswith("full") else None
-        entry.curves, entry.seconds = fitted.curves, fitted.seconds
-        self._note_round(entry, fitted.steps, steps)
-        if fitted.is_stopped:
-            return
         if key.startswith("full"):
             fitted.model.save_pretrained(str(folder / "model"), create_model_card=False)
-        self.kept.note(
-            key,
-            {
-                "steps": fitted.steps,
-                "rows": entry.values.rows.tolist(),
-                "curves": fitted.curves,
-                "seconds": fitted.seconds,
-                "passes": self.passes,
-            },
-        )
-
-    def _again(self, entry: Entry, noted: dict[str, Any], key: str) -> None:
-        """A run that was finished before the stop."""
-        import numpy as np
-
-        rows = np.asarray(noted["rows"], np.float64)
-        entry.values = Values(self.measure, rows, self.measure.figure_of(rows))
-        entry.curves, entry.seconds = noted["curves"], noted["seconds"]
-        self.passes = dict(noted["passes"])
-        self._note_round(entry, noted["steps"], noted["steps"])
+        found = {
+            "steps": fitted.steps,
+            "rows": values.rows.tolist(),
+            "curves": fitted.curves,
+            "seconds": fitted.seconds,
+            "passes": dict(self.passes),
+        }
+        if not fitted.is_stopped:
+            self.kept.note(key, found)
+        return found
 
     def _note_round(self, entry: Entry, done: int, steps: int) -> None:
         if entry.values is None:
@@ -312,28 +340,16 @@ class Race:
             }
         )
 
-    def _survivors(self, entries: Sequence[Entry], texts: float) -> list[Entry]:
+    def _survivors(self, entries: Sequence[Entry]) -> list[Entry]:
         """Who is trained in full, the best first; the others are dropped, with a reason."""
         tried = [one for one in entries if one.values is not None and one.state == "waiting"]
         tried.sort(key=lambda one: (-self._figure_of(one), one.place))
-        above = [one for one in tried if self._figure_of(one) >= self.before.figure]
-        least = max(len(above), min(FEWEST, len(tried)))
-        room = self._room(tried, texts)
-        kept = tried[: min(least, max(room, min(FEWEST, len(tried))))]
-        for one in tried:
-            if one not in kept:
-                one.state = "dropped"
-                is_below = self._figure_of(one) < self.before.figure
-                why = "below the start" if is_below else "not among the best"
-                one.reason = f"{why} after a short run"
-        return kept
-
-    def _room(self, entries: Sequence[Entry], texts: float) -> int:
-        """For how many long runs the rest of the budget is enough."""
-        if self.allowed is None or not texts:
-            return len(entries)
-        left = self.allowed - sum(self.passes.values())
-        return int(left // texts)
+        finals = self._finals(len(tried))
+        for one in tried[finals:]:
+            one.state = "dropped"
+            is_below = self._figure_of(one) < self.before.figure
+            one.reason = f"{'below the start' if is_below else 'not the best'} after a short run"
+        return tried[:finals]
 
     def _tell(self, entry: Entry, label: str) -> None:
         if entry.values is None or not entry.rounds:

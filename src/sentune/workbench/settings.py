@@ -75,6 +75,17 @@ class Settings:
         None, "widths at which embeddings may be truncated, e.g. 384,128,64", "list"
     )
     negatives: int | None = _option(None, "hard negatives to mine for each pair", "whole")
+    anchors: int | None = _option(
+        None,
+        "other texts in each batch, whose embeddings are to stay as they are; 0 for none",
+        "whole",
+    )
+    folds: int | None = _option(
+        None, "parts that are held out in turn; 1 for one part (default: by size)", "whole"
+    )
+    runs: list[dict[str, Any]] | None = _option(
+        None, "trainings whose weights are averaged, as JSON, each with its steps", "mappings"
+    )
     lora: int | None = _option(None, "train an adapter of this rank and merge it", "whole")
     alpha: float | None = _option(
         None, "share of the trained weights in the result; the rest is the start", "number"
@@ -132,7 +143,7 @@ _RANGES = (
     ("agreement", -1, 1),
     *(("weight_decay", 0, 1), ("seed", 0, 2**32 - 1)),
     *((name, 1, math.inf) for name in ("batch_size", "steps", "stop_step", "max_length")),
-    *((name, 1, math.inf) for name in ("negatives", "lora")),
+    *((name, 1, math.inf) for name in ("negatives", "lora", "folds")),
 )
 
 
@@ -190,6 +201,14 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, str):
+        import json
+
+        value = json.loads(value)
+    return [_mapping(one) for one in value]
+
+
 def _names(value: Any) -> dict[str, str]:
     """`new=old,...` or `name,...`, as a dict new -> old."""
     if isinstance(value, str):
@@ -221,6 +240,7 @@ _READERS = {
     "whole": _whole,
     "number": _number,
     "mapping": _mapping,
+    "mappings": _mappings,
     "names": _names,
     "words": _words,
     "list": lambda value: [_whole(part) for part in _words(str(value).strip("[]"))],
@@ -230,6 +250,7 @@ _WORDS = {
     "whole": "a whole number",
     "number": "a number",
     "mapping": 'a JSON object, as {"name": 1}',
+    "mappings": "a JSON list of objects",
     "names": "names as anchor=query,positive=doc",
     "words": "names with commas between them",
     "list": "whole numbers with commas between them",

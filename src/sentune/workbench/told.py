@@ -15,7 +15,7 @@ from sentune.workbench import run_file
 from sentune.workbench.before_after import compared
 from sentune.workbench.course import Course
 from sentune.workbench.inspect import inspect
-from sentune.workbench.race import Entry
+from sentune.workbench.race import Entry, as_dict
 
 _VERSION = 1
 
@@ -81,17 +81,23 @@ def options_of(course: Course) -> dict[str, Any]:
     winner = course.winner
     if winner is None or course.choice.mix is None:
         return {**found, "alpha": 0.0}
-    one, last = winner.candidate.settings, winner.rounds[-1]
     for name in ("epochs", "negatives", "budget"):
         found.pop(name, None)
-    stop = None if last["steps"] == last["of_steps"] else last["steps"]
-    return {
-        **found,
-        **{name: value for name, value in one.items() if value not in ({}, None)},
-        "steps": last["of_steps"],
-        **({} if stop is None else {"stop_step": stop}),
-        "alpha": course.choice.mix.alpha,
-    }
+    decided = {"folds": len(course.held_out.folds), "alpha": course.choice.mix.alpha}
+    if len(winner.entries) > 1:
+        for name in course.settings.fixed:
+            found.pop(name)
+        return {**found, "runs": [_as_run(one) for one in winner.entries], **decided}
+    last = winner.entries[0].rounds[-1]
+    stop = {} if last["steps"] == last["of_steps"] else {"stop_step": last["steps"]}
+    return {**found, **_as_run(winner.entries[0]), **stop, **decided}
+
+
+def _as_run(entry: Entry) -> dict[str, Any]:
+    """The settings of a training and its steps."""
+    settings = entry.candidate.settings
+    one = {name: value for name, value in settings.items() if value not in ({}, None)}
+    return {**one, "steps": entry.rounds[-1]["of_steps"]}
 
 
 def summary(found: dict[str, Any], folder: Path) -> str:
@@ -217,12 +223,35 @@ def _start_row(course: Course) -> dict[str, Any]:
 def _leaderboard(course: Course) -> list[dict[str, Any]]:
     entries = [] if course.race is None else course.race.entries
     ranked = sorted(entries, key=lambda one: (one.state != "won", not one.is_full, -_figure(one)))
-    return [_row(course, one) for one in ranked]
+    averages = [
+        _row_of_average(course, place)
+        for place, line in enumerate(course.lines)
+        if len(line.entries) > 1 and any(mix.place == place for mix in course.mixes)
+    ]
+    return [*averages, *(_row(course, one) for one in ranked)]
+
+
+def _row_of_average(course: Course, place: int) -> dict[str, Any]:
+    """The largest share of an average that was measured."""
+    line = course.lines[place]
+    largest = max((mix for mix in course.mixes if mix.place == place), key=lambda mix: mix.alpha)
+    return {
+        "name": line.name,
+        "loss": None,
+        "settings": {},
+        "rounds": [],
+        "figure": largest.values.figure,
+        **{name: as_dict(largest.gain)[name] for name in ("gain", "low", "high")},
+        "agreement": largest.agreement,
+        "state": "won" if course.winner is line else "finished",
+        "reason": "" if largest.alpha == 1 else f"{largest.alpha:g} of its weights",
+    }
 
 
 def _row(course: Course, entry: Entry) -> dict[str, Any]:
     last = entry.rounds[-1] if entry.rounds else {}
-    own = [mix for mix in course.mixes if mix.place == entry.place]
+    lines = [place for place, line in enumerate(course.lines) if line.entries == [entry]]
+    own = [mix for mix in course.mixes if mix.place in lines]
     whole = next((mix for mix in own if mix.alpha == 1), None)
     return {
         "name": entry.name,
@@ -237,9 +266,8 @@ def _row(course: Course, entry: Entry) -> dict[str, Any]:
 
 
 def _mix(course: Course, mix: Any) -> dict[str, Any]:
-    entries = course.race.entries if course.race else []
     return {
-        "name": next((one.name for one in entries if one.place == mix.place), None),
+        "name": course.lines[mix.place].name,
         "alpha": mix.alpha,
         "figure": mix.values.figure,
         "gain": mix.gain.value,

@@ -1,0 +1,122 @@
+"""What candidates are trained on and judged by: one held-out part, or all rows in turn.
+
+Few rows held out show nothing, and with few rows in all there are no more to hold out. So the rows
+are then divided into folds: a candidate is trained once without each fold and measured on it (cross
+validation), every row counts, and the weights of these trainings are averaged, so every row is
+learnt from as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sentune._lazy import need
+from sentune.data.columns import input_columns, label_column
+from sentune.types import Encoder
+from sentune.workbench.measure import Measure, Values, measure_for
+from sentune.workbench.prepared import Parts
+from sentune.workbench.split import split
+
+FOLDS = 3
+FEW = 1500  # rows to train on and to choose by, below which there are folds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows to train on and rows to measure with.
+
+    Attributes:
+        train: The former, a `datasets.Dataset`.
+        measure: The latter.
+    """
+
+    train: Any
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """All folds.
+
+    Attributes:
+        folds: One of them where a part is held out.
+        measure: Of the rows of all folds.
+        rows: How many rows there are to train on and to measure with, in all.
+    """
+
+    folds: tuple[Fold, ...]
+    measure: Measure
+    rows: int
+
+    @classmethod
+    def one(cls, train: Any, measure: Measure) -> HeldOut:
+        """A part that is held out."""
+        return cls((Fold(train, measure),), measure, len(train))
+
+    @classmethod
+    def in_turn(
+        cls, parts: Parts, count: int, seed: int, model: Encoder, references: int
+    ) -> HeldOut:
+        """The rows to train on and to choose by in so many folds; no text is in two of them."""
+        datasets = need("datasets", extra="train")
+        rows = datasets.concatenate_datasets([parts.rows["train"], parts.rows["dev"]])
+        texts = [list(rows[name]) for name in input_columns(rows.column_names)]
+        label = label_column(rows.column_names)
+        names = [f"fold {number}" for number in range(1, count)]
+        shares = dict.fromkeys(names, 1 / count)
+        found = split(texts, None if label is None else list(rows[label]), shares, seed)
+        places = list(found.parts.values())
+        folds = []
+        for number, own in enumerate(places):
+            others = np.sort(np.concatenate([*places[:number], *places[number + 1 :]]))
+            train = rows.select(others)
+            measure = measure_for(
+                rows.select(own),
+                train,
+                parts.form,
+                groups=found.groups[own],
+                model=model,
+                references=references,
+            )
+            folds.append(Fold(train, measure))
+        return cls(tuple(folds), _joined([fold.measure for fold in folds]), len(rows))
+
+    def values(self, models: Sequence[Encoder]) -> Values:
+        """What models give: each on the rows of its fold, which it was trained without."""
+        rows = [
+            fold.measure.values(model).rows for fold, model in zip(self.folds, models, strict=True)
+        ]
+        return self.values_of(rows)
+
+    def values_of(self, rows: Sequence[Any]) -> Values:
+        """The same of what is known for the rows of each fold."""
+        found = np.concatenate([np.asarray(one, np.float64) for one in rows])
+        return Values(self.measure, found, self.measure.figure_of(found))
+
+
+def _joined(measures: Sequence[Measure]) -> Measure:
+    """The rows of several measures of one kind in one."""
+    first = measures[0]
+    roles = {
+        role: list(dict.fromkeys(text for one in measures for text in one.texts[role]))
+        for role in first.texts
+    }
+    return Measure(
+        first.metric,
+        first.explanation,
+        roles,
+        np.concatenate([one.groups for one in measures]),
+        np.concatenate([one.targets for one in measures]),
+        lambda model, _: np.concatenate([one.values(model).rows for one in measures]),
+        first._figure,
+    )
+
+
+def is_few(parts: Parts) -> bool:
+    """Whether the rows are so few that they are to be held out in turn."""
+    count = len(parts.rows["train"]) + len(parts.rows["dev"])
+    return "dev" not in parts.given and count < FEW
