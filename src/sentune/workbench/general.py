@@ -22,8 +22,8 @@ from sentune.data.forms import Form
 from sentune.evaluation.metrics import spearman
 from sentune.types import Encoder
 
-# At 0.989 a model trained on natural language inference lost 0.011 of Spearman on STS pairs, at 0.991
-# one trained on triplets 0.004.
+# At 0.989 a model trained on natural language inference lost 0.011 of Spearman on STS pairs, at
+# 0.991 one trained on triplets 0.004.
 THRESHOLD = 0.995  # agreement that a mix must keep
 # Rows that say how alike two texts are teach what the check asks; models that were trained on them
 # moved and became better on other texts.
