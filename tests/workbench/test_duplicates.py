@@ -128,3 +128,16 @@ def random_texts(count):
 def slip(text):
     """The text with the letters of its first word swapped."""
     return text[:3] + text[4] + text[3] + text[5:]
+
+
+def test_of_some_texts_alone_the_same_near_duplicates_are_found():
+    """Those between the first texts and the others, as among all pairs."""
+    rng = random.Random(5)
+    words = ["".join(rng.choices(string.ascii_lowercase, k=7)) for _ in range(400)]
+    texts = [" ".join(rng.sample(words, rng.choice([4, 30]))) for _ in range(200)]
+    changed = [text[:-1] if n % 2 else f"The {text}?" for n, text in enumerate(texts)]
+    everything = [*texts[:100], *changed, *texts[100:]]
+    wanted = {(i, j) for i, j, _ in near_duplicates(everything) if i < 100 <= j}
+    found = {(i, j) for i, j, _ in near_duplicates(everything, first=100) if i < 100}
+    assert found == wanted
+    assert len(found) > 80

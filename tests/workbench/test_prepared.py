@@ -76,3 +76,25 @@ def test_where_texts_come_again_and_again_only_equal_rows_are_left_out():
     dev = {"q": ["q 0", "q 1"], "d": ["d 0", "new"]}
     parts = parts_of(rows, {"dev": dev}, Settings(test_share=0))
     assert len(parts.rows["train"]) == 59
+
+
+def test_held_out_rows_are_as_many_as_can_show_something_and_the_others_train(monkeypatch):
+    monkeypatch.setattr("sentune.workbench.prepared._ENOUGH", 20)
+    rows = {"text": [f"text {n} {n}" for n in range(1000)], "label": [0, 1] * 500}
+    counts = {name: len(part) for name, part in parts_of(rows, {}, Settings()).rows.items()}
+    assert counts == {"train": 960, "dev": 20, "test": 20}
+    asked = parts_of(rows, {}, Settings(dev_share=0.1, test_share=0)).rows
+    assert {name: len(part) for name, part in asked.items()} == {"train": 900, "dev": 100}
+
+
+def test_of_a_large_file_to_choose_by_a_sample_is_used_and_said(monkeypatch):
+    monkeypatch.setattr("sentune.workbench.prepared._ENOUGH", 20)
+    rows = {"text": [f"text {n} {n}" for n in range(100)], "label": [0, 1] * 50}
+    other = {"text": [f"other {n} {n}" for n in range(60)], "label": [0, 1] * 30}
+    parts = parts_of(rows, {"dev": other, "test": other}, Settings())
+    assert {name: len(part) for name, part in parts.rows.items()} == {
+        "train": 100,
+        "dev": 20,
+        "test": 60,
+    }
+    assert "20 of 60 rows are used to choose by, drawn at random" in parts.notes

@@ -1,5 +1,7 @@
 """No text is in two parts; parts have the sizes asked for and even shares of each class."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,34 @@ def test_shares_that_leave_nothing_are_refused(parts):
 def test_too_few_rows_are_refused_with_their_number():
     with pytest.raises(SettingError, match="too few rows .* 3 rows, of which 1 share"):
         split([["same"] * 3], None, {"dev": 0.5}, has_near=False)
+
+
+def test_of_many_texts_no_training_row_is_a_near_duplicate_of_a_held_out_one(monkeypatch):
+    monkeypatch.setattr("sentune.workbench.split.MANY", 100)
+    monkeypatch.setattr("sentune.workbench.split._PORTION", 70)
+    random = np.random.default_rng(0)
+    words = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
+    texts = [" ".join(random.permutation(words)[:8]) for _ in range(150)]
+    changed = [f"{text.title()}!" if n % 2 else text + "s" for n, text in enumerate(texts)]
+    columns = [[*texts, *changed, *[f"a text {n} of its own {n}" for n in range(300)]]]
+    found = split(columns, None, {"dev": 0.1, "test": 0.1})
+    part = {int(row): name for name, rows in found.parts.items() for row in rows}
+    together = 0
+    for n in range(150):  # of a pair that was torn, one is in no part
+        sides = [part.get(n), part.get(n + 150)]
+        together += sides[0] == sides[1]
+        assert sides[0] == sides[1] or None in sides or found.groups[n] != found.groups[n + 150]
+        assert {*sides} in ({"train"}, {"dev"}, {"test"}, *({s, None} for s in ("dev", "test")))
+    assert together > 50 and len(found.dropped) > 10
+    assert len(found["dev"]) > 50
+
+
+def test_texts_of_very_many_rows_take_no_time_by_the_square():
+    """Each of four texts is in 20,000 rows, and one row links it with the next."""
+    first = [f"answer {n // 20_000}" for n in range(80_000)]
+    second = [f"question {n - (n % 20_000 == 0 and n > 0)}" for n in range(80_000)]
+    began = time.process_time()
+    found = split([first, second], None, {"dev": 0.25}, has_near=False)
+    assert len(found["dev"]) == 20_000
+    assert len(found["train"]) >= 30_000
+    assert time.process_time() - began < 10

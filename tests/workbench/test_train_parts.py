@@ -134,6 +134,43 @@ def test_which_class_means_alike_is_told_by_its_name_or_else_by_the_model(model)
     assert order == sorted(means, key=means.get)
 
 
+def test_a_turn_reads_no_more_rows_than_it_is_told(model):
+    data = Dataset.from_dict(topics.pairs(200))
+    read = []
+
+    class Watched:
+        def encode(self, texts, **options):
+            read.extend(texts)
+            return model.encode(texts, **options)
+
+        encode_query = encode_document = encode
+
+        def __getattr__(self, name):
+            return getattr(model, name)
+
+    rows = [
+        forms_turned.turned(forms_turned.MINED, data, Watched(), seed, most=40, relative_margin=0.0)
+        for seed in (1, 1, 2)
+    ]
+    assert 0 < len(read) <= 3 * 80
+    assert rows[0].to_dict() == rows[1].to_dict() != rows[2].to_dict()
+    assert set(rows[0]["anchor"]) <= set(data["query"])
+
+
+def test_a_turn_that_encodes_is_told_to_read_what_the_budget_can_train_on(monkeypatch):
+    monkeypatch.setattr(forms_turned, "_LEAST", 10)
+    data = Dataset.from_dict(topics.pairs(200))
+    within = forms_turned.within
+    assert within(forms_turned.MINED, data, 100, {"negatives": 2}) == {"most": 50, "negatives": 2}
+    assert within(forms_turned.MINED, data, 100, {"most": 7}) == {"most": 7}
+    assert within(forms_turned.MINED, data, 3, {}) == {"most": 10}
+    assert within(forms_turned.MINED, data, 400, {}) == {}
+    assert within(forms_turned.MINED, data, None, {}) == {}
+    assert within(forms_turned.AS_IT_IS, data, 100, {}) == {}
+    with pytest.raises(SettingError, match="most must be a whole number"):
+        forms_turned.turned(forms_turned.MINED, data, None, 1, most=0)
+
+
 def test_grades_go_from_0_to_1_in_equal_steps(model):
     made = forms_turned.turned(forms_turned.GRADES, _named(Dataset.from_dict(NLI)), model, 1)
     found = dict(zip(NLI["label"], made["score"]))

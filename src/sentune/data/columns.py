@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 from sentune.data.example import cells_of, is_example
 from sentune.errors import DatasetError, InputTypeError
@@ -55,6 +55,52 @@ def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any
         if left <= 0:
             return
         yield {name: cells[:left] for name, cells in portion.items()}
+
+
+class Cells(Sequence[Any]):
+    """A column of a dataset, read a portion at a time: its size does not matter.
+
+    A `datasets.Dataset` reads row by row when its column is iterated over, which takes 50 times as
+    long.
+
+    Args:
+        data: A `datasets.Dataset`, or a dict of lists.
+        name: Of the column.
+    """
+
+    def __init__(self, data: Any, name: str) -> None:
+        is_own = getattr(data, "format", {}).get("type") == "custom"
+        if is_hub_dataset(data) and not is_own:  # a transform may need the other columns
+            data = data.with_format(None).select_columns([name])
+        self._data, self._name = data, name
+
+    def __len__(self) -> int:
+        return len(self._data[self._name])
+
+    def __iter__(self) -> Iterator[Any]:
+        for portion in portions(self._data):
+            yield from portion[self._name]
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        found = self._data[self._name][place]
+        return list(found) if isinstance(place, slice) else found
+
+    def at(self, places: Any) -> list[Any]:
+        """The cells of some rows `(n,)`, in the order of these."""
+        if is_hub_dataset(self._data):
+            return list(Cells(self._data.select(places), self._name))
+        return [self._data[self._name][place] for place in places]
+
+
+def cells_at(column: Sequence[Any], places: Any) -> list[Any]:
+    """Some cells `(n,)` of a list or of `Cells`, in the order of the places."""
+    return column.at(places) if isinstance(column, Cells) else [column[place] for place in places]
 
 
 def is_hub_dataset(data: Any) -> bool:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 from sentune import tables
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS as LABEL_COLUMNS
+from sentune.data.columns import Cells, is_hub_dataset
 from sentune.data.example import cells_of, is_example
 from sentune.data.problems import in_cells, in_label_cells
 from sentune.data.profile import profile
@@ -211,6 +212,8 @@ def column_names(dataset: Any) -> list[str]:
 
 def column_of(dataset: Any, name: str) -> list[Any]:
     """All values of a column."""
+    if is_hub_dataset(dataset) and dataset.format["type"] is None and hasattr(dataset, "__len__"):
+        return list(Cells(dataset, name))
     if hasattr(dataset, "column_names"):
         return list(dataset[name])
     return [dataset[number][name] for number in range(len(dataset))]

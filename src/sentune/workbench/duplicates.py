@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
@@ -43,11 +44,16 @@ _BANDS, _BAND_ROWS = 12, 4
 _MOST_HASHES = 8_000_000  # in memory at a time
 _MOST_IN_RUN = 20  # texts with one hash of which all pairs are compared
 _SEED = 20
+_SEEN_BITS = 24
+_SEEN_SHIFT = np.uint64(64 - _SEEN_BITS)
+_CHUNK = 50_000  # texts that are hashed at a time
+_COUNTED = 100_000  # texts that show which words are common
 
 _KEPT = {ord("."): "\ue000", ord(","): "\ue000", ord(":"): "\ue000", ord("#"): "\ue001"}
 _KEPT[ord("-")] = "\ue002"
 # Signs that change a number or a name: 1.5, 10:30, -5, C#.
 _INNER = re.compile(r"(?<=\d)[.,:](?=\d)|(?<=\b[a-z])#|(?<![\w)])-(?=\d)")
+_DIGIT = re.compile(r"\d")
 _NOT = re.compile(r"n['\u2019]t\b")
 _IRREGULAR = (
     (re.compile(r"\bcan['\u2019]t\b|\bcannot\b"), "can not"),
@@ -84,11 +90,14 @@ def normalised(text: str) -> str:
         for pattern, words in _IRREGULAR:
             plain = pattern.sub(words, plain)
         plain = _NOT.sub(" not", plain)
-    plain = _INNER.sub(lambda found: _KEPT[ord(found.group())], plain)
+    if "#" in plain or _DIGIT.search(plain):  # without the look, this line takes most of the time
+        plain = _INNER.sub(lambda found: _KEPT[ord(found.group())], plain)
     return " ".join(plain.translate(_SIGNS).split()) or " ".join(text.split())
 
 
-def near_duplicates(texts: Sequence[str], threshold: float = THRESHOLD) -> list[Pair]:
+def near_duplicates(
+    texts: Sequence[str], threshold: float = THRESHOLD, *, first: int | None = None
+) -> list[Pair]:
     """Pairs `(i, j, similarity)`, `i < j`, of texts that say the same in nearly the same letters.
 
     The similarity is 1.0 for texts that differ in case, punctuation and spaces alone, else the
@@ -101,13 +110,16 @@ def near_duplicates(texts: Sequence[str], threshold: float = THRESHOLD) -> list[
         texts: Any number of texts; 10,000 take less than two seconds, and memory grows with the
             texts alone.
         threshold: Smallest similarity of a pair, in (0, 1].
+        first: Compare only each of so many first texts with the others behind them; None for all.
+            Pairs of the others are among the result only where both say the same.
     """
     plain = [normalised(text) for text in texts]
-    firsts, pairs = _same(plain)
+    firsts, pairs, joined = _same(plain)
     plain = [plain[row] for row in firsts]
-    common = Counter(word for text in plain for word in {*text.split()})
+    common = Counter(word for text in plain[:_COUNTED] for word in {*text.split()})
     seen: set[tuple[int, int]] = set()
-    for i, j in _candidates(plain):
+    asked = None if first is None else bisect_left(firsts, first)
+    for i, j in _candidates(plain, joined, asked):
         if i != j and (min(i, j), max(i, j)) not in seen:
             seen.add((min(i, j), max(i, j)))
             first, second = sorted((firsts[i], firsts[j]))
@@ -123,8 +135,8 @@ def _content(text: str) -> list[str]:
     return [word for word in words if word not in _WEAK] or words
 
 
-def _same(plain: list[str]) -> tuple[list[int], list[Pair]]:
-    """The first text of each meaning, and the others paired with it."""
+def _same(plain: list[str]) -> tuple[list[int], list[Pair], list[str]]:
+    """The first text of each meaning, the others paired with it, and letters of the first ones."""
     first: dict[str, int] = {}
     pairs = []
     for row, text in enumerate(plain):
@@ -134,7 +146,7 @@ def _same(plain: list[str]) -> tuple[list[int], list[Pair]]:
         if other != row:
             one, two = (each.replace(" ", "") for each in (text, plain[other]))
             pairs.append((other, row, 1.0 if one == two else _share(len(one), len(two))))
-    return list(first.values()), pairs
+    return list(first.values()), pairs, list(first)
 
 
 def _share(length: int, other: int) -> float:
@@ -158,7 +170,7 @@ def _similarity(one: list[str], two: list[str], common: Counter[str]) -> float:
             return 1 - 2 / letters
     elif "".join(left) == "".join(right):
         return 1.0
-    if letters < 2 * _LONG_LETTERS:
+    if letters < 2 * _LONG_LETTERS or len({*one} & {*two}) < len({*one}) / 2:
         return 0.0
     return _similarity_of_long(one, two, common, letters)
 
@@ -220,17 +232,50 @@ def _is_one_edit(one: str, two: str) -> bool:
     return is_swap or a[1:] == b[1:] or a[1:] == b or a == b[1:]
 
 
-def _candidates(plain: list[str]) -> Iterator[tuple[int, int]]:
-    joined = ["".join(_content(text)) for text in plain]
+def _candidates(
+    plain: list[str], joined: list[str], asked: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Pairs of texts to compare; with `asked` only those of one of so many first ones."""
     short = [row for row, text in enumerate(joined) if len(text) <= _MOST_LETTERS]
     long = [row for row, text in enumerate(joined) if len(text) > _LONG_LETTERS]
+    places = np.array(long, np.int64)
+    bands = _minhash([plain[row] for row in long])
+    if asked is not None:
+        first = bisect_left(short, asked)
+        known = _Known(*_without_a_letter(joined, short[:first]))
+        for start in range(first, len(short), _CHUNK):
+            yield from known.pairs(*_without_a_letter(joined, short[start : start + _CHUNK]))
+        is_asked = places < asked
+        for band in bands:
+            known = _Known(band[is_asked], places[is_asked])
+            yield from known.pairs(band[~is_asked], places[~is_asked])
+        return
     size = sum(len(joined[row]) + 1 for row in short)
     parts = -(-size // _MOST_HASHES) or 1
     for part in range(parts):  # each part holds other hashes
         yield from _runs(*_without_a_letter(joined, short, part, parts))
-    places = np.array(long, np.int64)
-    for band in _minhash([plain[row] for row in long]):
+    for band in bands:
         yield from _runs(band, places)
+
+
+class _Known:
+    """Places with their hashes, to be found by these."""
+
+    def __init__(self, hashes: _Hashes, places: _Places) -> None:
+        order = np.argsort(hashes, kind="stable")
+        self.hashes, self.places = hashes[order], places[order]
+        self._seen = np.zeros(1 << _SEEN_BITS, bool)  # most hashes are unknown: seen at once
+        self._seen[hashes >> _SEEN_SHIFT] = True
+
+    def pairs(self, hashes: _Hashes, places: _Places) -> Iterator[tuple[int, int]]:
+        """Pairs of a known place and one of these, with the same hash."""
+        stays = self._seen[hashes >> _SEEN_SHIFT]
+        hashes, places = hashes[stays], places[stays]
+        low, high = (np.searchsorted(self.hashes, hashes, side) for side in ("left", "right"))
+        for at in np.flatnonzero(high > low):
+            last = min(high[at], low[at] + _MOST_IN_RUN)
+            for own in self.places[low[at] : last].tolist():
+                yield own, int(places[at])
 
 
 def _runs(hashes: _Hashes, places: _Places) -> Iterator[tuple[int, int]]:
@@ -249,7 +294,7 @@ def _runs(hashes: _Hashes, places: _Places) -> Iterator[tuple[int, int]]:
 
 
 def _without_a_letter(
-    joined: list[str], rows: list[int], part: int, parts: int
+    joined: list[str], rows: list[int], part: int = 0, parts: int = 1
 ) -> tuple[_Hashes, _Places]:
     """Hashes of each text and of what is left of it without each of its letters, and its row."""
     random = np.random.default_rng(_SEED)
@@ -258,8 +303,8 @@ def _without_a_letter(
     powers = np.multiply.accumulate(np.full(_MOST_LETTERS + 1, step[0], np.uint64))
     back = np.uint64(pow(int(step[0]), -1, 2**64))
     hashes, places = [], []
-    for start in range(0, len(rows), 50_000):
-        chunk = rows[start : start + 50_000]
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
         found, texts = _hashes_of([joined[row] for row in chunk], table, powers, back)
         is_here = found % np.uint64(parts) == part
         hashes.append(found[is_here])

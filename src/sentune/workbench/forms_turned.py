@@ -6,6 +6,7 @@ same rows, model and seed give the same rows.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 
 from sentune._lazy import need
 from sentune.data import forms
+from sentune.data.columns import input_columns
 from sentune.data.forms import Form
 from sentune.errors import DatasetError, SettingError
 from sentune.types import Encoder
@@ -33,6 +35,7 @@ HALVES = "halves of each text"
 TWICE = "each text twice"
 
 _FEWEST = 8  # rows that are worth a run
+_LEAST = 1000  # rows that are read, whatever the budget
 # Words in the names of classes, for pairs that mean the same and for pairs that do not.
 _ALIKE = re.compile(r"entail|same|duplicat|paraphras|equivalen|match|similar|alike|\byes\b|true")
 _UNLIKE = re.compile(r"\bnot\b|\bnon|\bno\b|un|dis|contradict|neutral|differ|false")
@@ -42,7 +45,9 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 Turn = Callable[..., dict[str, list[Any]]]
 
 
-def turned(name: str, dataset: Any, model: Encoder, seed: int, **settings: Any) -> Any:
+def turned(
+    name: str, dataset: Any, model: Encoder, seed: int, most: int | None = None, **settings: Any
+) -> Any:
     """A dataset of another form.
 
     Args:
@@ -50,12 +55,18 @@ def turned(name: str, dataset: Any, model: Encoder, seed: int, **settings: Any) 
         dataset: A `datasets.Dataset` of a form that the turn reads.
         model: The model before training.
         seed: Of what is drawn at random.
+        most: Rows that are turned, at most, drawn at random; None for all.
         **settings: Of the turn.
 
     Raises:
         DatasetError: If too few rows are left of it.
         SettingError: If a setting is unknown.
     """
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise SettingError(f"most must be a whole number of at least 1, got {most!r}")
+    if most is not None and len(dataset) > most:
+        chosen = np.random.default_rng(seed).permutation(len(dataset))[:most]
+        dataset = dataset.select(np.sort(chosen))
     if name == AS_IT_IS:
         return dataset
     try:
@@ -68,6 +79,27 @@ def turned(name: str, dataset: Any, model: Encoder, seed: int, **settings: Any) 
     if rows < _FEWEST:
         raise DatasetError(f"{name}: only {rows} rows could be made, at least {_FEWEST} are needed")
     return need("datasets", extra="train").Dataset.from_dict(columns)
+
+
+def within(
+    name: str, dataset: Any, texts: float | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings of a turn with which it makes no more rows than can be trained on.
+
+    A turn that encodes every text would take hours for a million rows, whatever the budget. What it
+    reads is said in its settings, so that a run file of it gives the same rows again.
+
+    Args:
+        name: As for `turned`.
+        dataset: Likewise.
+        texts: That may be trained on, all together; None for any number.
+        settings: Of the turn; `most` stays if it is there.
+    """
+    if texts is None or name == AS_IT_IS or not TURNS[name].encodes:
+        return dict(settings)
+    width = len(input_columns(dataset.column_names))
+    most = max(_LEAST, math.ceil(texts / width))
+    return dict(settings) if most >= len(dataset) else {"most": most, **settings}
 
 
 def turns_of(form: Form) -> tuple[str, ...]:

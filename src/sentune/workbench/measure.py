@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sentune.data.columns import Cells, input_columns, label_column
 from sentune.data.forms import (
     NEGATIVES,
     PAIR,
@@ -165,7 +166,7 @@ def measure_for(
             "not say which texts belong together; give other rows with --dev and --test"
         )
     rows = Rows.of(held_out)
-    reference = None if train is None else _sample(Rows.of(train), references, seed)
+    reference = None if train is None else _sample(train, references, seed)
     made = make(rows, reference, model)
     own = np.arange(rows.count) if groups is None else np.asarray(groups)
     per_row = len(made.targets) // rows.count
@@ -236,19 +237,24 @@ def draws(groups: Ints, seed: int, rounds: int) -> Any:
 # Rows ---------------------------------------------------------------------------------------------
 
 
-def _sample(rows: Rows, count: int, seed: int) -> Rows:
+def _sample(data: Any, count: int, seed: int) -> Rows:
     """At most so many rows; of single texts with a class, of each class an even share."""
-    if rows.count <= count or len(rows.columns) > 1 or rows.labels is None:
-        return rows.sample(count, seed)
-    order = np.random.default_rng(seed).permutation(rows.count)
-    _, label, sizes = np.unique(
-        np.asarray(rows.labels)[order], return_inverse=True, return_counts=True
+    names = list(getattr(data, "column_names", None) or data)
+    inputs, label = input_columns(names), label_column(names)
+    rows = len(data[inputs[0]])
+    if rows <= count:
+        return Rows.of(data)
+    order = np.random.default_rng(seed).permutation(rows)
+    if len(inputs) > 1 or label is None:
+        return Rows.of(data, np.sort(order[:count]))
+    _, number, sizes = np.unique(
+        np.asarray(list(Cells(data, label)))[order], return_inverse=True, return_counts=True
     )
-    turn = np.empty(rows.count, np.int64)  # the how-manieth of its class a row is
-    turn[np.argsort(label, kind="stable")] = np.arange(rows.count) - np.repeat(
+    turn = np.empty(rows, np.int64)  # the how-manieth of its class a row is
+    turn[np.argsort(number, kind="stable")] = np.arange(rows) - np.repeat(
         np.cumsum(sizes) - sizes, sizes
     )
-    return rows.take(np.sort(order[np.argsort(turn, kind="stable")][:count]))
+    return Rows.of(data, np.sort(order[np.argsort(turn, kind="stable")][:count]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import input_columns, label_column
+from sentune.data.columns import Cells, input_columns, label_column
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,18 @@ class Rows:
     names: Sequence[str] | None
 
     @classmethod
-    def of(cls, data: Any) -> Rows:
-        """Those of a dict of lists or a dataset."""
+    def of(cls, data: Any, places: Any | None = None) -> Rows:
+        """Those of a dict of lists or a dataset: all, or those at some places `(n,)`."""
         names = list(getattr(data, "column_names", None) or data)
         label = label_column(names)
         classes = getattr(getattr(data, "features", {}).get(label), "names", None)
-        columns = {name: list(data[name]) for name in input_columns(names)}
-        return cls(columns, None if label is None else list(data[label]), classes)
+
+        def cells(name: str) -> list[Any]:
+            column = Cells(data, name)
+            return list(column) if places is None else column.at(places)
+
+        columns = {name: cells(name) for name in input_columns(names)}
+        return cls(columns, None if label is None else cells(label), classes)
 
     @property
     def texts(self) -> tuple[list[str], ...]:

@@ -3,6 +3,10 @@
 Rows that share a text, or have texts that are near duplicates, are one group; groups stay whole.
 Where so many rows hang together that they cannot, a part is grown from neighbour to neighbour, and
 the rows that link it with the training rows are dropped.
+
+To compare all texts of a large dataset takes much longer than to compare the few held-out ones
+with the others. So of many texts only the equal ones are grouped beforehand, and the training rows
+with a near duplicate of a held-out text are dropped.
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentune.data.columns import cells_at
 from sentune.errors import SettingError
 from sentune.workbench.duplicates import near_duplicates, normalised
 
@@ -23,6 +30,8 @@ TRAIN = "train"
 _BINS = 5  # of scores, each of which gives an even share
 _OVER = 1.2  # of what a part is still owed, at most, in one group
 _LARGEST = 0.2  # share of the rows: a larger group cannot stay whole
+MANY = 100_000  # different texts, which are compared with each other in 10 s or so
+_PORTION = 200_000  # texts compared with the held-out ones at a time
 
 
 @dataclass(frozen=True)
@@ -45,30 +54,51 @@ def groups_of(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> Int
         columns: The texts of the rows, a list for each column.
         has_near: Whether near duplicates count as the same text.
     """
-    texts = text_numbers(columns, has_near=has_near)
+    return _groups_of(text_numbers(columns, has_near=has_near))
+
+
+def text_numbers(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> Ints:
+    """A number for each text `(n columns, n rows)`; the same for (near) duplicates."""
+    numbers, firsts = _equal_texts(columns)
+    return _with_near(columns, numbers, firsts) if has_near else numbers
+
+
+def _groups_of(texts: Ints) -> Ints:
+    """A number for each row `(n,)`; rows that share a number of a text have the same."""
     groups = _Groups(int(texts.max()) + 1)
     for column in texts[1:]:
         groups.join(texts[0], column)
     return groups.numbers()[texts[0]]
 
 
-def text_numbers(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> Ints:
-    """A number for each text `(n columns, n rows)`; the same for (near) duplicates."""
-    places: dict[str, int] = {}
-    firsts: list[str] = []
-    numbers = np.empty((len(columns), len(columns[0])), np.int64)
-    for at, column in enumerate(columns):
-        for row, text in enumerate(column):
-            place = places.setdefault(normalised(text), len(places))
-            if place == len(firsts):
-                firsts.append(text)
-            numbers[at, row] = place
-    if not has_near:
-        return numbers
+def _with_near(columns: Sequence[Sequence[str]], numbers: Ints, firsts: Ints) -> Ints:
+    """Numbers of texts that are the same for near duplicates, too."""
+    column, row = np.divmod(firsts, numbers.shape[1])
+    texts = [t for at, cells in enumerate(columns) for t in cells_at(cells, row[column == at])]
+    pairs = np.array([pair[:2] for pair in near_duplicates(texts)], np.int64).reshape(-1, 2)
     groups = _Groups(len(firsts))
-    pairs = np.array([pair[:2] for pair in near_duplicates(firsts)], np.int64).reshape(-1, 2)
     groups.join(pairs[:, 0], pairs[:, 1])
     return groups.numbers()[numbers]
+
+
+def _equal_texts(columns: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
+    """A number for each text `(n columns, n rows)` in the order in which they come, and the firsts.
+
+    These are the places, counted through the columns, where a text comes first. In memory there are
+    only hashes of the texts.
+    """
+    count = sum(map(len, columns))
+    hashes = np.fromiter((_hash(text) for text in chain(*columns)), np.uint64, count)
+    _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[number].reshape(len(columns), -1), first[order]
+
+
+def _hash(text: str) -> int:
+    plain = normalised(text).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "little")
 
 
 def split(
@@ -94,24 +124,14 @@ def split(
     shares = dict(parts if parts is not None else {"dev": 0.1, "test": 0.1})
     if TRAIN in shares or any(share <= 0 for share in shares.values()) or sum(shares.values()) >= 1:
         raise SettingError(f"shares of parts must be above 0 and below 1 together, got {shares}")
-    texts = text_numbers(columns, has_near=has_near)
-    groups = _Groups(int(texts.max()) + 1)
-    for column in texts[1:]:
-        groups.join(texts[0], column)
-    group = groups.numbers()[texts[0]]
-    random = np.random.default_rng(seed)
-    count = len(group)
-    part_of = np.zeros(count, np.int64)  # 0 for train, then the parts in their order
-    is_large = np.bincount(group) > max(1, _LARGEST * count)
-    small = np.flatnonzero(~is_large[group])
-    strata = _strata(labels, count)
-    wanted = list(shares.values())
-    _deal(small, group, strata, wanted, part_of, random)
-    dropped = np.zeros(count, bool)
-    for number in np.flatnonzero(is_large):
-        rows = np.flatnonzero(group == number)
-        for part, share in enumerate(wanted, start=1):
-            _grow(rows, texts, part, round(share * len(rows)), part_of, dropped, random)
+    texts, firsts = _equal_texts(columns)
+    is_many = has_near and len(firsts) > MANY
+    if has_near and not is_many:
+        texts = _with_near(columns, texts, firsts)
+    group = _groups_of(texts)
+    part_of, dropped = _dealt(texts, group, labels, list(shares.values()), seed)
+    if is_many:
+        _drop_near(columns, group, part_of, dropped)
     named = {
         name: np.flatnonzero((part_of == number) & ~dropped)
         for number, name in enumerate((TRAIN, *shares))
@@ -119,11 +139,59 @@ def split(
     empty = [name for name, rows in named.items() if not len(rows)]
     if empty:
         raise SettingError(
-            f"too few rows to hold some out, {', '.join(empty)} would be empty: {count} rows, of "
-            f"which {len(np.unique(group))} share no text with another; give more rows, or the "
+            f"too few rows to hold some out, {', '.join(empty)} would be empty: {len(group)} rows, "
+            f"of which {len(np.unique(group))} share no text with another; give more rows, or the "
             "held-out rows in a file of their own"
         )
     return Split(named, np.flatnonzero(dropped), group)
+
+
+def _dealt(
+    texts: Ints, group: Ints, labels: Sequence[Any] | None, wanted: Sequence[float], seed: int
+) -> tuple[Ints, NDArray[np.bool_]]:
+    """The part of each row, 0 for train, and whether it is dropped, since it links two parts."""
+    random = np.random.default_rng(seed)
+    count = len(group)
+    part_of, dropped = np.zeros(count, np.int64), np.zeros(count, bool)
+    is_large = np.bincount(group) > max(1, _LARGEST * count)
+    small = np.flatnonzero(~is_large[group])
+    _deal(small, group, _strata(labels, count), wanted, part_of, random)
+    for number in np.flatnonzero(is_large):
+        rows = np.flatnonzero(group == number)
+        for part, share in enumerate(wanted, start=1):
+            _grow(rows, texts, part, round(share * len(rows)), part_of, dropped, random)
+    return part_of, dropped
+
+
+def _drop_near(
+    columns: Sequence[Sequence[str]], group: Ints, part_of: Ints, dropped: NDArray[np.bool_]
+) -> None:
+    """Drop rows that have a near duplicate of a held-out text; group the held-out rows anew."""
+    held = np.flatnonzero((part_of > 0) & ~dropped)
+    own = [cells_at(cells, held) for cells in columns]
+    again = groups_of(own)
+    group[held] = len(group) + again
+    _, first = np.unique(again, return_index=True)
+    dropped[held] |= part_of[held] != part_of[held[first]][again]
+    is_near = np.zeros(len(group), bool)
+    texts = list(dict.fromkeys(chain(*own)))
+    for cells in columns:
+        is_near |= _near(cells, texts)
+    dropped |= is_near & (part_of == 0)
+
+
+def _near(texts: Sequence[str], asked: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts `(n,)` are near duplicates of one of those that are asked for."""
+    found = []
+    given = iter(texts)
+    while portion := list(islice(given, _PORTION)):
+        pairs = near_duplicates([*asked, *portion], first=len(asked))
+        linked = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2)
+        groups = _Groups(len(asked) + len(portion))
+        groups.join(linked[:, 0], linked[:, 1])
+        number = groups.numbers()
+        found.append(np.isin(number[len(asked) :], number[: len(asked)]))
+    return np.concatenate(found)
 
 
 def _strata(labels: Sequence[Any] | None, count: int) -> Ints:
@@ -186,6 +254,7 @@ def _grow(
             with_text.setdefault(text, []).append(row)
     taken: set[int] = set()
     seen: set[int] = set()
+    known: set[int] = set()  # texts whose rows have been seen
     queue: deque[int] = deque()
     order = iter(random.permutation(free).tolist())
     while len(taken) < wanted:
@@ -198,10 +267,11 @@ def _grow(
         row = queue.popleft()
         taken.add(row)
         for text in texts[:, row].tolist():
-            for other in with_text[text]:
+            for other in with_text[text] if text not in known else ():
                 if other not in seen:
                     seen.add(other)
                     queue.append(other)
+            known.add(text)
     own_texts = {text for row in taken for text in texts[:, row].tolist()}
     part_of[list(taken)] = part
     for text in own_texts:

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sentune.machine.screen import table
 from sentune.workbench import run_file
 from sentune.workbench.before_after import compared
@@ -18,6 +20,7 @@ from sentune.workbench.inspect import inspect
 from sentune.workbench.race import Entry, as_dict
 
 _VERSION = 1
+_INSPECTED = 50_000  # rows, in half a minute; `sentune inspect` looks at all
 
 
 def record(
@@ -71,8 +74,16 @@ def pictures(course: Course) -> dict[str, Any]:
 
 
 def _inspected(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
-    names = [one["name"] for one in sources]
-    return inspect(course.parts.whole, source=names).to_dict()
+    names, rows = [one["name"] for one in sources], course.parts.whole
+    total = len(rows)
+    if total > _INSPECTED:
+        chosen = np.random.default_rng(course.settings.seed).permutation(total)[:_INSPECTED]
+        rows = rows.select(np.sort(chosen))
+    found = inspect(rows, source=names).to_dict()
+    if total > _INSPECTED:
+        note = f"{_INSPECTED:,} of {total:,} rows are looked at, drawn at random"
+        found["notes"] = [note, *found["notes"]]
+    return found
 
 
 def options_of(course: Course) -> dict[str, Any]:
