@@ -19,6 +19,7 @@ from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanc
 from sentune.losses.fitting import public_losses
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
+from sentune.workbench import roles
 from sentune.workbench.anchors import AnchoredLoss, Anchors
 from sentune.workbench.candidates import Candidate
 from sentune.workbench.settings import Settings
@@ -53,12 +54,21 @@ class Fitted:
 
 
 def start_of(settings: Settings) -> SentenceTransformer:
-    """The model to start from, as every training gets it."""
+    """The model to start from, as every training gets it.
+
+    Raises:
+        SettingError: If an adapter is asked for and the model has no transformer.
+    """
     model = SentenceTransformer(settings.model, device=settings.device, dtype=settings.dtype)
     if settings.max_length is not None:
         model.max_seq_length = settings.max_length
     if settings.prompts:
         model.prompts = {**model.prompts, **settings.prompts}
+    if settings.lora is not None and not hasattr(model[0], "auto_model"):
+        raise SettingError(
+            f"lora={settings.lora} trains an adapter of a transformer, and the model begins with a "
+            f"{type(model[0]).__name__}; leave lora out, so that all weights are trained"
+        )
     return model
 
 
@@ -94,7 +104,7 @@ def fit(
     bar = teller.bar(label, steps)
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=_arguments(candidate, dataset, steps, settings, folder),
+        args=_arguments(candidate, dataset, steps, settings, folder, model),
         train_dataset=dataset,
         loss=loss,
         callbacks=[_Watch(bar.show, settings.stop_step)],
@@ -144,8 +154,9 @@ def _resolved(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(
-    candidate: Candidate, dataset: Any, steps: int, settings: Settings, folder: Path
+    candidate: Candidate, dataset: Any, steps: int, settings: Settings, folder: Path, model: Any
 ) -> SentenceTransformerTrainingArguments:
+    columns = roles.roles_of(dataset, candidate.data_as)
     device = torch.device(settings.device or "cpu") if settings.device else None
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -156,7 +167,8 @@ def _arguments(
         weight_decay=candidate.weight_decay,
         batch_sampler=candidate.sampler,
         seed=settings.seed,
-        prompts=_prompts(settings, dataset),
+        prompts=roles.prompts_of(model, columns),
+        router_mapping=roles.routes_of(model, columns),
         use_cpu=device is not None and device.type == "cpu",
         logging_steps=max(1, steps // _POINTS),
         save_strategy="no",  # by the clock, see `_Watch`
@@ -164,18 +176,6 @@ def _arguments(
         report_to=settings.report_to or "none",
         disable_tqdm=True,
     )
-
-
-def _prompts(settings: Settings, dataset: Any) -> dict[str, str] | None:
-    """Prompts by column: the first one searches, the others are searched."""
-    if not settings.prompts:
-        return None
-    from sentune.data.columns import input_columns
-
-    first, *others = input_columns(dataset.column_names)
-    named = {first: settings.prompts.get("query")}
-    named |= dict.fromkeys(others, settings.prompts.get("document"))
-    return {name: text for name, text in named.items() if text}
 
 
 def _add_adapter(model: Any, rank: int) -> None:

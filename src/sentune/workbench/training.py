@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from sentune.encoder.identity import identity
 from sentune.errors import SettingError
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
-from sentune.workbench import prepared, run_file, saved, told
+from sentune.workbench import prepared, roles, run_file, saved, told
 from sentune.workbench.course import Course
 from sentune.workbench.encoded import Encoded
 from sentune.workbench.fit_one import start_of
@@ -155,7 +155,7 @@ class _Job:
         run_file.check_same(self.known, hashes)
         asked = {"options": settings.given, "data": _places(self.data), "hashes": hashes}
         kept = Kept.opened(output, asked, resume=self.resume)
-        teller.say(_introduction(parts, settings))
+        teller.say(_introduction(parts, roles.notes_of(start.model, parts.rows["train"])))
         course = Course(settings, parts, start, kept, teller, began)
         try:
             course.go()
@@ -205,10 +205,10 @@ class _Job:
         return shlex.join(words)
 
 
-def _introduction(parts: Any, settings: Settings) -> str:
+def _introduction(parts: Any, also: Iterable[str]) -> str:
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.rows.items())
     lines = [f"{parts.form.words[0].upper()}{parts.form.words[1:]}: {counts} rows."]
-    lines += [f"  note: {note}" for note in parts.notes]
+    lines += [f"  note: {note}" for note in (*parts.notes, *also)]
     return "\n".join(lines)
 
 
