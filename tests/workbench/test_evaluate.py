@@ -199,7 +199,7 @@ def test_rows_without_a_text_are_left_out_and_told():
     [
         ([], pairs(20), SettingError, "at least one model"),
         ([3], pairs(20), InputTypeError, "folders, Hub ids or loaded models"),
-        ([FakeEncoder()], {"text": ["x"], "label": ["word"]}, DatasetError, "no loss reads that"),
+        ([FakeEncoder()], {"text": ["x"], "label": [["x"]]}, DatasetError, "no loss reads that"),
         (
             [FakeEncoder()],
             {"text": ["x"], "label": [1]},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sentune.errors import SettingError
-from sentune.workbench import saved
+from sentune.errors import SentuneWarning, SettingError
+from sentune.workbench import run_file, saved
 from sentune.workbench.kept import Kept
 from sentune.workbench.training import train
 
@@ -43,3 +43,11 @@ def test_the_model_to_start_from_is_not_replaced(tiny_model, tmp_path):
     with pytest.raises(SettingError, match="is the model to start from"):
         train(rows, tmp_path / "model", tmp_path / "model")
     assert (tmp_path / "model" / "modules.json").is_file()
+
+
+def test_a_run_of_other_versions_goes_on_and_says_that_bits_may_differ(tmp_path):
+    before = {**ASKED, "versions": {**run_file.versions(), "torch": "1.0"}}
+    Kept.opened(tmp_path, before, resume=False).note("full-0", {})
+    now = {**ASKED, "versions": run_file.versions()}
+    with pytest.warns(SentuneWarning, match=r"was started with other versions: torch .* \(then 1"):
+        assert Kept.opened(tmp_path, now, resume=True).has_runs

@@ -5,6 +5,7 @@ from itertools import product
 from random import Random
 
 import pytest
+from datasets import Dataset, DatasetDict
 
 from sentune.errors import SentuneWarning
 from sentune.workbench.prepared import parts_of
@@ -98,3 +99,39 @@ def test_of_a_large_file_to_choose_by_a_sample_is_used_and_said(monkeypatch):
         "test": 60,
     }
     assert "20 of 60 rows are used to choose by, drawn at random" in parts.notes
+
+
+def parts_in(folder):
+    """A folder with files of two parts."""
+    folder.mkdir()
+    for part, count in (("train", 80), ("test", 30)):
+        rows = "".join(f"{part} {n} {n},{n % 2}\n" for n in range(count))
+        (folder / f"{part}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    return str(folder)
+
+
+@pytest.mark.filterwarnings("ignore::sentune.errors.SentuneWarning")
+def test_a_range_of_training_rows_is_not_taken_of_held_out_files(tmp_path):
+    whole = write(tmp_path / "rows.csv", [0, 1] * 60)
+    test = write(tmp_path / "held.csv", [1, 0] * 20)
+    parts = parts_of(whole, {"test": test}, Settings(split="train[:100]"))
+    assert len(parts.rows["test"]) == 40
+    assert sum(map(len, parts.rows.values())) == 140
+
+
+@pytest.mark.filterwarnings("ignore::sentune.errors.SentuneWarning")
+def test_of_held_out_data_with_parts_its_own_is_taken_or_else_the_one_asked_for(tmp_path):
+    folder = parts_in(tmp_path / "parts")
+    for data in (folder, DatasetDict(train=of_part("train", 80), test=of_part("test", 30))):
+        parts = parts_of(data, {"test": data}, Settings(dev_share=0.2))
+        assert len(parts.rows["test"]) == 30
+        assert all(text.startswith("test") for text in parts.rows["test"]["text"])
+        assert all(text.startswith("train") for text in parts.rows["train"]["text"])
+    other = DatasetDict(mine=of_part("mine", 40))
+    parts = parts_of(of_part("train", 80), {"dev": other}, Settings(split="mine", test_share=0))
+    assert len(parts.rows["dev"]) == 40
+
+
+def of_part(name, count):
+    texts = [f"{name} {n} {n}" for n in range(count)]
+    return Dataset.from_dict({"text": texts, "label": [n % 2 for n in range(count)]})

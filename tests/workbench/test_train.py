@@ -1,9 +1,12 @@
 """From rows to a folder with a better model, or the start and why."""
 
+import io
 import json
+import shutil
 
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 
 from sentune import SentenceTransformer
 from sentune.errors import DatasetError, SettingError
@@ -124,6 +127,47 @@ def test_a_changed_file_is_said(trained, tmp_path):
             train(config=result.model_path / "run.yaml", output=tmp_path / "again")
     finally:
         data.write_bytes(before)
+
+
+def test_changed_rows_behind_a_pattern_or_standard_input_are_said(model, tmp_path, monkeypatch):
+    """They have no file of their own name, so it is the rows that are compared."""
+    (tmp_path / "in").mkdir()
+    file = topics.write(topics.classes(100), tmp_path / "in" / "rows.csv")
+    given = file.read_text()
+    for data in (str(tmp_path / "in" / "*.csv"), "-"):
+        for number, text in enumerate((given, given, given.replace("cat", "dog"))):
+            file.write_text(text)
+            monkeypatch.setattr("sys.stdin", io.StringIO(text))
+            output = tmp_path / f"out{number}"
+            config = {"config": tmp_path / "out0" / "run.yaml"} if number else {"alpha": 0}
+            if number == 2:
+                with pytest.raises(DatasetError, match="changed since the run file was written"):
+                    train(data, model, output, **config)
+            else:
+                train(data, model, output, data_format="csv", **config)
+        assert "data_format" in (tmp_path / "out0" / "run.yaml").read_text()
+        shutil.rmtree(tmp_path / "out0")
+        shutil.rmtree(tmp_path / "out1")
+
+
+def test_parts_and_words_in_memory_are_trained_on(model, tmp_path):
+    data = topics.classes(200)
+    rows = Dataset.from_dict({**data, "label": [f"topic {n}" for n in data["label"]]})
+    parts = DatasetDict(train=rows, test=rows.select(range(40)))
+    result = train(parts, model, tmp_path / "out", test=parts, alpha=0)
+    assert any("the words in 'label' are numbered" in note for note in notes_of(result))
+    assert result.record["data"]["form"] == "sentence and class"
+    assert result.record["result"]["test"]["rows"] == 40
+
+
+def test_what_is_left_out_of_rows_in_memory_is_said(model, tmp_path):
+    data = {"id": [f"r{n}" for n in range(100)], **topics.classes(100)}
+    result = train(Dataset.from_dict(data), model, tmp_path / "out", alpha=0)
+    assert any("column 'id' is left out" in note for note in notes_of(result))
+
+
+def notes_of(result):
+    return result.record["data"]["notes"]
 
 
 def test_labels_at_random_keep_the_start(model, tmp_path):

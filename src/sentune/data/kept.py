@@ -7,6 +7,7 @@ in its file),
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import shutil
@@ -134,6 +135,11 @@ def making(key: str) -> Iterator[Path]:
             f"{target} cannot be written: {error.strerror or error}; the variable "
             "HF_DATASETS_CACHE names another folder"
         ) from error
+
+
+def only_for_now(folder: Path) -> None:
+    """Remove a folder when the process ends: of what cannot be read again under the same name."""
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def write(

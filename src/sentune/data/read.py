@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sentune.data.kept import Places as Places
 from sentune.data.kept import places as places
 from sentune.data.lines import How
 from sentune.data.raw import FORMATS
-from sentune.data.sources import Source, files_of, near_file
+from sentune.data.sources import MissingPartError, Source, files_of, near_file
 from sentune.data.spool import BadRows, Part, Spool
 from sentune.errors import (
     DatasetError,
@@ -117,11 +118,11 @@ def _of_names(
     path = Path(names[0]).expanduser()
     if len(names) == 1 and any((path / name).is_file() for name in _SAVED):
         found = _opened(lambda: datasets.load_from_disk(str(path)), path)
-        return _chosen(datasets, _part(datasets, found, split, path), path.name, wish, skip)
+        return chosen(datasets, part_of(datasets, found, split, str(path)), path.name, wish, skip)
     source = files_of(names, split, options.get("format"))
     if source is None:
         found = _of_hub(datasets, str(names[0]), split, options)
-        return _chosen(datasets, found, str(names[0]), wish, skip)
+        return chosen(datasets, found, str(names[0]), wish, skip)
     folder = _of_files(source, wish, skip, options)
     return _rows_of(datasets, kept.opened(folder), split, str(names[0]))
 
@@ -133,11 +134,16 @@ def _of_files(source: Source, wish: Wish, skip: bool | str | Path, options: dict
     """The folder with the rows of files, from when they were read before or made now."""
     try:
         wishes = _wishes(wish, options)
-        key = kept.key_of(source.files, (wish, bool(skip), wishes, source.notes))
+        # Nobody asks for standard input again, and a list of bad rows stays where it was said to be.
+        is_for_now = bool(source.temporary) and skip is not True
+        own = uuid4().hex if is_for_now else ""
+        key = kept.key_of(source.files, (wish, bool(skip), wishes, source.notes, own))
         folder = kept.folder_of(key)
         if not kept.is_there(folder):
             with kept.making(key) as draft:
                 _make(draft, source, wish, wishes, bool(skip))
+        if is_for_now:
+            kept.only_for_now(folder)
     finally:
         for path in source.temporary:
             path.unlink(missing_ok=True)
@@ -218,7 +224,7 @@ _NO_ROWS = ("corresponds to no data", "at least one example when writing data")
 _SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_disk
 
 
-def _chosen(datasets: Any, found: Any, name: str, wish: Wish, skip: bool | str | Path) -> Any:
+def chosen(datasets: Any, found: Any, name: str, wish: Wish, skip: bool | str | Path) -> Any:
     """The columns of a dataset that are wanted."""
     if wish.is_whole:
         return found
@@ -258,10 +264,11 @@ def _of_hub(datasets: Any, source: str, split: str, options: dict[str, Any]) -> 
     try:
         return datasets.load_dataset(source, split=split, **options)
     except (ValueError, RuntimeError) as error:  # an unknown split, a script in place of data
-        raise DatasetError(f"{source!r} on the Hub cannot be read: {_first_line(error)}") from error
+        kind: type[DatasetError] = MissingPartError if "split" in str(error) else DatasetError
+        raise kind(f"{source!r} on the Hub cannot be read: {_first_line(error)}") from error
     except OSError as error:
-        kind = HubNotFoundError if isinstance(error, FileNotFoundError) else HubError
-        raise kind(
+        missing = isinstance(error, FileNotFoundError)
+        raise (HubNotFoundError if missing else HubError)(
             f"{source!r} is no file here and could not be had from the Hub: {_first_line(error)}; "
             "check the spelling and the network, and log in with `hf auth login` if it is private"
         ) from error
@@ -279,13 +286,14 @@ def _opened(load: Callable[[], Any], path: Path) -> Any:
         raise DatasetError(f"{path} cannot be read: {_first_line(reason)}") from error
 
 
-def _part(datasets: Any, found: Any, split: str, path: Path) -> Any:
+def part_of(datasets: Any, found: Any, split: str, name: str) -> Any:
+    """The rows of a split of a dataset, or of what has several."""
     if not isinstance(found, dict):
-        return _rows_of(datasets, found, split, str(path))
+        return _rows_of(datasets, found, split, name)
     part = split.split("[")[0]
     if part not in found:
-        raise DatasetError(f"{path} has the parts {', '.join(found)}, not {split!r}")
-    return _rows_of(datasets, found[part], split, str(path))
+        raise MissingPartError(f"{name} has the parts {', '.join(found)}, not {split!r}")
+    return _rows_of(datasets, found[part], split, name)
 
 
 def _first_line(error: BaseException) -> str:

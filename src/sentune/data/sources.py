@@ -38,6 +38,10 @@ _WORDS = {word: part for part, words in _PARTS.items() for word in words}
 _NAMED = 5  # files that a note names
 
 
+class MissingPartError(DatasetError):
+    """Data with several parts do not have the one that was asked for."""
+
+
 class Source(NamedTuple):
     """What is read.
 
@@ -191,7 +195,7 @@ def _of_part(folder: str | Path, files: list[File], split: str, notes: list[str]
         chosen = [file for file, part in zip(files, parts, strict=True) if part is None]
     if not chosen:
         has = ", ".join(sorted({part for part in parts if part}))
-        raise DatasetError(f"{folder} has files of the parts {has}, not {split!r}")
+        raise MissingPartError(f"{folder} has files of the parts {has}, not {split!r}")
     others = [file.name for file in files if file not in chosen]
     if others:
         notes.append(f"{folder}: part {wanted!r} is read; other files in it: {_listed(others)}")

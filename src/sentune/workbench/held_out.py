@@ -12,7 +12,7 @@ from sentune.data.columns import input_columns
 from sentune.data.forms import Form
 from sentune.workbench.classes import aligned
 from sentune.workbench.duplicates import normalised
-from sentune.workbench.prepared import halves_of, parts_of, rows_of
+from sentune.workbench.prepared import halves_of, in_parts, rows_of
 from sentune.workbench.settings import Settings
 
 REFERENCES = 20_000  # training rows that neighbours and answers are looked for among, at most
@@ -62,7 +62,7 @@ def held_out(data: Any, train: Any | None, settings: Settings, count: int | None
             f"the classes {', '.join(unknown)} are not in the training rows: texts of them cannot "
             "be told right"
         )
-    parts = parts_of(source, {"dev": found}, settings, is_trained_on=False)
+    parts = in_parts(source, {"dev": found}, settings, is_trained_on=False)
     form, rows, groups = parts.form, parts.rows["dev"], parts.groups["dev"]
     notes += dict.fromkeys(parts.notes)
     reference = None if train is None else parts.rows["train"]

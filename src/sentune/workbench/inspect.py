@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import input_columns, label_column, portions
+from sentune.data.columns import input_columns, label_column
+from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
-from sentune.data.read import places, read
+from sentune.data.read import places
 from sentune.data.write import check as check_output
 from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
@@ -184,13 +185,13 @@ def inspect(
     """
     check_options(loss)
     sources = [one for one in source or _sources(data) if one != "-"]  # which can be read once
-    rows = _rows(data, options)
+    rows = data if source is not None else rows_of(data, **options)
     found = profile(rows)
     if not found.rows:
         raise DatasetError("the data has no rows")
     form = advice.form_of(found)
     encoder = _encoder(model)
-    table = _table(rows, found, form, None if test is None else _rows(test, options))
+    table = _table(rows, found, form, None if test is None else rows_of(test, **options))
     notes = _attach(table, encoder, most_rows, seed)
     losses = advice.reasons(found, form)
     best = loss or (losses[0]["name"] if losses else "")
@@ -238,22 +239,6 @@ def check_options(
 def _sources(data: Any) -> list[str]:
     several = data if isinstance(data, (list, tuple)) else [data]
     return [str(one) for one in several if isinstance(one, (str, Path))]
-
-
-def _rows(data: Any, options: Mapping[str, Any]) -> Any:
-    """Any data as a `datasets.Dataset`."""
-    from sentune._lazy import need
-
-    if _sources(data):
-        return read(data, **options)
-    datasets = need("datasets", extra="train")
-    if isinstance(data, datasets.Dataset):
-        return data
-    columns: dict[str, list[Any]] = {}
-    for portion in portions(data):
-        for name, cells in portion.items():
-            columns.setdefault(name, []).extend(cells)
-    return datasets.Dataset.from_dict(columns)
 
 
 def _encoder(model: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sentune.disk import files
 from sentune.errors import SettingError
+from sentune.workbench.run_file import warn_of_versions
 
 FOLDER = "run"
 _STATE = "state.json"
@@ -59,12 +60,14 @@ class Kept:
         if found is None:
             raise SettingError(f"{output} has no unfinished run; leave out --resume to begin one")
         # The folder may be named in another way, as "model/".
-        odd = [name for name in _differences(found["asked"], plain) if name != "output"]
+        before, now = ({**one, "versions": None} for one in (found["asked"], plain))
+        odd = [name for name in _differences(before, now) if name != "output"]
         if odd:
             raise SettingError(
                 f"the run in {folder} was started with other values of {', '.join(odd)}; give the "
                 "same ones, or remove that folder to begin anew"
             )
+        warn_of_versions(f"the run in {folder} was started", found["asked"].get("versions") or {})
         return cls(folder, plain, found["notes"])
 
     @property

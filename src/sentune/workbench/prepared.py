@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,12 @@ from sentune._lazy import need
 from sentune.data import forms
 from sentune.data.columns import Cells, input_columns, label_column, portions
 from sentune.data.forms import Form
+from sentune.data.given import is_place
+from sentune.data.given import rows_of as given_rows
 from sentune.data.profile import profile
-from sentune.data.read import places, read
-from sentune.errors import DatasetError, InputTypeError
+from sentune.data.read import places
+from sentune.data.sources import MissingPartError
+from sentune.errors import DatasetError
 from sentune.losses.fitting import advice
 from sentune.workbench import forms_turned
 from sentune.workbench.classes import aligned
@@ -32,6 +34,7 @@ _MOST = 0.2
 # deviation of 0.3): more would cost time in every look and show hardly more.
 _ENOUGH = 5000
 _TRAIN_AT_LEAST = 16
+_OWN_PARTS = {"dev": "validation", "test": "test"}
 _SCORE_NAMES = ("score", "scores")
 
 
@@ -60,27 +63,31 @@ class Parts:
 
 def rows_of(data: Any, settings: Settings) -> Any:
     """The rows of a source or of what is in memory, as a `datasets.Dataset`."""
-    if isinstance(data, (str, Path)) or _are_paths(data):
-        options: dict[str, Any] = {
-            "columns": settings.columns,
-            "label": settings.label,
-            "skip_bad_rows": settings.skip_bad_rows,
-            "format": settings.data_format,
-            "encoding": settings.encoding,
-        }
-        given = {name: value for name, value in options.items() if value is not None}
-        return read(data, settings.split, **given)
-    if hasattr(data, "column_names") and hasattr(data, "select"):
-        return data
-    datasets = need("datasets", extra="train")
-    if isinstance(data, Mapping):
-        return datasets.Dataset.from_dict({name: list(cells) for name, cells in data.items()})
-    if isinstance(data, list) and data and isinstance(data[0], Mapping):
-        return datasets.Dataset.from_list([dict(row) for row in data])
-    raise InputTypeError(
-        "data must be a file, a list of files, a datasets.Dataset, a dict of lists or a list of "
-        f"dicts, got {type(data).__name__}"
-    )
+    options: dict[str, Any] = {
+        "columns": settings.columns,
+        "label": settings.label,
+        "skip_bad_rows": settings.skip_bad_rows,
+        "format": settings.data_format,
+        "encoding": settings.encoding,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return given_rows(data, settings.split, **given)
+
+
+def held_out_rows(data: Any, part: str, settings: Settings) -> Any:
+    """The rows of a source of held-out rows.
+
+    Of a source with several parts these are those of its own name, as "test"; else of the part
+    that is asked for of the training rows.
+    """
+    # The file of bad rows is that of the training rows, as is a range of rows, train[:1000].
+    own = replace(settings, skip_bad_rows=bool(settings.skip_bad_rows) or None)
+    if not is_place(data) and not isinstance(data, (list, tuple)):
+        own = replace(own, data_format=None, encoding=None)  # of the files of training rows
+    try:
+        return rows_of(data, replace(own, split=_OWN_PARTS[part]))
+    except MissingPartError:
+        return rows_of(data, replace(own, split=settings.split.split("[")[0]))
 
 
 def parts_of(
@@ -97,13 +104,18 @@ def parts_of(
     Raises:
         DatasetError: If the rows have no form that can be trained on, or are too few.
     """
-    whole = rows_of(data, settings)
+    own = {name: held_out_rows(part, name, settings) for name, part in held_out.items()}
+    return in_parts(rows_of(data, settings), own, settings, is_trained_on=is_trained_on)
+
+
+def in_parts(
+    whole: Any, held_out: Mapping[str, Any], settings: Settings, *, is_trained_on: bool = True
+) -> Parts:
+    """As `parts_of`, of rows that are read already: each a `datasets.Dataset`."""
     notes = list(places(whole).notes)
     form = form_of(whole)
-    whole, form = _simple(whole, form, notes)
-    # The file of bad rows is that of the data alone.
-    reading = replace(settings, skip_bad_rows=bool(settings.skip_bad_rows) or None)
-    own = {name: aligned(rows_of(part, reading), whole)[0] for name, part in held_out.items()}
+    own = {name: aligned(part, whole)[0] for name, part in held_out.items()}
+    whole = _simple(whole, form, notes)
     for name, rows in own.items():
         own[name] = _same_form(rows, form, name, notes)
     if is_trained_on and "dev" in own:
@@ -136,7 +148,7 @@ def form_of(rows: Any) -> Form:
     return advised[0]
 
 
-def _simple(rows: Any, form: Form, notes: list[str]) -> tuple[Any, Form]:
+def _simple(rows: Any, form: Form, notes: list[str]) -> Any:
     """Rows as the losses want them: complete, scores from 0 to 1, single texts as pairs."""
     rows = _complete(rows, notes)
     if form is forms.PAIR_AND_SCORE:
@@ -150,7 +162,7 @@ def _simple(rows: Any, form: Form, notes: list[str]) -> tuple[Any, Form]:
                 f"all texts have the label {next(iter(classes), None)}; there is nothing to tell "
                 "apart: give texts of at least two classes"
             )
-    return rows, form
+    return rows
 
 
 def _complete(rows: Any, notes: list[str]) -> Any:
@@ -255,7 +267,7 @@ def _same_form(rows: Any, form: Form, name: str, notes: list[str]) -> Any:
             f"the rows to {'test with' if name == 'test' else 'choose by'} have the form "
             f"{found.name!r}, and the training rows {form.name!r}; give rows of the same form"
         )
-    return _simple(rows, form, notes)[0]
+    return _simple(rows, form, notes)
 
 
 def _enough(rows: Any, seed: int, notes: list[str]) -> Any:
@@ -302,11 +314,6 @@ def _texts(rows: Any) -> list[Cells]:
 def _labels(rows: Any) -> list[Any] | None:
     name = label_column(rows.column_names)
     return None if name is None else list(Cells(rows, name))
-
-
-def _are_paths(data: Any) -> bool:
-    is_list = isinstance(data, (list, tuple)) and bool(data)
-    return is_list and all(isinstance(one, (str, Path)) for one in data)
 
 
 def halves_of(rows: Any) -> tuple[Any, np.ndarray]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sentune._lazy import need
 from sentune._version import __version__
+from sentune.data.columns import portions
 from sentune.errors import DatasetError, ModelFileError, SettingError, warn
 from sentune.workbench.settings import Settings, check_name
 
@@ -120,13 +121,18 @@ def check_same(known: RunFile, hashes: Mapping[str, str]) -> None:
             f"{before[:12]}), so another model would come out; bring it back, or remove `hashes` "
             "from the run file to train on what is there"
         )
+    warn_of_versions("the run file was written", known.versions)
+
+
+def warn_of_versions(what: str, before: Mapping[str, str]) -> None:
+    """Warn where packages are not those of before: the same weights to the bit are not sure."""
     other = [
-        f"{name} {now} (then {known.versions[name]})"
+        f"{name} {now} (then {before[name]})"
         for name, now in versions().items()
-        if known.versions.get(name, now) != now
+        if before.get(name, now) != now
     ]
     if other:
-        warn(f"the run file was written with other versions: {', '.join(other)}; bits may differ")
+        warn(f"{what} with other versions: {', '.join(other)}; bits may differ")
 
 
 def hash_of(source: Any) -> str:
@@ -134,8 +140,10 @@ def hash_of(source: Any) -> str:
     path = Path(source).expanduser() if isinstance(source, (str, Path)) else None
     digest = hashlib.sha256()
     if path is None:
-        for row in source:
-            digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+        for portion in portions(source):
+            for cells in zip(*portion.values(), strict=True):
+                row = dict(zip(portion, cells, strict=True))
+                digest.update(json.dumps(row, sort_keys=True, default=str).encode())
         return digest.hexdigest()
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
     for file in files:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from sentune.data.given import is_place
 from sentune.encoder.identity import identity
-from sentune.errors import SettingError
+from sentune.errors import SentuneWarning, SettingError
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
 from sentune.workbench import prepared, roles, run_file, saved, told
 from sentune.workbench.course import Course
@@ -121,7 +124,7 @@ class _Job:
         progress: TextIO | None,
     ) -> _Job:
         known = RunFile() if config is None else run_file.read(config)
-        places = {name: str(rows) for name, rows in held_out.items() if _is_place(rows)}
+        places = {name: str(rows) for name, rows in held_out.items() if is_place(rows)}
         options = {**known.options, **{n: _plain(value) for n, value in given.items()}, **places}
         output = Path(str(options.get("output", Settings.output))).expanduser()
         if resume:
@@ -134,7 +137,7 @@ class _Job:
                 "name the data: a file, several, a dataset; or a run file that does, with --config"
             )
         settings = Settings.of(options)
-        rows = {name: rows for name, rows in held_out.items() if not _is_place(rows)}
+        rows = {name: rows for name, rows in held_out.items() if not is_place(rows)}
         rows |= {n: place for n in ("dev", "test") if (place := getattr(settings, n)) is not None}
         return cls(data, rows, settings, known, resume, Teller(progress))
 
@@ -149,13 +152,17 @@ class _Job:
                 f"{output} is the model to start from, which would be replaced; choose another "
                 "folder with --output"
             )
-        parts = prepared.parts_of(self.data, self.held_out, settings)
-        start = Encoded(start_of(settings))
-        hashes = self._hashes(start.model)
-        run_file.check_same(self.known, hashes)
-        asked = {"options": settings.given, "data": _places(self.data), "hashes": hashes}
-        kept = Kept.opened(output, asked, resume=self.resume)
-        teller.say(_introduction(parts, roles.notes_of(start.model, parts.rows["train"])))
+        with _heard() as said:
+            rows = self._rows()
+            own = {name: part for name, part in rows.items() if name != "data"}
+            parts = prepared.in_parts(rows["data"], own, settings)
+            start = Encoded(start_of(settings))
+            hashes = self._hashes(start.model, rows)
+            run_file.check_same(self.known, hashes)
+            kept = self._kept(output, hashes)
+        said += [*parts.notes, *roles.notes_of(start.model, parts.rows["train"])]
+        parts = replace(parts, notes=list(dict.fromkeys(said)))
+        teller.say(_introduction(parts))
         course = Course(settings, parts, start, kept, teller, began)
         try:
             course.go()
@@ -181,15 +188,32 @@ class _Job:
         teller.say(f"Done in {duration(time.monotonic() - began)}.")
         return Result(output, kept_is, reason, record)
 
-    def _hashes(self, model: Any) -> dict[str, str]:
+    def _kept(self, output: Path, hashes: Mapping[str, str]) -> Kept:
+        asked = {
+            "options": self.settings.given,
+            "data": _places(self.data),
+            "hashes": hashes,
+            "versions": run_file.versions(),
+        }
+        return Kept.opened(output, asked, resume=self.resume)
+
+    def _rows(self) -> dict[str, Any]:
+        """All rows: "data", and the held-out ones that are there already."""
+        found = {"data": prepared.rows_of(self.data, self.settings)}
+        for name, source in self.held_out.items():
+            found[name] = prepared.held_out_rows(source, name, self.settings)
+        return found
+
+    def _hashes(self, model: Any, rows: Mapping[str, Any]) -> dict[str, str]:
+        """Of the model, of files, and of the rows of all that is no file."""
         found = {"model": identity(model)}
         for name, source in (("data", self.data), *self.held_out.items()):
             places = _places(source)
-            for place in places:
-                if Path(place).expanduser().exists():
-                    found[place] = run_file.hash_of(place)
-            if not places:
-                found[name] = run_file.hash_of(prepared.rows_of(source, self.settings))
+            files = [place for place in places if Path(place).expanduser().exists()]
+            found |= {place: run_file.hash_of(place) for place in files}
+            if len(files) < len(places) or not places:
+                only = places[0] if len(places) == 1 else name
+                found[only] = run_file.hash_of(rows[name])
         return found
 
     def _sources(self, hashes: Mapping[str, str], parts: Any) -> list[dict[str, Any]]:
@@ -205,21 +229,28 @@ class _Job:
         return shlex.join(words)
 
 
-def _introduction(parts: Any, also: Iterable[str]) -> str:
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What the library warns of meanwhile, as sentences."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", SentuneWarning)
+        yield said
+    said += [str(one.message) for one in found if issubclass(one.category, SentuneWarning)]
+
+
+def _introduction(parts: Any) -> str:
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.rows.items())
     lines = [f"{parts.form.words[0].upper()}{parts.form.words[1:]}: {counts} rows."]
-    lines += [f"  note: {note}" for note in (*parts.notes, *also)]
+    lines += [f"  note: {note}" for note in parts.notes]
     return "\n".join(lines)
-
-
-def _is_place(source: Any) -> bool:
-    return isinstance(source, (str, Path))
 
 
 def _places(source: Any) -> list[str]:
     """The names of files or datasets in a source; none of what is in memory."""
     several = source if isinstance(source, (list, tuple)) else [source]
-    return [str(one) for one in several] if all(map(_is_place, several)) else []
+    return [str(one) for one in several] if all(map(is_place, several)) else []
 
 
 def _plain(value: Any) -> Any:
