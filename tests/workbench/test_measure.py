@@ -8,7 +8,7 @@ from sentune.data import forms
 from sentune.errors import DatasetError
 from sentune.evaluation.metrics import spearman
 from sentune.vectors.similarity import cos_sim, pairwise_cos_sim
-from sentune.workbench.measure import alike_class, gain, interval, measure_for
+from sentune.workbench.measure import gain, interval, measure_for
 
 
 class Table:
@@ -74,13 +74,6 @@ def test_pairs_of_classes_rank_the_class_that_the_model_finds_nearest():
     values = measure_for(data, None, forms.PAIR_AND_CLASS, model=model).values(model)
     assert values.measure.targets.tolist() == [1, 0, 0, 1]
     assert values.figure == 1
-
-
-def test_the_name_of_a_class_says_which_one_is_alike():
-    assert alike_class([["x"], ["y"]], [0], ["Entailment", "neutral"], None) == 0
-    assert alike_class([["x"], ["y"]], [0], ["no", "maybe", "yes"], None) == 2
-    with pytest.raises(DatasetError, match="no name says"):
-        alike_class([["x"], ["y"]], [0], ["a", "b"], None)
 
 
 def test_pairs_of_one_label_cannot_be_measured():

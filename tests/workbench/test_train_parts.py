@@ -116,22 +116,12 @@ def _named(data, names=("contradiction", "neutral", "entailment")):
     return data.cast_column("label", ClassLabel(names=list(names)))
 
 
-def test_which_class_means_alike_is_told_by_its_name_or_else_by_the_model(model):
-    rows = forms_turned.Rows.of(_named(Dataset.from_dict(NLI)))
-    order, why = forms_turned.order_of_classes(rows, model)
-    assert order[-1] == 2 and "entailment" in why
-    swapped = _named(Dataset.from_dict(NLI), ("duplicate", "not duplicate", "other"))
-    order, _ = forms_turned.order_of_classes(forms_turned.Rows.of(swapped), model)
-    assert order[-1] == 0
-    order, why = forms_turned.order_of_classes(forms_turned.Rows.of(Dataset.from_dict(NLI)), model)
-    assert "mean cosine" in why
-    first, second = (
-        model.encode(list(NLI[name]), normalize_embeddings=True)
-        for name in ("premise", "hypothesis")
-    )
-    cosines = (first * second).sum(axis=1)
-    means = {c: cosines[np.array(NLI["label"]) == c].mean() for c in (0, 1, 2)}
-    assert order == sorted(means, key=means.get)
+def test_turns_and_measure_take_the_same_class_for_alike(model):
+    for names in (None, ("contradiction", "neutral", "entailment"), ("same", "not the same", "c")):
+        data = Dataset.from_dict(NLI) if names is None else _named(Dataset.from_dict(NLI), names)
+        measured = measure_for(data, None, forms.PAIR_AND_CLASS, model=model).targets
+        graded = forms_turned.turned(forms_turned.GRADES, data, model, 1)["score"]
+        assert [score == 1 for score in graded] == measured.tolist()
 
 
 def test_a_turn_reads_no_more_rows_than_it_is_told(model):

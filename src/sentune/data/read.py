@@ -134,7 +134,7 @@ def _of_files(source: Source, wish: Wish, skip: bool | str | Path, options: dict
     """The folder with the rows of files, from when they were read before or made now."""
     try:
         wishes = _wishes(wish, options)
-        # Nobody asks for standard input again, and a list of bad rows stays where it was said to be.
+        # Standard input is not read again, but the bad rows of it stay where they are said to be.
         is_for_now = bool(source.temporary) and skip is not True
         own = uuid4().hex if is_for_now else ""
         key = kept.key_of(source.files, (wish, bool(skip), wishes, source.notes, own))

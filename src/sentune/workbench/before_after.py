@@ -13,7 +13,7 @@ import numpy as np
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, TEXT_AND_CLASS, Form
 from sentune.errors import DatasetError
 from sentune.types import Encoder
-from sentune.workbench.measure import alike_class
+from sentune.workbench.alike import alike_class
 from sentune.workbench.pair_scores import LABELLED_PAIRS, pairs_of, right_documents, scores
 from sentune.workbench.projection import flat
 from sentune.workbench.rows import Rows

@@ -18,6 +18,7 @@ from sentune.files.plan import kind_of
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
 from sentune.report import missing
+from sentune.workbench.alike import alike_class
 from sentune.workbench.before_after import compared
 from sentune.workbench.comparison import (
     Comparison,
@@ -29,7 +30,7 @@ from sentune.workbench.comparison import (
 from sentune.workbench.comparison_record import record_of, source_of
 from sentune.workbench.encoded import Encoded
 from sentune.workbench.held_out import REFERENCES, HeldOut, held_out
-from sentune.workbench.measure import Measure, Values, alike_class, gain, interval, measure_for
+from sentune.workbench.measure import Measure, Values, gain, interval, measure_for
 from sentune.workbench.settings import Settings
 
 Say = Callable[[str], None]

@@ -22,6 +22,7 @@ from sentune.data.columns import input_columns
 from sentune.data.forms import Form
 from sentune.errors import DatasetError, SettingError
 from sentune.types import Encoder
+from sentune.workbench.alike import alike_class, order_of_classes
 from sentune.workbench.rows import Rows
 
 AS_IT_IS = "the rows as they are"
@@ -36,9 +37,6 @@ TWICE = "each text twice"
 
 _FEWEST = 8  # rows that are worth a run
 _LEAST = 1000  # rows that are read, whatever the budget
-# Words in the names of classes, for pairs that mean the same and for pairs that do not.
-_ALIKE = re.compile(r"entail|same|duplicat|paraphras|equivalen|match|similar|alike|\byes\b|true")
-_UNLIKE = re.compile(r"\bnot\b|\bnon|\bno\b|un|dis|contradict|neutral|differ|false")
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
@@ -150,8 +148,8 @@ def triplets_of_classes(rows: Rows, model: Encoder, rng: Any) -> dict[str, list[
     one; else the text most similar to the anchor of those that stand in no such pair with it.
     """
     first, second = rows.texts
-    alike, _ = order_of_classes(rows, model)
-    is_alike = [label == alike[-1] for label in rows.labels or ()]
+    alike = alike_class(rows.texts, rows.labels, rows.names, model)
+    is_alike = [label == alike for label in rows.labels or ()]
     partners: dict[str, set[str]] = defaultdict(set)
     opposed: dict[str, set[str]] = defaultdict(set)
     for one, other, match in zip(first, second, is_alike, strict=True):
@@ -173,7 +171,7 @@ def triplets_of_classes(rows: Rows, model: Encoder, rng: Any) -> dict[str, list[
 
 def grades(rows: Rows, model: Encoder, rng: Any) -> dict[str, list[Any]]:
     """Pairs with a score in place of the class: equal steps from 0 (least alike) to 1."""
-    order, _ = order_of_classes(rows, model)
+    order = order_of_classes(rows.texts, rows.labels, rows.names, model)
     steps = max(len(order) - 1, 1)
     score = {label: place / steps for place, label in enumerate(order)}
     names = ("sentence1", "sentence2")
@@ -181,25 +179,6 @@ def grades(rows: Rows, model: Encoder, rng: Any) -> dict[str, list[Any]]:
         **dict(zip(names, rows.texts, strict=True)),
         "score": [score[label] for label in rows.labels or ()],
     }
-
-
-def order_of_classes(rows: Rows, model: Encoder) -> tuple[list[Any], str]:
-    """The classes of pairs from the least to the most alike, and how that was seen.
-
-    A class whose name says that its pairs mean the same is the last. Without such a name it is that
-    with the highest mean cosine before training.
-    """
-    labels = np.asarray(rows.labels)
-    first, second = (_units(model, column) for column in rows.texts)
-    cosines = (first * second).sum(axis=1)
-    classes = sorted(set(rows.labels or ()))
-    order = sorted(classes, key=lambda label: float(cosines[labels == label].mean()))
-    words = {label: rows.name_of(label).lower() for label in classes}
-    named = [one for one in classes if _ALIKE.search(words[one]) and not _UNLIKE.search(words[one])]
-    if len(named) == 1:
-        order = [*(label for label in order if label != named[0]), named[0]]
-        return order, f"its name is {rows.name_of(named[0])!r}"
-    return order, "its pairs have the highest mean cosine"
 
 
 # Pairs --------------------------------------------------------------------------------------------

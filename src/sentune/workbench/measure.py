@@ -36,6 +36,7 @@ from sentune.search.semantic import nearest
 from sentune.types import Encoder
 from sentune.vectors.similarity import function_of
 from sentune.vectors.tensors import to_tensor
+from sentune.workbench.alike import alike_class
 from sentune.workbench.rows import Rows
 
 Floats = NDArray[np.float64]
@@ -47,9 +48,6 @@ REFERENCES = 2000  # labelled texts, at most, among which the neighbours are loo
 ROUNDS = 1000  # of the bootstrap
 SHARE = 0.95  # of the rounds that an interval holds
 _QUERIES = 256  # of a search, whose scores are in memory at a time
-# Names of a class of pairs that says that both texts mean the same.
-_ALIKE = "entailment entails duplicate duplicates paraphrase equivalent same similar match".split()
-_ALIKE += "matching relevant related positive true yes".split()
 
 Figure = Callable[[Floats, Floats], float]  # values (n,), targets (n,) -> a figure
 
@@ -345,11 +343,7 @@ def _matched(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made
     classes = np.unique(labels)
     if len(classes) < 2:
         raise DatasetError(f"all held-out pairs have the label {classes[0]}; give other rows")
-    alike = alike_by_name(rows.names)
-    if alike is None and _is_binary(rows, labels):
-        alike = 1
-    if alike is None:
-        alike = alike_class(rows.texts, labels, None, model)
+    alike = alike_class(rows.texts, labels, rows.names, model)
     texts, scores = _pairs(rows.texts[0], rows.texts[1], _SAME_ROLE)
     name = rows.name_of(alike)
     return _Made(
@@ -360,40 +354,6 @@ def _matched(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made
         scores,
         average_precision,
     )
-
-
-def alike_class(
-    columns: Sequence[Sequence[str]],
-    labels: Any,
-    names: Sequence[str] | None,
-    model: Encoder | None,
-) -> int:
-    """Which class of pairs is the one of texts that mean the same.
-
-    By its name, or else the class whose pairs a model finds nearest on average.
-
-    Raises:
-        DatasetError: If no name says it and there is no model.
-    """
-    if (found := alike_by_name(names)) is not None:
-        return found
-    if model is None:
-        raise DatasetError("no name says which class is the one of pairs that are alike")
-    texts, scores = _pairs(columns[0], columns[1], _SAME_ROLE)
-    given = scores(model, {role: _encode(model, role, some) for role, some in texts.items()})
-    labels = np.asarray(labels)
-    return int(max(np.unique(labels), key=lambda label: given[labels == label].mean()))
-
-
-def alike_by_name(names: Sequence[str] | None) -> int | None:
-    """Which class of pairs has a name that says that both texts mean the same; None if none has."""
-    plain = [str(name).strip().lower() for name in names or ()]
-    return next((number for number, name in enumerate(plain) if name in _ALIKE), None)
-
-
-def _is_binary(rows: Rows, labels: Any) -> bool:
-    """Whether labels are 0 and 1, and not two of several classes."""
-    return set(labels.tolist()) <= {0, 1} and (rows.names is None or len(rows.names) == 2)
 
 
 def _taught(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:

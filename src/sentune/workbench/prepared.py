@@ -21,9 +21,9 @@ from sentune.data.sources import MissingPartError
 from sentune.errors import DatasetError
 from sentune.losses.fitting import advice
 from sentune.workbench import forms_turned
+from sentune.workbench.alike import alike_by_name
 from sentune.workbench.classes import aligned
 from sentune.workbench.duplicates import normalised
-from sentune.workbench.measure import alike_by_name
 from sentune.workbench.settings import Settings
 from sentune.workbench.split import Split, groups_of, split
 
