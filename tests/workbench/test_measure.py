@@ -167,6 +167,41 @@ def test_texts_that_say_nothing_of_each_other_are_refused():
 # How sure a difference is -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("per_column", [False, True])
+def test_a_teachers_embeddings_are_compared_by_their_cosine(per_column):
+    texts = [[f"{name} {n}" for n in range(20)] for name in ("english", "german")]
+    model = random_model([*texts[0], *texts[1]])
+    random = np.random.default_rng(4)
+    teacher = random.normal(size=(20, 2, 8) if per_column else (20, 8))
+    data = {"english": texts[0], "german": texts[1], "label": teacher.tolist()}
+    values = measure_for(data, None, forms.TEACHER_EMBEDDING).values(model)
+    for row in range(20):
+        wanted = [
+            cosine(model.vectors[column[row]], teacher[row, at] if per_column else teacher[row])
+            for at, column in enumerate(texts)
+        ]
+        assert values.rows[row] == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert values.figure == pytest.approx(values.rows.mean())
+
+
+def test_a_teacher_of_another_width_is_said():
+    data = {"text": ["a", "b"], "label": [[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]]}
+    measure = measure_for(data, None, forms.TEACHER_EMBEDDING)
+    with pytest.raises(DatasetError, match="have 3 numbers and the model's 8; give embeddings of"):
+        measure.values(random_model(["a", "b"]))
+
+
+def test_a_figure_is_in_its_interval_whatever_is_drawn():
+    """Of few pairs most draws have texts twice, and the correlation of those is another one."""
+    for seed in range(40):
+        data = {name: cells[:6] for name, cells in scored(seed=seed).items()}
+        values = measure_for(data, None, forms.PAIR_AND_SCORE).values(
+            random_model(sorted({*data["a"], *data["b"]}), seed)
+        )
+        found = interval(values, rounds=3)
+        assert found.low <= found.value <= found.high
+
+
 def test_the_interval_of_a_mean_is_that_of_the_textbook():
     data = {
         "a": [f"a{n}" for n in range(400)],

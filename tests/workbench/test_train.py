@@ -4,13 +4,14 @@ import io
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
 
 from sentune import SentenceTransformer
 from sentune.errors import DatasetError, SettingError
-from sentune.workbench import train
+from sentune.workbench import told, train
 from tests import tiny
 from tests.training.tools import assert_equal_weights, weights
 from tests.workbench import topics
@@ -195,6 +196,31 @@ FORMS = {
     "triplets": topics.triplets(200),
     "single texts": {"text": [f"{a}. {b}." for a, b in zip(*topics.pairs(200).values())]},
 }
+
+
+def test_a_teachers_embeddings_are_learnt(model, tmp_path):
+    """Of single texts: the start turned by a fixed rotation is the teacher."""
+    texts = topics.classes(300)["text"]
+    start = SentenceTransformer(model).encode(texts)
+    teacher = np.roll(start, 7, axis=1)
+    options = {**QUICK, "loss": "MSELoss", "learning_rate": 3e-2}
+    data = {"text": texts, "label": teacher.tolist()}
+    result = train(data, model, tmp_path / "out", **options)
+    assert result.record["data"]["form"] == "text and embedding"
+    assert result.record["task"]["metric"] == "cosine to the teacher"
+    assert result.kept == "trained"
+    assert result.record["result"]["test"]["gain"] > 0.05
+
+
+def test_a_test_figure_that_is_not_finite_is_said_in_the_summary(trained):
+    result, _ = trained
+    test = {**result.record["result"]["test"], "after": None, "gain": None, "low": None}
+    record = {
+        **result.record,
+        "result": {**result.record["result"], "test": {**test, "high": None}},
+    }
+    text = told.summary(record, result.model_path)
+    assert f"{test['before']:.4f} before, not finite after (unknown, between" in text
 
 
 @pytest.mark.parametrize("name", FORMS)

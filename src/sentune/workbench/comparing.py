@@ -162,9 +162,7 @@ def _measured(
             raise DatasetError(f"{name} gives embeddings that are not finite for some of the rows")
         span = interval(values, seed)
         width = getattr(encoder.model, "get_embedding_dimension", lambda: None)()
-        # Draws with many equal values can all be on one side of the figure.
-        ends = min(span.low, values.figure), max(span.high, values.figure)
-        figure = ModelFigure(name, path, values.figure, *ends, width)
+        figure = ModelFigure(name, path, values.figure, span.low, span.high, width)
         found.append(_Measured(figure, values, encoder))
         _let_go(found)
     if measure is None:

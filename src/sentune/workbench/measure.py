@@ -24,6 +24,7 @@ from sentune.data.forms import (
     PAIR_AND_CLASS,
     PAIR_AND_MATCH,
     PAIR_AND_SCORE,
+    TEACHER_EMBEDDING,
     TEACHER_MARGINS,
     TEACHER_SCORES,
     TEXT_AND_CLASS,
@@ -143,6 +144,7 @@ def measure_for(
     | pair | MRR@10 of the second text among those of the held-out and the training rows |
     | triplet, several negatives | how often the positive is nearer than all negatives |
     | query, documents, teacher's scores | as pair and score, over all documents |
+    | text and teacher's embedding | mean cosine of the model's and the teacher's embedding |
 
     Args:
         held_out: Columns as a dict of lists or a `datasets.Dataset`.
@@ -214,7 +216,10 @@ def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, round
     if len(drawn) < 2:
         return Interval(figure(None), *3 * (float("nan"),))
     low, high = np.quantile(drawn, (edge, 1 - edge))
-    return Interval(figure(None), float(low), float(high), float(drawn.std(ddof=1)))
+    value = figure(None)
+    # Most rounds may be on one side of the figure itself, as with few rows and a correlation.
+    low, high = min(float(low), value), max(float(high), value)
+    return Interval(value, low, high, float(drawn.std(ddof=1)))
 
 
 def draws(groups: Ints, seed: int, rounds: int) -> Any:
@@ -372,6 +377,37 @@ def _taught(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
     )
 
 
+def _embedded(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made:
+    kept = _Texts()
+    places = [kept.add(column) for column in rows.texts]
+    # (n, d) for the texts of all columns, or (n, columns, d)
+    teacher = torch.tensor(np.asarray(rows.labels, np.float32))
+    given = [teacher[:, at] if teacher.ndim > 2 else teacher for at in range(len(places))]
+
+    def alike(model: Encoder, encoded: Mapping[str, Tensor]) -> Floats:
+        vectors = encoded["text"]
+        if vectors.shape[1] != teacher.shape[-1]:
+            raise DatasetError(
+                f"the teacher's embeddings have {teacher.shape[-1]} numbers and the model's "
+                f"{vectors.shape[1]}; give embeddings of as many, or a model with a Dense that "
+                "ends in as many"
+            )
+        found = [
+            torch.cosine_similarity(vectors[own].double(), label.double())
+            for own, label in zip(places, given, strict=True)
+        ]
+        return torch.stack(found).mean(dim=0).numpy()
+
+    return _Made(
+        "cosine to the teacher",
+        "mean cosine of the model's embeddings and those of the teacher",
+        {"text": kept.all()},
+        np.zeros(rows.count),
+        alike,
+        _mean,
+    )
+
+
 # Neighbours ---------------------------------------------------------------------------------------
 
 
@@ -504,6 +540,7 @@ _MEASURES: dict[str, Callable[[Rows, Rows | None, Encoder | None], _Made]] = {
     PAIR.name: _searched,
     TRIPLET.name: _triplets,
     NEGATIVES.name: _triplets,
+    TEACHER_EMBEDDING.name: _embedded,
     TEACHER_SCORES.name: _taught,
     TEACHER_MARGINS.name: _triplets,
 }

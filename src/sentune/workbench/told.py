@@ -20,6 +20,7 @@ from sentune.workbench.inspect import inspect
 from sentune.workbench.race import Entry, as_dict
 
 _VERSION = 1
+_OF_A_GAIN = ("gain", "low", "high")
 _INSPECTED = 50_000  # rows, in half a minute; `sentune inspect` looks at all
 
 
@@ -131,9 +132,11 @@ def summary(found: dict[str, Any], folder: Path) -> str:
     ]
     test = found["result"].get("test")
     if test:
+        gain, low, high = (_number(test[name], "+") or "unknown" for name in _OF_A_GAIN)
+        before, after = (_number(test[name]) or "not finite" for name in ("before", "after"))
         lines.append(
-            f"Test: {test['before']:.4f} before, {test['after']:.4f} after ({test['gain']:+.4f}, "
-            f"between {test['low']:+.4f} and {test['high']:+.4f}) on {test['rows']:,} rows."
+            f"Test: {before} before, {after} after ({gain}, between {low} and {high}) on "
+            f"{test['rows']:,} rows."
         )
     lines.append(f"Model, report.html, run.yaml and run.json are in {folder}")
     return "\n".join(lines)
