@@ -252,8 +252,9 @@ def test_one_class_only_is_said(model, tmp_path):
 
 def test_a_column_of_numbers_among_the_texts_is_named(model, tmp_path):
     data = {**topics.classes(100), "number": list(range(100))}
+    columns = {name: name for name in ("text", "number", "label")}
     with pytest.raises(DatasetError, match="column 'number' holds int values"):
-        train(data, model, tmp_path / "out")
+        train(data, model, tmp_path / "out", columns=columns)
 
 
 def test_short_texts_without_labels_are_said(model, tmp_path):

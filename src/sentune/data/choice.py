@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.data.columns import LABEL_COLUMNS
+from sentune.data.corpus_types import NO_NUMBER
 from sentune.data.csv_rows import NUMBERED
 from sentune.errors import DatasetError, SettingError
 
@@ -25,7 +26,6 @@ _FEWEST = 10  # rows in which whole numbers that all differ are ids
 _FEW_WORDS = 20  # rows in which any words may be labels
 _MANY = 40  # rows in which a column that has a few words again and again is no text
 _LOOKED_AT = 100  # values that show that a column holds no numbers
-_NO_NUMBER = r"^[+-]?0[\dxX]"  # the zero counts
 _COMMA = r"^[+-]?\d+,\d+$"
 
 
@@ -340,7 +340,7 @@ def numbers_in(column: Any) -> Any:
 def _numbers_in(pa: Any, texts: Any) -> Any:
     pc = need("pyarrow.compute", extra="train")
     trimmed = pc.utf8_trim_whitespace(texts)
-    if pc.any(pc.match_substring_regex(trimmed, _NO_NUMBER)).as_py():
+    if pc.any(pc.match_substring_regex(trimmed, NO_NUMBER)).as_py():
         return None
     for kind in (pa.int64(), pa.float64()):
         try:

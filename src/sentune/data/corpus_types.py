@@ -10,7 +10,8 @@ from typing import Any
 from sentune._lazy import need
 
 _MOST_FIELDS = 100  # of an object whose keys become fields; more are data, not names
-_NO_NUMBER = re.compile(r"[+-]?0[\dxX]")  # the zero counts, or Arrow reads it as hexadecimal
+NO_NUMBER = r"^[+-]?0[\dxX]"  # the zero counts, or Arrow reads it as hexadecimal
+_STARTS_WITH_ZERO = re.compile(NO_NUMBER)
 
 
 class Types:
@@ -118,7 +119,7 @@ def _of_cells(cells: list[str | None]) -> Any:
     known = [cell for cell in cells if cell is not None]
     if not known:
         return pa.null()
-    if any(map(_NO_NUMBER.match, known)):
+    if any(map(_STARTS_WITH_ZERO.match, known)):
         return pa.string()
     for kind in (pa.int64(), pa.float64()):
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from sentune import losses
@@ -22,6 +23,7 @@ from sentune.training.trainer import SentenceTransformerTrainer
 from sentune.workbench import roles
 from sentune.workbench.anchors import AnchoredLoss, Anchors
 from sentune.workbench.candidates import Candidate
+from sentune.workbench.kept import LOGS
 from sentune.workbench.settings import Settings
 from sentune.workbench.telling import Teller
 
@@ -111,6 +113,7 @@ def fit(
     )
     for kind in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(kind)
+    _keep_logs(trainer, Path(settings.output).expanduser() / LOGS / folder.name)
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     began = time.perf_counter()
     is_stopped = False
@@ -176,6 +179,13 @@ def _arguments(
         report_to=settings.report_to or "none",
         disable_tqdm=True,
     )
+
+
+def _keep_logs(trainer: SentenceTransformerTrainer, folder: Path) -> None:
+    """Let TensorBoard's files outlive the folder of checkpoints, which goes when all is over."""
+    for one in trainer.callback_handler.callbacks:
+        if isinstance(one, TensorBoardCallback) and one.logging_dir is None:
+            one.logging_dir = str(folder)
 
 
 def _add_adapter(model: Any, rank: int) -> None:

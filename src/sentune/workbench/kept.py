@@ -18,6 +18,7 @@ from sentune.errors import SettingError
 from sentune.workbench.run_file import warn_of_versions
 
 FOLDER = "run"
+LOGS = "logs"  # of trackers that write files, beside it; they stay
 _STATE = "state.json"
 _VERSION = 1
 

@@ -13,7 +13,7 @@ from sentune.errors import MissingDependencyError, SettingError
 from sentune.files.own import own
 from sentune.report import missing, page
 from sentune.workbench import run_file
-from sentune.workbench.kept import FOLDER, is_of_training
+from sentune.workbench.kept import FOLDER, LOGS, is_of_training
 
 RECORD, REPORT = "run.json", "report.html"
 _FILES = (RECORD, REPORT, run_file.FILE, "README.md")
@@ -27,7 +27,7 @@ def check_output(output: Path) -> None:
     is_ours = (output / "modules.json").exists() or (run.is_dir() and is_of_training(run))
     if output.exists() and not output.is_dir():
         raise SettingError(f"{output} is a file; name a folder with --output")
-    if output.is_dir() and any(output.iterdir()) and not is_ours:
+    if output.is_dir() and not is_ours and any(one.name != LOGS for one in output.iterdir()):
         raise SettingError(
             f"{output} exists and does not contain a model; choose another folder with --output"
         )

@@ -97,7 +97,9 @@ class Settings:
     )
     dtype: str = _option("auto", "auto, or float32 for exact numbers")
     device: str | None = _option(None, "where to compute, e.g. cuda:1 or cpu")
-    report_to: list[str] | None = _option(None, "trackers, e.g. tensorboard,wandb", "words")
+    report_to: list[str] | None = _option(
+        None, "trackers, e.g. tensorboard,wandb; those of tensorboard write to OUTPUT/logs", "words"
+    )
     push: str | None = _option(None, "repository on the Hub to upload the result to")
 
     def __post_init__(self) -> None:

@@ -1,0 +1,56 @@
+"""Options of `train` that reach outside of it: the clock, the Hub, trackers."""
+
+import time
+
+import pytest
+
+from sentune import SentenceTransformer
+from sentune.cli import main
+from sentune.workbench import train
+from tests import tiny
+from tests.share import test_push
+from tests.training.tools import assert_equal_weights, weights
+from tests.workbench import topics
+
+hub = test_push.hub
+FEW = {"steps": 6, "learning_rate": 1e-2, "alpha": 1, "batch_size": 16, "dtype": "float32"}
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.make_folder(tmp_path / "bert")
+    topics.write(topics.classes(300), tmp_path / "topics.csv")
+    return tmp_path
+
+
+def test_a_budget_in_seconds_is_kept_and_its_run_file_gives_the_same_model(work):
+    options = {"learning_rate": 1e-2, "agreement": 0, "dtype": "float32"}
+    began = time.monotonic()
+    first = train("topics.csv", "bert", "first", budget="10s", **options)
+    assert time.monotonic() - began < 40
+    assert first.kept == "trained"
+    assert first.record["spent"]["training"] > 0
+    again = train(config=first.model_path / "run.yaml", output="again")
+    assert "budget" not in (first.model_path / "run.yaml").read_text()
+    one, other = (SentenceTransformer(str(result.model_path)) for result in (first, again))
+    assert_equal_weights(weights(one), weights(other))
+
+
+def test_the_result_is_uploaded_with_its_card_and_run_file(work, hub, monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "alice-token")
+    given = ["train", "topics.csv", "--model", "bert", "--output", "out", "--push", "alice/topics"]
+    assert main([*given, "--alpha", "0"]) == 0
+    assert "Uploaded to" in capsys.readouterr().err
+    files = hub.files("alice/topics")
+    assert {"model.safetensors", "modules.json", "README.md"} <= files.keys()
+    local = (work / "out" / "model.safetensors").read_bytes()
+    assert files["model.safetensors"] == local
+    assert "push" not in (work / "out" / "run.yaml").read_text()  # who repeats it uploads nothing
+
+
+def test_a_tracker_gets_the_curves(work):
+    train("topics.csv", "bert", "out", report_to=["tensorboard"], **FEW)
+    events = [*(work / "out" / "logs").rglob("events.out.tfevents.*")]
+    assert events
+    assert b"train/loss" in b"".join(path.read_bytes() for path in events)
