@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from sentune.losses.base import Loss, LossValue, full_precision
 from sentune.losses.embed import Embedder, select
 from sentune.types import Features
+from sentune.workbench import roles
 
 IN_A_BATCH = 8  # unless it is chosen
 WEIGHT = 5.0
@@ -151,7 +152,10 @@ class AnchoredLoss(Loss):
     def __init__(self, model: Any, loss: Any, anchors: Anchors, weight: float = WEIGHT) -> None:
         super().__init__(model, loss=loss)
         self.anchors, self.weight = anchors, weight
-        self._features = model.read(list(anchors.texts))
+        # As `encode` reads a text, by which the targets were made.
+        prompt = roles.prompt_of(model, "text") or None
+        routes = roles.routes_of(model, {"anchor": "text"}) or {}
+        self._features = model.read(list(anchors.texts), prompt, routes.get("anchor"))
         self._targets = anchors.targets
         self._drawn: list[int] = []
 
