@@ -22,7 +22,7 @@ from tests.workbench import topics
 ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *("--learning-rate", "0.003", "--agreement", "0", "--dtype", "float32"),
-    *("--epochs", "4", "--batch-size", "8"),
+    *("--epochs", "4", "--batch-size", "8", "--folds", "1"),
 ]
 
 
@@ -93,6 +93,21 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(work, place):
     assert state(work, output) is not None
     finish(work, output)
     assert_as_the_whole(work, output)
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_folds_goes_on_as_if_nothing_had_been(work):
+    for output in ("folds", "folds-killed"):
+        process = start(work, output, "--folds", "3")
+        if output == "folds":
+            process.communicate(timeout=240)
+            assert process.returncode == 0
+        else:
+            stop_at(process, work / output / "run" / "full-0-1" / "model", signal.SIGKILL)
+    assert {"full-0-0"} <= state(work, "folds-killed")["notes"].keys()
+    finish(work, "folds-killed")
+    one, other = (SentenceTransformer(str(work / name)) for name in ("folds", "folds-killed"))
+    assert_equal_weights(weights(one), weights(other))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, SettingError
-from sentune.workbench import anchors, decision, general
+from sentune.workbench import anchors, decision
 from sentune.workbench.anchors import Anchors
 from sentune.workbench.candidates import Candidate, candidates
 from sentune.workbench.decision import Choice, Mix
@@ -28,8 +28,8 @@ from sentune.workbench.race import ENCODING, Entry, Race, as_dict
 from sentune.workbench.settings import Settings, seconds_or_passes
 from sentune.workbench.telling import Teller
 
-# Passes over the training rows that the usual recipe for a form takes; a little less than three times
-# as many are allowed by default. Pairs with a score are usually trained on for 4 epochs.
+# Passes over the training rows that the usual recipe for a form takes; a little less than three
+# times as many are allowed by default. Pairs with a score are usually trained on for 4 epochs.
 _RECIPE_EPOCHS = {forms.PAIR_AND_SCORE.name: 4.0}
 _TIMES_THE_RECIPE = 2.9
 _REFERENCES = 1000  # labelled texts among which neighbours are looked for, while choosing
@@ -188,10 +188,9 @@ class Course:
 
     def _anchors(self) -> Anchors | None:
         """Texts that are to stay where they are; none where any change is allowed."""
-        count, form = self.settings.anchors, self.parts.form
+        count = self.settings.anchors
         if count is None:
-            is_asked = self.settings.agreement is None and not general.is_of_likeness(form)
-            count = anchors.IN_A_BATCH if is_asked or self.settings.agreement else 0
+            count = anchors.IN_A_BATCH if self.threshold > 0 else 0
         return Anchors.of(self.start, count, self._texts() // 8) if count else None
 
     def _texts(self) -> int:

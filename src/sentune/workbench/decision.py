@@ -3,7 +3,7 @@
 Several candidates and several shares of the trained weights are looked at on the same held-out
 rows, and the best of many looks better than it is. So the bar is not two standard errors but what
 the best of them all would reach by chance (max-T: Westfall and Young, Resampling-Based Multiple
-Testing, 1993): the gains of all are drawn by one bootstrap, and the bar is the 97.5% quantile of
+Testing, 1993): the gains of all are drawn by one bootstrap, and the bar is the 95% quantile of
 the largest of them, each in its own standard errors and around its own mean.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sentune.workbench.measure import Interval, Values, draws, gain
 
-CHANCE = 0.025  # that the best of all passes without being better
+CHANCE = 0.05  # that the best of all passes without being better
 LEAST_ERRORS = 2.0  # of the gain, whatever the bootstrap says
 FEWEST_ROWS = 30  # groups of rows on which anything can be shown
 _ROUNDS = 1000

@@ -27,7 +27,7 @@ from sentune.types import Encoder
 THRESHOLD = 0.995  # agreement that a mix must keep
 # Rows that say how alike two texts are teach what the check asks; models that were trained on them
 # moved and became better on other texts.
-_OF_LIKENESS = 0.95
+_OF_LIKENESS = 0.97
 _LIKENESS = (forms.PAIR_AND_SCORE.name, forms.PAIR_AND_MATCH.name)
 
 # Subject, what it is more generally, verb phrase, the same in other words, another deed, where.
@@ -66,12 +66,7 @@ tests
 
 def threshold_of(form: Form) -> float:
     """The least agreement with the start that is asked of a model trained on a form of data."""
-    return _OF_LIKENESS if is_of_likeness(form) else THRESHOLD
-
-
-def is_of_likeness(form: Form) -> bool:
-    """Whether the rows of a form say how alike two texts are."""
-    return form.name in _LIKENESS
+    return _OF_LIKENESS if form.name in _LIKENESS else THRESHOLD
 
 
 @dataclass(frozen=True)
