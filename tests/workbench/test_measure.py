@@ -268,6 +268,6 @@ def test_different_rows_are_not_compared():
 
 def test_every_form_of_advice_has_a_measure_or_an_error_that_says_so():
     for form in forms.FORMS:
-        if form.name in ("sentence", "text and embedding") or not form.is_advice:
+        if form.name == "sentence" or not form.is_advice:
             with pytest.raises(DatasetError, match="nothing can be measured"):
                 measure_for({"text": ["a"]}, None, form)

@@ -144,14 +144,7 @@ class _Job:
     def run(self) -> Result:
         """All of it."""
         began = time.monotonic()
-        settings, teller, output = self.settings, self.teller, Path(self.settings.output)
-        output = output.expanduser()
-        saved.check_output(output)
-        if Path(settings.model).expanduser().resolve() == output.resolve():
-            raise SettingError(
-                f"{output} is the model to start from, which would be replaced; choose another "
-                "folder with --output"
-            )
+        settings, teller, output = self.settings, self.teller, self._output()
         with _heard() as said:
             rows = self._rows()
             own = {name: part for name, part in rows.items() if name != "data"}
@@ -187,6 +180,17 @@ class _Job:
             teller.say(f"Uploaded to {address}")
         teller.say(f"Done in {duration(time.monotonic() - began)}.")
         return Result(output, kept_is, reason, record)
+
+    def _output(self) -> Path:
+        """The folder for the result, after a look at whether it can be written."""
+        output = Path(self.settings.output).expanduser()
+        saved.check_output(output)
+        if Path(self.settings.model).expanduser().resolve() == output.resolve():
+            raise SettingError(
+                f"{output} is the model to start from, which would be replaced; choose another "
+                "folder with --output"
+            )
+        return output
 
     def _kept(self, output: Path, hashes: Mapping[str, str]) -> Kept:
         asked = {
