@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sentune.data.columns import input_columns
@@ -108,7 +108,7 @@ class Race:
 
     def run(self, candidates: Sequence[Candidate]) -> None:
         """Race; after Ctrl-C `is_stopped` is set and `best` is the best so far."""
-        self.entries = [Entry(one, place) for place, one in enumerate(candidates)]
+        self.entries = [Entry(one, place) for place, one in enumerate(self._bounded(candidates))]
         self._prepare()
         left = [one for one in self.entries if one.state == "waiting"]
         texts = self.full_texts(len(left)) if self.allowed is not None else 0.0
@@ -236,6 +236,23 @@ class Race:
             self.passes["encoding"] += ENCODING * (self.start.texts - read)
         return self._turned[key]
 
+    def _bounded(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Candidates whose turns read no more rows than the budget can train on.
+
+        The number of rows is a setting of the candidate then, so that a run file has it.
+        """
+        noted = self.kept.get("turned_rows")
+        train = self.held_out.folds[0].train
+        found = []
+        for place, one in enumerate(candidates):
+            if noted is None:
+                settings = forms_turned.within(one.data_as, train, self.allowed, one.data_settings)
+            else:
+                settings = noted[place]
+            found.append(replace(one, data_settings=settings))
+        self.kept.note("turned_rows", [dict(one.data_settings) for one in found])
+        return found
+
     def _prepare(self) -> None:
         """Turn the rows for all; who has too few of them is out."""
         for entry in self.entries:
@@ -294,7 +311,7 @@ class Race:
             self.teller.say(f"  {entry.name}: failed, {error}")
             return
         entry.values = self.held_out.values_of([one["rows"] for one in done])
-        self._note_round(entry, done[-1]["steps"], steps)
+        self._note_round(entry, done[-1]["steps"], done[-1]["of_steps"])
         if kind == "short" and not self.is_stopped:
             for fold in folds:
                 self.kept.discard(self.key_of(entry, kind, fold))
@@ -318,6 +335,7 @@ class Race:
             fitted.model.save_pretrained(str(folder / "model"), create_model_card=False)
         found = {
             "steps": fitted.steps,
+            "of_steps": steps,
             "rows": values.rows.tolist(),
             "curves": fitted.curves,
             "seconds": fitted.seconds,
