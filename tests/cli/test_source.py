@@ -3,11 +3,13 @@
 import argparse
 import io
 import json
+import shlex
 
 import pytest
 
-from sentune.cli import main
+from sentune.cli import _parser, main
 from sentune.cli._arguments import add_source, rows
+from sentune.cli._output import streams
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,8 @@ def own_place(tmp_path, monkeypatch):
 def read(*words):
     parser = argparse.ArgumentParser()
     add_source(parser)
-    return rows(parser.parse_args(words))
+    with streams(is_quiet=False):
+        return rows(parser.parse_args(words))
 
 
 def test_several_files_with_columns_and_label(capsys):
@@ -92,3 +95,35 @@ def test_an_encoding_can_be_said(tmp_path, capsys):
     (tmp_path / "x.txt").write_bytes("Привет".encode("koi8-r"))
     assert read("x.txt", "--encoding", "koi8-r")["text"][:] == ["Привет"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_second_reading_leaves_the_bad_rows_of_the_first(tiny_bert_folder, tmp_path, capsys):
+    (tmp_path / "held.csv").write_text("query,doc\na b,c d\nodd\ne f,g h\n")
+    (tmp_path / "more.csv").write_text("query,doc\ni j,k l\n")
+    words = [str(tiny_bert_folder), "--data", "held.csv", "--train", "more.csv", "--no-report"]
+    assert main(["evaluate", *words, "--skip-bad-rows", "left.jsonl"]) == 0
+    assert json.loads((tmp_path / "left.jsonl").read_text())["line"] == 3
+    words = ["held.csv", "--test", "more.csv"]
+    assert main(["inspect", *words, "--skip-bad-rows", "left.jsonl"]) == 0
+    assert json.loads((tmp_path / "left.jsonl").read_text())["line"] == 3
+    assert main(["inspect", "more.csv", "--test", "held.csv", "--skip-bad-rows"]) == 0
+
+
+def test_what_inspect_advises_reads_the_file_as_inspect_did(tmp_path, capsys):
+    text = "qu\xe9stion;answer;mark\n" + "".join(f"a {n};b {n};{n % 2}\n" for n in range(30))
+    (tmp_path / "odd.dat").write_bytes(text.encode("utf-16"))
+    options = ["--format=csv", "--encoding=utf-16", "--split=train[:28]", "--skip-bad-rows=b.jsonl"]
+    names = ["--columns", "a=qu\xe9stion,answer", "--label", "mark"]
+    assert main(["inspect", "odd.dat", *options, *names]) == 0
+    command = next(
+        line for line in capsys.readouterr().out.splitlines() if "  sentune train" in line
+    )
+    given = _parser().parse_args(shlex.split(command)[1:])
+    with streams(is_quiet=False):
+        assert rows(given).to_dict() == read("odd.dat", *options, *names).to_dict()
+    assert len(rows(given)) == 28 and (given.skip_bad_rows, given.label) == ("b.jsonl", "mark")
+
+
+def test_inspect_advises_no_more_than_was_said(capsys):
+    assert main(["inspect", "a.csv"]) == 0
+    assert "  sentune train a.csv --model " in capsys.readouterr().out

@@ -276,3 +276,63 @@ def test_many_equal_texts_with_two_labels_take_no_memory_of_their_square():
     rows["label"][0] = 1  # most say 1
     found = next(one for one in inspect(rows).findings if one.kind == "contradicting labels")
     assert found.count == 14_999  # a matrix of them all were 7 GB
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.4, 0.9], [0, 1, 2]])
+def test_a_label_that_is_missing_is_no_label(scores):
+    texts = sentences(90, seed=2, words=9)
+    rows = {
+        "sentence1": [f"{text} one" for text in texts],
+        "sentence2": [f"{text} two" for text in texts],
+        "label": [scores[n % 3] for n in range(90)],
+    }
+    rows["label"][4] = rows["label"][50] = None
+    for name in ("sentence1", "sentence2"):  # a copy without its label, before the row and after
+        rows[name][4], rows[name][70] = rows[name][7], rows[name][50]
+    seen = inspect(rows, FakeEncoder())
+    assert found(seen, "missing labels") == [4, 50]
+    assert found(seen, "contradicting labels") == found(seen, "exact duplicates") == []
+    known = [label for label in rows["label"] if label is not None]
+    assert (seen.labels["low"], seen.labels["high"]) == (min(scores), max(scores))
+    assert seen.labels["mean"] == round(sum(known) / 88, 4)
+    assert (seen.labels["missing"], seen.labels["different"], seen.labels["ties"]) == (2, 3, 1.0)
+    assert "; 2 rows without one\n" in str(seen)
+    assert "When the errors above are mended, start with\n" in str(seen)
+    assert len(seen.clean()) == 88
+    json.dumps(seen.to_dict(), allow_nan=False)
+    assert "Start with" in str(inspect(seen.clean()))
+
+
+def test_rows_that_train_would_refuse_as_too_few_are_said_to_be_so(pairs):
+    from datasets import Dataset
+
+    from sentune.workbench.prepared import parts_of
+    from sentune.workbench.settings import Settings
+
+    few = {name: texts[:25] for name, texts in pairs.items()}
+    assert "25 rows are too few for sentune train" in str(inspect(few))
+    with pytest.raises(DatasetError, match="only 15 of 25 rows are left"):
+        parts_of(Dataset.from_dict(few), {}, Settings())
+    enough = {name: texts[:26] for name, texts in pairs.items()}
+    assert "too few" not in str(inspect(enough))
+    assert len(parts_of(Dataset.from_dict(enough), {}, Settings()).rows["train"]) >= 16
+
+
+def test_what_takes_long_is_said_before(classes):
+    said = []
+    inspect(classes, FakeEncoder(), on_progress=said.append)
+    assert said == []
+    many = {"text": [f"text of {row}" for row in range(20_000)], "label": [0, 1] * 10_000}
+    inspect(many, FakeEncoder(), most_rows=1_000, on_progress=said.append)
+    assert said == [
+        "20,000 rows are read; looking for equal and nearly equal texts ...",
+        "Encoding 1,000 rows with the model ...",
+    ]
+
+
+def test_all_of_the_test_data_is_read(tmp_path):
+    lines = [f"question number {row},answer number {row}" for row in range(60)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["question,answer", *lines]))
+    seen = inspect(str(path), test=str(path), split="train[50:]")
+    assert found(seen, "rows of the test data") == list(range(10))

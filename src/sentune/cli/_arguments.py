@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -66,37 +64,30 @@ def column_names(text: str) -> dict[str, str]:
     return names
 
 
-def rows(args: argparse.Namespace) -> Any:
-    """The rows that `add_source` asks for, as a `datasets.Dataset`; notes go to standard error."""
-    from sentune.data.read import read
-    from sentune.errors import SentuneWarning
-    from sentune.machine.screen import quiet_bars
-
+def reading(args: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for of how the data is read, as `sentune.data.read.read` takes it."""
     asked = {
+        "split": args.split,
+        "columns": getattr(args, "columns", None),
+        "label": getattr(args, "label", None),
+        "skip_bad_rows": getattr(args, "skip_bad_rows", None),
         "format": getattr(args, "data_format", None),
         "encoding": getattr(args, "encoding", None),
     }
-    options = {name: value for name, value in asked.items() if value is not None}
-    if not hasattr(args, "data_format") and args.source in (STANDARD, [STANDARD]):
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def rows(args: argparse.Namespace, source: Any = None, **others: Any) -> Any:
+    """The rows that `add_source` asks for as a `datasets.Dataset`, or those of another source."""
+    from sentune.data.read import read
+    from sentune.machine.screen import quiet_bars
+
+    options = {**reading(args), **others}
+    source = source or args.source
+    if not hasattr(args, "data_format") and source in (STANDARD, [STANDARD]):
         options["format"] = "txt"  # a command that cannot be told what it is reads texts
-    with quiet_bars(), warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", SentuneWarning)
-        data = read(
-            args.source,
-            args.split,
-            columns=getattr(args, "columns", None),
-            label=getattr(args, "label", None),
-            skip_bad_rows=getattr(args, "skip_bad_rows", None),
-            **options,
-        )
-    for warning in found:
-        if issubclass(warning.category, SentuneWarning):
-            print(f"note: {warning.message}", file=sys.stderr)
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    return data
+    with quiet_bars():
+        return read(source, **options)
 
 
 def at_least(least: int) -> Callable[[str], int]:

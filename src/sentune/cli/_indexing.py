@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from sentune.cli._output import note, notes_after
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -25,24 +26,19 @@ def documents(source: str, args: argparse.Namespace) -> Any:
     from sentune.index.documents import documents_of
 
     found = documents_of(source, args.text, args.id)
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for text in found.notes:
+        note(text)
     return found
 
 
 @contextmanager
 def building(total: int | None) -> Iterator[Callable[[int, int | None], None]]:
-    """A function to report progress to; warnings become notes on standard error."""
-    from sentune.errors import SentuneWarning
+    """A function to report progress to; warnings are shown after it."""
     from sentune.machine.screen import Progress
 
     bar = Progress("Indexing", max(1, total or 1), "documents", sys.stderr)
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", SentuneWarning)
+    with notes_after():
         try:
             yield lambda done, total: bar.show(done)
         finally:
             bar.close()
-    for warning in found:
-        if issubclass(warning.category, SentuneWarning):
-            print(f"note: {warning.message}", file=sys.stderr)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from typing import Any, Protocol
 
+from sentune.errors import SentuneWarning
+
 
 class Result(Protocol):
     """What a command found: shown as text by `str`, and as JSON by `to_dict`."""
@@ -54,13 +56,21 @@ def streams(*, is_quiet: bool) -> Iterator[None]:
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(redirect_stderr(nowhere))
         stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default", SentuneWarning)  # they are what a command has to say
         warnings.showwarning = _as_note
         yield
 
 
-def _as_note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    from sentune.errors import SentuneWarning
+@contextmanager
+def notes_after() -> Iterator[None]:
+    """Hold warnings back until the block ends, and a bar of progress with it."""
+    with warnings.catch_warnings(record=True) as found:
+        yield
+    for warning in found:
+        _as_note(warning.message, warning.category)
 
+
+def _as_note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     is_ours = issubclass(category, SentuneWarning)
     print(f"{'note' if is_ours else category.__name__}: {message}", file=sys.stderr, flush=True)
 

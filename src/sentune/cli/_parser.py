@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with what is wrong in a line, and where to read on."""
-        self.exit(FAILED, f"{self.prog}: {message}; `{self.prog} --help` shows what there is\n")
+        end = "" if message.endswith("?") else ";"
+        self.exit(FAILED, f"{self.prog}: {message}{end} `{self.prog} --help` shows what there is\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

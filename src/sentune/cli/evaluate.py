@@ -83,11 +83,11 @@ def run(args: argparse.Namespace) -> None:
     from sentune.workbench import evaluate
 
     _check(args)
-    given = argparse.Namespace(**{**vars(args), "source": args.data})
-    data = rows(given)
+    data = rows(args, args.data)
     train = None
-    if args.train:
-        train = rows(argparse.Namespace(**{**vars(args), "source": args.train}))
+    if args.train:  # whose broken rows must not replace those of the data
+        skipping = {"skip_bad_rows": True} if args.skip_bad_rows else {}
+        train = rows(args, args.train, **skipping)
     loading = {name: getattr(args, name) for name in ("device", "dtype", "truncate_dim")}
     with quiet_bars():
         found = evaluate(

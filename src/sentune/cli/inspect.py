@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from sentune.cli._arguments import add_source, at_least, rows
+from sentune.cli._arguments import add_source, at_least, reading, rows
 from sentune.cli._output import add_json, note, show
 
 HELP = "show what data for training holds, what is wrong with it, and which losses fit"
@@ -65,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
             loss=args.loss,
             batch_size=args.batch_size,
             source=args.source,
-            columns=args.columns,
-            label=args.label,
+            on_progress=lambda text: print(text, file=sys.stderr, flush=True),
+            **reading(args),
         )
         if args.write_clean:
             removed = found.write_clean(args.write_clean, args.also_remove)

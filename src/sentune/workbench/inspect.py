@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +26,9 @@ from sentune.workbench.inspection.meaning import MOST_ROWS, Meaning
 from sentune.workbench.inspection.table import Table, tables
 
 _EXAMPLES = 5
+_TO_TRAIN = 26  # rows that `sentune train` needs: 16 are left of them when two fifths are held out
+_MANY = 20_000  # rows from which on it takes a while
+_MANY_TO_ENCODE = 1_000
 _KINDS = tuple(check.kind for check in CHECKS)
 
 
@@ -163,6 +166,7 @@ def inspect(
     most_rows: int = MOST_ROWS,
     seed: int = 0,
     source: Sequence[str] | None = None,
+    on_progress: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Inspection:
     """What data for training holds, what is wrong with it, and which losses fit it.
@@ -178,7 +182,9 @@ def inspect(
         most_rows: Of more rows, a random sample of so many is looked at with the model.
         seed: Of the sample.
         source: What the data was read from with the options, where it is read already.
+        on_progress: Called with a line before what takes long.
         **options: How files are read: `columns`, `label` and others of `sentune.data.read.read`.
+            Of the test data all of its rows are read, whatever `split` says.
 
     Raises:
         DatasetError: If the data cannot be read, or the test data has other columns.
@@ -191,9 +197,16 @@ def inspect(
         raise DatasetError("the data has no rows")
     form = advice.form_of(found)
     encoder = _encoder(model)
-    table = _table(rows, found, form, None if test is None else rows_of(test, **options))
+    tell = on_progress or (lambda text: None)
+    if found.rows >= _MANY:
+        tell(f"{found.rows:,} rows are read; looking for equal and nearly equal texts ...")
+    table = _table(rows, found, form, None if test is None else _test_rows(test, options))
     notes = _attach(table, encoder, most_rows, seed)
+    if table.meaning is not None and len(table.meaning.rows) >= _MANY_TO_ENCODE:
+        tell(f"Encoding {len(table.meaning.rows):,} rows with the model ...")
     losses = advice.reasons(found, form)
+    if losses and found.rows < _TO_TRAIN:
+        notes.append(_few(found.rows))
     best = loss or (losses[0]["name"] if losses else "")
     name = model if isinstance(model, (str, Path)) else MODEL
     wrong = problems(found, best, batch_size=batch_size)
@@ -241,6 +254,21 @@ def _sources(data: Any) -> list[str]:
     return [str(one) for one in several if isinstance(one, (str, Path))]
 
 
+def _test_rows(test: Any, options: Mapping[str, Any]) -> Any:
+    """The test data; a split, and a file for broken rows, are of the data alone."""
+    own = {name: value for name, value in options.items() if name != "split"}
+    if own.get("skip_bad_rows"):
+        own["skip_bad_rows"] = True
+    return rows_of(test, **own)
+
+
+def _few(rows: int) -> str:
+    return (
+        f"{rows} rows are too few for sentune train, which holds some out to choose by and to "
+        f"measure, and needs at least {_TO_TRAIN}; to show that a model is better takes hundreds"
+    )
+
+
 def _encoder(model: Any) -> Any:
     if not isinstance(model, (str, Path)):
         return model
@@ -282,8 +310,8 @@ def _cells(rows: Any, name: str) -> list[Any]:
 
 
 def _numbers(cells: Sequence[Any]) -> np.ndarray:
-    """Labels as numbers; one that is missing is a class of its own."""
-    return np.array([-1 if cell is None or cell != cell else cell for cell in cells], np.float64)
+    """Labels as numbers, NaN where one is missing."""
+    return np.array([np.nan if cell is None else cell for cell in cells], np.float64)
 
 
 def _attach(table: Table, encoder: Any, most: int, seed: int) -> list[str]:
@@ -292,7 +320,8 @@ def _attach(table: Table, encoder: Any, most: int, seed: int) -> list[str]:
         return ["without --model nothing is encoded: wrong labels are not looked for"]
     if most < 1:
         raise SettingError(f"most_rows must be at least 1, got {most}")
-    table.meaning = Meaning(encoder, table.texts, table.exact, table.form, most, seed)
+    usable = np.flatnonzero(table.is_whole())
+    table.meaning = Meaning(encoder, table.texts, table.exact, usable, table.form, most, seed)
     if table.meaning.is_sample:
         return [f"wrong labels are looked for in {most:,} rows drawn at random"]
     return []
@@ -319,4 +348,5 @@ def _finding(check: Check, hits: Hits, rows: Any) -> Finding:
 
 
 def _classes(table: Table) -> int:
-    return 0 if table.labels is None or not len(table) else int(table.labels.max()) + 1
+    known = np.zeros(0) if table.labels is None else table.known_labels()
+    return int(known.max(initial=-1)) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sentune.data import forms
@@ -55,6 +56,8 @@ _WHY_IN: dict[tuple[Form, str], str] = {
     (forms.PAIR_AND_MATCH, "CoSENTLoss"): "reads 0 and 1 as scores, and learns their order",
     (forms.PAIR_AND_MATCH, "CosineSimilarityLoss"): "reads 0 and 1 as the cosines to reach",
 }
+# Of the options of `read`, those that are words of the command line, too.
+_IN_THE_COMMAND = ("split", "columns", "label", "skip_bad_rows", "format", "encoding")
 # What a loss is made of beside the model, and how batches are best drawn.
 _ARGUMENTS = {"SoftmaxLoss": ", model.get_embedding_dimension(), num_labels={classes}"}
 _SAMPLERS = {
@@ -112,6 +115,12 @@ def start(
     """
     if not losses:
         return {}
+    usual = {"split": "train"}
+    options = {
+        name: given
+        for name, given in options.items()
+        if given is not None and given != usual.get(name)
+    }
     return {
         "command": _command(sources or ["DATA"], model, options),
         "python": _code(sources, model, options, losses[0]["name"], form, classes),
@@ -122,15 +131,18 @@ def _command(sources: Sequence[str], model: str, options: Mapping[str, Any]) -> 
     import shlex
 
     words = ["sentune", "train", *sources]
-    if options.get("columns"):
-        pairs = options["columns"].items()
-        words += [
-            "--columns",
-            ",".join(new if new == old else f"{new}={old}" for new, old in pairs),
-        ]
-    if options.get("label"):
-        words += ["--label", options["label"]]
+    for name, given in options.items():
+        if given and name in _IN_THE_COMMAND:
+            words.append(f"--{name.replace('_', '-')}")
+            words += [] if given is True else [_word(given)]
     return shlex.join([*words, "--model", model, "--output", "my-model"])
+
+
+def _word(given: Any) -> str:
+    """What an option was given, as the command line takes it."""
+    if isinstance(given, Mapping):
+        return ",".join(new if new == old else f"{new}={old}" for new, old in given.items())
+    return str(given) if isinstance(given, (str, Path)) else ",".join(given)
 
 
 def _code(
@@ -142,7 +154,7 @@ def _code(
     classes: int,
 ) -> str:
     given = [repr(sources[0] if len(sources) == 1 else list(sources))]
-    given += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    given += [f"{name}={value!r}" for name, value in options.items()]
     rows = f"read({', '.join(given)})" if sources else "...  # the rows that were inspected"
     sampler = _SAMPLERS.get(form) if form else None
     batches = f', batch_sampler="{sampler}"' if sampler else ""

@@ -37,6 +37,13 @@ CHECKS = (
         "Remove the rows, or fill in the texts.",
     ),
     Check(
+        "missing labels",
+        texts.without_label,
+        "No loss can learn from a row without a label: a trainer refuses such data, and sentune "
+        "train leaves these rows out.",
+        "Fill in the labels, or remove the rows.",
+    ),
+    Check(
         "one-word texts",
         texts.one_word,
         "A single word is often a slip of whoever made the data, and says little.",

@@ -25,6 +25,7 @@ class Meaning:
         model: With `encode`, and for queries and documents `encode_query` and `encode_document`.
         texts: The columns of texts.
         exact: `(rows, n)`: the number of each text, -1 for an empty one.
+        usable: The rows that may be looked at, rising.
         form: Of the rows: in some, the first column holds queries and the others documents.
         most: Rows to encode; of more a random sample is taken.
         seed: Of the sample.
@@ -35,17 +36,17 @@ class Meaning:
         model: Any,
         texts: Sequence[Sequence[str]],
         exact: IntArray,
+        usable: IntArray,
         form: Form | None,
         most: int = MOST_ROWS,
         seed: int = 0,
     ) -> None:
         self._model, self._texts, self._exact = model, texts, exact
         self._is_asking = form in _ASKING
-        whole = np.flatnonzero((exact >= 0).all(1))
-        self.is_sample = len(whole) > most
+        self.is_sample = len(usable) > most
         if self.is_sample:
-            whole = np.sort(np.random.default_rng(seed).choice(whole, most, replace=False))
-        self.rows: IntArray = whole
+            usable = np.sort(np.random.default_rng(seed).choice(usable, most, replace=False))
+        self.rows: IntArray = usable
         self._columns: list[FloatArray] | None = None
 
     def columns(self) -> list[FloatArray]:

@@ -133,16 +133,20 @@ def labels(found: Profile, table: Table) -> dict[str, Any] | None:
     known: dict[str, Any] = {"name": label.name, "kind": label.label.kind, "words": label.words}
     if table.labels is None:
         return known
-    values, counts = np.unique(table.labels, return_counts=True)
+    own = table.known_labels()
+    known["missing"] = len(table) - len(own)
+    if not len(own):
+        return known
+    values, counts = np.unique(own, return_counts=True)
     known |= {
         "different": len(values),
         "low": float(values[0]),
         "high": float(values[-1]),
-        "mean": round(float(table.labels.mean()), 4),
-        "ties": round(float((counts[counts > 1]).sum() / len(table)), 4),
+        "mean": round(float(own.mean()), 4),
+        "ties": round(float((counts[counts > 1]).sum() / len(own)), 4),
     }
     if label.label.kind == "score":
-        bars, edges = np.histogram(table.labels, 10)
+        bars, edges = np.histogram(own, 10)
         return known | {"edges": np.round(edges, 4).tolist(), "counts": bars.tolist()}
     order = np.lexsort((values, -counts)).tolist()
     shown = order if len(order) <= 2 * _MOST_CLASSES else order[:_MOST_CLASSES]

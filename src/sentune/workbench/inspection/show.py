@@ -83,7 +83,8 @@ def _labels(found: Plain) -> Iterator[str]:
     labels = found["labels"]
     if not labels:
         return
-    yield f"Labels in {labels['name']!r}: {labels['words']}"
+    missing = f"; {_count(labels['missing'], 'row')} without one" if labels.get("missing") else ""
+    yield f"Labels in {labels['name']!r}: {labels['words']}{missing}"
     if "low" not in labels:
         return
     if labels["kind"] == "score":
@@ -156,7 +157,8 @@ def _start(found: Plain) -> Iterator[str]:
     if others:
         yield from wrap(f"also: {others}", WIDTH, initial_indent="  ", subsequent_indent="    ")
     yield ""
-    yield "Start with"
+    is_refused = any(problem["is_fatal"] for problem in found["problems"])
+    yield "When the errors above are mended, start with" if is_refused else "Start with"
     yield indent(found["commands"]["command"], "  ")
     yield "or in Python"
     yield indent(found["commands"]["python"], "  ")

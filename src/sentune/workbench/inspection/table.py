@@ -31,7 +31,8 @@ class Table:
     Args:
         names: Of the n columns of texts, in their order.
         texts: A list of texts for each; "" where there is none.
-        labels: `(rows,)`: scores or numbers of classes; None where there are none, or lists.
+        labels: `(rows,)`: scores or numbers of classes, NaN where one is missing; None where there
+            are none at all, or lists.
         form: What the rows are; None if no loss reads them.
         exact: `(rows, n)`: texts with one number are the same but for white space around them.
         plain: `(rows, n)`: the same but for case, punctuation and spaces.
@@ -68,9 +69,10 @@ class Table:
     @property
     def tolerance(self) -> float:
         """Up to which difference two labels of the same texts say the same."""
-        if self.labels is None or self.form is not forms.PAIR_AND_SCORE or not len(self):
+        if self.labels is None or self.form is not forms.PAIR_AND_SCORE:
             return 0.0
-        return _APART * float(np.ptp(self.labels))
+        known = self.known_labels()
+        return _APART * float(np.ptp(known)) if len(known) else 0.0
 
     def label_words(self, label: float) -> str:
         """A label as the user wrote it."""
@@ -87,9 +89,15 @@ class Table:
             group = np.unique(both, return_inverse=True)[1].astype(np.int64)
         return group
 
-    def has_text(self) -> NDArray[np.bool_]:
-        """`(rows,)`: whether no text of a row is missing."""
-        return np.asarray((self.exact >= 0).all(1))
+    def is_whole(self) -> NDArray[np.bool_]:
+        """`(rows,)`: whether neither a text nor the label of a row is missing."""
+        has_texts = np.asarray((self.exact >= 0).all(1))
+        return has_texts if self.labels is None else has_texts & ~np.isnan(self.labels)
+
+    def known_labels(self) -> FloatArray:
+        """The labels of the rows that have one."""
+        assert self.labels is not None
+        return self.labels[~np.isnan(self.labels)]
 
 
 def tables(

@@ -23,6 +23,13 @@ def empty(table: Table) -> Hits:
     return Hits(rows.tolist(), notes, [-1] * len(rows), list(range(len(rows))))
 
 
+def without_label(table: Table) -> Hits:
+    """Rows whose label is missing, where others have one."""
+    if table.labels is None:
+        return Hits()
+    return hits(np.flatnonzero(np.isnan(table.labels)), "the label is empty")
+
+
 def one_word(table: Table) -> Hits:
     """Rows with a text of a single word, where texts usually have more."""
     found: dict[int, str] = {}
@@ -67,7 +74,7 @@ def near_duplicates(table: Table) -> Hits:
 def _again(table: Table, groups: IntArray, but: IntArray | None, note: str) -> Hits:
     """Rows of a group that an earlier row is in, with its label; not with the same `but`."""
     bucket = groups if table.labels is None else _with_label(table, groups)
-    usable = np.flatnonzero(table.has_text())
+    usable = np.flatnonzero(table.is_whole())
     first = _firsts(bucket, usable)
     rows = usable[first[usable] != usable]
     if but is not None:
@@ -122,7 +129,7 @@ def _leaked(table: Table, numbers: str, note: str) -> Hits:
     with_text = np.flatnonzero((others >= 0).all(1))
     for row in with_text.tolist():
         place.setdefault(int(theirs[row]), row)
-    usable = np.flatnonzero(table.has_text() & np.isin(mine, theirs[with_text]))
+    usable = np.flatnonzero(table.is_whole() & np.isin(mine, theirs[with_text]))
     found = hits(usable, note, [place[group] for group in mine[usable].tolist()])
     return Hits(found.rows, found.notes, [-1] * len(found), found.order)
 
@@ -142,7 +149,7 @@ def repeated(table: Table) -> Hits:
     if not table.is_batched:
         return Hits()
     again = {*exact_duplicates(table).rows, *near_duplicates(table).rows}
-    kept = np.setdiff1d(np.flatnonzero(table.has_text()), sorted(again))
+    kept = np.setdiff1d(np.flatnonzero(table.is_whole()), sorted(again))
     found = np.zeros(len(kept), np.bool_)
     for column in (0, 1):
         _, inverse, counts = np.unique(
@@ -183,7 +190,7 @@ def contradicting(table: Table) -> Hits:
     if table.labels is None:
         return Hits()
     groups = table.groups(table.near)
-    usable = np.flatnonzero(table.has_text())
+    usable = np.flatnonzero(table.is_whole())
     labels, groups = table.labels[usable], groups[usable]
     order = np.lexsort((labels, groups))
     edges = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
