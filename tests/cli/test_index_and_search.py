@@ -172,3 +172,13 @@ def test_a_search_for_words_loads_no_torch(built):
     words = [sys.executable, "-c", code, "search", built, "zebra", "--mode", "text", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[1] == "False" and done.stderr == ""
+
+
+def test_files_are_searched_for_words_without_a_model(notes, tmp_path):
+    code = "import sys\nfrom sentune.cli import main\ncode = main(sys.argv[1:])\n"
+    code += "print('torch' in sys.modules)\nsys.exit(code)"
+    words = [sys.executable, "-c", code, "search", notes, "cat", "--mode", "text"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "(words " in done.stdout and done.stdout.splitlines()[-1] == "False"
+    words = [*words[:-3], "xylophone", "--mode", "text"]
+    assert subprocess.run(words, capture_output=True).returncode == 1

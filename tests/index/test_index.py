@@ -193,6 +193,23 @@ def test_ids_that_are_there_or_come_twice_change_nothing(index):
     }
 
 
+def test_texts_without_ids_are_counted_on_from_those_that_are_there(tmp_path):
+    def vectors(count):
+        return np.eye(4, dtype=np.float32)[:count]
+
+    index = Index.build(tmp_path / "i", ["", "b", "c"], embeddings=vectors(3))
+    index.delete(["0"])
+    index.add(["d", "e"], embeddings=vectors(2))
+    index.add([{"text": "f"}, {"id": "g", "text": "g"}], embeddings=vectors(2))
+    index.replace(["h"], embeddings=vectors(1))  # of no id, it is in the place of nothing
+    index.replace([{"id": "4", "text": "again"}], embeddings=vectors(1))
+    index.add(["i"], embeddings=vectors(1))
+    found = index.search(embedding=vectors(1)[0], top_k=50, mode="vector")
+    assert {hit.id: hit.text for hit in found} == {
+        "1": "b", "2": "c", "3": "d", "4": "again", "5": "f", "g": "g", "6": "h", "7": "i",
+    }  # fmt: skip
+
+
 def test_equal_ids_in_different_batches(index, monkeypatch):
     from sentune.index import rows
 
@@ -467,6 +484,26 @@ def test_an_index_that_cannot_be_read_is_not_taken_for_none(index):
     ):
         with pytest.raises(ModelFileError, match="cannot be read: .*. It is damaged"):
             call()
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 3000, None])
+def test_an_index_without_its_data_says_so_whatever_is_done(damage, index):
+    where = index._store.where
+    for path in (where / "texts.lance" / "data").iterdir():
+        path.unlink() if damage is None else path.write_bytes(damage)
+    for call in (
+        lambda one: one.search("cat"),
+        lambda one: one.search("cat", mode="text"),
+        lambda one: one.search(embedding=np.ones(one.settings.dimension), mode="vector"),
+        lambda one: one.search("cat", mode="text", filter="year > 2000"),
+        lambda one: "cats" in one,
+        lambda one: one.add(["new"]),
+        lambda one: one.delete(["cats"]),
+        lambda one: one.delete(filter="year > 2000"),
+        len,
+    ):
+        with pytest.raises(ModelFileError, match="cannot be read: .*. It is damaged"):
+            call(Index.open(where, index._model))
 
 
 def test_a_place_that_cannot_be_written_to():

@@ -112,9 +112,14 @@ def _index(args: argparse.Namespace, stack: ExitStack) -> Any:
             )
         return Index.open(where, args.model)
     given = documents(args.where, args)
-    folder = stack.enter_context(TemporaryDirectory(prefix="sentune-search-"))
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="sentune-search-")), "index")
     with building(given.total) as report:
-        return Index.build(Path(folder, "index"), given, args.model or MODEL, on_progress=report)
+        if args.mode == "text":  # nothing looks at the vectors
+            import numpy as np
+
+            none = np.zeros((given.total or 0, 1), np.float32)
+            return Index.build(folder, given, embeddings=none, on_progress=report)
+        return Index.build(folder, given, args.model or MODEL, on_progress=report)
 
 
 def _as_json(hit: Any) -> dict[str, Any]:

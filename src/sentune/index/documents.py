@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,40 @@ _SEEN = 4_096  # documents of a stream that the types of columns are found from
 class Documents:
     """Documents as a stream, which can be read once, and what is known of them before.
 
+    Args:
+        items: What documents are made of.
+        make: Makes one of an item and its number, which becomes the id where it has none; None if
+            the items are documents.
+
     Attributes:
         schema: A `pyarrow.Schema` of the metadata.
         total: How many there are; None if that is not known.
         notes: What a person should know of how they are read, as sentences.
+        first: The number of the first one.
     """
 
     def __init__(
         self,
-        documents: Iterable[Document],
+        items: Iterable[Any],
         schema: Any,
         total: int | None = None,
         notes: Iterable[str] = (),
+        make: Callable[[Any, int], Document] | None = None,
     ) -> None:
-        self._documents = documents
+        self._items, self._make = items, make
         self.schema, self.total, self.notes = schema, total, list(notes)
+        self.first = 0
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether numbers may become ids."""
+        return self._make is not None
 
     def __iter__(self) -> Iterator[Document]:
         """The documents, in order."""
-        return iter(self._documents)
+        if self._make is None:
+            return iter(self._items)
+        return map(self._make, self._items, count(self.first))
 
     def metadata_of(self, columns: Any) -> Any:
         """The part of the columns of an index that holds metadata."""
@@ -81,11 +96,15 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
             f"{type(source).__name__}"
         )
     total = len(source) if hasattr(source, "__len__") else None
-    stream = (_document(item, number, text, id) for number, item in enumerate(given))
+
+    def make(item: Any, number: int) -> Document:
+        return _document(item, number, text, id)
+
+    stream = iter(given)
     first = list(islice(stream, _SEEN))
     types = Types()
-    types.see([document.metadata for document in first])
-    return Documents(chain(first, stream), types.schema(), total)
+    types.see([document.metadata for document in map(make, first, count())])
+    return Documents(chain(first, stream), types.schema(), total, make=make)
 
 
 def _of_corpus(corpus: Corpus) -> Documents:

@@ -186,7 +186,8 @@ class Index:
             embeddings: As for `build`.
             text: As for `build`.
             id: As for `build`.
-            replace: Whether a document takes the place of one with the same id.
+            replace: Whether a document takes the place of one with the same id; texts without ids
+                take that of none, since their numbers go on from the highest of the index.
             on_progress: As for `build`.
 
         Raises:

@@ -18,14 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sentune._lazy import need
 from sentune.disk.drafts import held
-from sentune.errors import (
-    InputError,
-    MissingFolderError,
-    ModelFileError,
-    OutputError,
-    SentuneError,
-    SettingError,
-)
+from sentune.errors import InputError, MissingFolderError, SettingError
+from sentune.index.failures import damaged, is_unreadable, written
 from sentune.index.filters import with_ids
 from sentune.index.settings import DISTANCES, Settings
 
@@ -89,9 +83,9 @@ class Store:
             SettingError: If there is an index and `overwrite` is not set, or other files are there.
         """
         check_place(where, overwrite)
-        with _written(where):
+        with written(where):
             where.mkdir(parents=True, exist_ok=True)
-        with _written(where), held(where):
+        with written(where), held(where):
             check_place(where, overwrite)  # another process may have been faster
             db = _connected(where)
             mode = "overwrite" if any(where.iterdir()) else "create"
@@ -109,7 +103,7 @@ class Store:
 
         One writer at a time: another one waits.
         """
-        with _written(self.where), held(self.where):
+        with written(self.where), held(self.where):
             table = self._db.open_table(_TABLE)
             published = table.tags.get_version(_PUBLISHED)
             if table.version != published:  # a writer was killed
@@ -142,12 +136,15 @@ class Store:
         If a writer publishes other versions meanwhile, and removes this one, it is done again.
         """
         while True:
-            self.refresh()
             try:
+                self.refresh()
                 return work()
-            except Exception:
-                if self._table.tags.get_version(_PUBLISHED) == self._version:
-                    raise
+            except Exception as error:
+                if self._table.tags.get_version(_PUBLISHED) != self._version:
+                    continue
+                if is_unreadable(error):
+                    raise damaged(self.where, error) from error
+                raise
 
     @property
     def metadata_columns(self) -> list[str]:
@@ -222,29 +219,13 @@ class Store:
         try:
             yield
         except (ValueError, RuntimeError) as error:
-            if condition is None:
+            if condition is None or is_unreadable(error):
                 raise
             known = ", ".join(["id", "text", *self.metadata_columns])
             reason = str(error).strip().splitlines()[0]
             raise SettingError(
                 f"the filter {condition} cannot be used ({reason}); the columns are {known}"
             ) from error
-
-
-@contextmanager
-def _written(where: Path) -> Iterator[None]:
-    """Errors of writing as one that says what is there and what to do."""
-    try:
-        yield
-    except SentuneError:
-        raise
-    except (OSError, RuntimeError) as error:  # LanceDB's are RuntimeErrors
-        if isinstance(error, RuntimeError) and "LanceError(IO)" not in str(error):
-            raise
-        raise OutputError(
-            f"{where} cannot be written: {_reason(error)}. What was there before is whole; see "
-            "whether the disk is full or may not be written to, and do it again"
-        ) from error
 
 
 def is_index(where: Path) -> bool:
@@ -258,16 +239,7 @@ def is_index(where: Path) -> bool:
     try:
         return _PUBLISHED in _connected(where).open_table(_TABLE).tags.list()
     except (ValueError, RuntimeError, OSError) as error:
-        raise ModelFileError(
-            f"the index in {where} cannot be read: {_reason(error)}. It is damaged, copied in "
-            "part, or of a newer LanceDB; copy it again, install a newer one (pip install -U "
-            "lancedb), or delete it and build it anew"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of an error of LanceDB, without the place in its source."""
-    return str(error).strip().splitlines()[0].split(", /")[0]
+        raise damaged(where, error) from error
 
 
 def check_place(where: Path, overwrite: bool) -> None:
@@ -304,6 +276,14 @@ def next_place(table: Any) -> int:
     places = table.search().select(["place"]).to_arrow()["place"]
     pc = need("pyarrow.compute", extra="index")
     return (pc.max(places).as_py() + 1) if len(places) else 0
+
+
+def next_number(table: Any) -> int:
+    """What the next document without an id is called: one more than the highest number so far."""
+    pc = need("pyarrow.compute", extra="index")
+    ids = table.search().select(["id"]).to_arrow()["id"]
+    numbers = ids.filter(pc.match_substring_regex(ids, "^[0-9]{1,18}$"))
+    return int(pc.max(numbers.cast("int64")).as_py()) + 1 if len(numbers) else 0
 
 
 def make_way(table: Any, ids: list[str], *, replace: bool) -> None:

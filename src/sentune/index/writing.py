@@ -48,6 +48,8 @@ def dimension_of(model: IndexModel | None, embeddings: Any) -> int:
 def write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> None:
     """Put the rows of documents into a table."""
     place = store.next_place(table)
+    if given.is_counted:
+        given.first = store.next_number(table)
     skipped: dict[str, str] = {}
     columns = table.schema
     for batch in batches:

@@ -102,7 +102,8 @@ class Progress:
         if not done or not seconds:
             return []
         left = duration(seconds / done * (self.total - done))
-        pace = f"{done / seconds:,.0f} {self.unit}/s"
+        speed = done / seconds
+        pace = f"{speed:,.0f} {self.unit}/s" if speed >= 10 else f"{speed:.2g} {self.unit}/s"
         return [pace, f"{left} left"] if done < self.total else [pace]
 
 
