@@ -80,7 +80,7 @@ def test_a_long_task_says_something_every_minute(clock, capsys):
         progress.show(done)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 10
-    assert lines[0] == "Encoding    0%  0 texts/s, 55 h 32 min left"
+    assert lines[0] == "Encoding    0%  0.5 texts/s, 55 h 32 min left"
 
 
 def test_on_a_terminal_progress_is_a_bar_that_goes_away(clock, monkeypatch):

@@ -286,6 +286,19 @@ def test_the_command_gives_json_and_writes_what_is_asked_for(files, capsys):
     assert (files / "evaluation" / "report.html").exists()
 
 
+def test_a_note_is_said_once_and_nothing_is_prepared_for_no_report(files, capsys, monkeypatch):
+    words = ["evaluate", "one", "two", "--data", "held-out.csv", "--no-report"]
+    monkeypatch.setattr("sentune.workbench.comparing.compared", None)
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "note: column 'likeness' is taken as the label" in said.out
+    assert "note:" not in said.err and "behind the figures" not in said.err
+    (files / "one-class.csv").write_text("text,label\na b,x\nc d,x\ne f,x\n")
+    assert main([*words[:4], "one-class.csv", "--no-report"]) == 2
+    said = capsys.readouterr()
+    assert "note: the words in 'label' are numbered: x = 0" in said.err
+
+
 def test_a_report_that_cannot_be_made_loses_no_figures(files, capsys, monkeypatch):
     from sentune.errors import MissingDependencyError
 

@@ -62,12 +62,16 @@ def streams(*, is_quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def notes_after() -> Iterator[None]:
-    """Hold warnings back until the block ends, and a bar of progress with it."""
+def notes_after() -> Iterator[list[str]]:
+    """Hold warnings back until the block ends; those put into the list are said elsewhere."""
+    known: list[str] = []
     with warnings.catch_warnings(record=True) as found:
-        yield
-    for warning in found:
-        _as_note(warning.message, warning.category)
+        try:
+            yield known
+        finally:
+            for warning in found:
+                if str(warning.message) not in known:
+                    _as_note(warning.message, warning.category)
 
 
 def _as_note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -25,6 +25,7 @@ sentune encode corpus/ -o vectors/ --precision float16 --device cuda:0 cuda:1
 
 _PARTS = 10  # lines of progress, where there is no terminal
 _PART = 256  # texts, at least
+_LARGEST_PART = 8_192  # texts, so that those of a large file say something soon
 
 # Options of a corpus, which a single file does not have.
 _OF_A_CORPUS = ("id_column", "per", "shard_rows", "format", "shards", "workers", "ray")
@@ -361,7 +362,7 @@ def _embeddings(model: Any, texts: list[str], options: dict[str, Any]) -> Iterat
     from sentune.machine.screen import Progress
 
     is_shown = sys.stderr.isatty()
-    size = len(texts) if is_shown else max(_PART, -(-len(texts) // _PARTS))
+    size = len(texts) if is_shown else min(max(_PART, -(-len(texts) // _PARTS)), _LARGEST_PART)
     progress = None if is_shown else Progress("Encoding", len(texts), "texts", sys.stderr)
     for start in range(0, len(texts), size):
         part = texts[start : start + size]

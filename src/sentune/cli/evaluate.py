@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentune.cli._arguments import add_columns, at_least, rows
-from sentune.cli._output import add_json, note, show
+from sentune.cli._output import add_json, note, notes_after, show
 
 HELP = "measure models on held-out rows, and say whether one is really better"
 DESCRIPTION = (
@@ -79,10 +79,18 @@ def _add_output(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the table, write the report."""
+    _check(args)
+    with notes_after() as known:  # of reading, some of which are with the figures, too
+        found = _evaluated(args)
+        known += found.notes
+    show(found, args)
+    _write(found, args)
+
+
+def _evaluated(args: argparse.Namespace) -> Any:
     from sentune.machine.screen import quiet_bars
     from sentune.workbench import evaluate
 
-    _check(args)
     data = rows(args, args.data)
     train = None
     if args.train:  # whose broken rows must not replace those of the data
@@ -90,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
         train = rows(args, args.train, **skipping)
     loading = {name: getattr(args, name) for name in ("device", "dtype", "truncate_dim")}
     with quiet_bars():
-        found = evaluate(
+        return evaluate(
             args.models,
             data,
             train=train,
@@ -99,11 +107,10 @@ def run(args: argparse.Namespace) -> None:
             source=args.data,
             train_source=args.train,
             command=args.command_line,
+            examples=not args.no_report,
             on_progress=lambda text: print(text, file=sys.stderr, flush=True),
             **loading,
         )
-    show(found, args)
-    _write(found, args)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -59,6 +59,7 @@ def evaluate(
     train_source: str | Path | Sequence[str | Path] | None = None,
     output: str | Path | None = None,
     command: str | None = None,
+    examples: bool = True,
     on_progress: Say | None = None,
     **options: Any,
 ) -> Comparison:
@@ -90,6 +91,7 @@ def evaluate(
         train_source: The same of `train`.
         output: Folder for `report.html` and `run.json`; None writes neither.
         command: What the report shows as the command that made it.
+        examples: Whether to prepare what the report shows of single texts, which takes a while.
         on_progress: Called with a sentence before each step.
         **options: For loading each model: `device`, `dtype`, `truncate_dim` ...
 
@@ -133,8 +135,10 @@ def evaluate(
         form=found.form.words,
         notes=tuple(found.notes),
     )
-    say("looking at the queries, neighbours and scores behind the figures")
-    record = record_of(result, found, named, train_named, seed, command) | _shown(measured, found)
+    record = record_of(result, found, named, train_named, seed, command)
+    if examples and len(asked) > 1:
+        say("looking at the queries, neighbours and scores behind the figures")
+        record |= _shown(measured, found)
     record["seconds"] = round(time.perf_counter() - started, 1)
     result = Comparison(**{**vars(result), "record": record})
     if output is not None:
