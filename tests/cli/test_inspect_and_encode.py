@@ -94,6 +94,42 @@ def test_encode_names_a_column_that_it_cannot_use(source, column, says, tmp_path
     assert says in capsys.readouterr().err
 
 
+def test_encode_reaches_columns_that_no_training_reads(tiny_bert_folder, tmp_path, capsys):
+    source, output = tmp_path / "rows.csv", tmp_path / "out.npy"
+    source.write_text("key,kind,text\n" + "".join(f"k{n:03d},a,text {n}\n" for n in range(60)))
+    words = ["encode", str(source), str(output), "--model", str(tiny_bert_folder)]
+    for name, texts in {"key": [f"k{n:03d}" for n in range(60)], "kind": ["a"] * 60}.items():
+        assert main([*words, "--column", name]) == 0
+        expected = SentenceTransformer(str(tiny_bert_folder)).encode(texts)
+        np.testing.assert_allclose(np.load(output), expected, atol=tolerance(1e-6))
+    capsys.readouterr()
+    assert main([*words, "--column", "kye"]) == 2
+    assert "no column 'kye'; there are key, kind, text" in capsys.readouterr().err
+
+
+def test_encode_says_which_of_several_columns_it_takes(source, tiny_bert_folder, tmp_path, capsys):
+    words = ["encode", source, str(tmp_path / "out.npy"), "--model", str(tiny_bert_folder)]
+    assert main(words) == 0
+    said = "note: the texts are those of column 'question'; --column takes answer\n"
+    assert said in capsys.readouterr().err
+    assert main([*words, "--column", "question"]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_encode_leaves_out_broken_rows_and_reads_encodings(tiny_bert_folder, tmp_path, capsys):
+    source, output, bad = (str(tmp_path / name) for name in ("odd.csv", "out.npy", "bad.jsonl"))
+    with open(source, "wb") as file:
+        file.write("text\nПривет\nне,так\nдругой\n".encode("koi8-r"))
+    words = ["encode", source, output, "--model", str(tiny_bert_folder), "--encoding", "koi8-r"]
+    assert main([*words, "--skip-bad-rows", bad]) == 0
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode(["Привет", "другой"])
+    np.testing.assert_allclose(np.load(output), expected, atol=tolerance(1e-6))
+    assert "note: 1 row was left out, and written to" in capsys.readouterr().err
+    for option in ("--skip-bad-rows", "--encoding=koi8-r"):
+        assert main(["encode", source, "-o", str(tmp_path / "shards"), option]) == 2
+        assert f"{option.partition('=')[0]} is for a single file" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_is_one_line(capsys):
     assert main(["inspect", "nowhere.csv"]) == 2
     assert capsys.readouterr().err.startswith("sentune inspect: there is no file nowhere.csv")

@@ -36,17 +36,22 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--label", metavar="COLUMN", help="column with the labels or scores")
     group.add_argument(
+        "--format",
+        dest="data_format",
+        metavar="NAME",
+        help="what the files are, whatever their names: csv, tsv, json, jsonl, parquet, arrow, txt",
+    )
+    add_odd(group)
+
+
+def add_odd(group: Any) -> None:
+    """Declare what becomes of rows that are broken, and of texts that are not UTF-8."""
+    group.add_argument(
         "--skip-bad-rows",
         nargs="?",
         const=True,
         metavar="FILE",
         help="leave out rows that cannot be read, count them, and write them to FILE (JSON lines)",
-    )
-    group.add_argument(
-        "--format",
-        dest="data_format",
-        metavar="NAME",
-        help="what the files are, whatever their names: csv, tsv, json, jsonl, parquet, arrow, txt",
     )
     group.add_argument(
         "--encoding", metavar="NAME", help="of text files, as latin-1 (default: detected)"

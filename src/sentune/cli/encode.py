@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sentune.cli._arguments import MODEL, STANDARD, at_least, rows
+from sentune.cli._arguments import MODEL, STANDARD, add_odd, at_least, rows
+from sentune.cli._output import note
 
 HELP = "encode the texts of a file, or of a corpus of any size, into embeddings"
 DESCRIPTION = (
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="train", help="split to read, if there are several")
     _add_model(parser.add_argument_group("how to encode"))
+    add_odd(parser.add_argument_group("without -o"))
     _add_corpus(parser.add_argument_group("with -o"))
 
 
@@ -148,6 +150,7 @@ def run(args: argparse.Namespace) -> None:
             "standard input to a file first"
         )
     if args.output_dir is not None:
+        _check_corpus(args)
         _shards(args)
     else:
         _file(args)
@@ -242,8 +245,8 @@ def _introduce(job: Any, source: str) -> None:
     ids = f"ids in column {corpus.id!r}" if corpus.id else "ids by file"
     words = [_count(len(corpus), "row"), _count(total, "shard"), columns, ids]
     say(f"{source}: {', '.join(word for word in words if word)}")
-    for note in corpus.notes:
-        say(f"note: {note}")
+    for remark in corpus.notes:
+        say(f"note: {remark}")
     there = total - len(job.missing())
     if 0 < there < total:
         say(f"going on: {_of(there, total)} there")
@@ -286,13 +289,12 @@ def _file(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.bulk.encode import devices_of
-    from sentune.data.read import column
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
     _check_single(args)
     with ExitStack() as stack:
         file, name = _output(args.output, stack)  # raises before the work starts
-        texts = column(rows(args), args.column)
+        texts = _texts(args)
         options = {
             "prompt_name": args.prompt_name,
             "prompt": args.prompt,
@@ -314,6 +316,19 @@ def _file(args: argparse.Namespace) -> None:
     print(found, file=sys.stderr if args.output == STANDARD else sys.stdout, flush=True)
 
 
+def _check_corpus(args: argparse.Namespace) -> None:
+    """Refuse what has no meaning for a corpus."""
+    from sentune.errors import SettingError
+
+    if args.skip_bad_rows is not None:
+        raise SettingError(
+            "--skip-bad-rows is for a single file; with -o rows that cannot be encoded are left "
+            "out, and named in DIR/shard-*.errors.jsonl"
+        )
+    if args.encoding is not None:
+        raise SettingError("--encoding is for a single file; with -o text files must be UTF-8")
+
+
 def _check_single(args: argparse.Namespace) -> None:
     """Refuse what has no meaning for a single file."""
     from sentune.errors import SettingError
@@ -327,6 +342,20 @@ def _check_single(args: argparse.Namespace) -> None:
             f"--precision {args.precision} needs ranges, which are kept with shards; give -o DIR "
             f"in place of an output file, or one of {', '.join(_BY_ROW)}"
         )
+
+
+def _texts(args: argparse.Namespace) -> list[str]:
+    """The texts of the column that is asked for, whatever it has; else of the first."""
+    from sentune.data.columns import input_columns
+    from sentune.data.read import column
+
+    if args.column is not None:
+        return column(rows(args, columns=[args.column]), args.column)
+    data = rows(args)
+    first, *others = input_columns(list(data.column_names)) or [None]
+    if others:
+        note(f"the texts are those of column {first!r}; --column takes {' or '.join(others)}")
+    return column(data, first)
 
 
 class _Pipe:
