@@ -182,3 +182,13 @@ def test_files_are_searched_for_words_without_a_model(notes, tmp_path):
     assert "(words " in done.stdout and done.stdout.splitlines()[-1] == "False"
     words = [*words[:-3], "xylophone", "--mode", "text"]
     assert subprocess.run(words, capture_output=True).returncode == 1
+
+
+def test_the_column_that_is_searched_is_said_where_there_are_several(tmp_path, model, capsys):
+    (tmp_path / "rows.csv").write_text("key,question,answer\nk1,who is it,a cat\n")
+    words = ["search", str(tmp_path / "rows.csv"), "cat", "--mode", "text"]
+    main(words)
+    said = "note: the texts are those of column 'question'; --text (text=...) takes key or answer\n"
+    assert said in capsys.readouterr().err
+    assert main([*words, "--text", "answer"]) == 0
+    assert "note:" not in capsys.readouterr().err

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pyarrow as pa
+import pyarrow.csv  # noqa: F401
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
@@ -204,6 +205,29 @@ def test_columns_are_chosen(tmp_path):
         Corpus.open(path, id="x")
     with pytest.raises(DatasetError, match="no column of texts; there are n"):
         Corpus.open(make(tmp_path, "b.jsonl", [{"n": 1}]))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_texts_are_in_the_first_column_with_several_words(ending, tmp_path):
+    rows = {"key": ["k1", "k2"], "kind": ["a", "b"], "words": ["", "two words"]}
+    rows["more"] = ["c d"] * 2
+    table = pa.table(rows)
+    path = tmp_path / f"rows.{ending}"
+    pa.csv.write_csv(table, path) if ending == "csv" else pq.write_table(table, path)
+    assert Corpus.open(path).text == "words"
+    assert Corpus.open(path, text="kind").text == "kind"
+    han = pa.table({"key": ["k1"], "words": ["\u4f60\u597d"]})
+    pq.write_table(han, tmp_path / "han.parquet")
+    assert Corpus.open(tmp_path / "han.parquet").text == "words"
+    single = pa.table({"one": ["a"], "two": ["b"]})
+    pq.write_table(single, tmp_path / "single.parquet")
+    assert Corpus.open(tmp_path / "single.parquet").text == "one"
+
+
+def test_a_file_in_another_encoding_says_what_to_do(tmp_path):
+    (tmp_path / "rows.csv").write_bytes("name,words\né,où\né,ça\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match="no row of rows.csv can be read: not UTF-8.*iconv"):
+        Corpus.open(tmp_path / "rows.csv")
 
 
 def test_a_file_of_a_folder_without_the_column_is_named(tmp_path):

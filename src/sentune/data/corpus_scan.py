@@ -21,6 +21,8 @@ from sentune.errors import DatasetError
 
 _ID_NAMES = ("id", "_id")
 _TEXT = "text"
+_SEEN = 1_000  # rows that say which column has the texts
+_WITHOUT_SPACES = 0x2E80  # from here on, scripts that put no spaces between words
 # Files that hashes of ids are sorted into, each of which is looked at by itself: 1/64 of 8 bytes an
 # id is what is in memory.
 _PARTS = 64
@@ -83,7 +85,7 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
         whole = types.schema()
         notes = ids.settle(files, whole.names) if shards else []
     kept_id = ids.name
-    chosen = _text_column(whole, text, kept_id) if shards else _TEXT
+    chosen = _text_column(files, whole, text, kept_id) if shards else _TEXT
     for file in files:
         _check_column(file, chosen)
     fields = [field for field in whole if field.name not in (chosen, kept_id)]
@@ -112,19 +114,40 @@ def _scanned(
     ]
 
 
-def _text_column(schema: Any, name: str | None, id: str | None) -> str:
+def _text_column(files: Sequence[File], schema: Any, name: str | None, id: str | None) -> str:
     names = list(schema.names)
+    if not names:
+        problem = str(next(row.problem for row in rows(files[0]) if row.problem))
+        is_foreign = problem.startswith("not UTF-8")
+        hint = "; convert it with `iconv -f LATIN1 -t UTF-8`" if is_foreign else ""
+        raise DatasetError(f"no row of {files[0].name} can be read: {problem}{hint}")
     if name is None:
         pa = need("pyarrow", extra="bulk")
         texts = [
             n for n in input_columns(names) if n != id and pa.types.is_string(schema.field(n).type)
         ]
-        name = _TEXT if _TEXT in texts else next(iter(texts), None)
+        name = _TEXT if _TEXT in texts else _wordy(files, texts)
         if name is None:
             raise DatasetError(f"there is no column of texts; there are {', '.join(names)}")
     if name not in names:
         raise DatasetError(f"there is no column {name!r}; there are {', '.join(names)}")
     return name
+
+
+def _wordy(files: Sequence[File], names: Sequence[str]) -> str | None:
+    """The first of some columns whose cells have several words, unlike those of ids and classes."""
+    if len(names) < 2:
+        return next(iter(names), None)
+    seen = [row.values for row in islice(rows(files[0]), _SEEN) if row.values is not None]
+    for name in names:
+        if any(_is_wordy(row.get(name)) for row in seen):
+            return name
+    return names[0]
+
+
+def _is_wordy(cell: Any) -> bool:
+    is_text = isinstance(cell, str) and bool(cell)
+    return is_text and (len(cell.split()) > 1 or ord(max(cell)) >= _WITHOUT_SPACES)
 
 
 def _check_column(file: File, name: str) -> None:

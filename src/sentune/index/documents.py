@@ -111,13 +111,27 @@ def _of_corpus(corpus: Corpus) -> Documents:
     """Its documents, without a column "id" that does not name them: an index has ids of its own."""
     schema = corpus.schema
     documents: Iterable[Document] = corpus
+    notes = [*corpus.notes, *_other_columns(corpus)]
     if "id" in schema.names:
         schema = schema.remove(schema.get_field_index("id"))
         documents = (
             one._replace(metadata={k: v for k, v in one.metadata.items() if k != "id"})
             for one in corpus
         )
-    return Documents(documents, schema, len(corpus), corpus.notes)
+    return Documents(documents, schema, len(corpus), notes)
+
+
+def _other_columns(corpus: Corpus) -> list[str]:
+    """A note where the texts might have been those of another column."""
+    pa = need("pyarrow", extra="index")
+    others = [field.name for field in corpus.schema if pa.types.is_string(field.type)]
+    asked = corpus.plan["asked"]
+    if asked["text"] is not None or corpus.text == "text" or not others:
+        return []
+    return [
+        f"the texts are those of column {corpus.text!r}; --text (text=...) takes "
+        f"{' or '.join(others)}"
+    ]
 
 
 def corpus_of(source: str | Path, text: str | None = None, id: str | None = None) -> Corpus:
