@@ -306,3 +306,14 @@ def test_no_place_of_a_machine_is_in_a_command():
 
     line = "sentune train '/home/alice/My Data/x.csv' --test=/home/alice/y.csv --loss TripletLoss"
     assert command(line) == "sentune train x.csv --test=y.csv --loss TripletLoss"
+
+
+def test_learning_rates_in_names_are_not_broken_at_a_hyphen():
+    from sentune.report.words import named
+
+    assert named("Loss on pairs, 2e-05") == "Loss on pairs, 2e\N{MINUS SIGN}5"
+    assert named("Some-Loss, 1e-10") == "Some-Loss, 1e\N{MINUS SIGN}10"
+    record = train()
+    record["leaderboard"][0]["name"] = record["decision"]["candidate"] = "ALoss, 5e-05"
+    shown = page(record)
+    assert shown.count("ALoss, 5e\N{MINUS SIGN}5") >= 2

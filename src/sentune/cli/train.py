@@ -38,6 +38,15 @@ _METAVARS = {
     "words": "NAME,...",
     "text": "NAME",
 }
+_METAVARS_OF = {
+    "model": "PATH_OR_ID",
+    "output": "DIR",
+    "dev": "FILE",
+    "test": "FILE",
+    "budget": "TIME",
+    "device": "D",
+    "push": "OWNER/NAME",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         is_plain = one.default is None or "default" in said
         groups[one.metadata["group"]].add_argument(
             f"--{one.name.replace('_', '-')}",
-            metavar=_METAVARS[one.metadata["kind"]],
+            metavar=_METAVARS_OF.get(one.name, _METAVARS[one.metadata["kind"]]),
             help=said if is_plain else f"{said} (default: {one.default})",
         )
 

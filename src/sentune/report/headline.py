@@ -11,6 +11,7 @@ from sentune.report.words import (
     figure,
     interval,
     is_number,
+    named,
     plural,
     seconds,
     sentence,
@@ -152,7 +153,7 @@ def _kept(record: Record) -> dict[str, str] | None:
     alpha, name = decision.get("alpha"), decision.get("candidate")
     mix = f"{alpha:.0%} of its weights" if is_number(alpha) else ""
     rest = f", {1 - alpha:.0%} of the start" if is_number(alpha) and alpha < 1 else ""
-    return {"label": "Kept", "value": str(name or "trained"), "note": mix + rest}
+    return {"label": "Kept", "value": named(name or "trained"), "note": mix + rest}
 
 
 def _general(record: Record) -> dict[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -95,6 +96,14 @@ def value(thing: Any) -> str:
     return nearby(str(thing))
 
 
+def named(candidate: Any) -> str:
+    """The name of a candidate, with its learning rate as settings show it: 5e-5.
+
+    A hyphen in the rate would be where the line breaks.
+    """
+    return re.sub(r"(?<=\d)e-0*(?=\d)", f"e{MINUS}", str(candidate))
+
+
 def nearby(place: str, parts: int = 1) -> str:
     """Of an absolute path the last parts: where it lies on a machine is nobody's business."""
     is_path = place[:1] == "/" or place[1:3] == ":\\"
@@ -173,6 +182,7 @@ FILTERS = {
     "share": share,
     "seconds": seconds,
     "value": value,
+    "named": named,
     "title_of": title,
     "sentence": sentence,
 }
