@@ -352,10 +352,10 @@ def _texts(args: argparse.Namespace) -> list[str]:
     if args.column is not None:
         return column(rows(args, columns=[args.column]), args.column)
     data = rows(args)
-    first, *others = input_columns(list(data.column_names)) or [None]
-    if others:
-        note(f"the texts are those of column {first!r}; --column takes {' or '.join(others)}")
-    return column(data, first)
+    names = input_columns(list(data.column_names))
+    if len(names) > 1:
+        note(f"the texts are those of column {names[0]!r}; --column takes {' or '.join(names[1:])}")
+    return column(data, names[0] if names else None)
 
 
 class _Pipe:
