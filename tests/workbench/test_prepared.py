@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from datasets import Dataset, DatasetDict
 
-from sentune.errors import SentuneWarning
+from sentune.errors import DatasetError, SentuneWarning
 from sentune.workbench.prepared import parts_of
 from sentune.workbench.settings import Settings
 
@@ -135,3 +135,9 @@ def test_of_held_out_data_with_parts_its_own_is_taken_or_else_the_one_asked_for(
 def of_part(name, count):
     texts = [f"{name} {n} {n}" for n in range(count)]
     return Dataset.from_dict({"text": texts, "label": [n % 2 for n in range(count)]})
+
+
+def test_a_column_of_numbers_is_not_taken_for_classes():
+    data = {"text": [f"a text with the number {n}" for n in range(200)], "label": list(range(200))}
+    with pytest.raises(DatasetError, match="200 different values in 200 rows"):
+        parts_of(data, {}, Settings())

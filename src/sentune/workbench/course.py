@@ -316,10 +316,13 @@ class Course:
         after = before if self.after is self.start else measure.values(self.after)
         self.result["test"] = self._figures(before, after)
         found = self.result["test"]
+        change = (
+            f" -> {found['after']:.4f} ({found['gain']:+.4f}, {found['low']:+.4f} to "
+            f"{found['high']:+.4f})"
+        )
         self.teller.say(
-            f"  test     {measure.metric} {found['before']:.4f} -> {found['after']:.4f} "
-            f"({found['gain']:+.4f}, {found['low']:+.4f} to {found['high']:+.4f}) on "
-            f"{found['rows']:,} rows"
+            f"  test     {measure.metric} {found['before']:.4f}{'' if after is before else change} "
+            f"on {found['rows']:,} rows"
         )
 
     @staticmethod

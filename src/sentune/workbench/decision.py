@@ -111,7 +111,8 @@ def _not_proven(best: Mix, errors: float) -> str:
         return f"nothing was better than the start: the best was {found.value:+.4f}"
     return (
         f"the best gain, {found.value:+.4f} (between {found.low:+.4f} and {found.high:+.4f}), may "
-        f"be chance: it must be above {errors:.1f} standard errors of {found.error:.4f}"
+        f"be chance: it must be above {errors * found.error:.4f}, {errors:.1f} standard errors; "
+        "more rows, or a larger budget, may show more"
     )
 
 

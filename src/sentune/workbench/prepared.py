@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,7 @@ _MOST = 0.2
 # deviation of 0.3): more would cost time in every look and show hardly more.
 _ENOUGH = 5000
 _TRAIN_AT_LEAST = 16
+_IN_COMPANY = 0.2  # share of the texts that have another one of their class, at least
 _OWN_PARTS = {"dev": "validation", "test": "test"}
 _SCORE_NAMES = ("score", "scores")
 
@@ -156,13 +158,26 @@ def _simple(rows: Any, form: Form, notes: list[str]) -> Any:
     if form is forms.PAIR_AND_MATCH:
         rows = _one_is_alike(rows, notes)
     if form is forms.TEXT_AND_CLASS:
-        classes = set(Cells(rows, str(label_column(rows.column_names))))
-        if len(classes) < 2:
-            raise DatasetError(
-                f"all texts have the label {next(iter(classes), None)}; there is nothing to tell "
-                "apart: give texts of at least two classes"
-            )
+        _check_classes(rows)
     return rows
+
+
+def _check_classes(rows: Any) -> None:
+    """Raise if classes do not say which texts belong together."""
+    name = str(label_column(rows.column_names))
+    sizes = Counter(Cells(rows, name))
+    if len(sizes) < 2:
+        raise DatasetError(
+            f"all texts have the label {next(iter(sizes), None)}; there is nothing to tell "
+            "apart: give texts of at least two classes"
+        )
+    in_company = sum(size for size in sizes.values() if size > 1)
+    if in_company < _IN_COMPANY * len(rows):
+        raise DatasetError(
+            f"column {name!r} has {len(sizes):,} different values in {len(rows):,} rows, so hardly "
+            "any two texts are of one class; name the column with the classes by --label, or the "
+            "columns with texts by --columns"
+        )
 
 
 def _complete(rows: Any, notes: list[str]) -> Any:

@@ -134,10 +134,9 @@ def summary(found: dict[str, Any], folder: Path) -> str:
     if test:
         gain, low, high = (_number(test[name], "+") or "unknown" for name in _OF_A_GAIN)
         before, after = (_number(test[name]) or "not finite" for name in ("before", "after"))
-        lines.append(
-            f"Test: {before} before, {after} after ({gain}, between {low} and {high}) on "
-            f"{test['rows']:,} rows."
-        )
+        change = f"{before} before, {after} after ({gain}, between {low} and {high})"
+        is_start = found["decision"]["kept"] == "start"
+        lines.append(f"Test: {before if is_start else change} on {test['rows']:,} rows.")
     lines.append(f"Model, report.html, run.yaml and run.json are in {folder}")
     return "\n".join(lines)
 

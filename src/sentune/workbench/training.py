@@ -16,6 +16,7 @@ from sentune.encoder.identity import identity
 from sentune.errors import SentuneWarning, SettingError
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
 from sentune.workbench import prepared, roles, run_file, saved, told
+from sentune.workbench.candidates import check_loss
 from sentune.workbench.course import Course
 from sentune.workbench.encoded import Encoded
 from sentune.workbench.fit_one import start_of
@@ -185,6 +186,8 @@ class _Job:
         """The folder for the result, after a look at whether it can be written."""
         output = Path(self.settings.output).expanduser()
         saved.check_output(output)
+        if self.settings.loss is not None:
+            check_loss(self.settings.loss)  # before minutes are spent on reading
         if Path(self.settings.model).expanduser().resolve() == output.resolve():
             raise SettingError(
                 f"{output} is the model to start from, which would be replaced; choose another "
