@@ -95,7 +95,12 @@ def options_of(course: Course) -> dict[str, Any]:
         return {**found, "alpha": 0.0}
     for name in ("epochs", "negatives", "budget"):
         found.pop(name, None)
-    decided = {"folds": len(course.held_out.folds), "alpha": course.choice.mix.alpha}
+    anchors = winner.race.anchors
+    decided = {
+        "folds": len(course.held_out.folds),
+        "anchors": 0 if anchors is None else anchors.in_a_batch,
+        "alpha": course.choice.mix.alpha,
+    }
     if len(winner.entries) > 1:
         for name in course.settings.fixed:
             found.pop(name)
