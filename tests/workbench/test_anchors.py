@@ -78,7 +78,7 @@ def test_the_price_is_nothing_before_and_as_large_as_the_task_after(model, wrapp
     torch.testing.assert_close(after["other_texts"], expected, atol=1e-5, rtol=1e-4)
 
 
-def test_other_texts_move_less_with_them(folder):
+def test_other_texts_move_less_with_them(folder, tmp_path):
     start = SentenceTransformer(folder, dtype="float32").eval()
     asked = sentences(start, 300)[-60:]
     before = torch.tensor(start.encode(asked, normalize_embeddings=True))
@@ -88,15 +88,15 @@ def test_other_texts_move_less_with_them(folder):
         loss = MultipleNegativesRankingLoss(model)
         if count:
             loss = AnchoredLoss(model, loss, Anchors.of(start, count, 200))
-        _train(model, loss, topics.pairs(64))
+        _train(model, loss, topics.pairs(64), tmp_path)
         now = torch.tensor(model.eval().encode(asked, normalize_embeddings=True))
         moved[count] = float((1 - (now * before).sum(dim=1)).mean())
     assert moved[8] < 0.5 * moved[0]
 
 
-def _train(model, loss, data):
+def _train(model, loss, data, folder):
     arguments = SentenceTransformerTrainingArguments(
-        output_dir="unused",
+        output_dir=str(folder),
         max_steps=20,
         learning_rate=1e-2,
         per_device_train_batch_size=8,
@@ -112,11 +112,10 @@ def _train(model, loss, data):
     return trainer
 
 
-def test_both_parts_are_logged(folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_both_parts_are_logged(folder, tmp_path):
     model = SentenceTransformer(folder, dtype="float32")
     loss = AnchoredLoss(model, CosineSimilarityLoss(model), Anchors.of(model, 4, 64))
-    trainer = _train(model, loss, topics.scored(64))
+    trainer = _train(model, loss, topics.scored(64), tmp_path)
     entry = next(one for one in trainer.state.log_history if "loss" in one)
     parts = entry["task"] + entry["other_texts"]
     assert entry["loss"] == pytest.approx(parts, abs=2e-3)
