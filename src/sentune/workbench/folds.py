@@ -8,17 +8,17 @@ learnt from as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sentune._lazy import need
-from sentune.data.columns import input_columns, label_column
 from sentune.types import Encoder
 from sentune.workbench.measure import Measure, Values, measure_for
 from sentune.workbench.prepared import Parts
+from sentune.workbench.rows import Rows
 from sentune.workbench.split import split
 
 FOLDS = 3
@@ -64,29 +64,28 @@ class HeldOut:
         """The rows to train on and to choose by in so many folds; no text is in two of them."""
         datasets = need("datasets", extra="train")
         rows = datasets.concatenate_datasets([parts.rows["train"], parts.rows["dev"]])
-        texts = [list(rows[name]) for name in input_columns(rows.column_names)]
-        label = label_column(rows.column_names)
+        own = Rows.of(rows)
         names = [f"fold {number}" for number in range(1, count)]
         shares = dict.fromkeys(names, 1 / count)
-        found = split(texts, None if label is None else list(rows[label]), shares, seed)
+        found = split(own.texts, own.labels, shares, seed)
         places = list(found.parts.values())
         folds = []
-        for number, own in enumerate(places):
+        for number, held in enumerate(places):
             others = np.sort(np.concatenate([*places[:number], *places[number + 1 :]]))
             train = rows.select(others)
             measure = measure_for(
-                rows.select(own),
+                rows.select(held),
                 train,
                 parts.form,
-                groups=found.groups[own],
+                groups=found.groups[held],
                 model=model,
                 references=references,
             )
             folds.append(Fold(train, measure))
         return cls(tuple(folds), _joined([fold.measure for fold in folds]), len(rows))
 
-    def values(self, models: Sequence[Encoder]) -> Values:
-        """What models give: each on the rows of its fold, which it was trained without."""
+    def values(self, models: Iterable[Encoder]) -> Values:
+        """What models give: each on the rows of its fold, before the next one is asked for."""
         rows = [
             fold.measure.values(model).rows for fold, model in zip(self.folds, models, strict=True)
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sentune.workbench import mixing
@@ -18,7 +19,7 @@ from sentune.workbench.encoded import Encoded
 from sentune.workbench.general import Check
 from sentune.workbench.measure import Values, gain
 from sentune.workbench.mixing import Mixer
-from sentune.workbench.race import ENCODING, Entry, Race, loaded
+from sentune.workbench.race import ENCODING, Entry, Race, add_record, loaded
 
 
 @dataclass
@@ -51,19 +52,20 @@ class Line:
         start = mixing.weights_of(self.race.start.model)
         model = self._loaded(self.entries[0], 0)
         for entry in self.entries[1:]:
-            for run in self._loaded(entry, 0).model_card_data.runs:
-                model.model_card_data.add_run(run)
+            add_record(model, self._folder(entry, 0))
+        if len(self.entries) * len(folds) == 1:
+            kept = [mixing.weights_of(model)]
+            return Mixer(model, start, [lambda: kept])
         return Mixer(model, start, [self._weights_of(fold) for fold in folds])
 
     def _weights_of(self, fold: int) -> Callable[[], Sequence[mixing.Weights]]:
-        if len(self.entries) * len(self.race.held_out.folds) == 1:
-            kept = [mixing.weights_of(self._loaded(self.entries[0], 0))]
-            return lambda: kept
         return lambda: [mixing.weights_of(self._loaded(one, fold)) for one in self.entries]
 
     def _loaded(self, entry: Entry, fold: int) -> Any:
-        race = self.race
-        return loaded(race.kept.place(race.key_of(entry, "full", fold)), race.settings)
+        return loaded(self._folder(entry, fold), self.race.settings)
+
+    def _folder(self, entry: Entry, fold: int) -> Path:
+        return self.race.kept.place(self.race.key_of(entry, "full", fold))
 
 
 @dataclass
@@ -140,13 +142,14 @@ class Looking:
 
     def _values(self, line: Line, alpha: float) -> Values:
         """What a share gives, each fold's own on the rows of that fold."""
-        folds = self.race.held_out.folds
-        rows = []
-        for number, fold in enumerate(folds):
-            encoded = Encoded(line.mixer.at(alpha, number))
-            rows.append(fold.measure.values(encoded).rows)
+        return self.race.held_out.values(self._each_fold(line, alpha))
+
+    def _each_fold(self, line: Line, alpha: float) -> Iterator[Encoded]:
+        """The models of the folds, one after another in the same place."""
+        for fold in range(len(self.race.held_out.folds)):
+            encoded = Encoded(line.mixer.at(alpha, fold))
+            yield encoded
             self._count(encoded)
-        return self.race.held_out.values_of(rows)
 
     def _count(self, encoded: Encoded) -> None:
         self.race.passes["encoding"] += ENCODING * encoded.texts

@@ -241,17 +241,14 @@ class Race:
 
         The number of rows is a setting of the candidate then, so that a run file has it.
         """
-        noted = self.kept.get("turned_rows")
         train = self.held_out.folds[0].train
-        found = []
-        for place, one in enumerate(candidates):
-            if noted is None:
-                settings = forms_turned.within(one.data_as, train, self.allowed, one.data_settings)
-            else:
-                settings = noted[place]
-            found.append(replace(one, data_settings=settings))
-        self.kept.note("turned_rows", [dict(one.data_settings) for one in found])
-        return found
+        settings = self.kept.get("turned_rows") or [
+            forms_turned.within(one.data_as, train, self.allowed, one.data_settings)
+            for one in candidates
+        ]
+        self.kept.note("turned_rows", settings)
+        pairs = zip(candidates, settings, strict=True)
+        return [replace(one, data_settings=own) for one, own in pairs]
 
     def _prepare(self) -> None:
         """Turn the rows for all; who has too few of them is out."""
@@ -270,16 +267,12 @@ class Race:
         self._once(entry, steps, "short", label)
 
     def _full(self, entry: Entry, texts: float, label: str) -> None:
-        known = entry.values
-        entry.values = None
-        self._once(entry, self._steps(entry, texts), "full", label)
-        if entry.state == "failed" or entry.values is None:
-            entry.values = entry.values or known
+        if not self._once(entry, self._steps(entry, texts), "full", label):
             return
         entry.is_full = True
         if not self.is_stopped:
             entry.state = "finished"
-        if self.best is None or entry.values.figure > self._figure_of(self.best):
+        if self.best is None or self._figure_of(entry) > self._figure_of(self.best):
             self.best = entry
             self.teller.leader = entry.name
 
@@ -291,8 +284,8 @@ class Race:
         """Under which a training is noted, and its folder."""
         return f"{kind}-{entry.place}" + (f"-{fold}" if self.has_folds else "")
 
-    def _once(self, entry: Entry, steps: int, kind: str, label: str) -> None:
-        """Train and measure, or take what was noted of it; a failure is noted, too."""
+    def _once(self, entry: Entry, steps: int, kind: str, label: str) -> bool:
+        """Train and measure, or take what was noted of it; whether there is a figure now."""
         done: list[dict[str, Any]] = []
         folds = range(len(self.held_out.folds))
         entry.seconds = 0.0
@@ -302,20 +295,27 @@ class Race:
                 of = f" {fold + 1}/{len(folds)}" if self.has_folds else ""
                 found = self.kept.get(key) or self._fresh(entry, fold, steps, key, label + of)
                 if found is None or (self.is_stopped and self.has_folds):
-                    return  # stopped, with too little to be worth a look
+                    return False  # stopped, with too little to be worth a look
                 done.append(found)
                 self.passes = dict(found["passes"])
                 entry.curves, entry.seconds = found["curves"], entry.seconds + found["seconds"]
         except (DatasetError, TrainingError) as error:
             entry.state, entry.reason = "failed", str(error)
             self.teller.say(f"  {entry.name}: failed, {error}")
-            return
+            return False
         entry.values = self.held_out.values_of([one["rows"] for one in done])
-        self._note_round(entry, done[-1]["steps"], done[-1]["of_steps"])
+        entry.rounds.append(
+            {
+                **{name: done[-1][name] for name in ("steps", "of_steps")},
+                "figure": entry.values.figure,
+                **as_dict(gain(self.before, entry.values)),
+            }
+        )
         if kind == "short" and not self.is_stopped:
             for fold in folds:
                 self.kept.discard(self.key_of(entry, kind, fold))
         self._tell(entry, label)
+        return True
 
     def _fresh(
         self, entry: Entry, fold: int, steps: int, key: str, label: str
@@ -345,19 +345,6 @@ class Race:
             self.kept.note(key, found)
         return found
 
-    def _note_round(self, entry: Entry, done: int, steps: int) -> None:
-        if entry.values is None:
-            return
-        found = gain(self.before, entry.values)
-        entry.rounds.append(
-            {
-                "steps": done,
-                "of_steps": steps,
-                "figure": entry.values.figure,
-                **as_dict(found),
-            }
-        )
-
     def _survivors(self, entries: Sequence[Entry]) -> list[Entry]:
         """Who is trained in full, the best first; the others are dropped, with a reason."""
         tried = [one for one in entries if one.values is not None and one.state == "waiting"]
@@ -370,8 +357,6 @@ class Race:
         return tried[:finals]
 
     def _tell(self, entry: Entry, label: str) -> None:
-        if entry.values is None or not entry.rounds:
-            return
         last = entry.rounds[-1]
         self.teller.say(
             f"  {label:<9}{entry.name}: {last['figure']:.4f} "
@@ -388,10 +373,16 @@ def as_dict(found: Interval) -> dict[str, float]:
 def loaded(folder: Any, settings: Settings) -> Any:
     """A model that a finished run left, with the record of how it was trained."""
     from sentune.encoder.sentence_transformers import SentenceTransformer
-    from sentune.record.run import FILE, Run
 
     model = SentenceTransformer(str(folder / "model"), device=settings.device, dtype=settings.dtype)
+    add_record(model, folder)
+    return model
+
+
+def add_record(model: Any, folder: Any) -> None:
+    """Put the record of a finished run into the card of a model."""
+    from sentune.record.run import FILE, Run
+
     path = folder / FILE
     if path.is_file():
         model.model_card_data.add_run(Run.from_json(path.read_text(encoding="utf-8")))
-    return model
