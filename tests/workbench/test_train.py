@@ -81,12 +81,21 @@ def test_a_run_file_gives_the_same_model_to_the_bit(trained, tmp_path):
 RACE = {"learning_rate": 1e-2, "budget": "12x", "agreement": 0, "dtype": "float32", "folds": 1}
 
 
-@pytest.mark.parametrize("more", [{}, {"anchors": 3, "agreement": 0.1}])
+@pytest.mark.parametrize("more", [{}, {"anchors": 3, "agreement": 0.1, "alpha": 1.0}])
 def test_a_race_is_repeated_without_racing(model, tmp_path, more):
     data = topics.write(topics.scored(300, kind="match"), tmp_path / "pairs.csv")
     first = train(data, model, tmp_path / "first", **{**RACE, **more})
     assert len(first.record["leaderboard"]) > 3
     assert {row["state"] for row in first.record["leaderboard"]} >= {"dropped", "won"}
+    assert "alpha" not in more or first.kept == "trained"
+    _assert_repeated(tmp_path)
+
+
+def test_a_turn_reads_no_more_rows_than_the_budget_trains_on_and_that_is_repeated(model, tmp_path):
+    data = topics.write(topics.scored(2500, kind="class"), tmp_path / "pairs.csv")
+    first = train(data, model, tmp_path / "first", **{**RACE, "budget": "0.2x", "alpha": 1.0})
+    assert first.kept == "trained"
+    assert first.record["settings"]["data_settings"] == {"most": 1000}
     _assert_repeated(tmp_path)
 
 
