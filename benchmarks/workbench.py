@@ -33,7 +33,7 @@ from workbench_tasks import TASKS, Columns, Task
 
 import sentune
 from sentune.data.columns import label_column
-from sentune.workbench.measure import Measure, Values, gain
+from sentune.workbench.measuring.measure import Measure, Values, gain
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"

@@ -20,8 +20,9 @@ from sentune.data import forms
 from sentune.data.columns import input_columns, label_column
 from sentune.data.forms import Form
 from sentune.demo import pydocs
-from sentune.workbench.measure import Measure, measure_for
-from sentune.workbench.split import groups_of, split
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.measure import Measure
+from sentune.workbench.rows.split import groups_of, split
 
 Columns = dict[str, list[Any]]
 SEED = 0  # of what is held out: the same in every run

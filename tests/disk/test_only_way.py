@@ -37,7 +37,7 @@ ELSEWHERE = {
     "training/trainer_saving.py": "a checkpoint's draft",
     "training/training_step.py": "a checkpoint's draft",
     "workbench/publishing.py": "a temporary folder, which is then uploaded",
-    "workbench/saved.py": "a draft of the model's folder",
+    "workbench/records/saved.py": "a draft of the model's folder",
 }
 
 

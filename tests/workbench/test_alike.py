@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentune.errors import DatasetError
-from sentune.workbench.alike import alike_by_name, alike_class, order_of_classes
+from sentune.workbench.rows.alike import alike_by_name, alike_class, order_of_classes
 from tests.fake_encoder import FakeEncoder, sentences
 
 

@@ -15,7 +15,7 @@ from sentune.losses import (
 )
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
-from sentune.workbench.anchors import AnchoredLoss, Anchors, sentences, vocabulary
+from sentune.workbench.racing.anchors import AnchoredLoss, Anchors, sentences, vocabulary
 from tests import tiny
 from tests.workbench import topics
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sentune.data import forms
-from sentune.workbench.before_after import compared
-from sentune.workbench.projection import flat
+from sentune.workbench.measuring.before_after import compared
+from sentune.workbench.measuring.projection import flat
 from tests.fake_encoder import FakeEncoder
 
 WORDS = "cat dog bird fish tree house river light bread water song night".split()

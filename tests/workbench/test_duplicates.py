@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sentune.workbench.duplicates import near_duplicates, normalised
+from sentune.workbench.rows.duplicates import near_duplicates, normalised
 
 SAME = """
 My card has not arrived yet. | my card has not arrived yet
@@ -94,7 +94,7 @@ def test_equal_texts_are_paired_with_the_first_of_them():
 
 
 def test_the_same_is_found_in_parts(monkeypatch):
-    from sentune.workbench import duplicates
+    from sentune.workbench.rows import duplicates
 
     texts = random_texts(300)
     texts += [slip(text) for text in texts[:100]]

@@ -10,7 +10,7 @@ from sentune import CrossEncoder
 from sentune.cli import main
 from sentune.errors import DatasetError, InputTypeError, MissingModelError, SettingError
 from sentune.workbench import evaluate
-from sentune.workbench.comparison import (
+from sentune.workbench.measuring.comparison import (
     Comparison,
     Difference,
     ModelFigure,

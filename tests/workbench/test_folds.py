@@ -6,9 +6,9 @@ import torch
 
 from sentune import SentenceTransformer
 from sentune.errors import TrainingError
-from sentune.workbench import folds, mixing
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.prepared import parts_of
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.racing import folds, mixing
+from sentune.workbench.rows.prepared import parts_of
 from sentune.workbench.settings import Settings
 from tests import tiny
 from tests.workbench import topics

@@ -225,7 +225,7 @@ def test_what_is_no_model_is_an_error(tmp_path, capsys):
 
 
 def test_sizes_in_words():
-    from sentune.workbench.model_sizes import in_words
+    from sentune.workbench.models.sizes import in_words
 
     sizes = (0, 999, 1000, 90_900_000, 123_400_000, 2_000_000_000_000_000)
     words = ["0 bytes", "999 bytes", "1.0 kB", "90.9 MB", "123 MB", "2000 TB"]

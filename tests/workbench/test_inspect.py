@@ -306,7 +306,7 @@ def test_a_label_that_is_missing_is_no_label(scores):
 def test_rows_that_train_would_refuse_as_too_few_are_said_to_be_so(pairs):
     from datasets import Dataset
 
-    from sentune.workbench.prepared import parts_of
+    from sentune.workbench.rows.prepared import parts_of
     from sentune.workbench.settings import Settings
 
     few = {name: texts[:25] for name, texts in pairs.items()}

@@ -3,8 +3,8 @@
 import pytest
 
 from sentune.errors import SentuneWarning, SettingError
-from sentune.workbench import run_file, saved
-from sentune.workbench.kept import Kept
+from sentune.workbench.records import run_file, saved
+from sentune.workbench.records.kept import Kept
 from sentune.workbench.training import train
 
 ASKED = {"options": {"loss": "TripletLoss", "output": "model"}, "data": ["a.csv"]}

@@ -8,7 +8,8 @@ from sentune.data import forms
 from sentune.errors import DatasetError
 from sentune.evaluation.metrics import spearman
 from sentune.vectors.similarity import cos_sim, pairwise_cos_sim
-from sentune.workbench.measure import gain, interval, measure_for
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.measure import gain, interval
 
 
 class Table:

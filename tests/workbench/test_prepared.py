@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from sentune.errors import DatasetError, SentuneWarning
-from sentune.workbench.prepared import parts_of
+from sentune.workbench.rows.prepared import parts_of
 from sentune.workbench.settings import Settings
 
 WORDS = ["".join(letters) for letters in product("bdfgk", "aeiou", "lmnrst")]
@@ -80,7 +80,7 @@ def test_where_texts_come_again_and_again_only_equal_rows_are_left_out():
 
 
 def test_held_out_rows_are_as_many_as_can_show_something_and_the_others_train(monkeypatch):
-    monkeypatch.setattr("sentune.workbench.prepared._ENOUGH", 20)
+    monkeypatch.setattr("sentune.workbench.rows.prepared._ENOUGH", 20)
     rows = {"text": [f"text {n} {n}" for n in range(1000)], "label": [0, 1] * 500}
     counts = {name: len(part) for name, part in parts_of(rows, {}, Settings()).rows.items()}
     assert counts == {"train": 960, "dev": 20, "test": 20}
@@ -89,7 +89,7 @@ def test_held_out_rows_are_as_many_as_can_show_something_and_the_others_train(mo
 
 
 def test_of_a_large_file_to_choose_by_a_sample_is_used_and_said(monkeypatch):
-    monkeypatch.setattr("sentune.workbench.prepared._ENOUGH", 20)
+    monkeypatch.setattr("sentune.workbench.rows.prepared._ENOUGH", 20)
     rows = {"text": [f"text {n} {n}" for n in range(100)], "label": [0, 1] * 50}
     other = {"text": [f"other {n} {n}" for n in range(60)], "label": [0, 1] * 30}
     parts = parts_of(rows, {"dev": other, "test": other}, Settings())

@@ -10,8 +10,9 @@ from sentune import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.models import Dense, Router, StaticEmbedding
 from sentune.training.collate import SentenceTransformerDataCollator
-from sentune.workbench import forms_turned, train
-from sentune.workbench.roles import prompts_of, roles_of, routes_of
+from sentune.workbench import train
+from sentune.workbench.rows import forms_turned
+from sentune.workbench.rows.roles import prompts_of, roles_of, routes_of
 from tests import tiny
 from tests.workbench import topics
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentune.errors import SettingError
-from sentune.workbench.split import groups_of, split
+from sentune.workbench.rows.split import groups_of, split
 
 
 def texts_of(columns, rows):
@@ -100,8 +100,8 @@ def test_too_few_rows_are_refused_with_their_number():
 
 
 def test_of_many_texts_no_training_row_is_a_near_duplicate_of_a_held_out_one(monkeypatch):
-    monkeypatch.setattr("sentune.workbench.split.MANY", 100)
-    monkeypatch.setattr("sentune.workbench.split._PORTION", 70)
+    monkeypatch.setattr("sentune.workbench.rows.split.MANY", 100)
+    monkeypatch.setattr("sentune.workbench.rows.split._PORTION", 70)
     random = np.random.default_rng(0)
     words = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrst"]
     texts = [" ".join(random.permutation(words)[:8]) for _ in range(150)]

@@ -11,7 +11,8 @@ from datasets import Dataset, DatasetDict
 
 from sentune import SentenceTransformer
 from sentune.errors import DatasetError, SettingError
-from sentune.workbench import told, train
+from sentune.workbench import train
+from sentune.workbench.records import told
 from tests import tiny
 from tests.training.tools import assert_equal_weights, weights
 from tests.workbench import topics

@@ -9,12 +9,16 @@ from sentune import SentenceTransformer
 from sentune.data import forms
 from sentune.errors import DatasetError, ModelFileError, SettingError
 from sentune.losses.fitting import public_losses
-from sentune.workbench import decision, forms_turned, general, mixing, run_file
-from sentune.workbench.candidates import CANDIDATES, Candidate, candidates
-from sentune.workbench.decision import Mix
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.forms_turned import AS_IT_IS, TURNS
-from sentune.workbench.measure import gain, measure_for
+from sentune.workbench.measuring import general
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.measuring.measure import gain
+from sentune.workbench.racing import decision, mixing
+from sentune.workbench.racing.candidates import CANDIDATES, Candidate, candidates
+from sentune.workbench.racing.decision import Mix
+from sentune.workbench.records import run_file
+from sentune.workbench.rows import forms_turned
+from sentune.workbench.rows.forms_turned import AS_IT_IS, TURNS
 from sentune.workbench.settings import Settings, seconds_or_passes
 from tests import tiny
 from tests.workbench import topics
@@ -228,7 +232,7 @@ def test_the_share_at_a_threshold_is_between_the_two():
 
 
 def values(solved, measure):
-    from sentune.workbench.measure import Values
+    from sentune.workbench.measuring.measure import Values
 
     rows = np.asarray(solved, float)
     return Values(measure, rows, measure.figure_of(rows))

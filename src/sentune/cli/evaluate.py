@@ -116,7 +116,7 @@ def _evaluated(args: argparse.Namespace) -> Any:
 def _check(args: argparse.Namespace) -> None:
     """Refuse a command that names no data, or a folder that is taken, before any work."""
     from sentune.errors import SettingError
-    from sentune.workbench.comparison import check_folder
+    from sentune.workbench.measuring.comparison import check_folder
 
     if not args.no_report and args.report is None:
         check_folder(args.output)

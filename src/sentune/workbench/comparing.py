@@ -18,19 +18,20 @@ from sentune.files.plan import kind_of
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
 from sentune.report import missing
-from sentune.workbench.alike import alike_class
-from sentune.workbench.before_after import compared
-from sentune.workbench.comparison import (
+from sentune.workbench.measuring.before_after import compared
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.comparison import (
     Comparison,
     Difference,
     ModelFigure,
     check_folder,
     short_names,
 )
-from sentune.workbench.comparison_record import record_of, source_of
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.held_out import REFERENCES, HeldOut, held_out
-from sentune.workbench.measure import Measure, Values, gain, interval, measure_for
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.measuring.measure import Measure, Values, gain, interval
+from sentune.workbench.records.comparison import record_of, source_of
+from sentune.workbench.rows.alike import alike_class
+from sentune.workbench.rows.held_out import REFERENCES, HeldOut, held_out
 from sentune.workbench.settings import Settings
 
 Say = Callable[[str], None]

@@ -18,7 +18,7 @@ from sentune.errors import DatasetError, SettingError
 from sentune.hub.usual import MODEL
 from sentune.search.negatives import mine_hard_negatives
 from sentune.search.report import MiningReport
-from sentune.workbench.prepared import rows_of
+from sentune.workbench.rows.prepared import rows_of
 from sentune.workbench.settings import Settings
 
 # Names of the formats here -> those of `mine_hard_negatives`.

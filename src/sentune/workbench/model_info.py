@@ -17,9 +17,15 @@ from sentune.files.plan import Plan, kind_of, plan
 from sentune.folders.folder import ModelFolder
 from sentune.folders.source import source_folder
 from sentune.hub.fetch import Access
-from sentune.workbench.model_history import History, history_of
-from sentune.workbench.model_sizes import Size, bytes_in, in_words, size_left, size_of
-from sentune.workbench.unloaded import details_of, type_of, unloaded, why_not_packed, width_of
+from sentune.workbench.models.history import History, history_of
+from sentune.workbench.models.sizes import Size, bytes_in, in_words, size_left, size_of
+from sentune.workbench.models.unloaded import (
+    details_of,
+    type_of,
+    unloaded,
+    why_not_packed,
+    width_of,
+)
 
 _LABEL, _WIDTH = 15, 85
 _NAMED = 8  # datasets that are shown

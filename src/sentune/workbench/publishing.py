@@ -18,7 +18,7 @@ from sentune.hub.fetch import is_id, needed
 from sentune.record.run import FILE, Run
 from sentune.share import card as cards
 from sentune.share import push as hub
-from sentune.workbench.model_sizes import in_words
+from sentune.workbench.models.sizes import in_words
 
 # What a training run leaves beside a model; it may hold texts of the user's data.
 RUN_FILES = (FILE, "run.yaml", "report.html")

@@ -15,15 +15,16 @@ from sentune.data.given import is_place
 from sentune.encoder.identity import identity
 from sentune.errors import SentuneWarning, SettingError
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
-from sentune.workbench import prepared, roles, run_file, saved, told
-from sentune.workbench.candidates import check_loss
-from sentune.workbench.course import Course
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.fit_one import start_of
-from sentune.workbench.kept import Kept, asked_in
-from sentune.workbench.run_file import RunFile
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.racing.candidates import check_loss
+from sentune.workbench.racing.course import Course
+from sentune.workbench.racing.fit_one import start_of
+from sentune.workbench.records import run_file, saved, told
+from sentune.workbench.records.kept import Kept, asked_in
+from sentune.workbench.records.run_file import RunFile
+from sentune.workbench.records.telling import Teller
+from sentune.workbench.rows import prepared, roles
 from sentune.workbench.settings import Settings
-from sentune.workbench.telling import Teller
 
 
 @dataclass(frozen=True)

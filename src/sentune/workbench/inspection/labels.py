@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from sentune.data import forms
 from sentune.data.forms import Form
-from sentune.workbench.duplicates import normalised
 from sentune.workbench.inspection.hits import Hits
 from sentune.workbench.inspection.meaning import Meaning
 from sentune.workbench.inspection.table import Table
+from sentune.workbench.rows.duplicates import normalised
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sentune.data import forms
 from sentune.data.forms import Form
-from sentune.workbench.duplicates import near_duplicates, normalised
+from sentune.workbench.rows.duplicates import near_duplicates, normalised
 
 if TYPE_CHECKING:
     from sentune.workbench.inspection.meaning import Meaning

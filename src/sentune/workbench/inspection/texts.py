@@ -7,9 +7,9 @@ from collections import defaultdict
 import numpy as np
 
 from sentune.data import forms
-from sentune.workbench.duplicates import normalised
 from sentune.workbench.inspection.hits import Hits, hits
 from sentune.workbench.inspection.table import IntArray, Table
+from sentune.workbench.rows.duplicates import normalised
 
 _USUAL = 0.2  # share of rows with one word from which on this is how the texts are
 _NO_SPACES = 0x2E80  # from here on, scripts that put no spaces between words

@@ -1,20 +1,13 @@
-"""What is measured on held-out rows, by the form of the data, and how sure a difference is.
-
-A `Measure` holds the rows. A model gives it `Values`: a number for each row, and the figure made of
-them. The values of two models on the same rows are compared row by row, so that what is hard or
-easy for both does not hide the difference (a paired bootstrap: Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 16). Rows that share a text are drawn together.
-"""
+"""What is measured on rows of a form: one function for each kind, and the table of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sentune.data.columns import Cells, input_columns, label_column
@@ -37,91 +30,14 @@ from sentune.search.semantic import nearest
 from sentune.types import Encoder
 from sentune.vectors.similarity import function_of
 from sentune.vectors.tensors import to_tensor
-from sentune.workbench.alike import alike_class
-from sentune.workbench.rows import Rows
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from sentune.workbench.measuring.measure import Figure, Floats, Ints, Measure
+from sentune.workbench.rows.alike import alike_class
+from sentune.workbench.rows.columns import Rows
 
 RANKS = 10  # of a search, that count
 NEIGHBOURS = 5  # that vote for a class
 REFERENCES = 2000  # labelled texts, at most, among which the neighbours are looked for
-ROUNDS = 1000  # of the bootstrap
-SHARE = 0.95  # of the rounds that an interval holds
 _QUERIES = 256  # of a search, whose scores are in memory at a time
-
-Figure = Callable[[Floats, Floats], float]  # values (n,), targets (n,) -> a figure
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure and how sure it is.
-
-    Attributes:
-        value: The figure, or the difference of two.
-        low: Lower end of the interval that holds 95% of the bootstrap's rounds.
-        high: Upper end.
-        error: Standard deviation over the rounds.
-    """
-
-    value: float
-    low: float
-    high: float
-    error: float
-
-
-@dataclass(frozen=True)
-class Values:
-    """What a model gives on held-out rows.
-
-    Attributes:
-        measure: The rows.
-        rows: `(n,)`, the cosine of a pair, or how well a row is solved, from 0 to 1.
-        figure: All of them in one number; higher is better.
-    """
-
-    measure: Measure
-    rows: Floats
-    figure: float
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Held-out rows of one form, and the figure of a model on them.
-
-    Attributes:
-        metric: Its name, as "Spearman".
-        explanation: What it says, in a sentence.
-        texts: All texts that are encoded, each once for each role.
-        groups: `(n,)`, a number for each row; rows that share a text have the same.
-        targets: `(n,)`, what the values are compared with; zeros where a value says all.
-    """
-
-    metric: str
-    explanation: str
-    texts: Mapping[str, Sequence[str]]  # role -> texts
-    groups: Ints
-    targets: Floats
-    _rows: Callable[[Encoder, Mapping[str, Tensor]], Floats] = field(repr=False)
-    _figure: Figure = field(repr=False)
-
-    @property
-    def rows(self) -> int:
-        """How many rows are measured."""
-        return len(self.groups)
-
-    def values(self, model: Encoder) -> Values:
-        """What a model gives on the rows."""
-        encoded = {role: _encode(model, role, texts) for role, texts in self.texts.items()}
-        rows = self._rows(model, encoded)
-        return Values(self, rows, self.figure_of(rows))
-
-    def figure_of(self, rows: Floats, chosen: Ints | None = None) -> float:
-        """The figure of the values of some rows `(m,)`; None for all, each once."""
-        targets = self.targets
-        if chosen is not None:
-            rows, targets = rows[chosen], targets[chosen]
-        return self._figure(rows, targets) if np.isfinite(rows).all() else float("nan")
 
 
 def measure_for(
@@ -171,70 +87,6 @@ def measure_for(
     own = np.arange(rows.count) if groups is None else np.asarray(groups)
     per_row = len(made.targets) // rows.count
     return made.build(np.repeat(own, per_row))
-
-
-def interval(values: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:
-    """The figure of one model and its bootstrap interval."""
-    return _interval([values], [], seed, rounds)
-
-
-def gain(
-    before: Values | Sequence[Values],
-    after: Values | Sequence[Values],
-    seed: int = 12,
-    rounds: int = ROUNDS,
-) -> Interval:
-    """How much better one model is than another on the same rows, by a paired bootstrap.
-
-    Args:
-        before: Of one model, or of several of which the mean counts, as of several seeds.
-        after: The same of the other.
-        seed: Of the rounds.
-        rounds: How often rows are drawn.
-
-    Raises:
-        DatasetError: If the values are not all of the same rows.
-    """
-    first, second = ([one] if isinstance(one, Values) else list(one) for one in (before, after))
-    if any(values.measure is not first[0].measure for values in (*first, *second)):
-        raise DatasetError("the models were measured on different rows")
-    return _interval(second, first, seed, rounds)
-
-
-def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, rounds: int) -> Interval:
-    measure = values[0].measure
-
-    def mean(some: Sequence[Values], chosen: Ints | None) -> float:
-        return sum(measure.figure_of(one.rows, chosen) for one in some) / max(1, len(some))
-
-    def figure(chosen: Ints | None) -> float:
-        return mean(values, chosen) - mean(base, chosen)
-
-    drawn = np.array([figure(chosen) for chosen in draws(measure.groups, seed, rounds)])
-    edge = (1 - SHARE) / 2
-    drawn = drawn[np.isfinite(drawn)]
-    if len(drawn) < 2:
-        return Interval(figure(None), *3 * (float("nan"),))
-    low, high = np.quantile(drawn, (edge, 1 - edge))
-    value = figure(None)
-    # Most rounds may be on one side of the figure itself, as with few rows and a correlation.
-    low, high = min(float(low), value), max(float(high), value)
-    return Interval(value, low, high, float(drawn.std(ddof=1)))
-
-
-def draws(groups: Ints, seed: int, rounds: int) -> Any:
-    """Rows of as many groups as there are, drawn with replacement."""
-    _, number = np.unique(groups, return_inverse=True)
-    order = np.argsort(number, kind="stable")
-    sizes = np.bincount(number)
-    starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(seed)
-    for _ in range(rounds):
-        chosen = random.integers(0, len(sizes), len(sizes))
-        counts = sizes[chosen]
-        # The rows of each chosen group: its start, and on from there.
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield order[np.repeat(starts[chosen], counts) + within]
 
 
 # Rows ---------------------------------------------------------------------------------------------
@@ -297,12 +149,6 @@ class _Texts:
     def all(self) -> list[str]:
         """All texts, in the order of their places."""
         return list(self._place)
-
-
-def _encode(model: Encoder, role: str, texts: Sequence[str]) -> Tensor:
-    encode = {"query": model.encode_query, "document": model.encode_document}
-    vectors = encode.get(role, model.encode)(list(texts), convert_to_tensor=True)
-    return to_tensor(vectors).float().cpu()
 
 
 # Pairs --------------------------------------------------------------------------------------------

@@ -13,12 +13,18 @@ import numpy as np
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, TEXT_AND_CLASS, Form
 from sentune.errors import DatasetError
 from sentune.types import Encoder
-from sentune.workbench.alike import alike_class
-from sentune.workbench.pair_scores import LABELLED_PAIRS, pairs_of, right_documents, scores
-from sentune.workbench.projection import flat
-from sentune.workbench.rows import Rows
-from sentune.workbench.searches import Search, ranks_of, shown
-from sentune.workbench.sides import SEARCHES, Sides
+from sentune.workbench.measuring.pair_scores import (
+    LABELLED_PAIRS,
+    pairs_of,
+    right_documents,
+    scores,
+)
+from sentune.workbench.measuring.projection import flat
+from sentune.workbench.measuring.searches import Search, ranks_of, shown
+from sentune.workbench.measuring.sides import Sides
+from sentune.workbench.rows.alike import alike_class
+from sentune.workbench.rows.columns import Rows
+from sentune.workbench.rows.roles import SEARCHES
 
 ROWS = 2000  # held-out rows, at most
 MAP_TEXTS = 2000  # on the map, at most

@@ -12,8 +12,8 @@ from sentune.disk import folders
 from sentune.errors import MissingDependencyError, SettingError
 from sentune.files.own import own
 from sentune.report import missing, page
-from sentune.workbench import run_file
-from sentune.workbench.kept import FOLDER, LOGS, is_of_training
+from sentune.workbench.records import run_file
+from sentune.workbench.records.kept import FOLDER, LOGS, is_of_training
 
 RECORD, REPORT = "run.json", "report.html"
 _FILES = (RECORD, REPORT, run_file.FILE, "README.md")

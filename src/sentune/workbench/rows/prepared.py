@@ -21,12 +21,12 @@ from sentune.data.read import places
 from sentune.data.sources import MissingPartError
 from sentune.errors import DatasetError
 from sentune.losses.fitting import advice
-from sentune.workbench import forms_turned
-from sentune.workbench.alike import alike_by_name
-from sentune.workbench.classes import aligned
-from sentune.workbench.duplicates import normalised
+from sentune.workbench.rows import forms_turned
+from sentune.workbench.rows.alike import alike_by_name
+from sentune.workbench.rows.classes import aligned
+from sentune.workbench.rows.duplicates import normalised
+from sentune.workbench.rows.split import Split, groups_of, split
 from sentune.workbench.settings import Settings
-from sentune.workbench.split import Split, groups_of, split
 
 _SHARES = {"dev": 0.1, "test": 0.1}
 _WANTED = 500  # held-out rows of a part, if that is at most `_MOST` of all rows

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sentune.data.columns import input_columns, label_column
-from sentune.data.forms import TEXT
+from sentune.data.forms import NEGATIVES, PAIR, TEACHER_MARGINS, TEACHER_SCORES, TEXT, TRIPLET
 from sentune.models.router import Router
 from sentune.text import prompts as prompting
-from sentune.workbench.forms_turned import AS_IT_IS, TURNS
-from sentune.workbench.sides import SEARCHES
+from sentune.workbench.rows.forms_turned import AS_IT_IS, TURNS
+
+# Forms whose first column is a query, and the others documents.
+SEARCHES = (PAIR.name, TRIPLET.name, NEGATIVES.name, TEACHER_SCORES.name, TEACHER_MARGINS.name)
 
 TASKS = {"query": "query", "document": "document", "text": None}
 _NAMES = {"query": prompting.QUERY_NAMES, "document": prompting.DOCUMENT_NAMES, "text": ()}

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from sentune.machine.screen import table
-from sentune.workbench import run_file
-from sentune.workbench.before_after import compared
-from sentune.workbench.course import Course
 from sentune.workbench.inspect import inspect
-from sentune.workbench.race import Entry, as_dict
+from sentune.workbench.measuring.before_after import compared
+from sentune.workbench.racing.course import Course
+from sentune.workbench.racing.race import Entry, as_dict
+from sentune.workbench.records import run_file
 
 _VERSION = 1
 _OF_A_GAIN = ("gain", "low", "high")

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sentune.workbench import mixing
-from sentune.workbench.decision import Mix
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.general import Check
-from sentune.workbench.measure import Values, gain
-from sentune.workbench.mixing import Mixer
-from sentune.workbench.race import ENCODING, Entry, Race, add_record, loaded
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.measuring.general import Check
+from sentune.workbench.measuring.measure import Values, gain
+from sentune.workbench.racing import mixing
+from sentune.workbench.racing.decision import Mix
+from sentune.workbench.racing.mixing import Mixer
+from sentune.workbench.racing.race import ENCODING, Entry, Race, add_record, loaded
 
 
 @dataclass

@@ -20,12 +20,12 @@ from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanc
 from sentune.losses.fitting import public_losses
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
-from sentune.workbench import roles
-from sentune.workbench.anchors import AnchoredLoss, Anchors
-from sentune.workbench.candidates import Candidate
-from sentune.workbench.kept import LOGS
+from sentune.workbench.racing.anchors import AnchoredLoss, Anchors
+from sentune.workbench.racing.candidates import Candidate
+from sentune.workbench.records.kept import LOGS
+from sentune.workbench.records.telling import Teller
+from sentune.workbench.rows import roles
 from sentune.workbench.settings import Settings
-from sentune.workbench.telling import Teller
 
 _POINTS = 100  # of a curve
 SAVE_EVERY_S = 60.0  # between two checkpoints; saving takes about a second

@@ -22,8 +22,8 @@ from sentune.data.columns import input_columns
 from sentune.data.forms import Form
 from sentune.errors import DatasetError, SettingError
 from sentune.types import Encoder
-from sentune.workbench.alike import alike_class, order_of_classes
-from sentune.workbench.rows import Rows
+from sentune.workbench.rows.alike import alike_class, order_of_classes
+from sentune.workbench.rows.columns import Rows
 
 AS_IT_IS = "the rows as they are"
 PAIRS_OF_A_CLASS = "pairs of a class"

@@ -9,17 +9,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sentune.data.forms import NEGATIVES, PAIR, TEACHER_MARGINS, TEACHER_SCORES, TRIPLET, Form
+from sentune.data.forms import Form
 from sentune.models.router import Router
 from sentune.types import Encoder
 from sentune.vectors.tensors import to_tensor
-from sentune.workbench.rows import Rows
+from sentune.workbench.rows.columns import Rows
+from sentune.workbench.rows.roles import SEARCHES
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-# Forms whose first column is a query, and the others documents.
-SEARCHES = (PAIR.name, TRIPLET.name, NEGATIVES.name, TEACHER_SCORES.name, TEACHER_MARGINS.name)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sentune.record import facts
-from sentune.workbench import run_file
-from sentune.workbench.comparison import Comparison
-from sentune.workbench.held_out import HeldOut
+from sentune.workbench.measuring.comparison import Comparison
+from sentune.workbench.records import run_file
+from sentune.workbench.rows.held_out import HeldOut
 
 
 def record_of(

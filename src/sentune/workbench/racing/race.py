@@ -20,16 +20,16 @@ from typing import Any
 
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, TrainingError
-from sentune.workbench import forms_turned
-from sentune.workbench.anchors import Anchors
-from sentune.workbench.candidates import Candidate
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.fit_one import fit
-from sentune.workbench.folds import HeldOut
-from sentune.workbench.kept import Kept
-from sentune.workbench.measure import Interval, Values, gain
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.measuring.measure import Interval, Values, gain
+from sentune.workbench.racing.anchors import Anchors
+from sentune.workbench.racing.candidates import Candidate
+from sentune.workbench.racing.fit_one import fit
+from sentune.workbench.racing.folds import HeldOut
+from sentune.workbench.records.kept import Kept
+from sentune.workbench.records.telling import Teller
+from sentune.workbench.rows import forms_turned
 from sentune.workbench.settings import Settings
-from sentune.workbench.telling import Teller
 
 SHORT = 0.1  # share of the steps of a long run
 FINALISTS = 2  # candidates that are trained in full, at most

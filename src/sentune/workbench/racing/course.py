@@ -12,21 +12,22 @@ import numpy as np
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, SettingError
-from sentune.workbench import anchors, decision
-from sentune.workbench.anchors import Anchors
-from sentune.workbench.candidates import Candidate, candidates
-from sentune.workbench.decision import Choice, Mix
-from sentune.workbench.encoded import Encoded
-from sentune.workbench.folds import FOLDS, HeldOut, is_few
-from sentune.workbench.forms_turned import MINED
-from sentune.workbench.general import Check, threshold_of
-from sentune.workbench.kept import Kept
-from sentune.workbench.lines import Line, Looking
-from sentune.workbench.measure import Measure, Values, gain, measure_for
-from sentune.workbench.prepared import Parts, halves_of
-from sentune.workbench.race import ENCODING, Entry, Race, as_dict
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.encoded import Encoded
+from sentune.workbench.measuring.general import Check, threshold_of
+from sentune.workbench.measuring.measure import Measure, Values, gain
+from sentune.workbench.racing import anchors, decision
+from sentune.workbench.racing.anchors import Anchors
+from sentune.workbench.racing.candidates import Candidate, candidates
+from sentune.workbench.racing.decision import Choice, Mix
+from sentune.workbench.racing.folds import FOLDS, HeldOut, is_few
+from sentune.workbench.racing.lines import Line, Looking
+from sentune.workbench.racing.race import ENCODING, Entry, Race, as_dict
+from sentune.workbench.records.kept import Kept
+from sentune.workbench.records.telling import Teller
+from sentune.workbench.rows.forms_turned import MINED
+from sentune.workbench.rows.prepared import Parts, halves_of
 from sentune.workbench.settings import Settings, seconds_or_passes
-from sentune.workbench.telling import Teller
 
 # Passes over the training rows that the usual recipe for a form takes; a little less than three
 # times as many are allowed by default. Pairs with a score are usually trained on for 4 epochs.

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sentune.data.columns import cells_at
 from sentune.errors import SettingError
-from sentune.workbench.duplicates import near_duplicates, normalised
+from sentune.workbench.rows.duplicates import near_duplicates, normalised
 
 Ints = NDArray[np.int64]
 TRAIN = "train"

@@ -16,8 +16,9 @@ from sentune.data.forms import (
     TEXT_AND_CLASS,
     Form,
 )
-from sentune.workbench.rows import Rows
-from sentune.workbench.sides import SEARCHES, Sides
+from sentune.workbench.measuring.sides import Sides
+from sentune.workbench.rows.columns import Rows
+from sentune.workbench.rows.roles import SEARCHES
 
 Ints = NDArray[np.int64]
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from sentune._lazy import need
 from sentune.types import Encoder
-from sentune.workbench.measure import Measure, Values, measure_for
-from sentune.workbench.prepared import Parts
-from sentune.workbench.rows import Rows
-from sentune.workbench.split import split
+from sentune.workbench.measuring.by_form import measure_for
+from sentune.workbench.measuring.measure import Measure, Values
+from sentune.workbench.rows.columns import Rows
+from sentune.workbench.rows.prepared import Parts
+from sentune.workbench.rows.split import split
 
 FOLDS = 3
 FEW = 1500  # rows to train on and to choose by, below which there are folds

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentune.workbench.measure import Interval, Values, draws, gain
+from sentune.workbench.measuring.measure import Interval, Values, draws, gain
 
 CHANCE = 0.05  # that the best of all passes without being better
 LEAST_ERRORS = 2.0  # of the gain, whatever the bootstrap says

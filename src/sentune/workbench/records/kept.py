@@ -15,7 +15,7 @@ from typing import Any
 
 from sentune.disk import files
 from sentune.errors import SettingError
-from sentune.workbench.run_file import warn_of_versions
+from sentune.workbench.records.run_file import warn_of_versions
 
 FOLDER = "run"
 LOGS = "logs"  # of trackers that write files, beside it; they stay

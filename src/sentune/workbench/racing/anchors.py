@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from sentune.losses.base import Loss, LossValue, full_precision
 from sentune.losses.embed import Embedder, select
 from sentune.types import Features
-from sentune.workbench import roles
+from sentune.workbench.rows import roles
 
 IN_A_BATCH = 8  # unless it is chosen
 WEIGHT = 5.0

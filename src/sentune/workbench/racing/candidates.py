@@ -11,8 +11,8 @@ from sentune.data import forms
 from sentune.data.forms import Form
 from sentune.errors import SettingError
 from sentune.losses import fitting
-from sentune.workbench import forms_turned
-from sentune.workbench.forms_turned import AS_IT_IS
+from sentune.workbench.rows import forms_turned
+from sentune.workbench.rows.forms_turned import AS_IT_IS
 
 # Two texts of a batch that are equal would be each other's negatives.
 _APART = "no_duplicates"

@@ -10,9 +10,9 @@ import numpy as np
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.data.forms import Form
-from sentune.workbench.classes import aligned
-from sentune.workbench.duplicates import normalised
-from sentune.workbench.prepared import halves_of, in_parts, rows_of
+from sentune.workbench.rows.classes import aligned
+from sentune.workbench.rows.duplicates import normalised
+from sentune.workbench.rows.prepared import halves_of, in_parts, rows_of
 from sentune.workbench.settings import Settings
 
 REFERENCES = 20_000  # training rows that neighbours and answers are looked for among, at most

@@ -1,0 +1,1 @@
+"""What the folder of a model says, without its weights."""

@@ -1,0 +1,1 @@
+"""Candidates, their trainings, and what is kept of them."""
