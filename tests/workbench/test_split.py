@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentune.errors import SettingError
-from sentune.workbench.rows.split import groups_of, split
+from sentune.workbench.rows.duplicates import near_duplicates
+from sentune.workbench.rows.split import groups_of, samples_of, split
 
 
 def texts_of(columns, rows):
@@ -86,6 +87,23 @@ def test_near_duplicates_are_one_group():
     groups = groups_of(columns)
     assert groups[0] == groups[1] != groups[2]
     assert len(set(groups_of(columns, has_near=False).tolist())) == 3
+
+
+def test_texts_that_overlap_one_another_in_a_chain_lose_only_the_links():
+    letters = np.random.default_rng(0).choice(list("abcdefghijklmnop"), (2000, 7))
+    words = ["".join(word) for word in letters]
+    texts = [" ".join(words[start : start + 200]) for start in range(0, 1800, 4)]
+    found = split([texts], None, {"dev": 0.1, "test": 0.1})
+    held = {name: found[name] for name in ("dev", "test")}
+    for name, rows in held.items():
+        others = np.concatenate([found["train"], *(held[n] for n in held if n != name)])
+        pairs = near_duplicates([texts[row] for row in (*rows, *others)])
+        assert not any(first < len(rows) <= second for first, second, *_ in pairs)
+        assert len(rows) == 45
+        assert len(np.unique(found.groups[rows])) == 5
+    assert len(found.dropped) < 60
+    assert len(found["train"]) > 300
+    assert len(np.unique(samples_of([texts]))) == 45
 
 
 @pytest.mark.parametrize("parts", [{"dev": 0}, {"dev": 0.6, "test": 0.4}, {"train": 0.5}])

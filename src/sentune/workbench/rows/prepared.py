@@ -25,7 +25,7 @@ from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.alike import alike_by_name
 from sentune.workbench.rows.classes import aligned
 from sentune.workbench.rows.duplicates import normalised
-from sentune.workbench.rows.split import Split, groups_of, split
+from sentune.workbench.rows.split import Split, samples_of, split
 from sentune.workbench.settings import Settings
 
 _SHARES = {"dev": 0.1, "test": 0.1}
@@ -127,7 +127,7 @@ def in_parts(
     shares = _shares(settings, len(whole), own)
     texts = _texts(whole)
     if not shares:
-        groups = {name: groups_of(_texts(rows)) for name, rows in own.items()}
+        groups = {name: samples_of(_texts(rows)) for name, rows in own.items()}
         return Parts(form, whole, {"train": whole, **own}, groups, 0, notes, tuple(own))
     found = split(texts, _labels(whole), shares, settings.seed)
     return _cut(whole, found, own, form, notes)
@@ -308,7 +308,7 @@ def _shares(settings: Settings, count: int, own: Mapping[str, Any]) -> dict[str,
 def _cut(whole: Any, found: Split, own: Mapping[str, Any], form: Form, notes: list[str]) -> Parts:
     rows = {name: whole.select(places) for name, places in found.parts.items()}
     groups = {name: found.groups[places] for name, places in found.parts.items()}
-    groups |= {name: groups_of(_texts(part)) for name, part in own.items()}
+    groups |= {name: samples_of(_texts(part)) for name, part in own.items()}
     if len(rows["train"]) < _TRAIN_AT_LEAST:
         raise DatasetError(
             f"only {len(rows['train'])} of {len(whole)} rows are left to train on, and at least "

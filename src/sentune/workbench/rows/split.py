@@ -2,7 +2,9 @@
 
 Rows that share a text, or have texts that are near duplicates, are one group; groups stay whole.
 Where so many rows hang together that they cannot, a part is grown from neighbour to neighbour, and
-the rows that link it with the training rows are dropped.
+the rows that link it with the training rows are dropped. As samples, the rows of such a part are
+then blocks of neighbours (the block bootstrap: Kuensch 1989,
+https://doi.org/10.1214/aos/1176347265).
 
 To compare all texts of a large dataset takes much longer than to compare the few held-out ones
 with the others. So of many texts only the equal ones are grouped beforehand, and the training rows
@@ -12,7 +14,7 @@ with a near duplicate of a held-out text are dropped.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
@@ -29,18 +31,27 @@ Ints = NDArray[np.int64]
 TRAIN = "train"
 _BINS = 5  # of scores, each of which gives an even share
 _OVER = 1.2  # of what a part is still owed, at most, in one group
+_BLOCK = 10  # neighbours that are one sample
 _LARGEST = 0.2  # share of the rows: a larger group cannot stay whole
 MANY = 100_000  # different texts, which are compared with each other in 10 s or so
+_NO_PAIRS = np.empty((0, 2), np.int64)
 _PORTION = 200_000  # texts compared with the held-out ones at a time
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of each part, in order; `dropped` are in none, since they link two parts."""
+    """Row numbers of each part, in order; `dropped` are in none, since they link two parts.
+
+    Attributes:
+        parts: Part -> rows.
+        dropped: Rows.
+        groups: `(n,)`, of all rows. Held-out rows with the same number are drawn together: they
+            share a text, or they are neighbours in a large group.
+    """
 
     parts: Mapping[str, Ints]
     dropped: Ints
-    groups: Ints  # (n,) of all rows
+    groups: Ints
 
     def __getitem__(self, part: str) -> Ints:
         """The rows of a part."""
@@ -54,31 +65,51 @@ def groups_of(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> Int
         columns: The texts of the rows, a list for each column.
         has_near: Whether near duplicates count as the same text.
     """
-    return _groups_of(text_numbers(columns, has_near=has_near))
+    numbers, firsts = _equal_texts(columns)
+    near = _near_pairs(columns, numbers, firsts) if has_near else _NO_PAIRS
+    return _groups_of(numbers, near)
+
+
+def samples_of(columns: Sequence[Sequence[str]]) -> Ints:
+    """A number for each held-out row `(n,)`; rows with the same are drawn together.
+
+    These are the groups, and blocks of neighbours in place of a group that is large.
+    """
+    texts, firsts = _equal_texts(columns)
+    near = _near_pairs(columns, texts, firsts)
+    found = _groups_of(texts, near)
+    like = _both_ways(near)
+    for number in _large(found):
+        rows = np.flatnonzero(found == number)
+        _number_blocks(found, list(_neighbours(rows, texts, like)))
+    return found
 
 
 def text_numbers(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> Ints:
     """A number for each text `(n columns, n rows)`; the same for (near) duplicates."""
     numbers, firsts = _equal_texts(columns)
-    return _with_near(columns, numbers, firsts) if has_near else numbers
+    if not has_near:
+        return numbers
+    near = _near_pairs(columns, numbers, firsts)
+    groups = _Groups(len(firsts))
+    groups.join(near[:, 0], near[:, 1])
+    return groups.numbers()[numbers]
 
 
-def _groups_of(texts: Ints) -> Ints:
-    """A number for each row `(n,)`; rows that share a number of a text have the same."""
+def _groups_of(texts: Ints, near: Ints) -> Ints:
+    """A number for each row `(n,)`; rows that share a text or have two of a pair have the same."""
     groups = _Groups(int(texts.max()) + 1)
+    groups.join(near[:, 0], near[:, 1])
     for column in texts[1:]:
         groups.join(texts[0], column)
     return groups.numbers()[texts[0]]
 
 
-def _with_near(columns: Sequence[Sequence[str]], numbers: Ints, firsts: Ints) -> Ints:
-    """Numbers of texts that are the same for near duplicates, too."""
+def _near_pairs(columns: Sequence[Sequence[str]], numbers: Ints, firsts: Ints) -> Ints:
+    """The numbers of texts that are near duplicates, `(pairs, 2)`."""
     column, row = np.divmod(firsts, numbers.shape[1])
     texts = [t for at, cells in enumerate(columns) for t in cells_at(cells, row[column == at])]
-    pairs = np.array([pair[:2] for pair in near_duplicates(texts)], np.int64).reshape(-1, 2)
-    groups = _Groups(len(firsts))
-    groups.join(pairs[:, 0], pairs[:, 1])
-    return groups.numbers()[numbers]
+    return np.array([pair[:2] for pair in near_duplicates(texts)], np.int64).reshape(-1, 2)
 
 
 def _equal_texts(columns: Sequence[Sequence[str]]) -> tuple[Ints, Ints]:
@@ -126,10 +157,10 @@ def split(
         raise SettingError(f"shares of parts must be above 0 and below 1 together, got {shares}")
     texts, firsts = _equal_texts(columns)
     is_many = has_near and len(firsts) > MANY
-    if has_near and not is_many:
-        texts = _with_near(columns, texts, firsts)
-    group = _groups_of(texts)
-    part_of, dropped = _dealt(texts, group, labels, list(shares.values()), seed)
+    near = _near_pairs(columns, texts, firsts) if has_near and not is_many else _NO_PAIRS
+    group = _groups_of(texts, near)
+    apart = len(np.unique(group))
+    part_of, dropped = _dealt(texts, near, group, labels, list(shares.values()), seed)
     if is_many:
         _drop_near(columns, group, part_of, dropped)
     named = {
@@ -140,27 +171,83 @@ def split(
     if empty:
         raise SettingError(
             f"too few rows to hold some out, {', '.join(empty)} would be empty: {len(group)} rows, "
-            f"of which {len(np.unique(group))} share no text with another; give more rows, or the "
+            f"of which {apart} share no text with another; give more rows, or the "
             "held-out rows in a file of their own"
         )
     return Split(named, np.flatnonzero(dropped), group)
 
 
 def _dealt(
-    texts: Ints, group: Ints, labels: Sequence[Any] | None, wanted: Sequence[float], seed: int
+    texts: Ints,
+    near: Ints,
+    group: Ints,
+    labels: Sequence[Any] | None,
+    wanted: Sequence[float],
+    seed: int,
 ) -> tuple[Ints, NDArray[np.bool_]]:
     """The part of each row, 0 for train, and whether it is dropped, since it links two parts."""
     random = np.random.default_rng(seed)
     count = len(group)
     part_of, dropped = np.zeros(count, np.int64), np.zeros(count, bool)
-    is_large = np.bincount(group) > max(1, _LARGEST * count)
-    small = np.flatnonzero(~is_large[group])
+    large = _large(group)
+    small = np.flatnonzero(~np.isin(group, large))
     _deal(small, group, _strata(labels, count), wanted, part_of, random)
-    for number in np.flatnonzero(is_large):
-        rows = np.flatnonzero(group == number)
+    like = _both_ways(near)
+    for rows in [np.flatnonzero(group == number) for number in large]:
         for part, share in enumerate(wanted, start=1):
-            _grow(rows, texts, part, round(share * len(rows)), part_of, dropped, random)
+            free = random.permutation(rows[(part_of[rows] == 0) & ~dropped[rows]])
+            taken = list(islice(_neighbours(free, texts, like), round(share * len(rows))))
+            part_of[taken] = part
+            _number_blocks(group, taken)
+            links = np.isin(texts[:, free], _texts_like(texts[:, taken], like)).any(axis=0)
+            dropped[free[links & (part_of[free] == 0)]] = True
     return part_of, dropped
+
+
+def _large(group: Ints) -> Ints:
+    """The groups that cannot stay whole."""
+    return np.flatnonzero(np.bincount(group) > max(1, _LARGEST * len(group)))
+
+
+def _number_blocks(group: Ints, rows: Sequence[int]) -> None:
+    """Give rows, in an order in which they are neighbours, new numbers, a block one."""
+    group[list(rows)] = group.max(initial=0) + 1 + np.arange(len(rows)) // _BLOCK
+
+
+def _neighbours(rows: Ints, texts: Ints, like: Mapping[int, Sequence[int]]) -> Iterator[int]:
+    """Rows from neighbour to neighbour, which share a text or have near duplicates."""
+    with_text: dict[int, list[int]] = {}
+    for row in np.sort(rows).tolist():
+        for text in texts[:, row].tolist():
+            with_text.setdefault(text, []).append(row)
+    seen: set[int] = set()
+    for start in rows.tolist():
+        queue = deque([] if start in seen else [start])
+        seen.add(start)
+        while queue:
+            row = queue.popleft()
+            yield row
+            for text in _texts_like(texts[:, row], like):
+                # Each text leads to its rows once.
+                new = [other for other in with_text.pop(text, ()) if other not in seen]
+                new = list(dict.fromkeys(new))
+                seen.update(new)
+                queue.extend(new)
+
+
+def _texts_like(texts: Ints, like: Mapping[int, Sequence[int]]) -> list[int]:
+    """Some texts and their near duplicates, each once."""
+    own = texts.reshape(-1).tolist()
+    return list(dict.fromkeys(near for text in own for near in (text, *like.get(text, ()))))
+
+
+def _both_ways(near: Ints) -> dict[int, list[int]]:
+    """Each text that has near duplicates, with these."""
+    found: dict[int, list[int]] = {}
+    for one, other in near.tolist():
+        found.setdefault(one, []).append(other)
+        found.setdefault(other, []).append(one)
+    return found
 
 
 def _drop_near(
@@ -235,49 +322,6 @@ def _deal(
                 if len(one) <= max(1, _OVER * owed[part - 1]):  # else it is trained on
                     part_of[one] = part
                     owed[part - 1] -= len(one)
-
-
-def _grow(
-    rows: Ints,
-    texts: Ints,
-    part: int,
-    wanted: int,
-    part_of: Ints,
-    dropped: Ints | NDArray[np.bool_],
-    random: np.random.Generator,
-) -> None:
-    """Give a part so many rows that hang together; drop those that link them with the others."""
-    free = [row for row in rows.tolist() if part_of[row] == 0 and not dropped[row]]
-    with_text: dict[int, list[int]] = {}
-    for row in free:
-        for text in texts[:, row].tolist():
-            with_text.setdefault(text, []).append(row)
-    taken: set[int] = set()
-    seen: set[int] = set()
-    known: set[int] = set()  # texts whose rows have been seen
-    queue: deque[int] = deque()
-    order = iter(random.permutation(free).tolist())
-    while len(taken) < wanted:
-        if not queue:
-            start = next((row for row in order if row not in seen), None)
-            if start is None:
-                break
-            queue.append(start)
-            seen.add(start)
-        row = queue.popleft()
-        taken.add(row)
-        for text in texts[:, row].tolist():
-            for other in with_text[text] if text not in known else ():
-                if other not in seen:
-                    seen.add(other)
-                    queue.append(other)
-            known.add(text)
-    own_texts = {text for row in taken for text in texts[:, row].tolist()}
-    part_of[list(taken)] = part
-    for text in own_texts:
-        for row in with_text[text]:
-            if row not in taken:
-                dropped[row] = True
 
 
 class _Groups:
