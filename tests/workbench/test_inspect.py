@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sentune import workbench
-from sentune.errors import DatasetError, SettingError
+from sentune.errors import DatasetError, SentuneWarning, SettingError
 from sentune.losses.fitting import losses_for
 from sentune.workbench import inspect
 from sentune.workbench.inspection import advice
@@ -201,6 +201,18 @@ def test_words_as_labels_are_shown_as_words():
     assert seen.labels["most"] == [["yes", 5], ["no", 2]]
     finding = next(f for f in seen.findings if f.kind == "contradicting labels")
     assert finding.notes[0] == "labelled 'no', and row 6 'yes'"
+
+
+def test_the_cells_of_a_row_have_the_name_of_its_class(classes, tmp_path):
+    words = ["north", "south", "east", "west"]
+    lines = [f"{t},{words[n]}" for t, n in zip(classes["text"], classes["label"], strict=True)]
+    lines += [f"{classes['text'][0]},south", "the only one of its kind,lone"]
+    (tmp_path / "w.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    with pytest.warns(SentuneWarning, match="numbered"):
+        seen = inspect(tmp_path / "w.csv")
+    example = next(f for f in seen.findings if f.kind == "contradicting labels").examples[0]
+    assert [example[side]["label"] for side in ("cells", "other")] == ["north", "south"]
+    assert any("1 of 5 classes has a single row ('lone')" in one["text"] for one in seen.problems)
 
 
 def test_what_is_shown_is_plain_and_escaped(classes):

@@ -175,15 +175,17 @@ class _Chooser:
             left_out += ids
             shown = [name for name in ids if name != "Unnamed: 0"]
             if shown:
+                have = "it has" if len(shown) == 1 else "they have"
                 self.notes.append(
-                    f"{_listed(shown)} left out: it has ids, which are no texts (name the columns "
+                    f"{_listed(shown)} left out: {have} ids, which are no texts (name the columns "
                     "with columns=... or --columns to keep it)"
                 )
         kinds = [] if label is None else [n for n in rest if n not in ids and self._is_kind(n)]
         if kinds and len(ids) + len(kinds) < len(rest):
             left_out += kinds
+            have = "it has" if len(kinds) == 1 else "they have"
             self.notes.append(
-                f"{_listed(kinds)} left out: it has numbers or a few words that come again and "
+                f"{_listed(kinds)} left out: {have} numbers or a few words that come again and "
                 "again, which are no texts (columns=... or --columns keeps it, label=... or "
                 "--label makes it the label)"
             )

@@ -44,6 +44,12 @@ def label_column(names: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
+def class_names(data: Any) -> Sequence[str] | None:
+    """The names of the classes in the label column, in the order of their numbers; None without."""
+    features = (data.features if is_hub_dataset(data) else None) or {}
+    return getattr(features.get(label_column(list(features))), "names", None)
+
+
 def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any]]]:
     """The rows, at most `limit`, as columns, `PORTION` rows at a time, after checks."""
     if limit is None:

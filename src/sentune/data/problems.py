@@ -85,7 +85,9 @@ def in_labels(
         return []
     wrong = []
     if label.is_constant and found.rows > 1:
-        same = f"label {label.low:g}" if label.counts else f"same {label.words} as label"
+        same = (
+            f"label {label.name_of(label.low)}" if label.counts else f"same {label.words} as label"
+        )
         text = f"every row has the {same}: there is nothing to learn from"
         wrong.append(Problem(text, is_of_learning=True))
         if label.counts:
@@ -160,9 +162,10 @@ def in_classes(label: LabelColumn, loss: str) -> list[Problem]:
     lone = sorted(int(value) for value, count in label.counts.items() if count == 1)
     if not lone:
         return []
-    shown = ", ".join(map(str, lone[:5])) + (" ..." if len(lone) > 5 else "")
+    shown = ", ".join(map(label.name_of, lone[:5])) + (" ..." if len(lone) > 5 else "")
+    have = "has" if len(lone) == 1 else "have"
     text = (
-        f"{len(lone):,} of {len(label.counts):,} classes have a single row ({shown}), and {loss} "
+        f"{len(lone):,} of {len(label.counts):,} classes {have} a single row ({shown}), and {loss} "
         "learns from two texts of a class: these rows are never an anchor"
     )
     return [Problem(text, is_fatal=len(lone) == len(label.counts), is_of_learning=True)]

@@ -10,7 +10,7 @@ from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
 
-from sentune.data.columns import input_columns, label_column, portions
+from sentune.data.columns import class_names, input_columns, label_column, portions
 from sentune.data.forms import Label
 from sentune.data.statistics import Column, Summary, size_of
 
@@ -99,7 +99,8 @@ class LabelColumn:
     `not_finite` are rows with NaN or an infinity, `foreign` those with something that is no number
     and no list of numbers. `counts` has how often each number is there (of very many floats, the
     first ones), `widths` the lengths of the lists, 0 for a plain number and -1 for a list of lists,
-    `shapes` the sizes of these. `has_floats` is about types, `has_fractions` about values.
+    `shapes` the sizes of these. `has_floats` is about types, `has_fractions` about values. `names`
+    are those of the classes, where they have any.
     """
 
     name: str
@@ -114,6 +115,7 @@ class LabelColumn:
     has_fractions: bool = False
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     is_constant: bool = True
+    names: Sequence[str] = ()
     _first: Any = None
 
     @property
@@ -146,6 +148,8 @@ class LabelColumn:
     def words(self) -> str:
         """The same in words."""
         label, values = self.label, len(self.counts)
+        if label.kind in ("class", "binary") and self.names:
+            return f"classes with names ({values:,} different)"
         if label.kind == "class":
             return f"integers ({values:,} different, {self.low:g} to {self.high:g})"
         if label.kind == "score":
@@ -155,6 +159,12 @@ class LabelColumn:
             return f"lists of {label.width} numbers" if label.width else "lists of unequal lengths"
         words = {"binary": "zeros and ones", "matrix": "lists of lists"}
         return words.get(label.kind, "values that are not all numbers")
+
+    def name_of(self, value: float) -> str:
+        """A label as people know it: the name of a class, or the number."""
+        if 0 <= value < len(self.names) and value == int(value):
+            return repr(self.names[int(value)])
+        return f"{value:g}"
 
     def read(self, cells: Sequence[Any], start: int) -> None:
         """Read a portion of the column."""
@@ -235,7 +245,7 @@ def profile(data: Any, limit: int | None = None) -> Profile:
             inputs = [InputColumn(found.columns[name]) for name in names]
             same = list(combinations([n for n in names if isinstance(portion[n][0], str)], 2))
             name = label_column(list(portion))
-            label = LabelColumn(name) if name else None
+            label = LabelColumn(name, names=class_names(data) or ()) if name else None
         for column in inputs:
             column.read(portion[column.name], start)
         if label:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sentune.data import forms
-from sentune.data.columns import input_columns, label_column
+from sentune.data.columns import class_names, input_columns, label_column
 from sentune.errors import DatasetError, InputTypeError, MissingDependencyError, SettingError
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
 from sentune.files.plan import kind_of
@@ -255,8 +255,7 @@ def _shown(measured: Sequence[_Measured], rows: HeldOut) -> dict[str, Any]:
         names = list(rows.rows.column_names)
         label = str(label_column(names))
         columns = [list(rows.rows[name]) for name in input_columns(names)]
-        classes = getattr(rows.rows.features[label], "names", None)
         labels = np.asarray(rows.rows[label])
-        alike = alike_class(columns, labels, classes, kept[0])
+        alike = alike_class(columns, labels, class_names(rows.rows), kept[0])
     found = compared(kept[0], kept[1], rows.rows, rows.form, alike=alike)
     return {"sides": sides, **found}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import input_columns, label_column
+from sentune.data.columns import class_names, input_columns, label_column
 from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
 from sentune.data.read import places
@@ -294,8 +294,7 @@ def _table(rows: Any, found: Profile, form: Any, test: Any) -> Table:
         table = tables(names, columns, labels, form, [_texts(test, name) for name in theirs])
     else:
         table = tables(names, columns, labels, form)
-    feature = rows.features.get(label_column(list(rows.column_names)) or "")
-    table.classes = getattr(feature, "names", None)
+    table.classes = class_names(rows)
     return table
 
 
@@ -341,10 +340,19 @@ def _finding(check: Check, hits: Hits, rows: Any) -> Finding:
     for place in hits.order[:_EXAMPLES]:
         row, other = hits.rows[place], hits.others[place]
         example = {"row": row, "place": where.of(row), "note": hits.notes[place]}
-        cells = {"cells": rows[row], "other": rows[other] if other >= 0 else None}
+        cells = {"cells": _row(rows, row), "other": _row(rows, other) if other >= 0 else None}
         examples.append(example | cells)
     words = check.kind, hits.rows, hits.notes, check.effect, check.advice, check.is_harmful
     return Finding(*words, examples)
+
+
+def _row(rows: Any, row: int) -> dict[str, Any]:
+    """The cells of a row, its class by name."""
+    found = dict(rows[row])
+    label, names = label_column(list(found)), class_names(rows)
+    if label and names and isinstance(found[label], int) and 0 <= found[label] < len(names):
+        found[label] = names[found[label]]
+    return found
 
 
 def _classes(table: Table) -> int:

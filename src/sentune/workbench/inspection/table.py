@@ -51,7 +51,7 @@ class Table:
     near: IntArray
     test: Table | None = None
     meaning: Meaning | None = None
-    classes: list[str] | None = None
+    classes: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.exact)

@@ -193,7 +193,9 @@ def _matched(rows: Rows, reference: Rows | None, model: Encoder | None) -> _Made
     labels = np.asarray(rows.labels)
     classes = np.unique(labels)
     if len(classes) < 2:
-        raise DatasetError(f"all held-out pairs have the label {classes[0]}; give other rows")
+        raise DatasetError(
+            f"all held-out pairs have the label {rows.name_of(classes[0])}; give other rows"
+        )
     alike = alike_class(rows.texts, labels, rows.names, model)
     texts, scores = _pairs(rows.texts[0], rows.texts[1], _SAME_ROLE)
     name = rows.name_of(alike)

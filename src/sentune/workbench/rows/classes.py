@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.data.columns import label_column
+from sentune.data.columns import class_names, label_column
 
 
 def aligned(rows: Any, like: Any) -> tuple[Any, list[str]]:
@@ -18,7 +18,7 @@ def aligned(rows: Any, like: Any) -> tuple[Any, list[str]]:
         like: Another, whose numbers stay.
     """
     label = label_column(rows.column_names)
-    names, own = names_of(like), names_of(rows)
+    names, own = class_names(like), class_names(rows)
     if label is None or names is None or own is None or list(own) == list(names):
         return rows, []
     from datasets import ClassLabel
@@ -31,9 +31,3 @@ def aligned(rows: Any, like: Any) -> tuple[Any, list[str]]:
     order = list(rows.column_names)
     changed = rows.remove_columns([label]).add_column(label, numbers, feature=feature)
     return changed.select_columns(order), unknown
-
-
-def names_of(rows: Any) -> list[str] | None:
-    """The names of the classes of some rows; None if they have none."""
-    label = label_column(rows.column_names)
-    return None if label is None else getattr(rows.features[label], "names", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import Cells, input_columns, label_column
+from sentune.data.columns import Cells, class_names, input_columns, label_column
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,13 @@ class Rows:
         """Those of a dict of lists or a dataset: all, or those at some places `(n,)`."""
         names = list(getattr(data, "column_names", None) or data)
         label = label_column(names)
-        classes = getattr(getattr(data, "features", {}).get(label), "names", None)
 
         def cells(name: str) -> list[Any]:
             column = Cells(data, name)
             return list(column) if places is None else column.at(places)
 
         columns = {name: cells(name) for name in input_columns(names)}
-        return cls(columns, None if label is None else cells(label), classes)
+        return cls(columns, None if label is None else cells(label), class_names(data))
 
     @property
     def texts(self) -> tuple[list[str], ...]:

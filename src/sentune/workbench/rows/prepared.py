@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sentune._lazy import need
 from sentune.data import forms
-from sentune.data.columns import Cells, input_columns, label_column, portions
+from sentune.data.columns import Cells, class_names, input_columns, label_column, portions
 from sentune.data.forms import Form
 from sentune.data.given import is_place
 from sentune.data.given import rows_of as given_rows
@@ -236,7 +236,7 @@ def _one_is_alike(rows: Any, notes: list[str]) -> Any:
     """Pairs with two classes of which the one that says that both are alike is 1."""
     datasets = need("datasets", extra="train")
     label = str(label_column(rows.column_names))
-    names = getattr(rows.features[label], "names", None)
+    names = class_names(rows)
     if names is None or alike_by_name(names) != 0:
         return rows
     notes.append(f"{names[0]!r} is label 1, since it says that the texts are alike; {names[1]!r} 0")
