@@ -1,7 +1,9 @@
 """Models side by side: figures, intervals, which differences are real, for each form of data."""
 
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +178,21 @@ def test_the_record_names_a_command(tmp_path):
     found = evaluate(named("m", **GOOD), [path], train=path)
     assert found.record["command"] == f"sentune evaluate m --data {path} --train {path}"
     assert found.source == str(path)
+
+
+def test_a_model_that_was_trained_on_the_rows_is_named(files):
+    digest = hashlib.sha256(Path("held-out.csv").read_bytes()).hexdigest()
+    for name, kept in (("one", "trained"), ("two", "start")):
+        record = {"kind": "train", "decision": {"kept": kept}}
+        record["data"] = {"source": [{"name": "old.csv", "sha256": digest}]}
+        Path(name, "run.json").write_text(json.dumps(record), encoding="utf-8")
+    found = evaluate(["one", "two"], "held-out.csv", label="likeness", examples=False)
+    notes = [note for note in found.notes if "trained on" in note]
+    assert len(notes) == 1 and notes[0].startswith("one was trained on rows of held-out.csv")
+    with open("held-out.csv", "a", encoding="utf-8") as file:
+        file.write("a cat,a dog,0.5\n")
+    found = evaluate(["one"], "held-out.csv", label="likeness", examples=False)
+    assert not [note for note in found.notes if "trained on" in note]
 
 
 def test_a_sample_of_the_rows_is_the_same_in_each_run():

@@ -29,7 +29,7 @@ from sentune.workbench.measuring.comparison import (
 )
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.measuring.measure import Measure, Values, gain, interval
-from sentune.workbench.records.comparison import record_of, source_of
+from sentune.workbench.records.comparison import notes_of_training, record_of, source_of
 from sentune.workbench.rows.alike import alike_class
 from sentune.workbench.rows.held_out import REFERENCES, HeldOut, held_out
 from sentune.workbench.settings import Settings
@@ -121,9 +121,10 @@ def evaluate(
     say("reading the rows")
     found = held_out(data, train, settings, rows)
     paths = [_path_of(model, place) for place, model in enumerate(asked, 1)]
+    named = data if source is None else source
+    found.notes.extend(notes_of_training(paths, named))
     measured, measure = _measured(asked, paths, found, say, options, seed)
     differences = _differences(measured, seed)
-    named = data if source is None else source
     train_named = train if train_source is None else train_source
     figures = tuple(one.figure for one in measured)
     result = Comparison(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from sentune.record import facts
+from sentune.record.run import FILE
 from sentune.workbench.measuring.comparison import Comparison
 from sentune.workbench.records import run_file
 from sentune.workbench.rows.held_out import HeldOut
@@ -68,6 +71,38 @@ def _sources(data: Any) -> list[dict[str, Any]]:
         {"name": name, "sha256": run_file.hash_of(name) if Path(name).exists() else None}
         for name in names
     ]
+
+
+def notes_of_training(models: Sequence[str], data: Any) -> list[str]:
+    """A note for each model that was trained on the rows it is measured on, by its record.
+
+    Args:
+        models: Folders or ids of models.
+        data: Where the rows are from.
+    """
+    asked = {one["sha256"]: one["name"] for one in _sources(data) if one["sha256"]}
+    notes = []
+    for folder in models:
+        seen = sorted({asked[known] for known in _hashes_of_training(folder) if known in asked})
+        if seen:
+            notes.append(
+                f"{folder} was trained on rows of {', '.join(seen)}: its figure says how well it "
+                "remembers them, not how good it is on new texts; measure on rows that it has not "
+                "seen"
+            )
+    return notes
+
+
+def _hashes_of_training(folder: str) -> list[str]:
+    """Those of the files that the model in a folder was trained on; empty if nothing is known."""
+    path = Path(folder) / FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if record["decision"]["kept"] == "start":
+            return []
+        return [str(one.get("sha256")) for one in record["data"]["source"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _command(found: Comparison, data: Any, train: Any | None) -> str:
