@@ -714,5 +714,16 @@ def test_checkpointing_of_activations_reaches_the_encoder(tiny_model, tmp_path):
 def test_tokens_are_counted(tiny_model, tmp_path):
     run = trainer(tiny_model, tmp_path, include_num_input_tokens_seen="all")
     run.train()
-    expected = sum(sum(tiny_model.read(PAIRS[name])["lengths"]) for name in PAIRS)
-    assert run.state.num_input_tokens_seen == expected
+    lengths = [tiny_model.read(PAIRS[name])["lengths"] for name in PAIRS]
+    assert run.state.num_input_tokens_seen == sum(map(sum, lengths))
+
+
+def test_the_padding_that_is_saved_is_logged(tiny_model, tmp_path):
+    size = len(PAIRS["anchor"])
+    options = {"include_num_input_tokens_seen": True, "logging_steps": 1, "max_steps": 1}
+    run = trainer(tiny_model, tmp_path, per_device_train_batch_size=size, **options)
+    run.train()
+    lengths = [tiny_model.read(PAIRS[name])["lengths"] for name in PAIRS]
+    slots = sum(len(column) * max(column) for column in lengths)
+    saved = 1 - sum(map(sum, lengths)) / slots
+    assert run.state.log_history[0]["padding_saved"] == pytest.approx(saved) != 0

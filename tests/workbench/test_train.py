@@ -58,9 +58,23 @@ def test_the_folder_has_the_model_and_all_that_tells_of_it(trained):
     assert {"model.safetensors", "README.md", "run.json", "run.yaml", "report.html"} <= names
     assert "run" not in names
     assert json.loads((result.model_path / "run.json").read_text()) == result.record
+    curves = result.record["curves"][result.record["leaderboard"][1]["name"]]
+    assert {"loss", "learning_rate", "tokens_per_second", "padding_saved"} <= curves.keys()
+    assert all(speed > 0 for _, speed in curves["tokens_per_second"])
     card = (result.model_path / "README.md").read_text()
     assert "SupervisedContrastiveLoss" in card
     assert str(result.model_path) in str(result)
+
+
+def test_the_parts_of_the_loss_are_curves(model, tmp_path):
+    options = {**QUICK, "steps": 4, "epochs": None, "anchors": 4}
+    result = train(topics.classes(200), model, tmp_path / "out", **options)
+    (curves,) = [found for found in result.record["curves"].values() if found]
+    assert curves["parts"].keys() == {"task", "other_texts"}
+    for place, (step, loss) in enumerate(curves["loss"]):
+        parts = [points[place] for points in curves["parts"].values()]
+        assert [part[0] for part in parts] == [step, step]
+        assert loss == pytest.approx(sum(part[1] for part in parts), abs=1e-3)
 
 
 def test_the_weights_are_between_the_start_and_the_end(trained):

@@ -42,7 +42,7 @@ _WIDEST_SETTING = 60
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
 # Figures of the trainer that say nothing of the model.
 _NOT_LOGGED = re.compile(
-    "epoch|step|total_flos|num_input_tokens_seen|learning_rate|grad_norm|.*(_runtime|_per_second)"
+    "epoch|step|total_flos|num_input_tokens_seen|learning_rate|grad_norm|padding_saved|.*(_runtime|_per_second)"
 )
 
 

@@ -65,6 +65,14 @@ def tokens_in(features: Features) -> int:
     return 0 if mask is None else int(mask.sum())
 
 
+def slots_in(features: Features) -> int:
+    """How many tokens a batch has once all its texts are padded to the longest."""
+    if "lengths" in features:
+        return len(features["lengths"]) * max(features["lengths"], default=0)
+    mask = features.get("attention_mask")
+    return 0 if mask is None else int(mask.numel())
+
+
 def prompts_in(features: Features, rows: int) -> list[int] | None:
     """Tokens of each row's prompt, b ints, from either key that a batch may carry; None if none.
 

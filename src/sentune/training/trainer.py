@@ -55,6 +55,9 @@ from sentune.training.run_recorder import SentenceTransformerModelCardCallback, 
 from sentune.training.trainer_loss import LossTrainer
 from sentune.training.training_step import LossLike, TrainingStep
 
+# Logged where tokens are counted: the share of a padded batch that would be padding.
+PADDING_SAVED = "padding_saved"
+
 
 class SentenceTransformerTrainer(LossTrainer):
     """Trains a SentenceTransformer, with all that `transformers.Trainer` can do.
@@ -365,6 +368,8 @@ class SentenceTransformerTrainer(LossTrainer):
 
     def _track_num_input_tokens(self, inputs: Batch) -> None:
         if self.args.include_num_input_tokens_seen != "no":
-            counts = map(layouts.tokens_in, as_batch(inputs)["columns"].values())
-            own = torch.tensor(sum(counts), device=self.args.device)
+            columns = as_batch(inputs)["columns"].values()
+            tokens, slots = (sum(map(f, columns)) for f in (layouts.tokens_in, layouts.slots_in))
+            own = torch.tensor(tokens, device=self.args.device)
             self.state.num_input_tokens_seen += int(self.accelerator.gather(own).sum())
+            self._parts.add({PADDING_SAVED: torch.tensor(1 - tokens / slots if slots else 0.0)})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from sentune.errors import SettingError
 from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanceMetric
 from sentune.losses.fitting import public_losses
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.trainer import SentenceTransformerTrainer
+from sentune.training.trainer import PADDING_SAVED, SentenceTransformerTrainer
 from sentune.workbench.racing.anchors import AnchoredLoss, Anchors
 from sentune.workbench.racing.candidates import Candidate
 from sentune.workbench.records.kept import LOGS
@@ -28,6 +29,11 @@ from sentune.workbench.rows import roles
 from sentune.workbench.settings import Settings
 
 _POINTS = 100  # of a curve
+_CURVES = ("loss", "learning_rate", "grad_norm", PADDING_SAVED)
+# What a trainer logs beside the parts of the loss.
+_IS_NO_PART = re.compile(
+    f"{'|'.join(_CURVES)}|step|epoch|num_input_tokens_seen|.*_runtime|.*_per_second"
+)
 SAVE_EVERY_S = 60.0  # between two checkpoints; saving takes about a second
 _DISTANCES = {
     "cosine": (TripletDistanceMetric.COSINE, SiameseDistanceMetric.COSINE_DISTANCE),
@@ -43,14 +49,15 @@ class Fitted:
     Attributes:
         model: With its record, which the model card shows.
         steps: Of the optimizer that were done.
-        curves: "loss", "learning_rate" -> `[step, value]`.
+        curves: "loss", "learning_rate" ... -> `[step, value]`; "parts" -> those of the loss by
+            name.
         seconds: How long it took.
         is_stopped: Whether Ctrl-C ended it early.
     """
 
     model: Any
     steps: int
-    curves: dict[str, list[list[float]]]
+    curves: dict[str, Any]
     seconds: float
     is_stopped: bool
 
@@ -176,6 +183,7 @@ def _arguments(
         logging_steps=max(1, steps // _POINTS),
         save_strategy="no",  # by the clock, see `_Watch`
         save_total_limit=1,
+        include_num_input_tokens_seen="non_padding",
         report_to=settings.report_to or "none",
         disable_tqdm=True,
     )
@@ -202,13 +210,31 @@ def _merge_adapter(model: Any) -> None:
         weight.requires_grad_(True)
 
 
-def _curves(log: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
-    found: dict[str, list[list[float]]] = {}
-    for name in ("loss", "learning_rate", "grad_norm"):
-        points = [[entry["step"], float(entry[name])] for entry in log if name in entry]
-        if points:
-            found[name] = points
-    return found
+def _curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    log = [entry for entry in log if "loss" in entry]
+    found: dict[str, Any] = {name: _points(log, name) for name in _CURVES}
+    found["tokens_per_second"] = list(_speeds(log))
+    parts = dict.fromkeys(
+        name for entry in log for name in entry if not _IS_NO_PART.fullmatch(name)
+    )
+    found["parts"] = {name: _points(log, name) for name in parts}
+    return {name: points for name, points in found.items() if points}
+
+
+def _points(log: Sequence[Mapping[str, Any]], name: str) -> list[list[float]]:
+    return [[entry["step"], float(entry[name])] for entry in log if name in entry]
+
+
+def _speeds(log: Sequence[Mapping[str, Any]]) -> Iterator[list[float]]:
+    """Step and tokens read in a second, between an entry and the one before it."""
+    tokens = seconds = 0.0
+    for entry in log:
+        if entry["train_runtime"] < seconds:  # it was stopped there and went on
+            seconds = 0.0
+        read, took = entry["num_input_tokens_seen"] - tokens, entry["train_runtime"] - seconds
+        if took > 0:
+            yield [entry["step"], read / took]
+        tokens, seconds = entry["num_input_tokens_seen"], entry["train_runtime"]
 
 
 class _Watch(TrainerCallback):
