@@ -54,10 +54,19 @@ def test_the_figure_is_that_of_all_rows(model):
 
 def test_few_rows_without_a_part_of_their_own_are_held_out_in_turn():
     few = parts_of(topics.classes(150), {}, Settings())
-    assert folds.is_few(few)
+    assert folds.number_of_folds(few, 1.0, 3) == 3
     own = parts_of(topics.classes(150), {"dev": topics.classes(60)}, Settings())
-    assert not folds.is_few(own)
-    assert not folds.is_few(parts_of(topics.classes(2500), {}, Settings()))
+    assert folds.number_of_folds(own, 9.0, 1) == 1
+
+
+def test_more_rows_are_where_the_budget_is_enough_and_the_loss_is_clear():
+    more = parts_of(topics.classes(2500), {}, Settings())
+    assert folds.number_of_folds(more, 5.0, 1) == 3
+    assert folds.number_of_folds(more, 4.9, 1) == 1
+    assert folds.number_of_folds(more, None, 1) == 1
+    assert folds.number_of_folds(more, 5.0, 2) == 1
+    many = parts_of(topics.classes(12_000), {}, Settings())
+    assert folds.number_of_folds(many, 9.0, 1) == 1
 
 
 def test_the_mean_of_weights_is_that_of_each_number(model):

@@ -81,7 +81,9 @@ class Settings:
         "whole",
     )
     folds: int | None = _option(
-        None, "parts that are held out in turn; 1 for one part (default: by size)", "whole"
+        None,
+        "parts that are held out in turn; 1 for one part (default: by size and budget)",
+        "whole",
     )
     runs: list[dict[str, Any]] | None = _option(
         None, "trainings whose weights are averaged, as JSON, each with its steps", "mappings"

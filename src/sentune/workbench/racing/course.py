@@ -20,9 +20,9 @@ from sentune.workbench.racing import anchors, decision
 from sentune.workbench.racing.anchors import Anchors
 from sentune.workbench.racing.candidates import Candidate, candidates
 from sentune.workbench.racing.decision import Choice, Mix
-from sentune.workbench.racing.folds import FOLDS, HeldOut, is_few
+from sentune.workbench.racing.folds import HeldOut, number_of_folds
 from sentune.workbench.racing.lines import Line, Looking
-from sentune.workbench.racing.race import ENCODING, Entry, Race, as_dict
+from sentune.workbench.racing.race import ENCODING, LEAST_TRAINING, Entry, Race, as_dict
 from sentune.workbench.records.kept import Kept
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows.forms_turned import MINED
@@ -80,7 +80,7 @@ class Course:
         self.model = self.start.model
         self.held_out = self._held_out(self._most())
         self.measure = self.held_out.measure
-        self.candidates = self._candidates()
+        self.candidates = self._candidates(is_one=len(self.held_out.folds) > 1)
         self._check_prompts()
         self.before = self._measured_start()
         if self.settings.alpha == 0:
@@ -105,7 +105,7 @@ class Course:
 
     def _held_out(self, most: int | None) -> HeldOut:
         """What is trained on and measured with: a part that is held out, or all in turn."""
-        folds = self.settings.folds or (FOLDS if is_few(self.parts) else 1)
+        folds = self.settings.folds or self._folds()
         if folds > 1 and self.parts.form is not forms.TEXT:
             try:
                 found = HeldOut.in_turn(
@@ -116,10 +116,19 @@ class Course:
             else:
                 self.teller.say(
                     f"  The rows to train on and to choose by are held out in turn, in {folds} "
-                    "parts, since there are few of them."
+                    "parts; the weights of these trainings are averaged."
                 )
                 return found
         return HeldOut.one(self.parts.rows["train"], self._measure("dev", most))
+
+    def _folds(self) -> int:
+        """In how many parts the rows are held out in turn."""
+        if self.kept.get("folds") is None:
+            allowed, _ = self._budget()
+            passes = None if allowed is None else LEAST_TRAINING * allowed / max(1, self._texts())
+            losses = {(one.loss, one.data_as) for one in self._candidates(is_one=False)}
+            self.kept.note("folds", number_of_folds(self.parts, passes, len(losses)))
+        return int(self.kept.get("folds"))
 
     def _measure(self, part: str, most: int | None = None) -> Measure:
         """What is measured on a part; on `most` of its rows, at most, and as many training rows."""
@@ -229,7 +238,7 @@ class Course:
                 f"these have the form {self.parts.form.name!r}"
             )
 
-    def _candidates(self) -> tuple[Candidate, ...]:
+    def _candidates(self, *, is_one: bool) -> tuple[Candidate, ...]:
         fixed = self.settings.fixed
         if self.settings.negatives is not None:
             fixed = {"data_as": MINED, **fixed}
@@ -239,7 +248,7 @@ class Course:
             }
         if self.settings.runs:
             return tuple(Candidate.of(one) for one in self.settings.runs)
-        found = candidates(self.parts.form, fixed, is_one=len(self.held_out.folds) > 1)
+        found = candidates(self.parts.form, fixed, is_one=is_one)
         if not found:
             raise SettingError(
                 f"no losses are known for the form {self.parts.form.name!r}; name one with --loss"

@@ -3,7 +3,10 @@
 Few rows held out show nothing, and with few rows in all there are no more to hold out. So the rows
 are then divided into folds: a candidate is trained once without each fold and measured on it (cross
 validation), every row counts, and the weights of these trainings are averaged, so every row is
-learnt from as well.
+learnt from as well. The average is also better than one training of the same length in all, if each
+of them is long enough: on STS benchmark, three of 2 epochs gave Spearman 0.8938 and lost less on
+other tasks than the better of two of 3.6 epochs, which gave 0.8925. So there are folds, too, where
+the budget is enough and there is only one loss to try.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from sentune.workbench.rows.split import split
 
 FOLDS = 3
 FEW = 1500  # rows to train on and to choose by, below which there are folds
+MANY = 10_000  # rows of which one part shows enough
+WHOLE = 2.5  # passes over the rows that are a whole training
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,17 @@ def _joined(measures: Sequence[Measure]) -> Measure:
     )
 
 
-def is_few(parts: Parts) -> bool:
-    """Whether the rows are so few that they are to be held out in turn."""
+def number_of_folds(parts: Parts, passes: float | None, losses: int) -> int:
+    """In how many parts the rows are held out in turn; 1 for one part that is held out.
+
+    Args:
+        parts: The rows.
+        passes: How often they can be trained on, all trainings together; None if that is given.
+        losses: How many losses are to be tried.
+    """
     count = len(parts.rows["train"]) + len(parts.rows["dev"])
-    return "dev" not in parts.given and count < FEW
+    if "dev" in parts.given or count >= MANY:
+        return 1
+    # Each row is in all folds but one.
+    is_enough = passes is not None and passes >= WHOLE * (FOLDS - 1)
+    return FOLDS if count < FEW or (is_enough and losses == 1) else 1
