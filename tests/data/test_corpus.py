@@ -224,10 +224,20 @@ def test_the_texts_are_in_the_first_column_with_several_words(ending, tmp_path):
     assert Corpus.open(tmp_path / "single.parquet").text == "one"
 
 
-def test_a_file_in_another_encoding_says_what_to_do(tmp_path):
-    (tmp_path / "rows.csv").write_bytes("name,words\né,où\né,ça\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match="no row of rows.csv can be read: not UTF-8.*iconv"):
-        Corpus.open(tmp_path / "rows.csv")
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_files_in_other_encodings_are_read(tmp_path, encoding, ends):
+    texts = [f"où est la clé numéro {n} ?" for n in range(25)]
+    rows = ["id,text", *(f"r{n},{text}" for n, text in enumerate(texts))]
+    path = write(tmp_path, "rows.csv", ends.join(rows).encode(encoding))
+    corpus = Corpus.open(path, shard_rows=7)
+    assert [one.text for one in corpus] == texts
+    assert any("read as cp1252" in note for note in corpus.notes) == (encoding == "latin-1")
+    again = Corpus.of_plan(path, json.loads(json.dumps(corpus.plan)))
+    assert [one.text for one in again.shard(3)] == texts[21:]
+    assert Corpus.open(path, shard_rows=7, plan=corpus.plan).files == corpus.files
+    write(tmp_path / "texts", "one.txt", texts[0].encode(encoding))
+    assert [one.text for one in Corpus.open(tmp_path / "texts", per="file")] == texts[:1]
 
 
 def test_a_file_of_a_folder_without_the_column_is_named(tmp_path):
@@ -250,11 +260,12 @@ def test_texts_that_cannot_be_read_are_told_with_their_ids(tmp_path):
         b'{"id": "h", "text": "\\ud800"}',
         b"",
         b'{"id": "i", "text": "\\ud83d\\ude00"}',
+        '{"id": "j", "text": "wörld, ça"}'.encode(),
     ]
     path = write(tmp_path, "a.jsonl", b"\n".join(lines))
     found = list(Corpus.open(path, shard_rows=4))
-    assert [d.id for d in found] == [*"abcde", *(f"a.jsonl:{n}" for n in (5, 6, 7, 8)), "i"]
-    assert [d.text for d in found] == ["good", *[None] * 8, "😀"]
+    assert [d.id for d in found] == [*"abcde", *(f"a.jsonl:{n}" for n in (5, 6, 7, 8)), *"ij"]
+    assert [d.text for d in found] == ["good", *[None] * 8, "😀", "wörld, ça"]
     words = [
         "missing",
         "missing",
@@ -278,12 +289,12 @@ def test_csv_cells_of_every_kind(tmp_path):
         b"4,caf\xe9,5,1,1,\r\n"
         b"5,x,5,1,1,,,\r\n"
         b"6,short\r\n"
-    )
+    ) + "7,wörld; ça,,,,\r\n".encode()
     path = write(tmp_path, "a.csv", b"\xef\xbb\xbf" + head + body)
     for rows in (1, 3, 100):
         corpus = Corpus.open(path, shard_rows=rows)
         found = list(corpus)
-        assert [d.id for d in found] == ["1", "2", "3", "a.csv:3", "a.csv:4", "6"]
+        assert [d.id for d in found] == ["1", "2", "3", "a.csv:3", "a.csv:4", "6", "7"]
         assert [d.text for d in found] == [
             'two\r\nlines, "quoted"',
             "NA",
@@ -291,6 +302,7 @@ def test_csv_cells_of_every_kind(tmp_path):
             None,
             None,
             "short",
+            "wörld; ça",
         ]
         assert found[0].metadata == {"zip": "01710", "n": 1, "price": 1.5, "none": None}
         assert found[1].metadata == {"zip": "99999", "n": -2, "price": 2.0, "none": None}
@@ -392,7 +404,7 @@ def test_text_files_are_a_document_each(tmp_path):
     write(tmp_path, "b.md", "# B\n\ntext\n")
     write(tmp_path, "a.txt", "one\ntwo\n")
     write(tmp_path, "sub/c.rst.gz", "wörld")
-    write(tmp_path, "sub/d.txt", b"caf\xe9")
+    write(tmp_path, "sub/d.txt", b"caf\xe9" + "wörld, ça".encode())
     write(tmp_path, "sub/e.txt", " \n")
     write(tmp_path, "x.csv", "text\nno\n")
     corpus = Corpus.open(tmp_path, per="file", shard_rows=2)
@@ -419,7 +431,6 @@ def test_text_files_are_a_document_each(tmp_path):
         ("wide.parquet", "x" * 9, "wide.parquet cannot be read"),
         ("wide.arrow", "x" * 9, "wide.arrow cannot be read"),
         ("far.csv", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        ("other.txt", "\ufefftext".encode("utf-16"), "is in UTF-16, not UTF-8; convert it"),
         ("half.json", '{"a": [1, 2],\n "b": [3]}', "equally long"),
     ],
 )

@@ -16,7 +16,7 @@ from sentune._lazy import need
 from sentune.checks import check_positive, one_of
 from sentune.data import corpus_files, corpus_types
 from sentune.data.corpus_files import DOCUMENTS, File
-from sentune.data.corpus_rows import document, rows
+from sentune.data.corpus_rows import document, is_text, rows, with_encoding
 from sentune.data.corpus_scan import Facts, scan_documents, scan_rows
 from sentune.data.raw import FORMATS
 from sentune.errors import DatasetError
@@ -122,16 +122,23 @@ class Corpus:
         place = corpus_files.absolute(source)
         listing = [[file.name, file.size, corpus_files.sample(file)] for file in files]
         if plan is not None and (plan["asked"], plan["files"]) == (asked, listing):
-            return cls(place, files, plan)
+            return cls(place, _decoded(files, plan), plan)
+        notes: list[str] = []
         if per == "file":
             facts = scan_documents(files, shard_rows, text, id)
         else:
+            files = _with_encodings(files, notes)
             facts = scan_rows(files, shard_rows, text, id)
         if not facts.shards:
             raise DatasetError(f"{source} has no rows")
         is_file = files[0].address == place
         plan = {"asked": asked, "is_file": is_file, "files": listing, **_as_plan(facts)}
-        plan["notes"] += _left_out(left_out)
+        plan["encodings"] = {
+            file.name: [file.encoding, file.has_old_ends]
+            for file in files
+            if file.encoding or file.has_old_ends
+        }
+        plan["notes"] += [*notes, *_left_out(left_out)]
         return cls(place, files, plan)
 
     @classmethod
@@ -142,7 +149,7 @@ class Corpus:
             File(name, place if plan["is_file"] else f"{place.rstrip('/')}/{name}", size)
             for name, size, _ in plan["files"]
         ]
-        return cls(place, files, plan)
+        return cls(place, _decoded(files, plan), plan)
 
     def __len__(self) -> int:
         """How many rows there are, those without a text included."""
@@ -226,6 +233,35 @@ class Corpus:
             "missing" if text is None else f"no string but {text!r}"
         )
         return Document(name, None, metadata, wrong)
+
+
+def _with_encodings(files: list[File], notes: list[str]) -> list[File]:
+    """The files with their encodings; those in object storage, which would be sent twice, as UTF-8.
+
+    Sentences of what is guessed are added to the notes.
+    """
+    found = []
+    for file in files:
+        if is_text(file) and not corpus_files.is_remote(file.address):
+            file, seen = with_encoding(file)
+            if seen.is_guessed:
+                notes.append(
+                    f"{file.name} is not UTF-8 and read as {seen.encoding}; if letters are wrong, "
+                    "convert it with `iconv -f NAME -t UTF-8`"
+                )
+        found.append(file)
+    return found
+
+
+def _decoded(files: list[File], plan: Mapping[str, Any]) -> list[File]:
+    """The files of a plan with the encodings that it has."""
+    known = plan.get("encodings") or {}
+    return [
+        file._replace(encoding=known[file.name][0], has_old_ends=known[file.name][1])
+        if file.name in known
+        else file
+        for file in files
+    ]
 
 
 def _left_out(names: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ A row that cannot be read, in a file that can, is given with the reason in place
 from __future__ import annotations
 
 import csv
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,8 @@ from typing import IO, Any
 from sentune._lazy import need
 from sentune.data.corpus_files import File, opened, seekable
 from sentune.data.corpus_types import settled
-from sentune.data.lines import BOM, How, Row, check_encoding, not_decoded
+from sentune.data.encodings import Look, look
+from sentune.data.lines import BOM, How, Row, not_decoded
 from sentune.data.raw import FORMATS
 from sentune.data.text_rows import text_rows
 from sentune.errors import DatasetError
@@ -52,19 +54,29 @@ def rows(
         yield from islice(text_rows(file, kind, how or How(), offset or 0), left, None)
 
 
+def is_text(file: File) -> bool:
+    """Whether a file of one of the known formats is in characters, so that it has an encoding."""
+    return FORMATS[file.ending] not in _TABLES
+
+
+def with_encoding(file: File, asked: str | None = None) -> tuple[File, Look]:
+    """A text file with the encoding that it is in, or with the one that is asked for."""
+    with reported(file), opened(file) as stream:
+        found = look(stream, asked)
+    return file._replace(encoding=found.encoding, has_old_ends=found.has_old_ends), found
+
+
 def document(file: File) -> Row:
     """A whole file as one row with the column "text"."""
     with reported(file), opened(file) as stream:
         content = stream.read()
     if not content.strip():
         return Row(None, "the file is empty")
+    encoding = look(io.BytesIO(content)).encoding
     try:
-        check_encoding(content, file)
-        return Row({"text": content.removeprefix(BOM).decode("utf-8")})
+        return Row({"text": content.removeprefix(BOM).decode(encoding or "utf-8")})
     except UnicodeDecodeError as error:
-        return Row(None, not_decoded(error, file))
-    except DatasetError as error:
-        return Row(None, str(error))
+        return Row(None, not_decoded(error, file._replace(encoding=encoding)))
 
 
 def columns_of(file: File) -> Any | None:

@@ -100,7 +100,8 @@ def look(stream: IO[bytes], asked: str | None = None) -> Look:
         marked = [name for mark, name in _BOMS if first.startswith(mark)]
         encoding = marked[0] if marked else _without_mark(first[:_SAMPLE])
     if encoding and encoding.startswith(("utf-16", "utf-32")):
-        return Look(encoding, False, None, False)
+        start = first.decode(encoding, "ignore")
+        return Look(encoding, False, None, "\r" in start and "\n" not in start)
     has_old_ends = b"\r" in first and b"\n" not in first
     counts = _Counts(b"\r" if has_old_ends else b"\n")
     for block in _blocks(first, stream):

@@ -9,8 +9,8 @@ from sentune._lazy import need
 from sentune.data import encodings
 from sentune.data.blocks import csv_blocks, json_blocks
 from sentune.data.choice import near
-from sentune.data.corpus_files import File, opened
-from sentune.data.corpus_rows import batches_of, reported, rows
+from sentune.data.corpus_files import File
+from sentune.data.corpus_rows import batches_of, is_text, reported, rows, with_encoding
 from sentune.data.csv_rows import head_of
 from sentune.data.lines import How
 from sentune.data.raw import FORMATS
@@ -18,7 +18,6 @@ from sentune.data.spool import BadRows, Spool, names_of
 from sentune.errors import DatasetError
 
 _PORTION = 5_000  # rows at a time
-_TEXT_KINDS = ("csv", "json", "jsonl", "txt")
 
 
 class Wishes(NamedTuple):
@@ -61,7 +60,7 @@ def _one(
 ) -> tuple[list[str], str]:
     """Read one file; the names of its columns, and what its rows are counted in."""
     kind = FORMATS[file.ending]
-    if kind not in _TEXT_KINDS:
+    if not is_text(file):
         return _table(spool, file), "row"
     file, found = _with_encoding(file, wishes.encoding, notes)
     if kind == "jsonl" and _in_blocks(spool, json_blocks(file, wishes.how), 0, found.lines):
@@ -84,14 +83,13 @@ def _with_encoding(
     file: File, encoding: str | None, notes: list[str]
 ) -> tuple[File, encodings.Look]:
     asked = None if encoding is None else encodings.checked(encoding)
-    with reported(file), opened(file) as stream:
-        found = encodings.look(stream, asked)
+    file, found = with_encoding(file, asked)
     if found.is_guessed:
         notes.append(
             f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, say "
             "encoding=NAME (--encoding NAME)"
         )
-    return file._replace(encoding=found.encoding, has_old_ends=found.has_old_ends), found
+    return file, found
 
 
 def _in_blocks(spool: Spool, blocks: Iterator[Any], before: int, lines: int | None) -> bool:
