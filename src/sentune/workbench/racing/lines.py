@@ -21,6 +21,8 @@ from sentune.workbench.racing.decision import Mix
 from sentune.workbench.racing.mixing import Mixer
 from sentune.workbench.racing.race import ENCODING, Entry, Race, add_record, loaded
 
+_APART = 0.04  # shares that are worth a look each
+
 
 @dataclass
 class Line:
@@ -116,23 +118,21 @@ class Looking:
 
     def _agreeing(self, line: Line) -> Iterator[tuple[float, float]]:
         """Shares to measure on the task, with their agreement on other texts."""
-        above: tuple[float, float] | None = None  # the smallest share that moves too much
-        agreement = -1.0
-        for alpha in mixing.ALPHAS:
-            # A smaller share agrees more: what a larger one had is enough to know, to save passes.
-            if agreement < self.threshold or not self.race.is_spent:
-                agreement = self._agreement(line, alpha)
-            if agreement < self.threshold:
-                if alpha == 1 and line.known is not None:
-                    yield alpha, agreement
-                above = alpha, agreement
-                continue
-            if above is not None:
-                between = mixing.share_at(self.threshold, above, (alpha, agreement))
-                if between is not None:
-                    yield between, self._agreement(line, between)
-                above = None
+        largest, *others = mixing.ALPHAS
+        alpha, agreement = largest, self._agreement(line, largest)
+        if agreement < self.threshold and line.known is not None:
             yield alpha, agreement
+        while agreement < self.threshold:
+            alpha = mixing.share_at(self.threshold, alpha, agreement)
+            if alpha < others[-1]:
+                return
+            agreement = self._agreement(line, alpha)
+        yield alpha, agreement
+        for smaller in [one for one in others if one < alpha - _APART]:
+            # A smaller share agrees more: what a larger one had is enough to know, to save passes.
+            if not self.race.is_spent:
+                agreement = self._agreement(line, smaller)
+            yield smaller, agreement
 
     def _agreement(self, line: Line, alpha: float) -> float:
         encoded = Encoded(line.mixer.at(alpha))

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from sentune.errors import TrainingError
 
 ALPHAS = (1.0, 0.75, 0.5, 0.25, 0.1)  # shares of the trained weights that are tried
+_POWER = 1.7
+_LARGEST_STEP = 0.95  # to the next share, where the last one nearly agreed
 
 Weights = Mapping[str, Tensor]
 
@@ -88,22 +90,19 @@ class Mixer:
         return self.model
 
 
-def share_at(
-    threshold: float, above: tuple[float, float], below: tuple[float, float]
-) -> float | None:
-    """The share between two at which the agreement is about a threshold; None if it is near one.
+def share_at(threshold: float, share: float, agreement: float) -> float:
+    """The share of trained weights at which the agreement is about a threshold.
+
+    What is missing from full agreement grows with the share to the power of about 1.8; here it is
+    taken to be 1.7, which is on the safe side.
 
     Args:
         threshold: What the agreement is to be.
-        above: A share and its agreement, which is lower.
-        below: A smaller share and its agreement, which is at least the threshold.
+        share: One that agrees less.
+        agreement: Of that.
     """
-    (high, low_agreement), (low, high_agreement) = above, below
-    part = (high_agreement - threshold) / (high_agreement - low_agreement)
-    # The agreement falls with the square of the distance from the start, or so: with the straight
-    # line between the two the share is on the safe side of the threshold.
-    found = round(low + part * (high - low) - 0.005, 2)
-    return found if low + 0.04 < found < high else None
+    part = ((1 - threshold) / (1 - agreement)) ** (1 / _POWER)
+    return round(share * min(part - 0.01, _LARGEST_STEP), 2)
 
 
 def _check_same(one: Weights, other: Weights) -> None:
