@@ -276,17 +276,16 @@ def test_a_real_gain_is_taken(measure):
     assert choice.mix is not None and "over the start" in choice.reason
 
 
-def test_the_smaller_share_is_taken_if_it_is_as_good(measure):
+def test_the_best_is_taken_and_of_equals_the_smaller_share(measure):
     random = np.random.default_rng(1)
     before = values(random.random(600) < 0.5, measure)
     better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
     nearly = better.rows.copy()
     nearly[np.flatnonzero(better.rows)[0]] = 0
-    small = mix(before, values(nearly, measure), 0.5)
-    mixes = [mix(before, better, 1.0), small, mix(before, before, 0.1)]
-    assert decision.choose(before, mixes, 2.0).mix is small
-    other = mix(before, values(nearly, measure), 0.25, place=1)  # of a candidate that is not best
-    assert decision.choose(before, [*mixes, other], 2.0).mix is small
+    best, small = mix(before, better, 1.0), mix(before, values(nearly, measure), 0.5)
+    assert decision.choose(before, [best, small, mix(before, before, 0.1)], 2.0).mix is best
+    equal = mix(before, values(better.rows, measure), 0.75)
+    assert decision.choose(before, [best, small, equal], 2.0).mix is equal
 
 
 def test_what_moved_too_much_is_not_taken(measure):
