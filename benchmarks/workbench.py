@@ -201,7 +201,7 @@ def run_permuted(tasks: list[Task], args: argparse.Namespace) -> None:
         for seed in range(args.seeds):
             if (PERMUTED + task.name, seed) in known:
                 continue
-            line = run_own(task, args, seed, bench, "--budget", "1m", is_permuted=True)
+            line = run_own(task, args, seed, bench, "--budget", "30s", is_permuted=True)
             add_line(args.out, {**line, "task": PERMUTED + task.name})
             change = line["figure"] - bench.before(task.name).figure
             print(f"{task.name}, permuted, seed {seed}: {line['kept']}, {change:+.4f}", flush=True)
