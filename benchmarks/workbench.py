@@ -89,12 +89,23 @@ class Bench:
     def figures(self, task: Task, path: Path) -> dict[str, Any]:
         """What the model in a folder gives on the held-out rows, and on other tasks."""
         model = load(path)
-        own = self.measure(task.name).values(model)
+        is_start = same_weights(model, self.start)
+
+        def values(name: str) -> Values:
+            return self.before(name) if is_start else self.measure(name).values(model)
+
+        own = values(task.name)
         return {
             "figure": own.figure,
             "rows": np.round(own.rows, DECIMALS).tolist(),
-            "transfer": {name: self.measure(name).values(model).figure for name in task.transfer},
+            "transfer": {name: values(name).figure for name in task.transfer},
         }
+
+
+def same_weights(one: Any, other: Any) -> bool:
+    """Whether two models with the same modules are the same to the bit."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(first[n].equal(second[n]) for n in first)
 
 
 def load(path: Any) -> Any:
