@@ -34,7 +34,7 @@ from sentune.workbench.settings import Settings
 SHORT = 0.1  # share of the steps of a long run
 FINALISTS = 2  # candidates that are trained in full, at most
 ENCODING = 1 / 3  # of a pass, for a text that is only encoded
-_MOST_EPOCHS = 4.0  # of a long run of a fold, whatever the budget
+_MOST_EPOCHS = 4.0  # of a long run, all folds together, whatever the budget
 LEAST_TRAINING = 2 / 3  # share of the budget that is for training, however much is encoded
 _CAUTION = 0.7  # share of the seconds left that long runs are planned with
 _FEWEST_STEPS = 3  # of a short run
@@ -167,7 +167,7 @@ class Race:
         own = sum(sum(map(len, fold.measure.texts.values())) for fold in self.held_out.folds)
         encoded = self.passes["encoding"] + ENCODING * own * (count + finals + _MIXES * finals)
         training = max(allowed - encoded, LEAST_TRAINING * allowed)
-        most = self._most_texts
+        most = _MOST_EPOCHS * self.base_texts
         found = min(training / (shorts + finals), most)
         self.kept.note("full_texts", found)
         return found
@@ -182,7 +182,7 @@ class Race:
         pace = read / sum(one.seconds for one in tried)
         left = self.deadline - time.monotonic()
         found = max(_CAUTION * left * pace / max(1, count), SHORT * texts)
-        found = min(found, self._most_texts)
+        found = min(found, _MOST_EPOCHS * self.base_texts)
         self.kept.note("replanned", found)
         return found
 
@@ -197,13 +197,6 @@ class Race:
         """Texts of all rows that are trained on."""
         columns = self.held_out.folds[0].train.column_names
         return self.held_out.rows * len(input_columns(columns))
-
-    @property
-    def _most_texts(self) -> float:
-        """How many texts a long run reads at most, in all folds together."""
-        folds = self.held_out.folds
-        rows = sum(len(fold.train) for fold in folds) if self.has_folds else self.held_out.rows
-        return _MOST_EPOCHS * rows * len(input_columns(folds[0].train.column_names))
 
     def _steps(self, entry: Entry, texts: float) -> int:
         """Steps in which a candidate reads so many texts, in all folds together."""
