@@ -30,6 +30,7 @@ FEWEST = 1000
 
 _PORTION = 512  # documents embedded between two reports of progress
 _PROBE = 64  # documents that show how fast the machine is
+_PROBES = 3  # of which the fastest counts: another program may have been busy
 # What is done with an entry on average, in encodings of its document: it is trained on once (three
 # times as much as encoding two texts), and encoded a few times to choose, to test and to search.
 _WORK = 14.0
@@ -67,10 +68,15 @@ def affordable(model: Any, corpus: Corpus, seconds: float = SECONDS) -> tuple[in
     """For how many entries there is time on this machine, and its documents per second."""
     texts = [entry.document for entry in corpus.entries[:: max(1, len(corpus.entries) // _PROBE)]]
     model.encode_document(texts[:8], show_progress_bar=False)  # the first call prepares
+    pace = max(_pace(model, texts) for _ in range(_PROBES))
+    return min(len(corpus.entries), max(FEWEST, round(seconds * pace / _WORK))), pace
+
+
+def _pace(model: Any, texts: Sequence[str]) -> float:
+    """Texts that are encoded in a second."""
     start = time.perf_counter()
     model.encode_document(texts, show_progress_bar=False)
-    pace = len(texts) / (time.perf_counter() - start)
-    return min(len(corpus.entries), max(FEWEST, round(seconds * pace / _WORK))), pace
+    return len(texts) / (time.perf_counter() - start)
 
 
 def write(entries: Sequence[Entry], path: Path) -> None:
