@@ -101,6 +101,14 @@ def test_a_slow_machine_uses_a_part_of_the_documentation(tiny_bert_folder):
     assert part == _demo_steps.FEWEST
 
 
+def test_the_fastest_look_at_the_machine_counts(tiny_bert_folder, monkeypatch):
+    model, corpus = SentenceTransformer(str(tiny_bert_folder)), _demo_steps.prepare(100)
+    paces = iter([2.0, 50.0, 30.0])
+    monkeypatch.setattr(_demo_steps, "_pace", lambda model, texts: next(paces))
+    with quiet_libraries():
+        assert _demo_steps.affordable(model, corpus)[1] == 50.0
+
+
 def test_the_last_lines_are_python_that_runs(demo, capsys):
     lines = demo[1].rstrip().splitlines()[-4:]
     exec("\n".join(line.strip() for line in lines))

@@ -6,6 +6,7 @@ import torch
 
 from sentune import SentenceTransformer
 from sentune.errors import TrainingError
+from sentune.workbench import train
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.racing import folds, mixing
 from sentune.workbench.rows.prepared import parts_of
@@ -67,6 +68,16 @@ def test_more_rows_are_where_the_budget_is_enough_and_the_loss_is_clear():
     assert folds.number_of_folds(more, 5.0, 2) == 1
     many = parts_of(topics.classes(12_000), {}, Settings())
     assert folds.number_of_folds(many, 9.0, 1) == 1
+
+
+@pytest.mark.parametrize(("make", "count"), [(topics.scored, 3), (topics.classes, 1)])
+def test_train_asks_for_folds_by_its_budget(make, count, tmp_path, monkeypatch):
+    """By default pairs with a score may take enough passes, and classes have several losses."""
+    monkeypatch.setattr(folds, "FEW", 10)
+    start = tiny.make_folder(tmp_path / "bert")
+    result = train(make(200), str(start), tmp_path / "out", agreement=0, dtype="float32")
+    keys = " ".join(result.record["log"])
+    assert ("in 3 parts" in keys) == (count == 3)
 
 
 def test_the_mean_of_weights_is_that_of_each_number(model):

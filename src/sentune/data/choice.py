@@ -175,17 +175,15 @@ class _Chooser:
             left_out += ids
             shown = [name for name in ids if name != "Unnamed: 0"]
             if shown:
-                have = "it has" if len(shown) == 1 else "they have"
                 self.notes.append(
-                    f"{_listed(shown)} left out: {have} ids, which are no texts (name the columns "
+                    f"{_left_out(shown)} ids, which are no texts (name the columns "
                     "with columns=... or --columns to keep it)"
                 )
         kinds = [] if label is None else [n for n in rest if n not in ids and self._is_kind(n)]
         if kinds and len(ids) + len(kinds) < len(rest):
             left_out += kinds
-            have = "it has" if len(kinds) == 1 else "they have"
             self.notes.append(
-                f"{_listed(kinds)} left out: {have} numbers or a few words that come again and "
+                f"{_left_out(kinds)} numbers or a few words that come again and "
                 "again, which are no texts (columns=... or --columns keeps it, label=... or "
                 "--label makes it the label)"
             )
@@ -392,6 +390,10 @@ def near(name: str, names: Sequence[str]) -> str:
     found = get_close_matches(name.lower(), lower, 1)
     meant = f"; did you mean {lower[found[0]]!r}?" if found else ""
     return f"; there are {', '.join(names)}{meant}"
+
+
+def _left_out(names: Sequence[str]) -> str:
+    return f"{_listed(names)} left out: {'it has' if len(names) == 1 else 'they have'}"
 
 
 def _listed(names: Sequence[str]) -> str:

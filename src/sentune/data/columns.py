@@ -50,6 +50,19 @@ def class_names(data: Any) -> Sequence[str] | None:
     return getattr(features.get(label_column(list(features))), "names", None)
 
 
+def class_name(label: Any, names: Sequence[str] | None) -> str | None:
+    """The name of a class, given its number; None where there is none."""
+    if names is None or label not in range(len(names)):
+        return None
+    return str(names[int(label)])
+
+
+def label_words(label: float, names: Sequence[str] | None) -> str:
+    """A label as people know it: the name of its class in quotes, or the number."""
+    name = class_name(label, names)
+    return f"{label:g}" if name is None else repr(name)
+
+
 def portions(data: Any, limit: int | None = None) -> Iterator[dict[str, list[Any]]]:
     """The rows, at most `limit`, as columns, `PORTION` rows at a time, after checks."""
     if limit is None:

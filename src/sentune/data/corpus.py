@@ -243,12 +243,7 @@ def _with_encodings(files: list[File], notes: list[str]) -> list[File]:
     found = []
     for file in files:
         if is_text(file) and not corpus_files.is_remote(file.address):
-            file, seen = with_encoding(file)
-            if seen.is_guessed:
-                notes.append(
-                    f"{file.name} is not UTF-8 and read as {seen.encoding}; if letters are wrong, "
-                    "convert it with `iconv -f NAME -t UTF-8`"
-                )
+            file, _ = with_encoding(file, notes, "convert it with `iconv -f NAME -t UTF-8`")
         found.append(file)
     return found
 

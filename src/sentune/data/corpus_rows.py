@@ -59,10 +59,20 @@ def is_text(file: File) -> bool:
     return FORMATS[file.ending] not in _TABLES
 
 
-def with_encoding(file: File, asked: str | None = None) -> tuple[File, Look]:
-    """A text file with the encoding that it is in, or with the one that is asked for."""
+def with_encoding(
+    file: File, notes: list[str], otherwise: str, asked: str | None = None
+) -> tuple[File, Look]:
+    """A text file with the encoding that it is in, or with the one that is asked for.
+
+    A guess is added to the notes, with what to do if it is wrong.
+    """
     with reported(file), opened(file) as stream:
         found = look(stream, asked)
+    if found.is_guessed:
+        notes.append(
+            f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, "
+            f"{otherwise}"
+        )
     return file._replace(encoding=found.encoding, has_old_ends=found.has_old_ends), found
 
 

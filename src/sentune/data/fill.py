@@ -18,6 +18,7 @@ from sentune.data.spool import BadRows, Spool, names_of
 from sentune.errors import DatasetError
 
 _PORTION = 5_000  # rows at a time
+_OTHERWISE = "say encoding=NAME (--encoding NAME)"
 
 
 class Wishes(NamedTuple):
@@ -62,7 +63,8 @@ def _one(
     kind = FORMATS[file.ending]
     if not is_text(file):
         return _table(spool, file), "row"
-    file, found = _with_encoding(file, wishes.encoding, notes)
+    asked = None if wishes.encoding is None else encodings.checked(wishes.encoding)
+    file, found = with_encoding(file, notes, _OTHERWISE, asked)
     if kind == "jsonl" and _in_blocks(spool, json_blocks(file, wishes.how), 0, found.lines):
         return spool.names_of_last(), "line"
     if kind != "csv":
@@ -77,19 +79,6 @@ def _one(
     if head.lines > 1 or not _in_blocks(spool, csv_blocks(file, head), head.lines, found.lines):
         _row_by_row(spool, file, wishes.how, bad)
     return head.names, "line"
-
-
-def _with_encoding(
-    file: File, encoding: str | None, notes: list[str]
-) -> tuple[File, encodings.Look]:
-    asked = None if encoding is None else encodings.checked(encoding)
-    file, found = with_encoding(file, asked)
-    if found.is_guessed:
-        notes.append(
-            f"{file.name} is not UTF-8 and read as {found.encoding}; if letters are wrong, say "
-            "encoding=NAME (--encoding NAME)"
-        )
-    return file, found
 
 
 def _in_blocks(spool: Spool, blocks: Iterator[Any], before: int, lines: int | None) -> bool:

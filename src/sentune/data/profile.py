@@ -10,7 +10,7 @@ from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
 
-from sentune.data.columns import class_names, input_columns, label_column, portions
+from sentune.data.columns import class_names, input_columns, label_column, label_words, portions
 from sentune.data.forms import Label
 from sentune.data.statistics import Column, Summary, size_of
 
@@ -162,9 +162,7 @@ class LabelColumn:
 
     def name_of(self, value: float) -> str:
         """A label as people know it: the name of a class, or the number."""
-        if 0 <= value < len(self.names) and value == int(value):
-            return repr(self.names[int(value)])
-        return f"{value:g}"
+        return label_words(value, self.names)
 
     def read(self, cells: Sequence[Any], start: int) -> None:
         """Read a portion of the column."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -23,6 +22,7 @@ from sentune.errors import InputError
 from sentune.hub import fetch as hub
 from sentune.record.citations import by_loss, citations
 from sentune.record.facts import versions
+from sentune.record.logs import OF_THE_TRAINER
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
 from sentune.share.data import SentenceTransformerModelCardData
@@ -40,10 +40,6 @@ _UNKNOWN = (_NOWHERE, "sentence_transformers_model_id")
 _MOST_LOG_ROWS = 100
 _WIDEST_SETTING = 60
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
-# Figures of the trainer that say nothing of the model.
-_NOT_LOGGED = re.compile(
-    "epoch|step|total_flos|num_input_tokens_seen|learning_rate|grad_norm|padding_saved|.*(_runtime|_per_second)"
-)
 
 
 def text(
@@ -236,7 +232,7 @@ def _log_table(run: Run) -> tuple[list[Any], list[list[Any]]]:
         if "step" in entry and "train_loss" not in entry:  # which sums up the run
             steps.setdefault(entry["step"], {}).update(entry)
     names = dict.fromkeys(name for entry in steps.values() for name in entry)
-    shown = [name for name in names if not _NOT_LOGGED.fullmatch(name)]
+    shown = [name for name in names if not OF_THE_TRAINER.fullmatch(name)]
     stride = math.ceil(len(steps) / _MOST_LOG_ROWS)
     rows = []
     for place, (step, entry) in enumerate(sorted(steps.items()), 1):

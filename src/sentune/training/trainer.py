@@ -27,6 +27,7 @@ from sentune.errors import SettingError, warn
 from sentune.files.kinds import SENTENCE_TRANSFORMER
 from sentune.losses import CoSENTLoss
 from sentune.machine.distributed import leave_group_at_exit
+from sentune.record.logs import PADDING_SAVED
 from sentune.record.run import Run
 from sentune.share.data import SentenceTransformerModelCardData
 from sentune.text import layouts
@@ -54,9 +55,6 @@ from sentune.training.routes import check_mapping
 from sentune.training.run_recorder import SentenceTransformerModelCardCallback, settings_of
 from sentune.training.trainer_loss import LossTrainer
 from sentune.training.training_step import LossLike, TrainingStep
-
-# Logged where tokens are counted: the share of a padded batch that would be padding.
-PADDING_SAVED = "padding_saved"
 
 
 class SentenceTransformerTrainer(LossTrainer):

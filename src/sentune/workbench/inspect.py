@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import class_names, input_columns, label_column
+from sentune.data.columns import class_name, class_names, input_columns, label_column
 from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
 from sentune.data.read import places
@@ -349,10 +349,9 @@ def _finding(check: Check, hits: Hits, rows: Any) -> Finding:
 def _row(rows: Any, row: int) -> dict[str, Any]:
     """The cells of a row, its class by name."""
     found = dict(rows[row])
-    label, names = label_column(list(found)), class_names(rows)
-    if label and names and isinstance(found[label], int) and 0 <= found[label] < len(names):
-        found[label] = names[found[label]]
-    return found
+    label = label_column(list(found))
+    name = None if label is None else class_name(found[label], class_names(rows))
+    return found if label is None or name is None else {**found, label: name}
 
 
 def _classes(table: Table) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentune.data import forms
+from sentune.data.columns import label_words
 from sentune.data.forms import Form
 from sentune.workbench.rows.duplicates import near_duplicates, normalised
 
@@ -76,9 +77,7 @@ class Table:
 
     def label_words(self, label: float) -> str:
         """A label as the user wrote it."""
-        if self.classes and label == int(label) and 0 <= label < len(self.classes):
-            return f"{self.classes[int(label)]!r}"
-        return f"{label:g}"
+        return label_words(label, self.classes)
 
     def groups(self, numbers: IntArray) -> IntArray:
         """`(rows,)`: a number for each row; rows with the same texts have the same one."""

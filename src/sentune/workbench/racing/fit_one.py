@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
 from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanceMetric
 from sentune.losses.fitting import public_losses
+from sentune.record.logs import OF_THE_TRAINER, PADDING_SAVED
 from sentune.training.arguments import SentenceTransformerTrainingArguments
-from sentune.training.trainer import PADDING_SAVED, SentenceTransformerTrainer
+from sentune.training.trainer import SentenceTransformerTrainer
 from sentune.workbench.racing.anchors import AnchoredLoss, Anchors
 from sentune.workbench.racing.candidates import Candidate
 from sentune.workbench.records.kept import LOGS
@@ -30,10 +30,6 @@ from sentune.workbench.settings import Settings
 
 _POINTS = 100  # of a curve
 _CURVES = ("loss", "learning_rate", "grad_norm", PADDING_SAVED)
-# What a trainer logs beside the parts of the loss.
-_IS_NO_PART = re.compile(
-    f"{'|'.join(_CURVES)}|step|epoch|num_input_tokens_seen|.*_runtime|.*_per_second"
-)
 SAVE_EVERY_S = 60.0  # between two checkpoints; saving takes about a second
 _DISTANCES = {
     "cosine": (TripletDistanceMetric.COSINE, SiameseDistanceMetric.COSINE_DISTANCE),
@@ -215,7 +211,10 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {name: _points(log, name) for name in _CURVES}
     found["tokens_per_second"] = list(_speeds(log))
     parts = dict.fromkeys(
-        name for entry in log for name in entry if not _IS_NO_PART.fullmatch(name)
+        name
+        for entry in log
+        for name in entry
+        if name != "loss" and not OF_THE_TRAINER.fullmatch(name)
     )
     found["parts"] = {name: _points(log, name) for name in parts}
     return {name: points for name, points in found.items() if points}

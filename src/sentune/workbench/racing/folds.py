@@ -6,8 +6,8 @@ validation), every row counts, and the weights of these trainings are averaged, 
 learnt from as well. The average is also better than one training of the same length in all, if each
 of them is long enough: on STS benchmark, three of 1.6 epochs gave Spearman 0.8938 and lost less on
 other tasks than the better of two of 3.6 epochs, which gave 0.8925; three of 3.9 epochs gave
-0.8935 and lost more. So there are folds, too, where
-the budget is enough and there is only one loss to try.
+0.8935 and lost more. So there are folds, too, where the budget is enough and there is only one loss
+to try.
 """
 
 from __future__ import annotations

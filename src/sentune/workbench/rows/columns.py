@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sentune.data.columns import Cells, class_names, input_columns, label_column
+from sentune.data.columns import Cells, class_name, class_names, input_columns, label_column
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,5 @@ class Rows:
 
     def name_of(self, label: Any) -> str:
         """A class in words."""
-        if self.names is not None and 0 <= int(label) < len(self.names):
-            return str(self.names[int(label)])
-        return str(label)
+        name = class_name(label, self.names)
+        return str(label) if name is None else name

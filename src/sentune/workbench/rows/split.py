@@ -229,8 +229,8 @@ def _neighbours(rows: Ints, texts: Ints, like: Mapping[int, Sequence[int]]) -> I
             yield row
             for text in _texts_like(texts[:, row], like):
                 # Each text leads to its rows once.
-                new = [other for other in with_text.pop(text, ()) if other not in seen]
-                new = list(dict.fromkeys(new))
+                found = dict.fromkeys(with_text.pop(text, ()))
+                new = [other for other in found if other not in seen]
                 seen.update(new)
                 queue.extend(new)
 
