@@ -414,17 +414,24 @@ def test_a_process_that_was_forked_in_between_holds_nothing(tmp_path, monkeypatc
     os.close(copy)
 
 
-def test_who_waits_for_a_folder_gets_the_one_that_is_there_then(tmp_path):
+def test_who_waits_for_a_folder_gets_the_one_that_is_there_then(tmp_path, monkeypatch):
     target, seen = tmp_path / "model", []
     target.mkdir()
+    lock, has_opened = drafts.fcntl.flock, threading.Event()
+
+    def lock_and_tell(*arguments):
+        has_opened.set()
+        lock(*arguments)
 
     def wait():
         with drafts.held(target):
             seen.append(sorted(path.name for path in target.iterdir()))
 
     with drafts.held(target):
+        monkeypatch.setattr(drafts.fcntl, "flock", lock_and_tell)
         waiting = threading.Thread(target=wait)
         waiting.start()
+        assert has_opened.wait(60)  # it has the folder that goes; any later, and it may find none
         target.rename(tmp_path / "old")
         target.mkdir()
         (target / "new").touch()
