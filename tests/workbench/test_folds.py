@@ -34,7 +34,7 @@ def test_each_row_is_measured_once_by_who_was_not_trained_on_it(model, make, cou
     name = parts.whole.column_names[0]
     measured = []
     for fold in found.folds:
-        trained = set(fold.train[name])
+        trained = set(fold.train[0][name])
         own = [text for texts in fold.measure.texts.values() for text in texts]
         first = next(iter(fold.measure.texts.values()))[: len(np.unique(fold.measure.groups))]
         assert fold.measure.rows == len(fold.measure.groups) and own

@@ -15,13 +15,15 @@ DESCRIPTION = (
     "tried under a budget; the weights of the best are mixed with those of the start, so that the "
     "model keeps what it knew; and the result is kept only if it is better on held-out rows by "
     "more than chance. Otherwise the folder has the start, and the report says why. Every option "
-    "fixes what would be chosen. The folder gets the model, report.html, run.json, and run.yaml, "
+    "fixes what would be chosen. Files of different forms are trained on together, and the mean of "
+    "their figures counts. The folder gets the model, report.html, run.json, and run.yaml, "
     "from which the same model comes out again. Ctrl-C leaves the best so far; --resume goes on."
 )
 EXAMPLES = """
 sentune train questions.csv --output my-model
 sentune train pairs.jsonl --columns anchor=query,positive=doc --budget 10m
 sentune train scores.csv --label similarity --test held-out.csv --loss CosineSimilarityLoss
+sentune train questions.csv pairs.csv --output my-model    # two forms: each gets a loss of its own
 sentune train --config my-model/run.yaml --output again     # the same model, without a race
 sentune train --output my-model --resume                    # after Ctrl-C or a crash
 """

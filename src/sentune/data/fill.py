@@ -14,6 +14,7 @@ from sentune.data.corpus_rows import batches_of, is_text, reported, rows, with_e
 from sentune.data.csv_rows import head_of
 from sentune.data.lines import How
 from sentune.data.raw import FORMATS
+from sentune.data.sources import OtherColumnsError
 from sentune.data.spool import BadRows, Spool, names_of
 from sentune.errors import DatasetError
 
@@ -148,7 +149,7 @@ def _check_columns(
         if missing:
             raise DatasetError(f"{name} has no column {missing[0]!r}{near(missing[0], names)}")
     elif first is not None and set(names) != set(first[1]):
-        raise DatasetError(
+        raise OtherColumnsError(
             f"{name} has the columns {', '.join(names)}, and {first[0]} has "
             f"{', '.join(first[1])}; read them one by one, or choose columns that all have"
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from sentune._lazy import need
 from sentune.data.choice import Wish
 from sentune.data.columns import portions
 from sentune.data.read import chosen, part_of, read
-from sentune.errors import InputTypeError, SettingError
+from sentune.data.sources import STANDARD, OtherColumnsError
+from sentune.errors import InputTypeError, SentuneWarning, SettingError
+from sentune.tables import column_names
 
 _NAME = "the data"
 
@@ -53,9 +57,64 @@ def rows_of(
     return chosen(datasets, found, _NAME, Wish.of(columns, label), skip_bad_rows or False)
 
 
+def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
+    """The rows in one dataset for each set of columns that the data have; mostly there is one.
+
+    Args:
+        data: As for `rows_of`; or a list of datasets, tables or dicts of lists.
+        split: As for `rows_of`.
+        **options: Likewise.
+
+    Raises:
+        DatasetError: As for `rows_of`.
+    """
+    if isinstance(data, (list, tuple)) and data and all(map(_is_table, data)):
+        return [rows_of(one, split, **options) for one in data]
+    try:
+        return [rows_of(data, split, **options)]
+    except OtherColumnsError:
+        names = _names_of(data)
+        if len(names) < 2 or STANDARD in names:
+            raise
+    alone = {**options, "skip_bad_rows": bool(options.get("skip_bad_rows")) or None}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        with catch_warnings():  # what is to be said is said when the rows are read for good
+            simplefilter("ignore", SentuneWarning)
+            columns = rows_of(name, split, **alone).column_names
+        alike.setdefault(tuple(columns), []).append(name)
+    return [
+        rows_of(group, split, **{**options, **_bad_rows_of(number, options)})
+        for number, group in enumerate(alike.values())
+    ]
+
+
+def _names_of(data: Any) -> list[str]:
+    """The names of single files, those that match a pattern too."""
+    names = [data] if is_place(data) else list(data)
+    found = [sorted(glob(str(Path(name).expanduser()), recursive=True)) for name in names]
+    return [one for name, matching in zip(names, found, strict=True) for one in matching or [name]]
+
+
+def _bad_rows_of(number: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the bad rows of one of several datasets go: bad.jsonl, bad-2.jsonl ..."""
+    target = options.get("skip_bad_rows")
+    if not number or target is None or isinstance(target, bool):
+        return {}
+    path = Path(target)
+    return {"skip_bad_rows": path.with_name(f"{path.stem}-{number + 1}{path.suffix}")}
+
+
 def is_place(data: Any) -> bool:
     """Whether this is the name of a file, a folder or a dataset on the Hub."""
     return isinstance(data, (str, Path))
+
+
+def _is_table(data: Any) -> bool:
+    """Whether this is a dataset of its own, and not a row."""
+    if isinstance(data, Mapping):
+        return bool(data) and all(isinstance(cells, list) for cells in data.values())
+    return bool(column_names(data))
 
 
 def _has_parts(datasets: Any, data: Any) -> bool:

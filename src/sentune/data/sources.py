@@ -42,6 +42,10 @@ class MissingPartError(DatasetError):
     """Data with several parts do not have the one that was asked for."""
 
 
+class OtherColumnsError(DatasetError):
+    """A file does not have the columns of the others."""
+
+
 class Source(NamedTuple):
     """What is read.
 

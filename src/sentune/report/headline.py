@@ -55,7 +55,11 @@ def headline(record: Record) -> dict[str, Any]:
     is_sure = is_number(low) and is_number(high) and (low > 0 or high < 0)
     return {
         "line": _line(metric, before, after, gain, is_sure),
-        "says": [text for text in (_gain_words(name, result, gain, is_sure), reason) if text],
+        "says": [
+            text
+            for text in (_gain_words(name, result, gain, is_sure), *_of_each(result), reason)
+            if text
+        ],
         "kept": "trained",
         "metric": metric,
         "before": before,
@@ -104,6 +108,18 @@ def _gain_words(name: str, result: Record, gain: float, is_sure: bool) -> str:
     if not is_sure:
         words += " The interval holds 0: on other rows it could have been the other way round."
     return words
+
+
+def _of_each(result: Record) -> list[str]:
+    """A sentence about each of several datasets."""
+    said = []
+    for one in dicts(result.get("each")):
+        before, after, low, high = (one.get(key) for key in ("before", "after", "low", "high"))
+        if is_number(before) and is_number(after):
+            sure = f" (95% interval {interval(low, high)})" if is_number(low) else ""
+            metric, rows = sentence(one.get("metric")).rstrip("."), plural(one.get("rows"), "row")
+            said.append(f"{metric}: from {figure(before)} to {figure(after)}{sure}, on {rows}.")
+    return said
 
 
 def _of_evaluation(record: Record) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from sentune.training.samplers import (
     RoundRobinBatchSampler,
 )
 
-_SAMPLERS: dict[BatchSamplers, Callable[..., DefaultBatchSampler]] = {
+SAMPLERS: dict[BatchSamplers, Callable[..., DefaultBatchSampler]] = {
     BatchSamplers.BATCH_SAMPLER: DefaultBatchSampler,
     BatchSamplers.NO_DUPLICATES: NoDuplicatesBatchSampler,
     BatchSamplers.NO_DUPLICATES_HASHED: partial(NoDuplicatesBatchSampler, precompute_hashes=True),
@@ -63,7 +63,7 @@ def row_sampler(args: SentenceTransformerTrainingArguments, dataset: Any, **opti
     if not isinstance(chosen, BatchSamplers):
         return chosen(dataset, **options)
     shuffle = args.train_sampling_strategy != "sequential"
-    return _SAMPLERS[chosen](dataset, shuffle=shuffle, **options)
+    return SAMPLERS[chosen](dataset, shuffle=shuffle, **options)
 
 
 def dataset_sampler(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +23,8 @@ from sentune.workbench.records import run_file, saved, told
 from sentune.workbench.records.kept import Kept, asked_in
 from sentune.workbench.records.run_file import RunFile
 from sentune.workbench.records.telling import Teller
-from sentune.workbench.rows import prepared, roles
+from sentune.workbench.rows import prepared, roles, several
+from sentune.workbench.rows.prepared import Parts
 from sentune.workbench.settings import Settings
 
 
@@ -73,6 +74,8 @@ def train(
 
     Args:
         data: A file, several, a Hub id, a `datasets.Dataset`, a dict of lists or a list of dicts.
+            Files with other columns, or a list of datasets, are trained on together, each with a
+            loss for its form; what counts is the mean of their figures.
         model: Folder or Hub id of the model to start from; all-MiniLM-L6-v2 by default.
         output: Folder for the model, `run.json`, `run.yaml` and `report.html`; "trained-model" by
             default.
@@ -150,22 +153,23 @@ class _Job:
         with _heard() as said:
             rows = self._rows()
             own = {name: part for name, part in rows.items() if name != "data"}
-            parts = prepared.in_parts(rows["data"], own, settings)
+            datasets = several.in_parts_each(rows["data"], own, settings)
             start = Encoded(start_of(settings))
             hashes = self._hashes(start.model, rows)
             run_file.check_same(self.known, hashes)
             kept = self._kept(output, hashes)
-        said += [*parts.notes, *roles.notes_of(start.model, parts.rows["train"])]
-        parts = replace(parts, notes=list(dict.fromkeys(said)))
-        teller.say(_introduction(parts))
-        course = Course(settings, parts, start, kept, teller, began)
+        for one in datasets:
+            said += [*one.notes, *roles.notes_of(start.model, one.rows["train"])]
+        notes = list(dict.fromkeys(said))
+        teller.say(_introduction(datasets, notes))
+        course = Course(settings, datasets, start, notes, kept, teller, began)
         try:
             course.go()
         except Exception:
             if not kept.has_runs:
                 kept.close()
             raise
-        sources = self._sources(hashes, parts)
+        sources = self._sources(hashes, datasets)
         record = told.record(course, sources, self._command(), time.monotonic() - began)
         saved.write(output, course.model, record, _places(self.data), hashes)
         kept_is, reason = record["decision"]["kept"], record["decision"]["reason"]
@@ -205,14 +209,15 @@ class _Job:
         }
         return Kept.opened(output, asked, resume=self.resume)
 
-    def _rows(self) -> dict[str, Any]:
-        """All rows: "data", and the held-out ones that are there already."""
-        found = {"data": prepared.rows_of(self.data, self.settings)}
+    def _rows(self) -> dict[str, list[Any]]:
+        """All rows: "data", and the held-out ones that are there already; of each dataset."""
+        read = prepared.datasets_of
+        found = {"data": read(self.data, self.settings)}
         for name, source in self.held_out.items():
-            found[name] = prepared.held_out_rows(source, name, self.settings)
+            found[name] = prepared.held_out_rows(source, name, self.settings, read)
         return found
 
-    def _hashes(self, model: Any, rows: Mapping[str, Any]) -> dict[str, str]:
+    def _hashes(self, model: Any, rows: Mapping[str, Sequence[Any]]) -> dict[str, str]:
         """Of the model, of files, and of the rows of all that is no file."""
         found = {"model": identity(model)}
         for name, source in (("data", self.data), *self.held_out.items()):
@@ -221,12 +226,15 @@ class _Job:
             found |= {place: run_file.hash_of(place) for place in files}
             if len(files) < len(places) or not places:
                 only = places[0] if len(places) == 1 else name
-                found[only] = run_file.hash_of(rows[name])
+                each = [run_file.hash_of(one) for one in rows[name]]
+                found[only] = each[0] if len(each) == 1 else run_file.hash_of({"rows": each})
         return found
 
-    def _sources(self, hashes: Mapping[str, str], parts: Any) -> list[dict[str, Any]]:
+    def _sources(
+        self, hashes: Mapping[str, str], datasets: Sequence[Parts]
+    ) -> list[dict[str, Any]]:
         names = _places(self.data) or ["data"]
-        total = sum(map(len, parts.rows.values())) + parts.dropped
+        total = sum(sum(map(len, one.rows.values())) + one.dropped for one in datasets)
         count = total if len(names) == 1 else None
         return [{"name": name, "sha256": hashes.get(name), "rows": count} for name in names]
 
@@ -248,17 +256,18 @@ def _heard() -> Iterator[list[str]]:
     said += [str(one.message) for one in found if issubclass(one.category, SentuneWarning)]
 
 
-def _introduction(parts: Any) -> str:
-    counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.rows.items())
-    lines = [f"{parts.form.words[0].upper()}{parts.form.words[1:]}: {counts} rows."]
-    lines += [f"  note: {note}" for note in parts.notes]
-    return "\n".join(lines)
+def _introduction(datasets: Sequence[Parts], notes: Sequence[str]) -> str:
+    lines = []
+    for parts in datasets:
+        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.rows.items())
+        lines.append(f"{parts.form.words[0].upper()}{parts.form.words[1:]}: {counts} rows.")
+    return "\n".join([*lines, *(f"  note: {note}" for note in notes)])
 
 
 def _places(source: Any) -> list[str]:
     """The names of files or datasets in a source; none of what is in memory."""
-    several = source if isinstance(source, (list, tuple)) else [source]
-    return [str(one) for one in several] if all(map(is_place, several)) else []
+    names = source if isinstance(source, (list, tuple)) else [source]
+    return [str(one) for one in names] if all(map(is_place, names)) else []
 
 
 def _plain(value: Any) -> Any:

@@ -60,6 +60,12 @@ class Values:
     rows: Floats
     figure: float
 
+    @property
+    def parts(self) -> list[Values]:
+        """Those of each dataset; of one these are its own."""
+        measure = self.measure
+        return measure.parts_of(self.rows) if isinstance(measure, Together) else [self]
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -98,6 +104,61 @@ class Measure:
         if chosen is not None:
             rows, targets = rows[chosen], targets[chosen]
         return self._figure(rows, targets) if np.isfinite(rows).all() else float("nan")
+
+
+@dataclass(frozen=True)
+class Together(Measure):
+    """Measures of several datasets: the figure is the mean of theirs.
+
+    Attributes:
+        measures: Of each dataset.
+    """
+
+    measures: tuple[Measure, ...] = ()
+
+    @classmethod
+    def of(cls, measures: Sequence[Measure]) -> Measure:
+        """The one there is, or several together."""
+        if len(measures) == 1:
+            return measures[0]
+        starts = np.cumsum([0, *(one.groups.max() + 1 for one in measures)])
+        groups = [start + one.groups for start, one in zip(starts, measures, strict=False)]
+        return cls(
+            f"mean of {len(measures)} figures",
+            "; ".join(f"{one.metric}: {one.explanation}" for one in measures),
+            texts_of(measures),
+            np.concatenate(groups),
+            np.concatenate([one.targets for one in measures]),
+            lambda model, _: np.concatenate([one.values(model).rows for one in measures]),
+            measures[0]._figure,  # not asked: each has its own
+            tuple(measures),
+        )
+
+    def figure_of(self, rows: Floats, chosen: Ints | None = None) -> float:
+        """As of one measure."""
+        return float(np.mean([one.figure for one in self.parts_of(rows, chosen)]))
+
+    def parts_of(self, rows: Floats, chosen: Ints | None = None) -> list[Values]:
+        """The values of each dataset among those of all."""
+        ends = np.cumsum([one.rows for one in self.measures])
+        found = []
+        for one, end in zip(self.measures, ends, strict=True):
+            own = rows[end - one.rows : end]
+            places = None
+            if chosen is not None:
+                places = chosen[(chosen >= end - one.rows) & (chosen < end)] - (end - one.rows)
+            is_there = places is None or len(places) > 0
+            figure = one.figure_of(own, places) if is_there else float("nan")
+            found.append(Values(one, own, figure))
+        return found
+
+
+def texts_of(measures: Sequence[Measure]) -> dict[str, list[str]]:
+    """The texts of several measures, each once for each role."""
+    return {
+        role: list(dict.fromkeys(text for one in measures for text in one.texts.get(role, ())))
+        for role in dict.fromkeys(role for one in measures for role in one.texts)
+    }
 
 
 def interval(values: Values, seed: int = 12, rounds: int = ROUNDS) -> Interval:

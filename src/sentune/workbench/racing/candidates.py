@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -36,6 +36,8 @@ class Candidate:
         warmup: Share of the steps that warm up.
         weight_decay: Of the optimizer.
         steps: Of the optimizer; None for what the budget allows.
+        also: How the other datasets of the run are trained on, in their order. Loss, batches and
+            turn are their own; rate, warm-up and steps are those of the first.
     """
 
     loss: str
@@ -48,23 +50,34 @@ class Candidate:
     warmup: float = 0.1
     weight_decay: float = 0.0
     steps: int | None = None
+    also: tuple[Candidate, ...] = ()
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        turned = "" if self.data_as == AS_IT_IS else f" on {self.data_as}"
-        return f"{self.loss}{turned}, {self.learning_rate:g}"
+        return f"{' and '.join(one._loss_and_turn for one in self.each)}, {self.learning_rate:g}"
+
+    @property
+    def _loss_and_turn(self) -> str:
+        return self.loss if self.data_as == AS_IT_IS else f"{self.loss} on {self.data_as}"
+
+    @property
+    def each(self) -> tuple[Candidate, ...]:
+        """How each dataset is trained on."""
+        return (self, *self.also)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings as plain values."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        found = {name: _plain(value) for name, value in asdict(self).items()}
+        return {**found, "also": [one.settings for one in self.also]}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Candidate:
         """The candidate with these settings, as `settings` gives them."""
         known = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in settings.items() if name in known})
+        found = {name: value for name, value in settings.items() if name in known}
+        return cls(**{**found, "also": tuple(map(cls.of, found.get("also", ())))})
 
 
 def _rates(
@@ -125,6 +138,8 @@ _FIXABLE = (
     *("learning_rate", "batch_size", "data_as", "data_settings", "sampler"),
     *("warmup", "weight_decay"),
 )
+# What only data of some forms can have.
+_OF_A_FORM = ("loss", "loss_settings", "data_as", "data_settings", "sampler")
 
 
 def candidates(
@@ -159,6 +174,45 @@ def candidates(
     return tuple(one for place, one in enumerate(found) if one not in found[:place])
 
 
+def joint(forms_of: Sequence[Form], fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
+    """What is to be tried for several datasets, each of its form.
+
+    The first choices for all forms are one candidate, the second choices the next, and so on; where
+    a form has fewer, its first choice stays.
+
+    Args:
+        forms_of: The form of each dataset.
+        fixed: As for `candidates`; a loss, and what the rows are turned into, are for the datasets
+            that can be used so.
+
+    Raises:
+        SettingError: If no dataset can be used so.
+    """
+    tables, errors = [], []
+    for form in forms_of:
+        try:
+            tables.append(candidates(form, fixed))
+        except SettingError as error:
+            errors.append(error)
+            others = {name: value for name, value in fixed.items() if name not in _OF_A_FORM}
+            tables.append(candidates(form, others))
+        check_any(tables[-1], form)
+    if len(errors) == len(forms_of):
+        raise errors[0]
+    first, *more = tables
+    found = [
+        _with_others(first[place % len(first)], [own[place % len(own)] for own in more])
+        for place in range(max(map(len, tables)))
+    ]
+    return tuple(one for place, one in enumerate(found) if one not in found[:place])
+
+
+def _with_others(first: Candidate, others: Sequence[Candidate]) -> Candidate:
+    """A candidate for several datasets; there is one optimizer."""
+    shared = {name: getattr(first, name) for name in ("learning_rate", "warmup", "weight_decay")}
+    return replace(first, also=tuple(replace(one, **shared) for one in others))
+
+
 def _for_few(table: tuple[Candidate, ...]) -> Candidate:
     first = table[0]
     alike = [one for one in table if (one.loss, one.data_as) == (first.loss, first.data_as)]
@@ -172,6 +226,12 @@ def check_loss(name: str) -> None:
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.4) or known
         raise SettingError(f"there is no loss {name!r}; did you mean {' or '.join(near)}?")
+
+
+def check_any(found: Sequence[Candidate], form: Form) -> None:
+    """Raise a `SettingError` if there is nothing to try for data of a form."""
+    if not found:
+        raise SettingError(f"no losses are known for the form {form.name!r}; name one with --loss")
 
 
 def _merged(one: Candidate, fixed: Mapping[str, Any]) -> dict[str, Any]:

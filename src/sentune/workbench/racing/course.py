@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,10 +16,10 @@ from sentune.errors import DatasetError, SettingError
 from sentune.workbench.measuring.by_form import measure_for
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.measuring.general import Check, threshold_of
-from sentune.workbench.measuring.measure import Measure, Values, gain
+from sentune.workbench.measuring.measure import Measure, Together, Values, gain
 from sentune.workbench.racing import anchors, decision
 from sentune.workbench.racing.anchors import Anchors
-from sentune.workbench.racing.candidates import Candidate, candidates
+from sentune.workbench.racing.candidates import Candidate, candidates, check_any, joint
 from sentune.workbench.racing.decision import Choice, Mix
 from sentune.workbench.racing.folds import HeldOut, number_of_folds
 from sentune.workbench.racing.lines import Line, Looking
@@ -27,6 +28,7 @@ from sentune.workbench.records.kept import Kept
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows.forms_turned import MINED
 from sentune.workbench.rows.prepared import Parts, halves_of
+from sentune.workbench.rows.several import words_of
 from sentune.workbench.settings import Settings, seconds_or_passes
 
 # Passes over the training rows that the usual recipe for a form takes; a little less than three
@@ -45,8 +47,9 @@ class Course:
 
     Attributes:
         settings: Of the run.
-        parts: The rows.
+        datasets: The rows, in parts: of one dataset, or of several of different forms.
         start: The model before training.
+        notes: What was done to the rows, in sentences.
         kept: Notes of what is finished.
         teller: Says what goes on.
         began: When the run began, by `time.monotonic()`.
@@ -61,8 +64,9 @@ class Course:
     """
 
     settings: Settings
-    parts: Parts
+    datasets: tuple[Parts, ...]
     start: Encoded
+    notes: Sequence[str]
     kept: Kept
     teller: Teller
     began: float
@@ -89,7 +93,7 @@ class Course:
             self._train()
         after = self.before if self.choice.mix is None else self.choice.mix.values
         self.result["dev"] = self._figures(self.before, after)
-        if "test" in self.parts.rows and not self.is_stopped:
+        if not self.is_stopped:
             self._test()
 
     @cached_property
@@ -101,16 +105,20 @@ class Course:
     def threshold(self) -> float:
         """The least agreement with the start on other texts."""
         own = self.settings.agreement
-        return threshold_of(self.parts.form) if own is None else own
+        return max(threshold_of(one.form) for one in self.datasets) if own is None else own
+
+    @property
+    def part(self) -> str:
+        """Of the held-out rows that the last figure is of."""
+        return "test" if "test" in self.result else "dev"
 
     def _held_out(self, most: int | None) -> HeldOut:
         """What is trained on and measured with: a part that is held out, or all in turn."""
         folds = self.settings.folds or self._folds()
-        if folds > 1 and self.parts.form is not forms.TEXT:
+        (parts, *more) = self.datasets
+        if folds > 1 and not more and parts.form is not forms.TEXT:
             try:
-                found = HeldOut.in_turn(
-                    self.parts, folds, self.settings.seed, self.start, _REFERENCES
-                )
+                found = HeldOut.in_turn(parts, folds, self.settings.seed, self.start, _REFERENCES)
             except DatasetError as error:  # as of a fold with one class only
                 self.teller.say(f"  note: the rows are not held out in turn, {error}")
             else:
@@ -119,20 +127,27 @@ class Course:
                     "parts; the weights of these trainings are averaged."
                 )
                 return found
-        return HeldOut.one(self.parts.rows["train"], self._measure("dev", most))
+        train = [one.rows["train"] for one in self.datasets]
+        return HeldOut.one(train, self._measure("dev", most))
 
     def _folds(self) -> int:
         """In how many parts the rows are held out in turn."""
+        if len(self.datasets) > 1:
+            return 1
         if self.kept.get("folds") is None:
             allowed, _ = self._budget()
             passes = None if allowed is None else LEAST_TRAINING * allowed / max(1, self._texts())
             losses = {(one.loss, one.data_as) for one in self._candidates(is_one=False)}
-            self.kept.note("folds", number_of_folds(self.parts, passes, len(losses)))
+            self.kept.note("folds", number_of_folds(self.datasets[0], passes, len(losses)))
         return int(self.kept.get("folds"))
 
     def _measure(self, part: str, most: int | None = None) -> Measure:
         """What is measured on a part; on `most` of its rows, at most, and as many training rows."""
-        rows, groups, form = self.parts.rows[part], self.parts.groups[part], self.parts.form
+        several = [one for one in self.datasets if part in one.rows]
+        return Together.of([self._measure_of(one, part, most) for one in several])
+
+    def _measure_of(self, parts: Parts, part: str, most: int | None) -> Measure:
+        rows, groups, form = parts.rows[part], parts.groups[part], parts.form
         if most is not None and len(rows) > most:
             random = np.random.default_rng(self.settings.seed)
             chosen = np.sort(random.permutation(len(rows))[:most])
@@ -140,7 +155,7 @@ class Course:
         if form is forms.TEXT:
             rows, places = halves_of(rows)
             return measure_for(rows, None, forms.PAIR, groups=groups[places])
-        train = self.parts.rows["train"]
+        train = parts.rows["train"]
         references = _REFERENCES if part == "dev" else 2 * _REFERENCES
         references = min(most or references, references)
         return measure_for(
@@ -163,7 +178,7 @@ class Course:
         return None if found is None else int(found)
 
     def _some_texts(self) -> list[str]:
-        rows = self.parts.rows["train"]
+        rows = self.datasets[0].rows["train"]
         return list(rows[input_columns(rows.column_names)[0]][:64])
 
     def _measured_start(self) -> Values:
@@ -205,9 +220,7 @@ class Course:
 
     def _texts(self) -> int:
         """How many texts there are to train on and to choose by, where that is one file."""
-        names = ["train"] if "dev" in self.parts.given else ["train", "dev"]
-        columns = input_columns(self.parts.rows["train"].column_names)
-        return sum(len(self.parts.rows[name]) for name in names) * len(columns)
+        return sum(map(_texts_of, self.datasets))
 
     def _budget(self) -> tuple[float | None, float | None]:
         """Passes that may be spent, and when it must be over."""
@@ -217,8 +230,8 @@ class Course:
             return None, None if seconds is None else self.began + seconds
         texts = self._texts()
         if seconds is None:
-            recipe = _RECIPE_EPOCHS.get(self.parts.form.name, 1.0)
-            return texts * (times or _TIMES_THE_RECIPE * recipe), None
+            recipe = sum(_epochs_of(one) * _texts_of(one) for one in self.datasets)
+            return (texts * times if times else _TIMES_THE_RECIPE * recipe), None
         left = self.began + seconds - time.monotonic()
         pace = float(self.kept.get("texts_per_second"))
         return max(_CAUTION * left, 1.0) * pace * ENCODING, self.began + seconds
@@ -235,7 +248,7 @@ class Course:
         if "query" not in self.measure.texts:
             raise SettingError(
                 f"prompts are for rows in which one text searches another, as pairs and triplets; "
-                f"these have the form {self.parts.form.name!r}"
+                f"these have the form {words_of(self.datasets)!r}"
             )
 
     def _candidates(self, *, is_one: bool) -> tuple[Candidate, ...]:
@@ -248,11 +261,11 @@ class Course:
             }
         if self.settings.runs:
             return tuple(Candidate.of(one) for one in self.settings.runs)
-        found = candidates(self.parts.form, fixed, is_one=is_one)
-        if not found:
-            raise SettingError(
-                f"no losses are known for the form {self.parts.form.name!r}; name one with --loss"
-            )
+        of_each = [one.form for one in self.datasets]
+        if len(of_each) > 1:
+            return joint(of_each, fixed)
+        found = candidates(of_each[0], fixed, is_one=is_one)
+        check_any(found, of_each[0])
         return found
 
     # What is kept ---------------------------------------------------------------------------------
@@ -317,6 +330,8 @@ class Course:
 
     def _test(self) -> None:
         """The figure on rows that nothing was chosen by."""
+        if not any("test" in one.rows for one in self.datasets):
+            return
         try:
             measure = self._measure("test")
         except DatasetError as error:
@@ -338,12 +353,27 @@ class Course:
     @staticmethod
     def _figures(before: Values, after: Values) -> dict[str, Any]:
         found = as_dict(gain(before, after))
-        return {
+        figures = {
             "before": before.figure,
             "after": after.figure,
             **{name: found[name] for name in ("gain", "low", "high")},
             "rows": before.measure.rows,
         }
+        if not isinstance(before.measure, Together):
+            return figures
+        pairs = zip(before.parts, after.parts, strict=True)
+        each = [{"metric": a.measure.metric, **Course._figures(a, b)} for a, b in pairs]
+        return {**figures, "each": each}
+
+
+def _texts_of(parts: Parts) -> int:
+    names = ["train"] if "dev" in parts.given else ["train", "dev"]
+    columns = input_columns(parts.rows["train"].column_names)
+    return sum(len(parts.rows[name]) for name in names) * len(columns)
+
+
+def _epochs_of(parts: Parts) -> float:
+    return _RECIPE_EPOCHS.get(parts.form.name, 1.0)
 
 
 def _of_mix(mix: Mix) -> str:

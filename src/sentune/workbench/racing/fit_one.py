@@ -19,7 +19,8 @@ from sentune.errors import SettingError
 from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanceMetric
 from sentune.losses.fitting import public_losses
 from sentune.record.logs import OF_THE_TRAINER, PADDING_SAVED
-from sentune.training.arguments import SentenceTransformerTrainingArguments
+from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
+from sentune.training.dataloaders import SAMPLERS
 from sentune.training.trainer import SentenceTransformerTrainer
 from sentune.workbench.racing.anchors import AnchoredLoss, Anchors
 from sentune.workbench.racing.candidates import Candidate
@@ -79,7 +80,7 @@ def start_of(settings: Settings) -> SentenceTransformer:
 
 def fit(
     candidate: Candidate,
-    dataset: Any,
+    datasets: Sequence[Any],
     steps: int,
     settings: Settings,
     folder: Path,
@@ -87,11 +88,11 @@ def fit(
     label: str,
     anchors: Anchors | None = None,
 ) -> Fitted:
-    """Train a fresh model on a dataset that has the form which the loss reads.
+    """Train a fresh model on a dataset that has the form which the loss reads, or on several.
 
     Args:
-        candidate: Loss and settings.
-        dataset: The rows.
+        candidate: Losses and settings.
+        datasets: The rows of each dataset.
         steps: Length of the schedule.
         settings: What is the same for all candidates.
         folder: For checkpoints; it goes on from one that is there.
@@ -103,15 +104,15 @@ def fit(
     model = start_of(settings)
     if settings.lora is not None:
         _add_adapter(model, settings.lora)
-    loss = loss_of(candidate, model, settings)
+    own = [loss_of(one, model, settings) for one in candidate.each]
     if anchors is not None:
-        loss = AnchoredLoss(model, loss, anchors)
+        own = [AnchoredLoss(model, loss, anchors) for loss in own]
     bar = teller.bar(label, steps)
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=_arguments(candidate, dataset, steps, settings, folder, model),
-        train_dataset=dataset,
-        loss=loss,
+        args=_arguments(candidate, datasets, steps, settings, folder, model),
+        train_dataset=_by_name(datasets),
+        loss=_by_name(own),
         callbacks=[_Watch(bar.show, settings.stop_step)],
     )
     for kind in (PrinterCallback, ProgressCallback):
@@ -159,22 +160,48 @@ def _resolved(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _by_name(each: Sequence[Any]) -> Any:
+    """What there is for each dataset, as the trainer takes it: by name if there are several."""
+    return each[0] if len(each) == 1 else {f"data {n + 1}": one for n, one in enumerate(each)}
+
+
+def _batches_of(each: Sequence[Candidate], datasets: Sequence[Any]) -> dict[str, Any]:
+    """How many rows are in a batch and which ones; of several datasets as each of them wants it."""
+    sizes = [min(one.batch_size, len(rows)) for one, rows in zip(each, datasets, strict=True)]
+    if len(each) == 1:
+        return {"per_device_train_batch_size": sizes[0], "batch_sampler": each[0].sampler}
+
+    def sampler(dataset: Any, **options: Any) -> Any:
+        place = next(n for n, rows in enumerate(datasets) if rows is dataset)
+        kind = SAMPLERS[BatchSamplers(each[place].sampler)]
+        return kind(dataset, **{**options, "batch_size": sizes[place]})
+
+    return {"per_device_train_batch_size": max(sizes), "batch_sampler": sampler}
+
+
 def _arguments(
-    candidate: Candidate, dataset: Any, steps: int, settings: Settings, folder: Path, model: Any
+    candidate: Candidate,
+    datasets: Sequence[Any],
+    steps: int,
+    settings: Settings,
+    folder: Path,
+    model: Any,
 ) -> SentenceTransformerTrainingArguments:
-    columns = roles.roles_of(dataset, candidate.data_as)
+    pairs = zip(datasets, candidate.each, strict=True)
+    columns = [roles.roles_of(rows, one.data_as) for rows, one in pairs]
+    prompts = [roles.prompts_of(model, one) or {} for one in columns]
+    routes = [roles.routes_of(model, one) or {} for one in columns]
     device = torch.device(settings.device or "cpu") if settings.device else None
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=min(candidate.batch_size, len(dataset)),
+        **_batches_of(candidate.each, datasets),
         learning_rate=candidate.learning_rate,
         warmup_ratio=candidate.warmup,
         weight_decay=candidate.weight_decay,
-        batch_sampler=candidate.sampler,
         seed=settings.seed,
-        prompts=roles.prompts_of(model, columns),
-        router_mapping=roles.routes_of(model, columns),
+        prompts=_by_name(prompts) if any(prompts) else None,
+        router_mapping=_by_name(routes) if any(routes) else None,
         use_cpu=device is not None and device.type == "cpu",
         logging_steps=max(1, steps // _POINTS),
         save_strategy="no",  # by the clock, see `_Watch`

@@ -21,7 +21,7 @@ import numpy as np
 from sentune._lazy import need
 from sentune.types import Encoder
 from sentune.workbench.measuring.by_form import measure_for
-from sentune.workbench.measuring.measure import Measure, Values
+from sentune.workbench.measuring.measure import Measure, Values, texts_of
 from sentune.workbench.rows.columns import Rows
 from sentune.workbench.rows.prepared import Parts
 from sentune.workbench.rows.split import split
@@ -37,11 +37,11 @@ class Fold:
     """Rows to train on and rows to measure with.
 
     Attributes:
-        train: The former, a `datasets.Dataset`.
+        train: The former, a `datasets.Dataset` for each dataset of the run.
         measure: The latter.
     """
 
-    train: Any
+    train: tuple[Any, ...]
     measure: Measure
 
 
@@ -52,17 +52,15 @@ class HeldOut:
     Attributes:
         folds: One of them where a part is held out.
         measure: Of the rows of all folds.
-        rows: How many rows there are to train on and to measure with, in all.
     """
 
     folds: tuple[Fold, ...]
     measure: Measure
-    rows: int
 
     @classmethod
-    def one(cls, train: Any, measure: Measure) -> HeldOut:
-        """A part that is held out."""
-        return cls((Fold(train, measure),), measure, len(train))
+    def one(cls, train: Sequence[Any], measure: Measure) -> HeldOut:
+        """A part that is held out, of one dataset or of several."""
+        return cls((Fold(tuple(train), measure),), measure)
 
     @classmethod
     def in_turn(
@@ -88,8 +86,8 @@ class HeldOut:
                 model=model,
                 references=references,
             )
-            folds.append(Fold(train, measure))
-        return cls(tuple(folds), _joined([fold.measure for fold in folds]), len(rows))
+            folds.append(Fold((train,), measure))
+        return cls(tuple(folds), _joined([fold.measure for fold in folds]))
 
     def values(self, models: Iterable[Encoder]) -> Values:
         """What models give: each on the rows of its fold, before the next one is asked for."""
@@ -107,14 +105,10 @@ class HeldOut:
 def _joined(measures: Sequence[Measure]) -> Measure:
     """The rows of several measures of one kind in one."""
     first = measures[0]
-    roles = {
-        role: list(dict.fromkeys(text for one in measures for text in one.texts[role]))
-        for role in first.texts
-    }
     return Measure(
         first.metric,
         first.explanation,
-        roles,
+        texts_of(measures),
         np.concatenate([one.groups for one in measures]),
         np.concatenate([one.targets for one in measures]),
         lambda model, _: np.concatenate([one.values(model).rows for one in measures]),

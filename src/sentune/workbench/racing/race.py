@@ -186,27 +186,32 @@ class Race:
         self.kept.note("replanned", found)
         return found
 
-    def _texts_of_a_step(self, entry: Entry) -> int:
-        rows = self.rows_of(entry)
-        size = min(entry.candidate.batch_size, len(rows))
+    def _texts_of_a_step(self, entry: Entry) -> float:
+        """Of several datasets the mean, each as often as it has batches."""
+        each = self.rows_of(entry)
+        texts = sum(_texts_of(rows) for rows in each)
         anchors = 0 if self.anchors is None else self.anchors.in_a_batch
-        return size * len(input_columns(rows.column_names)) + anchors
+        return texts / sum(self._batches(entry)) + anchors
+
+    def _batches(self, entry: Entry) -> list[float]:
+        """How many batches each dataset has."""
+        pairs = zip(entry.candidate.each, self.rows_of(entry), strict=True)
+        return [len(rows) / min(one.batch_size, len(rows)) for one, rows in pairs]
 
     @property
     def base_texts(self) -> int:
-        """Texts of all rows that are trained on."""
-        columns = self.held_out.folds[0].train.column_names
-        return self.held_out.rows * len(input_columns(columns))
+        """Texts of all rows that are trained on, each once."""
+        folds = [fold.train for fold in self.held_out.folds]
+        count = sum(_texts_of(rows) for each in folds for rows in each)
+        return count // max(1, len(folds) - 1)  # every row is in all folds but one
 
     def _steps(self, entry: Entry, texts: float) -> int:
         """Steps in which a candidate reads so many texts, in all folds together."""
         given = entry.candidate.steps or self.settings.steps
         if given is not None:
             return given
-        rows = self.rows_of(entry)
         if self.settings.epochs is not None:
-            size = min(entry.candidate.batch_size, len(rows))
-            return max(1, round(self.settings.epochs * len(rows) / size))
+            return max(1, round(self.settings.epochs * sum(self._batches(entry))))
         folds = len(self.held_out.folds)
         return max(1, round(texts / folds / self._texts_of_a_step(entry)))
 
@@ -223,14 +228,17 @@ class Race:
 
     # Runs -----------------------------------------------------------------------------------------
 
-    def rows_of(self, entry: Entry, fold: int = 0) -> Any:
-        """The training rows of a fold in the form that a candidate reads."""
-        one = entry.candidate
-        key = f"{fold} {one.data_as} {sorted(one.data_settings.items())}"
+    def rows_of(self, entry: Entry, fold: int = 0) -> list[Any]:
+        """The training rows of a fold in the forms that a candidate reads, of each dataset."""
+        each = entry.candidate.each
+        return [self._rows_of(one, fold, place) for place, one in enumerate(each)]
+
+    def _rows_of(self, one: Candidate, fold: int, dataset: int) -> Any:
+        key = f"{fold} {dataset} {one.data_as} {sorted(one.data_settings.items())}"
         if key not in self._turned:
             read = self.start.texts
             options = {"seed": self.settings.seed, **one.data_settings}
-            train = self.held_out.folds[fold].train
+            train = self.held_out.folds[fold].train[dataset]
             self._turned[key] = forms_turned.turned(one.data_as, train, self.start, **options)
             self.passes["encoding"] += ENCODING * (self.start.texts - read)
         return self._turned[key]
@@ -242,12 +250,14 @@ class Race:
         """
         train = self.held_out.folds[0].train
         settings = self.kept.get("turned_rows") or [
-            forms_turned.within(one.data_as, train, self.allowed, one.data_settings)
-            for one in candidates
+            [
+                forms_turned.within(one.data_as, rows, self.allowed, one.data_settings)
+                for one, rows in zip(candidate.each, train, strict=True)
+            ]
+            for candidate in candidates
         ]
         self.kept.note("turned_rows", settings)
-        pairs = zip(candidates, settings, strict=True)
-        return [replace(one, data_settings=own) for one, own in pairs]
+        return [_with_settings(one, own) for one, own in zip(candidates, settings, strict=True)]
 
     def _prepare(self) -> None:
         """Turn the rows for all; who has too few of them is out."""
@@ -362,6 +372,18 @@ class Race:
             f"({last['gain']:+.4f}, {last['low']:+.4f} to {last['high']:+.4f}) "
             f"after {last['steps']} steps"
         )
+
+
+def _texts_of(rows: Any) -> int:
+    return len(rows) * len(input_columns(rows.column_names))
+
+
+def _with_settings(candidate: Candidate, each: Sequence[dict[str, Any]]) -> Candidate:
+    """A candidate with the settings of the turn of each dataset."""
+    own, *others = each
+    pairs = zip(candidate.also, others, strict=True)
+    also = tuple(replace(one, data_settings=settings) for one, settings in pairs)
+    return replace(candidate, data_settings=own, also=also)
 
 
 def as_dict(found: Interval) -> dict[str, float]:

@@ -18,9 +18,13 @@ from sentune.workbench.measuring.before_after import compared
 from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.race import Entry, as_dict
 from sentune.workbench.records import run_file
+from sentune.workbench.rows.prepared import Parts
+from sentune.workbench.rows.several import words_of
 
 _VERSION = 1
 _OF_A_GAIN = ("gain", "low", "high")
+# What is found of each of several datasets, and the words of it that say of which.
+_MARKED = {"columns": "", "findings": "kind", "problems": "text", "losses": "why"}
 _INSPECTED = 50_000  # rows, in half a minute; `sentune inspect` looks at all
 
 
@@ -50,7 +54,7 @@ def record(
             "task": {
                 "metric": course.measure.metric,
                 "explanation": course.measure.explanation,
-                "part": "test" if "test" in course.result else "dev",
+                "part": course.part,
             },
             "decision": _decision(course),
             "result": {**course.result, "general": _general(course)},
@@ -66,19 +70,33 @@ def record(
 
 
 def pictures(course: Course) -> dict[str, Any]:
-    """What the start and the kept model make of held-out texts, for the report."""
+    """What the start and the kept model make of held-out texts of the first dataset, to show."""
     if course.is_stopped:
         return {}
-    part = "test" if "test" in course.result else "dev"
-    rows, form = course.parts.rows[part], course.parts.form
+    first = next(one for one in course.datasets if course.part in one.rows)
+    rows, form = first.rows[course.part], first.form
     return compared(course.start, course.after, rows, form, seed=course.settings.seed)
 
 
 def _inspected(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
-    names, rows = [one["name"] for one in sources], course.parts.whole
-    total = len(rows)
+    """What there is to say of the rows; of further datasets what is not of one form alone."""
+    names = [one["name"] for one in sources]
+    first, *others = [_inspected_rows(one, names, course.settings.seed) for one in course.datasets]
+    if not others:
+        return first
+    every: dict[str, list[Any]] = {name: [] for name in _MARKED}
+    for found in (first, *others):
+        form = found["form"]
+        every["columns"] += [{"data": form, **one} for one in found["columns"]]
+        for name, said in _MARKED.items():
+            every[name] += [{**one, said: f"{form}: {one[said]}"} for one in found[name] if said]
+    return {**first, **every, "datasets": [first, *others]}
+
+
+def _inspected_rows(parts: Parts, names: list[str], seed: int) -> dict[str, Any]:
+    rows, total = parts.whole, len(parts.whole)
     if total > _INSPECTED:
-        chosen = np.random.default_rng(course.settings.seed).permutation(total)[:_INSPECTED]
+        chosen = np.random.default_rng(seed).permutation(total)[:_INSPECTED]
         rows = rows.select(np.sort(chosen))
     found = inspect(rows, source=names).to_dict()
     if total > _INSPECTED:
@@ -101,19 +119,19 @@ def options_of(course: Course) -> dict[str, Any]:
         "anchors": 0 if anchors is None else anchors.in_a_batch,
         "alpha": course.choice.mix.alpha,
     }
-    if len(winner.entries) > 1:
-        for name in course.settings.fixed:
-            found.pop(name)
-        return {**found, "runs": [_as_run(one) for one in winner.entries], **decided}
     last = winner.entries[0].rounds[-1]
     stop = {} if last["steps"] == last["of_steps"] else {"stop_step": last["steps"]}
+    if len(winner.entries) > 1 or len(course.datasets) > 1:
+        for name in course.settings.fixed:
+            found.pop(name)
+        return {**found, "runs": [_as_run(one) for one in winner.entries], **stop, **decided}
     return {**found, **_as_run(winner.entries[0]), **stop, **decided}
 
 
 def _as_run(entry: Entry) -> dict[str, Any]:
     """The settings of a training and its steps."""
     settings = entry.candidate.settings
-    one = {name: value for name, value in settings.items() if value not in ({}, None)}
+    one = {name: value for name, value in settings.items() if value not in ({}, [], None)}
     return {**one, "steps": entry.rounds[-1]["of_steps"]}
 
 
@@ -142,8 +160,15 @@ def summary(found: dict[str, Any], folder: Path) -> str:
         change = f"{before} before, {after} after ({gain}, between {low} and {high})"
         is_start = found["decision"]["kept"] == "start"
         lines.append(f"Test: {before if is_start else change} on {test['rows']:,} rows.")
+        lines += [_of_a_dataset(one) for one in test.get("each", ())]
     lines.append(f"Model, report.html, run.yaml and run.json are in {folder}")
     return "\n".join(lines)
+
+
+def _of_a_dataset(one: dict[str, Any]) -> str:
+    before, after = (_number(one[name]) or "not finite" for name in ("before", "after"))
+    gain = _number(one["gain"], "+") or "unknown"
+    return f"  {one['metric']}: {before} before, {after} after ({gain}) on {one['rows']:,} rows"
 
 
 def as_words(name: str, value: Any) -> list[str]:
@@ -192,13 +217,22 @@ def _environment(course: Course) -> dict[str, Any]:
 
 
 def _data(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
-    counts = {name: len(rows) for name, rows in course.parts.rows.items()}
-    return {
+    each = [_rows_of(one) for one in course.datasets]
+    found = {
         "source": sources,
-        "form": course.parts.form.name,
-        "rows": {"train": 0, "dev": 0, "test": 0, **counts, "dropped": course.parts.dropped},
-        "notes": list(course.parts.notes),
+        "form": words_of(course.datasets),
+        "rows": {name: sum(one[name] for one in each) for name in each[0]},
+        "notes": list(course.notes),
     }
+    if len(each) == 1:
+        return found
+    pairs = zip(course.datasets, each, strict=True)
+    return {**found, "datasets": [{"form": one.form.name, "rows": rows} for one, rows in pairs]}
+
+
+def _rows_of(parts: Parts) -> dict[str, int]:
+    counts = {name: len(rows) for name, rows in parts.rows.items()}
+    return {"train": 0, "dev": 0, "test": 0, **counts, "dropped": parts.dropped}
 
 
 def _decision(course: Course) -> dict[str, Any]:

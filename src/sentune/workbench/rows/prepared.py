@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from sentune._lazy import need
 from sentune.data import forms
 from sentune.data.columns import Cells, class_names, input_columns, label_column, portions
 from sentune.data.forms import Form
-from sentune.data.given import is_place
+from sentune.data.given import is_place, several_of
 from sentune.data.given import rows_of as given_rows
 from sentune.data.profile import profile
 from sentune.data.read import places
@@ -34,7 +34,7 @@ _MOST = 0.2
 # A gain of 0.015 is above chance on so many rows, where rows differ as they usually do (a standard
 # deviation of 0.3): more would cost time in every look and show hardly more.
 _ENOUGH = 5000
-_TRAIN_AT_LEAST = 16
+TRAIN_AT_LEAST = 16
 _IN_COMPANY = 0.2  # share of the texts that have another one of their class, at least
 _OWN_PARTS = {"dev": "validation", "test": "test"}
 _SCORE_NAMES = ("score", "scores")
@@ -65,6 +65,16 @@ class Parts:
 
 def rows_of(data: Any, settings: Settings) -> Any:
     """The rows of a source or of what is in memory, as a `datasets.Dataset`."""
+    return given_rows(data, settings.split, **_reading(settings))
+
+
+def datasets_of(data: Any, settings: Settings) -> list[Any]:
+    """The same, one dataset for each set of columns that the data have."""
+    return several_of(data, settings.split, **_reading(settings))
+
+
+def _reading(settings: Settings) -> dict[str, Any]:
+    """How data are read."""
     options: dict[str, Any] = {
         "columns": settings.columns,
         "label": settings.label,
@@ -72,12 +82,13 @@ def rows_of(data: Any, settings: Settings) -> Any:
         "format": settings.data_format,
         "encoding": settings.encoding,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    return given_rows(data, settings.split, **given)
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def held_out_rows(data: Any, part: str, settings: Settings) -> Any:
-    """The rows of a source of held-out rows.
+def held_out_rows(
+    data: Any, part: str, settings: Settings, read: Callable[[Any, Settings], Any] = rows_of
+) -> Any:
+    """The rows of a source of held-out rows; with `datasets_of` to read them, those of several.
 
     Of a source with several parts these are those of its own name, as "test"; else of the part
     that is asked for of the training rows.
@@ -87,9 +98,9 @@ def held_out_rows(data: Any, part: str, settings: Settings) -> Any:
     if not is_place(data) and not isinstance(data, (list, tuple)):
         own = replace(own, data_format=None, encoding=None)  # of the files of training rows
     try:
-        return rows_of(data, replace(own, split=_OWN_PARTS[part]))
+        return read(data, replace(own, split=_OWN_PARTS[part]))
     except MissingPartError:
-        return rows_of(data, replace(own, split=settings.split.split("[")[0]))
+        return read(data, replace(own, split=settings.split.split("[")[0]))
 
 
 def parts_of(
@@ -123,7 +134,7 @@ def in_parts(
     if is_trained_on and "dev" in own:
         own["dev"] = _enough(own["dev"], settings.seed, notes)
     if is_trained_on:
-        whole = _without_held_out(whole, list(own.values()), notes)
+        whole = without_held_out(whole, list(own.values()), notes)
     shares = _shares(settings, len(whole), own)
     texts = _texts(whole)
     if not shares:
@@ -247,10 +258,11 @@ def _one_is_alike(rows: Any, notes: list[str]) -> Any:
     return changed.select_columns(order)
 
 
-def _without_held_out(rows: Any, held_out: list[Any], notes: list[str]) -> Any:
+def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: float = _MOST) -> Any:
     """Training rows without those that have a text of a held-out row.
 
-    Where that were too many, since texts come again and again, only those that are such a row.
+    Where that were more than a share of all, since texts come again and again, only those that are
+    such a row.
     """
     asked = {normalised(text) for part in held_out for column in _texts(part) for text in column}
     if not asked:
@@ -259,7 +271,7 @@ def _without_held_out(rows: Any, held_out: list[Any], notes: list[str]) -> Any:
     left_out = np.zeros(len(rows), bool)
     for column in columns:
         left_out |= np.fromiter((normalised(text) in asked for text in column), bool, len(rows))
-    if left_out.mean() > _MOST:
+    if left_out.mean() > most:
         whole = {
             tuple(map(normalised, row))
             for part in held_out
@@ -309,10 +321,10 @@ def _cut(whole: Any, found: Split, own: Mapping[str, Any], form: Form, notes: li
     rows = {name: whole.select(places) for name, places in found.parts.items()}
     groups = {name: found.groups[places] for name, places in found.parts.items()}
     groups |= {name: samples_of(_texts(part)) for name, part in own.items()}
-    if len(rows["train"]) < _TRAIN_AT_LEAST:
+    if len(rows["train"]) < TRAIN_AT_LEAST:
         raise DatasetError(
             f"only {len(rows['train'])} of {len(whole)} rows are left to train on, and at least "
-            f"{_TRAIN_AT_LEAST} are needed; give more rows, or held-out rows in files of their own"
+            f"{TRAIN_AT_LEAST} are needed; give more rows, or held-out rows in files of their own"
         )
     if len(found.dropped):
         notes.append(
