@@ -51,7 +51,7 @@ def test_each_dataset_is_trained_on_and_measured_by_its_form(trained, model):
         assert found["rows"] == sum(one["rows"] for one in found["each"])
         assert all(one["after"] > one["before"] for one in found["each"])
     name = record["decision"]["candidate"]
-    assert name.startswith("SupervisedContrastiveLoss and MultipleNegativesRankingLoss")
+    assert name.startswith("SupervisedContrastiveLoss + MultipleNegativesRankingLoss")
 
 
 def test_its_run_file_gives_the_same_model_to_the_bit(trained, tmp_path):

@@ -55,7 +55,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        return f"{' and '.join(one._loss_and_turn for one in self.each)}, {self.learning_rate:g}"
+        return f"{' + '.join(one._loss_and_turn for one in self.each)}, {self.learning_rate:g}"
 
     @property
     def _loss_and_turn(self) -> str:
@@ -70,7 +70,7 @@ class Candidate:
     def settings(self) -> dict[str, Any]:
         """All settings as plain values."""
         found = {name: _plain(value) for name, value in asdict(self).items()}
-        return {**found, "also": [one.settings for one in self.also]}
+        return {**found, "also": [without_empty(one.settings) for one in self.also]}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Candidate:
@@ -78,6 +78,11 @@ class Candidate:
         known = {one.name for one in fields(cls)}
         found = {name: value for name, value in settings.items() if name in known}
         return cls(**{**found, "also": tuple(map(cls.of, found.get("also", ())))})
+
+
+def without_empty(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something."""
+    return {name: value for name, value in settings.items() if value not in ({}, [], None)}
 
 
 def _rates(

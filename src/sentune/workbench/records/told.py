@@ -15,6 +15,7 @@ import numpy as np
 from sentune.machine.screen import table
 from sentune.workbench.inspect import inspect
 from sentune.workbench.measuring.before_after import compared
+from sentune.workbench.racing.candidates import without_empty
 from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.race import Entry, as_dict
 from sentune.workbench.records import run_file
@@ -130,9 +131,8 @@ def options_of(course: Course) -> dict[str, Any]:
 
 def _as_run(entry: Entry) -> dict[str, Any]:
     """The settings of a training and its steps."""
-    settings = entry.candidate.settings
-    one = {name: value for name, value in settings.items() if value not in ({}, [], None)}
-    return {**one, "steps": entry.rounds[-1]["of_steps"]}
+    settings = without_empty(entry.candidate.settings)
+    return {**settings, "steps": entry.rounds[-1]["of_steps"]}
 
 
 def summary(found: dict[str, Any], folder: Path) -> str:
