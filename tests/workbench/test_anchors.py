@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 
 from sentune import SentenceTransformer
+from sentune.data.forms import PAIR, PAIR_AND_SCORE
 from sentune.losses import (
     CosineSimilarityLoss,
     MatryoshkaLoss,
@@ -15,7 +16,15 @@ from sentune.losses import (
 )
 from sentune.training.arguments import SentenceTransformerTrainingArguments
 from sentune.training.trainer import SentenceTransformerTrainer
-from sentune.workbench.racing.anchors import AnchoredLoss, Anchors, sentences, vocabulary
+from sentune.workbench import train
+from sentune.workbench.racing.anchors import (
+    WEIGHT,
+    AnchoredLoss,
+    Anchors,
+    sentences,
+    vocabulary,
+)
+from sentune.workbench.racing.candidates import candidates
 from tests import tiny
 from tests.workbench import topics
 
@@ -128,3 +137,32 @@ def test_a_loss_with_a_head_is_wrapped(model):
     value = loss(batch, torch.tensor([0, 1]))
     sum(value.values()).backward()
     assert all(weight.grad is not None for weight in head.classifier.parameters())
+
+
+def test_the_weight_of_the_anchors_is_that_of_the_candidate(folder, tmp_path):
+    weights_by_price = {}
+    for price in (0.0, 50.0):
+        options = {"loss": "MultipleNegativesRankingLoss", "steps": 12, "learning_rate": 1e-2}
+        options |= {"data_as": "the rows as they are", "batch_size": 16}
+        result = train(
+            topics.pairs(160), folder, tmp_path / str(price), **options, test_share=0, alpha=1,
+            folds=1, dtype="float32", anchor_weight=price,
+        )  # fmt: skip
+        assert result.record["leaderboard"][1]["settings"]["anchor_weight"] == price
+        settings = (result.model_path / "run.yaml").read_text()
+        assert f"anchor_weight: {price}" in settings
+        weights_by_price[price] = SentenceTransformer(str(result.model_path), dtype="float32")
+    start = SentenceTransformer(folder, dtype="float32").eval()
+    asked = sentences(start, 300)[-60:]
+    before = start.encode(asked, normalize_embeddings=True)
+    moved = {
+        price: float((1 - (model.encode(asked, normalize_embeddings=True) * before).sum(1)).mean())
+        for price, model in weights_by_price.items()
+    }
+    assert moved[50.0] < 0.5 * moved[0.0]
+
+
+def test_pairs_have_a_higher_price_by_themselves():
+    prices = {form.name: candidates(form, {})[0].anchor_weight for form in (PAIR, PAIR_AND_SCORE)}
+    assert prices[PAIR.name] > prices[PAIR_AND_SCORE.name] == WEIGHT
+    assert candidates(PAIR, {"anchor_weight": 2.0})[0].anchor_weight == 2.0

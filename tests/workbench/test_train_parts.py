@@ -1,5 +1,7 @@
 """The parts of training without choosing, each by itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -276,16 +278,22 @@ def test_a_real_gain_is_taken(measure):
     assert choice.mix is not None and "over the start" in choice.reason
 
 
-def test_the_best_is_taken_and_of_equals_the_smaller_share(measure):
+def test_the_best_is_taken_or_a_larger_share_that_may_be_as_good(measure):
     random = np.random.default_rng(1)
     before = values(random.random(600) < 0.5, measure)
     better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
-    nearly = better.rows.copy()
-    nearly[np.flatnonzero(better.rows)[0]] = 0
-    best, small = mix(before, better, 1.0), mix(before, values(nearly, measure), 0.5)
-    assert decision.choose(before, [best, small, mix(before, before, 0.1)], 2.0).mix is best
-    equal = mix(before, values(better.rows, measure), 0.75)
-    assert decision.choose(before, [best, small, equal], 2.0).mix is equal
+    missed = np.flatnonzero(better.rows)
+    nearly, behind = better.rows.copy(), better.rows.copy()
+    nearly[missed[0]] = nearly[missed[1]] = behind[missed[:20]] = 0
+    nearly[np.flatnonzero(better.rows == 0)[0]] = 1  # one row better, two worse
+    best = mix(before, better, 0.5)
+    larger = mix(before, values(nearly, measure), 1.0)
+    worse = mix(before, values(behind, measure), 0.75)
+    start = mix(before, before, 0.1)
+    assert decision.choose(before, [best, worse, start], 2.0).mix is best
+    assert decision.choose(before, [best, worse, larger], 2.0).mix is larger
+    other = replace(larger, place=1)  # of another training
+    assert decision.choose(before, [best, other], 2.0).mix is best
 
 
 def test_what_moved_too_much_is_not_taken(measure):

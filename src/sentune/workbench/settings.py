@@ -80,6 +80,9 @@ class Settings:
         "other texts in each batch, whose embeddings are to stay as they are; 0 for none",
         "whole",
     )
+    anchor_weight: float | None = _option(
+        None, "price of moving these, in multiples of the loss of the task", "number"
+    )
     folds: int | None = _option(
         None,
         "parts that are held out in turn; 1 for one part (default: by size and budget)",
@@ -137,14 +140,14 @@ class Settings:
         """What is fixed of the candidates."""
         names = (
             *("loss", "loss_settings", "data_as", "data_settings", "batch_size"),
-            *("learning_rate", "warmup", "weight_decay", "sampler"),
+            *("learning_rate", "warmup", "weight_decay", "sampler", "anchor_weight"),
         )
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 _RANGES = (
     *(("dev_share", 0.01, 0.5), ("test_share", 0, 0.5), ("warmup", 0, 1), ("alpha", 0, 1)),
-    ("agreement", -1, 1),
+    *(("agreement", -1, 1), ("anchor_weight", 0, math.inf)),
     *(("weight_decay", 0, 1), ("seed", 0, 2**32 - 1)),
     *((name, 1, math.inf) for name in ("batch_size", "steps", "stop_step", "max_length")),
     *((name, 1, math.inf) for name in ("negatives", "lora", "folds")),

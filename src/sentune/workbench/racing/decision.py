@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentune.workbench.measuring.measure import Interval, Values, draws
+from sentune.workbench.measuring.measure import Interval, Values, draws, gain
 
 CHANCE = 0.05  # that the best of all passes without being better
 LEAST_ERRORS = 2.0  # of the gain, whatever the bootstrap says
@@ -73,9 +73,10 @@ def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
     """The mix to keep, or the start.
 
     Of the mixes that agree with the start on other texts, and are above it by so many standard
-    errors, the best on the held-out rows; of equal ones that with the smallest share of trained
-    weights. A smaller share within one standard error would cost the task what the check on other
-    texts has passed (0.006 of average precision on the rows of MSRP that were chosen by).
+    errors, the best on the held-out rows. But a larger share of the same trained weights that is
+    less than one standard error behind is taken instead: what was learnt helps on new rows more
+    often than it does not (of Python's documentation, 0.008 of MRR@10 between 0.75 and all of the
+    weights), and a few hundred held-out rows do not show that.
     """
     groups = len(np.unique(before.measure.groups))
     if groups < FEWEST_ROWS:
@@ -88,10 +89,11 @@ def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
     if not allowed:
         return Choice(None, "every mix lost too much of what the model knew before")
     proven = [mix for mix in allowed if is_proven(mix.gain, errors)]
-    best = max(allowed, key=_figure_and_share)
+    best = max(allowed, key=_figure)
     if not proven:
         return Choice(None, _not_proven(best, errors))
-    chosen = max(proven, key=_figure_and_share)
+    leading = max(proven, key=_figure)
+    chosen = max((mix for mix in proven if _is_as_good(mix, leading)), key=lambda mix: mix.alpha)
     return Choice(
         chosen,
         f"{chosen.gain.value:+.4f} over the start on {before.measure.rows} held-out rows, between "
@@ -116,8 +118,16 @@ def _not_proven(best: Mix, errors: float) -> str:
     )
 
 
-def _figure_and_share(mix: Mix) -> tuple[float, float]:
-    return mix.values.figure, -mix.alpha
+def _figure(mix: Mix) -> float:
+    return mix.values.figure
+
+
+def _is_as_good(mix: Mix, best: Mix) -> bool:
+    """Whether a share of the same weights is not behind the best by more than chance."""
+    if mix is best:
+        return True
+    behind = gain(mix.values, best.values)
+    return mix.place == best.place and behind.value < behind.error
 
 
 def _drawn_gains(before: Values, tried: Sequence[Values], seed: int) -> NDArray[np.float64]:

@@ -106,7 +106,8 @@ def fit(
         _add_adapter(model, settings.lora)
     own = [loss_of(one, model, settings) for one in candidate.each]
     if anchors is not None:
-        own = [AnchoredLoss(model, loss, anchors) for loss in own]
+        pairs = zip(own, candidate.each, strict=True)
+        own = [AnchoredLoss(model, loss, anchors, one.anchor_weight) for loss, one in pairs]
     bar = teller.bar(label, steps)
     trainer = SentenceTransformerTrainer(
         model=model,
