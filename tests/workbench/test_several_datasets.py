@@ -42,6 +42,7 @@ def test_each_dataset_is_trained_on_and_measured_by_its_form(trained, model):
     record = result.record
     assert result.kept == "trained"
     assert record["data"]["form"] == "sentence and class; pair"
+    assert "different columns (text, label; query, document)" in record["data"]["notes"][0]
     assert [one["form"] for one in record["data"]["datasets"]] == ["sentence and class", "pair"]
     for part in ("dev", "test"):
         found = record["result"][part]
@@ -147,6 +148,14 @@ def test_files_with_the_same_columns_are_one_dataset(tmp_path):
     for source in (str(tmp_path / "*.csv"), [str(one) for one in sorted(tmp_path.iterdir())]):
         found = datasets_of(source, Settings())
         assert sorted(len(one) for one in found) == [40, 60]
+
+
+def test_rows_in_memory_with_the_same_columns_are_one_dataset():
+    data = [topics.classes(30), Dataset.from_dict(topics.classes(20, seed=1)), topics.pairs(10)]
+    found = datasets_of(data, Settings())
+    assert [(len(one), one.column_names[0]) for one in found] == [(50, "text"), (10, "query")]
+    rows = [{"text": "one", "label": 0}, {"text": "two", "label": 1}]
+    assert [len(one) for one in datasets_of(rows, Settings())] == [2]
 
 
 def test_bad_rows_of_each_dataset_have_a_file(tmp_path):

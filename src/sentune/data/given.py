@@ -69,7 +69,7 @@ def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
         DatasetError: As for `rows_of`.
     """
     if isinstance(data, (list, tuple)) and data and all(map(_is_table, data)):
-        return [rows_of(one, split, **options) for one in data]
+        return _joined([rows_of(one, split, **options) for one in data])
     try:
         return [rows_of(data, split, **options)]
     except OtherColumnsError:
@@ -87,6 +87,14 @@ def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
         rows_of(group, split, **{**options, **_bad_rows_of(number, options)})
         for number, group in enumerate(alike.values())
     ]
+
+
+def _joined(several: Sequence[Any]) -> list[Any]:
+    """Datasets of which those with the same columns of the same kinds have become one."""
+    alike: dict[str, list[Any]] = {}
+    for one in several:
+        alike.setdefault(str(one.features), []).append(one)
+    return [need("datasets", extra="train").concatenate_datasets(own) for own in alike.values()]
 
 
 def _names_of(data: Any) -> list[str]:

@@ -50,12 +50,22 @@ def in_parts_each(
     found = [
         in_parts(whole, by_form[name], settings) for name, whole in zip(names, wholes, strict=True)
     ]
-    return tuple(_apart(number, found) for number in range(len(found)))
+    first, *others = (_apart(number, found) for number in range(len(found)))
+    notes = [_note_of(wholes)] if others else []
+    return (replace(first, notes=[*notes, *first.notes]), *others)
 
 
 def words_of(parts: Sequence[Parts]) -> str:
     """The forms of several datasets in words."""
     return "; ".join(one.form.name for one in parts)
+
+
+def _note_of(wholes: Sequence[Any]) -> str:
+    columns = "; ".join(", ".join(whole.column_names) for whole in wholes)
+    return (
+        f"the data have different columns ({columns}), so there are {len(wholes)} datasets, each "
+        "trained on by its form; to read them as one, choose columns that all have with --columns"
+    )
 
 
 def _check_different(names: Sequence[str], wholes: Sequence[Any]) -> None:
