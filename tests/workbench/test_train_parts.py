@@ -18,6 +18,7 @@ from sentune.workbench.measuring.measure import gain
 from sentune.workbench.racing import decision, mixing
 from sentune.workbench.racing.candidates import CANDIDATES, Candidate, candidates
 from sentune.workbench.racing.decision import Mix
+from sentune.workbench.racing.race import Entry, first_as_good
 from sentune.workbench.records import run_file
 from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.forms_turned import AS_IT_IS, TURNS
@@ -294,6 +295,22 @@ def test_the_best_is_taken_or_a_larger_share_that_may_be_as_good(measure):
     assert decision.choose(before, [best, worse, larger], 2.0).mix is larger
     other = replace(larger, place=1)  # of another training
     assert decision.choose(before, [best, other], 2.0).mix is best
+
+
+def test_after_short_runs_an_earlier_choice_goes_on_unless_a_later_one_is_clearly_better(measure):
+    random = np.random.default_rng(1)
+    first = values(random.random(600) < 0.5, measure)
+    nearly, clearly = first.rows.copy(), first.rows.copy()
+    wrong = np.flatnonzero(first.rows == 0)
+    nearly[wrong[:40]], nearly[np.flatnonzero(first.rows)[:38]] = 1, 0  # 40 rows better, 38 worse
+    clearly[wrong[:40]] = 1
+    tried = [first, values(nearly, measure), values(clearly, measure)]
+    of_form = CANDIDATES[forms.TEXT_AND_CLASS.name]
+    one, chance, better = (Entry(c, n, values=v) for n, (c, v) in enumerate(zip(of_form, tried)))
+    assert chance.values.figure > one.values.figure
+    assert first_as_good([one, chance]) is one
+    assert first_as_good([one, chance, better]) is better
+    assert first_as_good([better, chance, one]) is better
 
 
 def test_what_moved_too_much_is_not_taken(measure):

@@ -189,6 +189,12 @@ def gain(
     return _interval(second, first, seed, rounds)
 
 
+def is_as_good(values: Values, best: Values) -> bool:
+    """Whether a model is behind another by one standard error of the difference at most."""
+    behind = gain(values, best)
+    return values is best or behind.value <= behind.error
+
+
 def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, rounds: int) -> Interval:
     measure = values[0].measure
 

@@ -95,7 +95,7 @@ def _rates(
 
 
 _RANKING = "MultipleNegativesRankingLoss"
-_HIGH = (5e-5, 1e-4)
+_HIGH = (1e-4, 5e-5)
 _COSINE = _rates("CosineSimilarityLoss", 16)
 _CONTRASTIVE = {"margin": 0.5}
 _BY_CLASSES: dict[str, Any] = {"loss_settings": {"temperature": 0.1}, "sampler": _BY_CLASS}
@@ -107,14 +107,13 @@ _SEARCH: dict[str, Any] = {"sampler": _APART, "anchor_weight": 3 * WEIGHT}
 # models worse on banking77 and cost most of their other abilities on TREC.
 CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     forms.TEXT_AND_CLASS.name: (
-        Candidate("SupervisedContrastiveLoss", 5e-5, 32, **_BY_CLASSES),
+        *_rates("SupervisedContrastiveLoss", 32, _HIGH, **_BY_CLASSES),
         Candidate(_RANKING, 5e-5, 32, forms_turned.PAIRS_OF_A_CLASS, sampler=_APART),
-        Candidate("SupervisedContrastiveLoss", 1e-4, 32, **_BY_CLASSES),
     ),
     forms.PAIR_AND_SCORE.name: _COSINE,
     forms.PAIR_AND_MATCH.name: (
-        Candidate("OnlineContrastiveLoss", 5e-5, 64, loss_settings=_CONTRASTIVE),
-        Candidate("CoSENTLoss", 5e-5, 32),
+        Candidate("CoSENTLoss", 2e-4, 32),
+        Candidate("OnlineContrastiveLoss", 1e-4, 32, loss_settings=_CONTRASTIVE),
         Candidate(_RANKING, 5e-5, 64, forms_turned.MATCHES, sampler=_APART),
     ),
     forms.PAIR_AND_CLASS.name: (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentune.workbench.measuring.measure import Interval, Values, draws, gain
+from sentune.workbench.measuring.measure import Interval, Values, draws, is_as_good
 
 CHANCE = 0.05  # that the best of all passes without being better
 LEAST_ERRORS = 2.0  # of the gain, whatever the bootstrap says
@@ -93,7 +93,9 @@ def choose(before: Values, mixes: Sequence[Mix], errors: float) -> Choice:
     if not proven:
         return Choice(None, _not_proven(best, errors))
     leading = max(proven, key=_figure)
-    chosen = max((mix for mix in proven if _is_as_good(mix, leading)), key=lambda mix: mix.alpha)
+    alike = [mix for mix in proven if mix.place == leading.place]
+    as_good = [mix for mix in alike if is_as_good(mix.values, leading.values)]
+    chosen = max(as_good, key=lambda mix: mix.alpha)
     return Choice(
         chosen,
         f"{chosen.gain.value:+.4f} over the start on {before.measure.rows} held-out rows, between "
@@ -120,14 +122,6 @@ def _not_proven(best: Mix, errors: float) -> str:
 
 def _figure(mix: Mix) -> float:
     return mix.values.figure
-
-
-def _is_as_good(mix: Mix, best: Mix) -> bool:
-    """Whether a share of the same weights is not behind the best by more than chance."""
-    if mix is best:
-        return True
-    behind = gain(mix.values, best.values)
-    return mix.place == best.place and behind.value < behind.error
 
 
 def _drawn_gains(before: Values, tried: Sequence[Values], seed: int) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from typing import Any
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, TrainingError
 from sentune.workbench.measuring.encoded import Encoded
-from sentune.workbench.measuring.measure import Interval, Values, gain
+from sentune.workbench.measuring.measure import Interval, Values, gain, is_as_good
 from sentune.workbench.racing.anchors import Anchors
 from sentune.workbench.racing.candidates import Candidate
 from sentune.workbench.racing.fit_one import fit
@@ -355,15 +355,27 @@ class Race:
         return found
 
     def _survivors(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Who is trained in full, the best first; the others are dropped, with a reason."""
+        """Who is trained in full; the others are dropped, with a reason.
+
+        A choice further down in the table must be better by more than one standard error: a short
+        run says little about a long one, and less where there are few held-out rows.
+        """
         tried = [one for one in entries if one.values is not None and one.state == "waiting"]
-        tried.sort(key=lambda one: (-self._figure_of(one), one.place))
-        finals = self._finals(len(tried))
-        for one in tried[finals:]:
-            one.state = "dropped"
-            is_below = self._figure_of(one) < self.before.figure
-            one.reason = f"{'below the start' if is_below else 'not the best'} after a short run"
-        return tried[:finals]
+        finals: list[Entry] = []
+        for _ in range(self._finals(len(tried))):
+            left = [one for one in tried if one not in finals]
+            finals.append(first_as_good(left))
+        for one in tried:
+            if one not in finals:
+                one.state = "dropped"
+                one.reason = f"{self._why_dropped(one, finals)} after a short run"
+        return finals
+
+    def _why_dropped(self, entry: Entry, finals: Sequence[Entry]) -> str:
+        if self._figure_of(entry) < self.before.figure:
+            return "below the start"
+        is_best = self._figure_of(entry) > max(map(self._figure_of, finals))
+        return "no more than chance above an earlier choice" if is_best else "not the best"
 
     def _tell(self, entry: Entry, label: str) -> None:
         last = entry.rounds[-1]
@@ -372,6 +384,13 @@ class Race:
             f"({last['gain']:+.4f}, {last['low']:+.4f} to {last['high']:+.4f}) "
             f"after {last['steps']} steps"
         )
+
+
+def first_as_good(entries: Sequence[Entry]) -> Entry:
+    """The first of the entries that is as good as the best of them."""
+    known = [(one, one.values) for one in entries if one.values is not None]
+    _, best = max(known, key=lambda pair: pair[1].figure)
+    return next(one for one, values in known if is_as_good(values, best))
 
 
 def _texts_of(rows: Any) -> int:
