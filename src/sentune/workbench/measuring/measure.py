@@ -191,8 +191,10 @@ def gain(
 
 def is_as_good(values: Values, best: Values) -> bool:
     """Whether a model is behind another by one standard error of the difference at most."""
+    if values is best:
+        return True
     behind = gain(values, best)
-    return values is best or behind.value <= behind.error
+    return behind.value <= behind.error
 
 
 def _interval(values: Sequence[Values], base: Sequence[Values], seed: int, rounds: int) -> Interval:

@@ -280,7 +280,7 @@ class Course:
         read = self.start.texts
         check = Check.of(self.start)
         self.race.passes["encoding"] += ENCODING * (self.start.texts - read)
-        finished.sort(key=lambda one: -one.values.figure if one.values is not None else 0.0)
+        finished.sort(key=lambda one: -one.figure)
         looking = Looking(self.race, check, self.threshold)
         self.lines = [Line([one], self.race) for one in finished]
         if len(finished) > 1 and not self.is_stopped:

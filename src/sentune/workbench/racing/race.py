@@ -72,6 +72,11 @@ class Entry:
         """What it is called."""
         return self.candidate.name
 
+    @property
+    def figure(self) -> float:
+        """Of its last run; below all others where there is none."""
+        return self.values.figure if self.values is not None else float("-inf")
+
 
 @dataclass
 class Race:
@@ -281,13 +286,9 @@ class Race:
         entry.is_full = True
         if not self.is_stopped:
             entry.state = "finished"
-        if self.best is None or self._figure_of(entry) > self._figure_of(self.best):
+        if self.best is None or entry.figure > self.best.figure:
             self.best = entry
             self.teller.leader = entry.name
-
-    @staticmethod
-    def _figure_of(entry: Entry) -> float:
-        return entry.values.figure if entry.values is not None else float("-inf")
 
     def key_of(self, entry: Entry, kind: str, fold: int) -> str:
         """Under which a training is noted, and its folder."""
@@ -372,9 +373,9 @@ class Race:
         return finals
 
     def _why_dropped(self, entry: Entry, finals: Sequence[Entry]) -> str:
-        if self._figure_of(entry) < self.before.figure:
+        if entry.figure < self.before.figure:
             return "below the start"
-        is_best = self._figure_of(entry) > max(map(self._figure_of, finals))
+        is_best = entry.figure > max(one.figure for one in finals)
         return "no more than chance above an earlier choice" if is_best else "not the best"
 
     def _tell(self, entry: Entry, label: str) -> None:
