@@ -14,7 +14,7 @@ from sentune.losses.fitting import public_losses
 from sentune.workbench.measuring import general
 from sentune.workbench.measuring.by_form import measure_for
 from sentune.workbench.measuring.encoded import Encoded
-from sentune.workbench.measuring.measure import gain
+from sentune.workbench.measuring.measure import Values, gain
 from sentune.workbench.racing import decision, mixing
 from sentune.workbench.racing.candidates import CANDIDATES, Candidate, candidates
 from sentune.workbench.racing.decision import Mix
@@ -242,8 +242,6 @@ def test_the_share_at_a_threshold_is_a_little_smaller_than_what_was_seen():
 
 
 def values(solved, measure):
-    from sentune.workbench.measuring.measure import Values
-
     rows = np.asarray(solved, float)
     return Values(measure, rows, measure.figure_of(rows))
 
@@ -311,6 +309,8 @@ def test_after_short_runs_an_earlier_choice_goes_on_unless_a_later_one_is_clearl
     assert first_as_good([one, chance]) is one
     assert first_as_good([one, chance, better]) is better
     assert first_as_good([better, chance, one]) is better
+    diverged = Entry(of_form[0], 3, values=Values(measure, np.full(600, np.nan), float("nan")))
+    assert first_as_good([diverged, one]) is one
 
 
 def test_what_moved_too_much_is_not_taken(measure):

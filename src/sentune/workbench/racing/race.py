@@ -13,6 +13,7 @@ their number by how fast the first runs were.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -74,8 +75,9 @@ class Entry:
 
     @property
     def figure(self) -> float:
-        """Of its last run; below all others where there is none."""
-        return self.values.figure if self.values is not None else float("-inf")
+        """Of its last run; below all others where there is none, or the training diverged."""
+        found = float("nan") if self.values is None else self.values.figure
+        return found if math.isfinite(found) else float("-inf")
 
 
 @dataclass
@@ -390,7 +392,7 @@ class Race:
 def first_as_good(entries: Sequence[Entry]) -> Entry:
     """The first of the entries that is as good as the best of them."""
     known = [(one, one.values) for one in entries if one.values is not None]
-    _, best = max(known, key=lambda pair: pair[1].figure)
+    _, best = max(known, key=lambda pair: pair[0].figure)
     return next(one for one, values in known if is_as_good(values, best))
 
 
