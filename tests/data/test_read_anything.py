@@ -250,7 +250,7 @@ def test_the_parts_of_a_folder_are_kept_apart(tmp_path):
 
 def test_a_table_with_another_ending_is_read_if_asked_for(tmp_path):
     path = put(tmp_path, "a.txt", "a\tb\nx\ty\n")
-    assert read(path).to_dict() == {"text": ["a\tb", "x\ty"]}
+    assert noted(path)[0].to_dict() == {"text": ["a\tb", "x\ty"]}
     assert read(path, format="tsv").to_dict() == {"a": ["x"], "b": ["y"]}
     assert read(put(tmp_path, "a.data", "a,b\nx,y\n"), format="csv").to_dict() == {
         "a": ["x"],
@@ -520,6 +520,32 @@ def test_columns_that_say_of_what_kind_a_row_is_are_no_texts(tmp_path):
     same = [f"text {n} of many,this is {kinds[n % 2]}" for n in range(60)]
     found, notes = noted(put(tmp_path, "c.csv", "words,about\n" + "\n".join(same)))
     assert found.column_names == ["words", "about"] and notes == []
+
+
+def test_of_several_columns_that_may_be_the_label_none_is_guessed(tmp_path):
+    rows = [f"text {n} of many,{n % 6},{n % 2}" for n in range(60)]
+    path = put(tmp_path, "a.csv", "words,coarse,fine\n" + "\n".join(rows))
+    with pytest.raises(
+        DatasetError, match=r"'coarse', 'fine' may each be the label.*label='coarse'"
+    ):
+        read(path)
+    found, notes = noted(path, label="fine")
+    assert found.column_names == ["words", "label"] and found["label"][:2] == [0, 1]
+    assert "column 'coarse' is left out" in notes[0] and "keeps it" in notes[0]
+    assert read(path, columns=["words", "coarse"]).column_names == ["words", "coarse"]
+    named = [f"text {n} of many,{n % 5},{n % 3}" for n in range(9)]
+    named_so = put(tmp_path, "b.csv", "words,rating,sentiment\n" + "\n".join(named))
+    with pytest.raises(DatasetError, match="'rating', 'sentiment' may each be the label"):
+        read(named_so)
+
+
+def test_lines_with_tabs_may_be_rows_of_a_table(tmp_path):
+    lines = "".join(f"text {n} of many\t{n % 3}\n" for n in range(60))
+    found, notes = noted(put(tmp_path, "a.txt", lines))
+    assert found.column_names == ["text"] and "--format tsv" in notes[0]
+    found, _ = noted(tmp_path / "a.txt", format="tsv")
+    assert len(found.column_names) == 2 and found["label"][:2] == [0, 1]
+    assert noted(put(tmp_path, "b.txt", lines + "no tab\n"))[1] == []
 
 
 def test_the_columns_of_saved_datasets_are_chosen_too(tmp_path):

@@ -26,6 +26,7 @@ _FEWEST = 10  # rows in which whole numbers that all differ are ids
 _FEW_WORDS = 20  # rows in which any words may be labels
 _MANY = 40  # rows in which a column that has a few words again and again is no text
 _LOOKED_AT = 100  # values that show that a column holds no numbers
+_LINE = "text"  # the column of a text file
 _COMMA = r"^[+-]?\d+,\d+$"
 
 
@@ -157,6 +158,7 @@ class _Chooser:
         names = self.table.column_names
         if self.wish.is_whole:
             return [(name, name) for name in names], None
+        self._tell_of_tabs()
         label = self.wish.label or self._found_label(names)
         left_out = [name for name in names if name in LABEL_COLUMNS and name != label]
         if left_out:
@@ -177,17 +179,30 @@ class _Chooser:
             if shown:
                 self.notes.append(
                     f"{_left_out(shown)} ids, which are no texts (name the columns "
-                    "with columns=... or --columns to keep it)"
+                    f"with columns=... or --columns to keep {_them(shown)})"
                 )
         kinds = [] if label is None else [n for n in rest if n not in ids and self._is_kind(n)]
         if kinds and len(ids) + len(kinds) < len(rest):
             left_out += kinds
             self.notes.append(
                 f"{_left_out(kinds)} numbers or a few words that come again and "
-                "again, which are no texts (columns=... or --columns keeps it, label=... or "
-                "--label makes it the label)"
+                f"again, which are no texts (columns=... or --columns keeps {_them(kinds)}, "
+                "label=... or --label makes one the label)"
             )
         return [(name, name) for name in names if name not in left_out], label
+
+    def _tell_of_tabs(self) -> None:
+        """Lines of a text file that are more likely rows of a table."""
+        pa = need("pyarrow", extra="train")
+        pc = need("pyarrow.compute", extra="train")
+        if self.table.column_names != [_LINE] or not pa.types.is_string(self.table.column(0).type):
+            return
+        tabs = pc.count_substring(self.table.column(0).slice(0, _LOOKED_AT), "\t").unique()
+        if len(tabs) == 1 and (tabs[0].as_py() or 0) > 0:
+            self.notes.append(
+                "each line is one text, but all have tabs; format='tsv' or --format tsv makes "
+                "columns of them"
+            )
 
     def _found_label(self, names: Sequence[str]) -> str | None:
         usual = [name for name in names if name in LABEL_COLUMNS]
@@ -195,8 +210,16 @@ class _Chooser:
             return usual[0]
         likely = [name for name in names if self._may_be(name)]
         likely = likely or [n for n in names if self._is_kind(n) and not self._is_id(n)]
-        if len(likely) != 1 or len(names) == 1:
+        if not likely or len(names) == 1:
             return None
+        if len(likely) > 1:  # whichever were taken, it might be the wrong one
+            if not any(self._is_text(name) for name in names if name not in likely):
+                return None
+            raise DatasetError(
+                f"columns {', '.join(map(repr, likely))} may each be the label; say which one it "
+                f"is with label={likely[0]!r} or --label {likely[0]}, or which columns are texts "
+                "with columns=... or --columns"
+            )
         self.notes.append(
             f"column {likely[0]!r} is taken as the label; label=... or --label names another, "
             "columns=... or --columns makes it a text"
@@ -217,6 +240,10 @@ class _Chooser:
             return False
         words, rows = len(column.unique()), len(column)
         return words <= rows / 2 or (rows < _FEW_WORDS and words < rows) or _are_with_comma(column)
+
+    def _is_text(self, name: str) -> bool:
+        pa = need("pyarrow", extra="train")
+        return pa.types.is_string(self.table.column(name).type) and not self._is_id(name)
 
     def _is_empty(self, name: str) -> bool:
         column = self.table.column(name)
@@ -394,6 +421,10 @@ def near(name: str, names: Sequence[str]) -> str:
 
 def _left_out(names: Sequence[str]) -> str:
     return f"{_listed(names)} left out: {'it has' if len(names) == 1 else 'they have'}"
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def _listed(names: Sequence[str]) -> str:
