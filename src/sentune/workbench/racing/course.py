@@ -274,7 +274,7 @@ class Course:
         """Measure shares of all that was trained in full, and keep the best, or the start."""
         finished = self._finished()
         if not finished or self.race is None:
-            why = "it was stopped before anything was trained" if self.is_stopped else _failed(self)
+            why = "it was stopped before the first training was done" if self.is_stopped else _failed(self)
             self.choice = Choice(None, why)
             return
         read = self.start.texts
