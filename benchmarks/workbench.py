@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
@@ -33,7 +34,7 @@ from workbench_tasks import TASKS, Columns, Task
 
 import sentune
 from sentune.data.columns import label_column
-from sentune.workbench.measuring.measure import Measure, Values, gain
+from sentune.workbench.measuring.measure import Interval, Measure, Together, Values, gain
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent.parent / "shared" / "data"
@@ -71,30 +72,33 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.folder, self.model_path = args.data, args.model
-        self._measures: dict[str, Measure] = {}
-        self._before: dict[str, Values] = {}
+        self._made: dict[tuple[str, int], tuple[Measure, Values]] = {}  # task, part held out
         self.start = load(args.model)
 
-    def measure(self, name: str) -> Measure:
-        if name not in self._measures:
-            task = next(task for task in TASKS if task.name == name)
-            self._measures[name] = task.measure(self.folder, self.start)
-        return self._measures[name]
+    def measure(self, name: str, seed: int = 0) -> Measure:
+        return self._of(name, seed)[0]
 
-    def before(self, name: str) -> Values:
-        if name not in self._before:
-            self._before[name] = self.measure(name).values(self.start)
-        return self._before[name]
+    def before(self, name: str, seed: int = 0) -> Values:
+        return self._of(name, seed)[1]
 
-    def figures(self, task: Task, path: Path) -> dict[str, Any]:
+    def _of(self, name: str, seed: int) -> tuple[Measure, Values]:
+        task = next(task for task in TASKS if task.name == name)
+        part = seed % task.parts
+        if (name, part) not in self._made:
+            measure = task.measure(self.folder, self.start, part)
+            self._made[name, part] = measure, measure.values(self.start)
+        return self._made[name, part]
+
+    def figures(self, task: Task, seed: int, path: Path) -> dict[str, Any]:
         """What the model in a folder gives on the held-out rows, and on other tasks."""
         model = load(path)
         is_start = same_weights(model, self.start)
 
-        def values(name: str) -> Values:
-            return self.before(name) if is_start else self.measure(name).values(model)
+        def values(name: str, seed: int = 0) -> Values:
+            measure, before = self._of(name, seed)
+            return before if is_start else measure.values(model)
 
-        own = values(task.name)
+        own = values(task.name, seed)
         return {
             "figure": own.figure,
             "rows": np.round(own.rows, DECIMALS).tolist(),
@@ -127,13 +131,13 @@ def run_peer(tasks: list[Task], args: argparse.Namespace) -> None:
                 line = {
                     "task": task.name,
                     "seed": seed,
-                    "data": task.hash(args.data),
+                    "data": task.hash(args.data, seed),
                     "texts": count,
                     "seconds": round(time.perf_counter() - started),
-                    **bench.figures(task, Path(folder, "model")),
+                    **bench.figures(task, seed, Path(folder, "model")),
                 }
             add_line(PEER, line)
-            before = bench.before(task.name).figure
+            before = bench.before(task.name, seed).figure
             print(f"{task.name}, seed {seed}: {before:.4f} -> {line['figure']:.4f}", flush=True)
 
 
@@ -145,7 +149,7 @@ def train_peer(task: Task, args: argparse.Namespace, seed: int, folder: Path) ->
     from transformers import set_seed
 
     set_seed(seed)
-    train, _ = task.load(args.data)
+    train, _ = task.load(args.data, seed)
     recipe = task.recipe
     model = peer.SentenceTransformer(str(args.model), device="cpu")
     settings = dict(recipe.loss_settings)
@@ -191,7 +195,7 @@ def run_train(tasks: list[Task], args: argparse.Namespace) -> None:
                 continue
             line = run_own(task, args, seed, bench)
             add_line(args.out, line)
-            before = bench.before(task.name).figure
+            before = bench.before(task.name, seed).figure
             print(
                 f"{task.name}, seed {seed}: {before:.4f} -> {line['figure']:.4f}, {line['kept']} "
                 f"({line['candidate']}, {line['alpha']}), transfer {line['transfer']}, "
@@ -207,14 +211,14 @@ def run_permuted(tasks: list[Task], args: argparse.Namespace) -> None:
     """Labels that say nothing: the start must be kept."""
     bench, known = Bench(args), read_lines(args.out)
     for task in tasks:
-        if task.form.wanted == "none" or task.name == "STS benchmark":
+        if task.form.wanted == "none":
             continue
         for seed in range(args.seeds):
             if (PERMUTED + task.name, seed) in known:
                 continue
             line = run_own(task, args, seed, bench, "--budget", "30s", is_permuted=True)
             add_line(args.out, {**line, "task": PERMUTED + task.name})
-            change = line["figure"] - bench.before(task.name).figure
+            change = line["figure"] - bench.before(task.name, seed).figure
             print(f"{task.name}, permuted, seed {seed}: {line['kept']}, {change:+.4f}", flush=True)
 
 
@@ -227,7 +231,7 @@ def run_own(
     is_permuted: bool = False,
 ) -> dict[str, Any]:
     """`sentune train` with nothing said, as a process of its own."""
-    train, test = task.load(args.data)
+    train, test = task.load(args.data, seed)
     label = label_column(list(train))
     if is_permuted and label:
         order = np.random.default_rng(seed).permutation(len(train[label]))
@@ -250,7 +254,7 @@ def run_own(
         return {
             "task": task.name,
             "seed": seed,
-            "data": task.hash(args.data),
+            "data": task.hash(args.data, seed),
             "seconds": round(time.perf_counter() - started),
             "passes": record["passes"],
             "kept": record["decision"]["kept"],
@@ -260,7 +264,7 @@ def run_own(
                 {key: row.get(key) for key in ("name", "figure", "gain", "low", "high", "state")}
                 for row in record["leaderboard"]
             ],
-            **bench.figures(task, folder / "model"),
+            **bench.figures(task, seed, folder / "model"),
         }
 
 
@@ -295,21 +299,19 @@ def run_table(tasks: list[Task], args: argparse.Namespace) -> None:
 
 
 def row_of(task: Task, bench: Bench, found: list[tuple[Any, Any]]) -> list[str]:
-    measure, before = bench.measure(task.name), bench.before(task.name)
-    theirs, ours = (
-        [Values(measure, np.array(line["rows"]), line["figure"]) for line in lines]
-        for lines in zip(*found, strict=True)
-    )
-    more = gain(theirs, ours)
+    theirs, ours = zip(*found, strict=True)
+    more = difference(task, bench, theirs, ours)
+    metric = bench.measure(task.name).metric
+    before = mean(bench.before(task.name, line["seed"]).figure for line in ours)
     changes = {
-        name: mean(line["transfer"][name] for _, line in found) - bench.before(name).figure
+        name: mean(line["transfer"][name] for line in ours) - bench.before(name).figure
         for name in task.transfer
     }
-    passes = mean(line["passes"] for _, line in found) / mean(line["texts"] for line, _ in found)
+    passes = mean(line["passes"] for line in ours) / mean(line["texts"] for line in theirs)
     return [
         task.name,
-        measure.metric,
-        f"{before.figure:.4f}",
+        metric,
+        f"{before:.4f}",
         spread(theirs),
         spread(ours),
         f"{more.value:+.4f}",
@@ -319,8 +321,23 @@ def row_of(task: Task, bench: Bench, found: list[tuple[Any, Any]]) -> list[str]:
     ]
 
 
-def spread(values: list[Values]) -> str:
-    figures = [one.figure for one in values]
+def difference(task: Task, bench: Bench, theirs: Sequence[Any], ours: Sequence[Any]) -> Interval:
+    """How much better ours are: the mean of models on the same rows, or models on each part."""
+    measures = [bench.measure(task.name, line["seed"]) for line in ours]
+    if task.parts > 1:
+        whole = Together.of(measures)
+        rows = [np.concatenate([line["rows"] for line in lines]) for lines in (theirs, ours)]
+        return gain(*(Values(whole, one, whole.figure_of(one)) for one in rows))
+    (measure, *_) = measures
+
+    def values(lines: Sequence[Any]) -> list[Values]:
+        return [Values(measure, np.array(line["rows"]), line["figure"]) for line in lines]
+
+    return gain(values(theirs), values(ours))
+
+
+def spread(lines: Sequence[Any]) -> str:
+    figures = [line["figure"] for line in lines]
     more = f" ± {stdev(figures):.4f}" if len(figures) > 1 else ""
     return f"{mean(figures):.4f}{more}"
 
@@ -330,7 +347,7 @@ def is_known(
 ) -> bool:
     """Whether a training of these rows is there already."""
     found = known.get((task.name, seed))
-    return found is not None and found["data"] == task.hash(args.data)
+    return found is not None and found["data"] == task.hash(args.data, seed)
 
 
 # Lines --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The eight tasks of `workbench.py`: what is trained on, what is tested, and the peer's recipe.
+"""The tasks of `workbench.py`: what is trained on, what is tested, and the peer's recipe.
 
 The recipe is the one that sentence-transformers documents for the form of the data, with its
 defaults where the example names nothing else.
@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from sentune.workbench.rows.split import groups_of, split
 
 Columns = dict[str, list[Any]]
 SEED = 0  # of what is held out: the same in every run
+PARTS = 3  # of a small file
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,22 @@ class Task:
     name: str
     form: Form
     recipe: Recipe
-    load: Callable[[Path], tuple[Columns, Columns]]  # rows to train on, and held-out ones
+    load: Callable[[Path, int], tuple[Columns, Columns]]  # rows to train on, and held-out ones
     files: tuple[str, ...] = ()
+    parts: int = 1  # of the rows, which are held out in turn: the seed says which one
 
     @property
     def transfer(self) -> tuple[str, ...]:
         """The tasks of other data that show what else changed."""
         return ("banking77", "TREC") if self.name == "STS benchmark" else ("STS benchmark",)
 
-    def hash(self, folder: Path) -> str:
+    def hash(self, folder: Path, seed: int) -> str:
         """What tells the rows apart: figures of other rows are not compared."""
-        return hashlib.sha256(json.dumps(self.load(folder)).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.load(folder, seed)).encode()).hexdigest()[:16]
 
-    def measure(self, folder: Path, model: Any) -> Measure:
+    def measure(self, folder: Path, model: Any, seed: int = 0) -> Measure:
         """What is measured on the held-out rows; `model` is the one before training."""
-        train, test = self.load(folder)
+        train, test = self.load(folder, seed)
         groups = groups_of([test[name] for name in input_columns(list(test))])
         return measure_for(test, train, self.form, groups=groups, model=model, references=10**6)
 
@@ -82,10 +84,10 @@ def take(columns: Columns, rows: Any) -> Columns:
     return {name: [cells[row] for row in rows] for name, cells in columns.items()}
 
 
-def held_out(file: str, share: float) -> Callable[[Path], tuple[Columns, Columns]]:
+def held_out(file: str, share: float) -> Callable[[Path, int], tuple[Columns, Columns]]:
     """A part of the file is tested, which shares no text with the rest."""
 
-    def load(folder: Path) -> tuple[Columns, Columns]:
+    def load(folder: Path, _seed: int) -> tuple[Columns, Columns]:
         data = read(folder / file)
         texts = [data[name] for name in input_columns(list(data))]
         label = label_column(list(data))
@@ -95,10 +97,24 @@ def held_out(file: str, share: float) -> Callable[[Path], tuple[Columns, Columns
     return load
 
 
-def two_files(train: str, test: str) -> Callable[[Path], tuple[Columns, Columns]]:
+def in_turn(file: str) -> Callable[[Path, int], tuple[Columns, Columns]]:
+    """Each part of a small file is tested, by another seed: one part says too little."""
+
+    def load(folder: Path, seed: int) -> tuple[Columns, Columns]:
+        data = read(folder / file)
+        texts = [data[name] for name in input_columns(list(data))]
+        shares = {f"part {number}": 1 / PARTS for number in range(1, PARTS)}
+        found = list(split(texts, None, shares, SEED, has_near=False).parts.values())
+        rest = [rows for number, rows in enumerate(found) if number != seed % PARTS]
+        return take(data, np.sort(np.concatenate(rest))), take(data, found[seed % PARTS])
+
+    return load
+
+
+def two_files(train: str, test: str) -> Callable[[Path, int], tuple[Columns, Columns]]:
     """The rows of one file are trained on, without those that share a text with the other."""
 
-    def load(folder: Path) -> tuple[Columns, Columns]:
+    def load(folder: Path, _seed: int) -> tuple[Columns, Columns]:
         first, second = read(folder / train), read(folder / test)
         names = input_columns(list(first))
         groups = groups_of([first[name] + second[name] for name in names], has_near=False)
@@ -114,7 +130,7 @@ def two_files(train: str, test: str) -> Callable[[Path], tuple[Columns, Columns]
     return load
 
 
-def docs(folder: Path) -> tuple[Columns, Columns]:
+def docs(_folder: Path, _seed: int) -> tuple[Columns, Columns]:
     """The documentation of this Python."""
     train, test = pydocs.split(pydocs.distinct(pydocs.entries()))
     return tuple(
@@ -124,7 +140,7 @@ def docs(folder: Path) -> tuple[Columns, Columns]:
 
 
 CLASSES = Recipe("BatchAllTripletLoss", 32, learning_rate=2e-5, sampler="group_by_label")
-TASKS = (
+EIGHT = (
     Task(
         "STS benchmark",
         forms.PAIR_AND_SCORE,
@@ -177,3 +193,11 @@ TASKS = (
         docs,
     ),
 )
+
+# The small files again, with all of their rows held out in turn.
+IN_TURN = tuple(
+    replace(task, name=f"{task.name}, in turn", load=in_turn(task.files[0]), parts=PARTS)
+    for task in EIGHT
+    if task.form in (forms.PAIR, forms.TRIPLET) and task.files
+)
+TASKS = (*EIGHT, *IN_TURN)
