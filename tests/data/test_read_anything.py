@@ -539,6 +539,51 @@ def test_of_several_columns_that_may_be_the_label_none_is_guessed(tmp_path):
         read(named_so)
 
 
+def test_a_column_that_says_the_label_in_words_is_no_text(tmp_path):
+    names = ["very bad", "bad", "so so", "good", "very good"]
+    rows = [f"text {n} of many,{n % 5},{names[n % 5]}" for n in range(30)]
+    found, notes = noted(put(tmp_path, "a.csv", "text,label,label_text\n" + "\n".join(rows)))
+    assert found.column_names == ["text", "label"] and "'label_text' is left out" in notes[0]
+    rows = [f"text {n} of many,{n % 5},{names[n % 4]}" for n in range(30)]  # says something else
+    found, _ = noted(put(tmp_path, "b.csv", "text,label,other\n" + "\n".join(rows)))
+    assert found.column_names == ["text", "label", "other"]
+    rows = [f"text {n} of many,{n},same {n}" for n in range(30)]  # nothing comes again
+    found, _ = noted(put(tmp_path, "c.csv", "text,label,other\n" + "\n".join(rows)))
+    assert found.column_names == ["text", "label", "other"]
+
+
+def test_classes_of_single_texts_may_be_written_as_floats(tmp_path):
+    rows = [f"text {n} of many,{n % 3}.0" for n in range(30)] + ["one without,"]
+    content = "text,label\n" + "\n".join(rows)
+    found = read(put(tmp_path, "a.csv", content))
+    assert found["label"][:3] == [0, 1, 2] and found["label"][30] is None
+    numbers = [float("nan"), 2.0, 1.0]
+    columns = {"text": ["a b", "c d", "e f"], "label": numbers}
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(columns), tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet")["label"][:] == [None, 2, 1]
+    pairs = put(tmp_path, "c.csv", "a,b,label\n" + "x 1,y 1,2.0\nx 2,y 2,1.0\n")
+    assert read(pairs).features["label"].dtype == "float64"  # of pairs these are scores
+    scores = put(tmp_path, "d.csv", "text,score\n" + "x 1,2.0\nx 2,1.0\n")
+    assert read(scores).features["score"].dtype == "float64"
+
+
+@pytest.mark.parametrize("name", ["is_valid", "paid", "android", "grid"])
+def test_a_word_that_ends_in_id_names_no_ids(tmp_path, name):
+    rows = [f"text {n} of many,{n % 2}" for n in range(60)]
+    found, _ = noted(put(tmp_path, "a.csv", f"words,{name}\n" + "\n".join(rows)))
+    assert found.column_names == ["words", "label"]
+
+
+@pytest.mark.parametrize("name", ["docid", "sentence_id", "pairID", "qid", "UserId", "uuid"])
+def test_ids_are_known_by_their_names(tmp_path, name):
+    rows = [f"text {n} of many,{n % 7}" for n in range(9)]
+    found, _ = noted(put(tmp_path, "a.csv", f"words,{name}\n" + "\n".join(rows)))
+    assert found.column_names == ["words"]
+
+
 def test_lines_with_tabs_may_be_rows_of_a_table(tmp_path):
     lines = "".join(f"text {n} of many\t{n % 3}\n" for n in range(60))
     found, notes = noted(put(tmp_path, "a.txt", lines))

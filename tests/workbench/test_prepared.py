@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from datasets import Dataset, DatasetDict
 
-from sentune.errors import DatasetError, SentuneWarning
+from sentune.errors import DatasetError, SentuneWarning, SettingError
 from sentune.workbench.rows.prepared import parts_of
 from sentune.workbench.settings import Settings
 
@@ -77,6 +77,27 @@ def test_where_texts_come_again_and_again_only_equal_rows_are_left_out():
     dev = {"q": ["q 0", "q 1"], "d": ["d 0", "new"]}
     parts = parts_of(rows, {"dev": dev}, Settings(test_share=0))
     assert len(parts.rows["train"]) == 59
+    assert any(note.startswith("19 training rows stay") for note in parts.notes)
+
+
+def test_of_answers_that_come_again_and_again_the_questions_are_left_out_all_the_same():
+    rows = {"q": [f"q {n}" for n in range(60)], "d": [f"d {n % 4}" for n in range(60)]}
+    dev = {"q": ["q 7", "new"], "d": ["d 1", "d 1"]}
+    parts = parts_of(rows, {"dev": dev}, Settings(test_share=0))
+    assert len(parts.rows["train"]) == 59 and "q 7" not in parts.rows["train"]["q"]
+
+
+@pytest.mark.parametrize("names", [("test",), ("dev", "test")])
+def test_training_rows_that_are_all_held_out_are_an_error(names):
+    rows = {"text": [f"text {n}" for n in range(60)], "label": [0, 1] * 30}
+    with pytest.raises(DatasetError, match=r"only 0 of 60 rows are left.*are in the held-out"):
+        parts_of(rows, dict.fromkeys(names, rows), Settings())
+
+
+def test_shares_that_leave_nothing_name_their_options():
+    rows = {"text": [f"text {n}" for n in range(60)], "label": [0, 1] * 30}
+    with pytest.raises(SettingError, match="--dev-share, --test-share"):
+        parts_of(rows, {}, Settings(dev_share=0.5, test_share=0.5))
 
 
 def test_held_out_rows_are_as_many_as_can_show_something_and_the_others_train(monkeypatch):

@@ -150,6 +150,18 @@ def test_files_with_the_same_columns_are_one_dataset(tmp_path):
         assert sorted(len(one) for one in found) == [40, 60]
 
 
+def test_the_label_is_that_of_the_files_that_have_such_a_column(tmp_path):
+    rows = "".join(f"text {n} of many,{n % 3},{n % 2}\n" for n in range(60))
+    (tmp_path / "a.csv").write_text("words,intent,rating\n" + rows)
+    topics.write(topics.pairs(20), tmp_path / "b.csv")
+    files = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    with pytest.warns(SentuneWarning):
+        found = datasets_of(files, Settings(label="intent"))
+    assert [one.column_names for one in found] == [["words", "label"], ["query", "document"]]
+    with pytest.raises(DatasetError, match="there is no column 'intention'"):
+        datasets_of(files, Settings(label="intention"))
+
+
 def test_rows_in_memory_with_the_same_columns_are_one_dataset():
     data = [topics.classes(30), Dataset.from_dict(topics.classes(20, seed=1)), topics.pairs(10)]
     found = datasets_of(data, Settings())

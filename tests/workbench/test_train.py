@@ -125,6 +125,9 @@ def test_the_average_of_several_trainings_is_repeated(model, tmp_path):
     assert first.kept == "trained" and first.record["decision"]["candidate"].startswith("average")
     assert "runs:" in (tmp_path / "half" / "run.yaml").read_text()
     _assert_repeated(tmp_path, "half")
+    config = tmp_path / "half" / "run.yaml"
+    with pytest.raises(SettingError, match=r"\(runs\), so learning_rate, epochs would change"):
+        train(config=config, output=tmp_path / "other", learning_rate=1e-3, epochs=1)
 
 
 def test_few_rows_are_held_out_in_turn_and_that_is_repeated(model, tmp_path):
@@ -152,6 +155,54 @@ def test_a_changed_file_is_said(trained, tmp_path):
             train(config=result.model_path / "run.yaml", output=tmp_path / "again")
     finally:
         data.write_bytes(before)
+
+
+def test_a_run_file_does_without_none_of_its_data(model, tmp_path):
+    data = topics.write(topics.classes(100), tmp_path / "topics.csv")
+    other = topics.write(topics.classes(60, seed=5), tmp_path / "other.csv")
+    dev = [topics.write(topics.classes(20, seed=n), tmp_path / f"dev{n}.csv") for n in (1, 2)]
+    train(data, model, tmp_path / "first", dev=dev, steps=2, loss="SupervisedContrastiveLoss")
+    config = tmp_path / "first" / "run.yaml"
+    with pytest.raises(DatasetError, match=r"dev1\.csv', which is not given now"):
+        train(config=config, output=tmp_path / "again")
+    with pytest.raises(DatasetError, match=r"topics\.csv', which is not given now"):
+        train(other, config=config, output=tmp_path / "again", dev=dev)
+    train(config=config, output=tmp_path / "again", dev=dev)
+    one, two = (SentenceTransformer(str(tmp_path / place)) for place in ("first", "again"))
+    assert_equal_weights(weights(one), weights(two))
+
+
+def test_rows_are_not_held_out_in_turn_beside_rows_to_choose_by(model, tmp_path):
+    dev = topics.pairs(40, seed=1)
+    asked = {"folds": 3, "steps": 2}
+    with pytest.raises(SettingError, match=r"folds=3 .*rows to choose by are given"):
+        train(topics.pairs(90), model, tmp_path / "out", dev=dev, **asked)
+    with pytest.raises(SettingError, match=r"folds=3 .*several datasets"):
+        train([topics.pairs(90), topics.classes(90)], model, tmp_path / "out", **asked)
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([{"loss": "CoSENTLos", "learning_rate": 1e-3, "batch_size": 8}], "did you mean CoSENTL"),
+        ([{"loss": "CoSENTLoss", "steps": 2}], "learning_rate, batch_size and steps, got loss, st"),
+    ],
+)
+def test_runs_are_checked(runs, said, model, tmp_path):
+    with pytest.raises(SettingError, match=said):
+        train(topics.scored(60), model, tmp_path / "out", runs=runs)
+
+
+def test_a_second_gpu_is_named_by_the_variable_for_that(model, tmp_path):
+    with pytest.raises(SettingError, match="CUDA_VISIBLE_DEVICES=1"):
+        train(topics.classes(60), model, tmp_path / "out", device="cuda:1")
+
+
+def test_runs_are_json_on_the_command_line():
+    assert told.as_words("runs", [{"loss": "A", "steps": 2}]) == [
+        "--runs",
+        '[{"loss": "A", "steps": 2}]',
+    ]
 
 
 def test_changed_rows_behind_a_pattern_or_standard_input_are_said(model, tmp_path, monkeypatch):

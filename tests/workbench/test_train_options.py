@@ -6,6 +6,7 @@ import pytest
 
 from sentune import SentenceTransformer
 from sentune.cli import main
+from sentune.errors import SettingError
 from sentune.workbench import train
 from tests import tiny
 from tests.share import test_push
@@ -54,3 +55,8 @@ def test_a_tracker_gets_the_curves(work):
     events = [*(work / "out" / "logs").rglob("events.out.tfevents.*")]
     assert events
     assert b"train/loss" in b"".join(path.read_bytes() for path in events)
+
+
+def test_a_tracker_that_is_not_known_is_said_before_anything_is_read(work):
+    with pytest.raises(SettingError, match="'tensorbord' .*did you mean tensorboard"):
+        train("none.csv", "no-model", "out", report_to=["tensorbord"])

@@ -20,7 +20,13 @@ _LABEL_WORDS = frozenset(
     "is_paraphrase entailment".split()
 )
 _SCORE = re.compile(r"score|similarity|relatedness")  # in names of numbers that are no classes
-_ID = re.compile(r"(.*[_-])?(id|idx|index|uid|uuid|guid)|.*[a-z]ID|unnamed: 0", re.IGNORECASE)
+_NAMED = (  # what a name such as docid or questionID says that it is the number of
+    "q|d|p|doc|document|query|question|answer|passage|pair|sent|sentence|text|row|item|user|group|"
+    "product|review|post|comment|article|page|news|record|case|ticket|order|customer|session"
+)
+_ID = re.compile(
+    rf"(?i:(.*[_-])?(id|idx|index|uid|uuid|guid)|({_NAMED})id|unnamed: 0)|.*[a-z](ID|Id)"
+)
 _LONG = 40  # characters on average that no id has
 _FEWEST = 10  # rows in which whole numbers that all differ are ids
 _FEW_WORDS = 20  # rows in which any words may be labels
@@ -28,6 +34,10 @@ _MANY = 40  # rows in which a column that has a few words again and again is no 
 _LOOKED_AT = 100  # values that show that a column holds no numbers
 _LINE = "text"  # the column of a text file
 _COMMA = r"^[+-]?\d+,\d+$"
+
+
+class MissingColumnError(DatasetError):
+    """A column that was asked for and is not there."""
 
 
 class Wish(NamedTuple):
@@ -121,10 +131,12 @@ class _Chooser:
         wish, names = self.wish, self.table.column_names
         for name in [*(wish.columns or {}).values(), *([wish.label] if wish.label else [])]:
             if name not in names:
-                raise DatasetError(f"there is no column {name!r}{near(name, names)}")
+                raise MissingColumnError(f"there is no column {name!r}{near(name, names)}")
         pairs, label = self._named() if wish.columns is not None else self._detected()
+        is_single = len(pairs) == 2
         columns = [
-            self._label(new, old) if old == label else self._plain(new, old) for new, old in pairs
+            self._label(new, old, is_single=is_single) if old == label else self._plain(new, old)
+            for new, old in pairs
         ]
         new_names = [column.name for column in columns]
         if twice := next((name for name in new_names if new_names.count(name) > 1), None):
@@ -181,7 +193,8 @@ class _Chooser:
                     f"{_left_out(shown)} ids, which are no texts (name the columns "
                     f"with columns=... or --columns to keep {_them(shown)})"
                 )
-        kinds = [] if label is None else [n for n in rest if n not in ids and self._is_kind(n)]
+        kinds = [] if label is None else [n for n in rest if n not in ids]
+        kinds = [name for name in kinds if self._is_kind(name) or self._names(name, label)]
         if kinds and len(ids) + len(kinds) < len(rest):
             left_out += kinds
             self.notes.append(
@@ -281,6 +294,21 @@ class _Chooser:
         is_few = 0 < len(words) <= len(column) / 10
         return is_few and not pc.any(pc.match_substring_regex(words, r"\s")).as_py()
 
+    def _names(self, name: str, label: str | None) -> bool:
+        """Whether a column says the label again, in words: label_text beside label."""
+        pa = need("pyarrow", extra="train")
+        columns = [self.table.column(one) for one in (name, label)]
+        if not all(
+            pa.types.is_string(one.type) or pa.types.is_integer(one.type) for one in columns
+        ):
+            return False
+        # Most columns are told apart without a look at all rows.
+        first = _values_and_pairs(pa, [one.slice(0, _LOOKED_AT) for one in columns])
+        if len(set(first)) > 1:
+            return False
+        values, *others = _values_and_pairs(pa, columns)
+        return set(others) == {values} and values <= len(self.table) / 2
+
     def _kind(self, name: str) -> Any:
         """The type of the numbers in a column; None if it has others than numbers."""
         if name not in self._numbers:
@@ -303,11 +331,15 @@ class _Chooser:
             return Column(new, old, _same, self._feature(old), False)
         return Column(new, old, _to_numbers(kind), None, False)
 
-    def _label(self, new: str, old: str) -> Column:
+    def _label(self, new: str, old: str, *, is_single: bool) -> Column:
+        """The label; of a single text whole numbers written as 1.0 are classes, too."""
         pa = need("pyarrow", extra="train")
         column = self.table.column(old)
+        is_class = is_single and not _SCORE.search(old.lower())
         if not pa.types.is_string(column.type):
             is_float = pa.types.is_floating(column.type)
+            if is_float and is_class and _are_whole(column):
+                return Column(self._label_name(new, old, "label"), old, _to_whole, None, True)
             name = self._label_name(new, old, "score" if is_float else "label")
             return Column(name, old, _same, self._feature(old), True)
         kind, convert = numbers_in(column), _to_numbers
@@ -318,6 +350,9 @@ class _Chooser:
             if _SCORE.search(old.lower()) and not _are_binary(column):
                 kind = pa.float64()
             is_float = pa.types.is_floating(kind)
+            if is_float and is_class and _are_whole(convert(kind)(column)):
+                whole = _in_turn(convert(kind), _to_whole)
+                return Column(self._label_name(new, old, "label"), old, whole, None, True)
             name = self._label_name(new, old, "score" if is_float else "label")
             return Column(name, old, convert(kind), None, True)
         return self._words(self._label_name(new, old, "label"), old)
@@ -378,6 +413,13 @@ def _numbers_in(pa: Any, texts: Any) -> Any:
     return None
 
 
+def _values_and_pairs(pa: Any, columns: Sequence[Any]) -> tuple[int, int, int]:
+    """How many different values two columns have, and how many different pairs of these."""
+    pairs = pa.table(list(columns), ["first", "second"]).group_by(["first", "second"])
+    first, second = (len(column.unique()) for column in columns)
+    return first, second, pairs.aggregate([]).num_rows
+
+
 def _are_binary(column: Any) -> bool:
     pc = need("pyarrow.compute", extra="train")
     values = pc.utf8_trim_whitespace(column).unique().to_pylist()
@@ -405,6 +447,24 @@ def _to_places(words: Sequence[str]) -> Callable[[Any], Any]:
     pc = need("pyarrow.compute", extra="train")
     known = pa.array(words, pa.string())
     return lambda array: pc.index_in(array, value_set=known).cast(pa.int64())
+
+
+def _are_whole(column: Any) -> bool:
+    """Whether all numbers are whole, as 1.0; those that are missing do not count."""
+    pc = need("pyarrow.compute", extra="train")
+    known = pc.filter(column, pc.is_finite(column))  # null where it is null
+    return len(known) > 0 and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
+
+
+def _in_turn(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda array: second(first(array))
+
+
+def _to_whole(array: Any) -> Any:
+    """Numbers such as 1.0 as whole ones; what is missing stays so."""
+    pa = need("pyarrow", extra="train")
+    pc = need("pyarrow.compute", extra="train")
+    return pc.if_else(pc.is_finite(array), array, None).cast(pa.int64())
 
 
 def _same(array: Any) -> Any:

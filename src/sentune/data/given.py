@@ -9,7 +9,7 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from sentune._lazy import need
-from sentune.data.choice import Wish
+from sentune.data.choice import MissingColumnError, Wish
 from sentune.data.columns import portions
 from sentune.data.read import chosen, part_of, read
 from sentune.data.sources import STANDARD, OtherColumnsError
@@ -76,17 +76,45 @@ def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
         names = _names_of(data)
         if len(names) < 2 or STANDARD in names:
             raise
-    alone = {**options, "skip_bad_rows": bool(options.get("skip_bad_rows")) or None}
+    of_file = _label_of_each(names, split, options)
     alike: dict[tuple[str, ...], list[str]] = {}
     for name in names:
-        with catch_warnings():  # what is to be said is said when the rows are read for good
-            simplefilter("ignore", SentuneWarning)
-            columns = rows_of(name, split, **alone).column_names
-        alike.setdefault(tuple(columns), []).append(name)
+        columns = _columns(name, split, {**options, "label": of_file[name]})
+        alike.setdefault((str(of_file[name]), *columns), []).append(name)
     return [
-        rows_of(group, split, **{**options, **_bad_rows_of(number, options)})
+        rows_of(
+            group,
+            split,
+            **{**options, "label": of_file[group[0]], **_bad_rows_of(number, options)},
+        )
         for number, group in enumerate(alike.values())
     ]
+
+
+def _label_of_each(
+    names: Sequence[str], split: str, options: Mapping[str, Any]
+) -> dict[str, str | None]:
+    """The column that was named as the label, for each file that has it; None for the others."""
+    label = options.get("label")
+    found: dict[str, str | None] = dict.fromkeys(names, label)
+    missing: list[MissingColumnError] = []
+    for name in names if label is not None else ():
+        try:
+            _columns(name, split, options)
+        except MissingColumnError as error:
+            found[name] = None
+            missing.append(error)
+    if len(missing) == len(names):
+        raise missing[0]
+    return found
+
+
+def _columns(name: str, split: str, options: Mapping[str, Any]) -> list[str]:
+    """The columns of a file; what is to be said of it is said when it is read for good."""
+    alone = {**options, "skip_bad_rows": bool(options.get("skip_bad_rows")) or None}
+    with catch_warnings():
+        simplefilter("ignore", SentuneWarning)
+        return list(rows_of(name, split, **alone).column_names)
 
 
 def _joined(several: Sequence[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from sentune.disk import files, folders
 from sentune.errors import OutputError, SentuneError
 
 ROWS, NUMBERS, ABOUT = "rows.arrow", "numbers.bin", "about.json"
-_VERSION = 2  # of what is kept; another one is read again
+_VERSION = 3  # of what is kept; another one is read again
 _PORTION = 10_000  # rows at a time
 _KEYS = {"file", "reason", "raw"}  # of a row that was left out
 

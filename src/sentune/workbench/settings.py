@@ -21,6 +21,14 @@ def _option(default: Any, words: str, kind: str = "text", group: str = "fix") ->
     return field(default=default, metadata={"help": words, "kind": kind, "group": group})
 
 
+_OF_A_CANDIDATE = (
+    *("loss", "loss_settings", "data_as", "data_settings", "batch_size"),
+    *("learning_rate", "warmup", "weight_decay", "sampler", "anchor_weight"),
+)
+# What each training of a run file's `runs` says for itself.
+OF_A_TRAINING = (*_OF_A_CANDIDATE, "negatives", "epochs", "steps", "budget")
+
+
 @dataclass(frozen=True)
 class Settings:
     """All options of a training; None means that it is chosen.
@@ -101,7 +109,9 @@ class Settings:
         "number",
     )
     dtype: str = _option("auto", "auto, or float32 for exact numbers")
-    device: str | None = _option(None, "where to compute, e.g. cuda:1 or cpu")
+    device: str | None = _option(
+        None, "where to compute: cpu or cuda (CUDA_VISIBLE_DEVICES chooses one)"
+    )
     report_to: list[str] | None = _option(
         None, "trackers, e.g. tensorboard,wandb; those of tensorboard write to OUTPUT/logs", "words"
     )
@@ -138,11 +148,8 @@ class Settings:
     @property
     def fixed(self) -> dict[str, Any]:
         """What is fixed of the candidates."""
-        names = (
-            *("loss", "loss_settings", "data_as", "data_settings", "batch_size"),
-            *("learning_rate", "warmup", "weight_decay", "sampler", "anchor_weight"),
-        )
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        found = {name: getattr(self, name) for name in _OF_A_CANDIDATE}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 _RANGES = (

@@ -8,8 +8,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
+
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from sentune.data.given import is_place
 from sentune.encoder.identity import identity
@@ -25,7 +28,7 @@ from sentune.workbench.records.run_file import RunFile
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows import prepared, roles, several
 from sentune.workbench.rows.prepared import Parts
-from sentune.workbench.settings import Settings
+from sentune.workbench.settings import OF_A_TRAINING, Settings
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class _Job:
         progress: TextIO | None,
     ) -> _Job:
         known = RunFile() if config is None else run_file.read(config)
+        _check_runs(known.options, given)
         places = {name: str(rows) for name, rows in held_out.items() if is_place(rows)}
         options = {**known.options, **{n: _plain(value) for n, value in given.items()}, **places}
         output = Path(str(options.get("output", Settings.output))).expanduser()
@@ -191,8 +195,16 @@ class _Job:
         """The folder for the result, after a look at whether it can be written."""
         output = Path(self.settings.output).expanduser()
         saved.check_output(output)
+        kind, _, number = (self.settings.device or "").partition(":")
+        if kind == "cuda" and number not in ("", "0"):
+            raise SettingError(
+                f"training takes the first GPU that is visible, not {self.settings.device}; start "
+                f"it with the variable CUDA_VISIBLE_DEVICES={number}, and without device"
+            )
+        # All this before minutes are spent on reading.
+        _check_trackers(self.settings.report_to or [])
         if self.settings.loss is not None:
-            check_loss(self.settings.loss)  # before minutes are spent on reading
+            check_loss(self.settings.loss)
         if Path(self.settings.model).expanduser().resolve() == output.resolve():
             raise SettingError(
                 f"{output} is the model to start from, which would be replaced; choose another "
@@ -254,6 +266,25 @@ def _heard() -> Iterator[list[str]]:
         warnings.simplefilter("always", SentuneWarning)
         yield said
     said += [str(one.message) for one in found if issubclass(one.category, SentuneWarning)]
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    """Raise if transformers knows no tracker of such a name."""
+    known = [*INTEGRATION_TO_CALLBACK, "all", "none"]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5) or [", ".join(known)]
+            raise SettingError(f"there is no tracker {name!r} (report_to); did you mean {near[0]}?")
+
+
+def _check_runs(known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise if options are given that the trainings which a run file lists would not follow."""
+    unheard = [name for name in given if name in OF_A_TRAINING]
+    if known.get("runs") and "runs" not in given and unheard:
+        raise SettingError(
+            f"the run file lists its trainings with settings of their own (runs), so "
+            f"{', '.join(unheard)} would change nothing; change them there, or remove runs from it"
+        )
 
 
 def _introduction(datasets: Sequence[Parts], notes: Sequence[str]) -> str:

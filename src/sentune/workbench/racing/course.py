@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from sentune.workbench.measuring.general import Check, threshold_of
 from sentune.workbench.measuring.measure import Measure, Together, Values, gain
 from sentune.workbench.racing import anchors, decision
 from sentune.workbench.racing.anchors import Anchors
-from sentune.workbench.racing.candidates import Candidate, candidates, check_any, joint
+from sentune.workbench.racing.candidates import Candidate, candidates, check_any, check_loss, joint
 from sentune.workbench.racing.decision import Choice, Mix
 from sentune.workbench.racing.folds import HeldOut, number_of_folds
 from sentune.workbench.racing.lines import Line, Looking
@@ -116,7 +116,12 @@ class Course:
         """What is trained on and measured with: a part that is held out, or all in turn."""
         folds = self.settings.folds or self._folds()
         (parts, *more) = self.datasets
-        if folds > 1 and not more and parts.form is not forms.TEXT:
+        if (self.settings.folds or 1) > 1 and ("dev" in parts.given or more):
+            why = "there are several datasets" if more else "rows to choose by are given (dev)"
+            raise SettingError(
+                f"folds={folds} holds the rows out in turn to choose by, and {why}; leave out folds"
+            )
+        if folds > 1 and parts.form is not forms.TEXT:
             try:
                 found = HeldOut.in_turn(parts, folds, self.settings.seed, self.start, _REFERENCES)
             except DatasetError as error:  # as of a fold with one class only
@@ -260,7 +265,7 @@ class Course:
                 **(self.settings.data_settings or {}),
             }
         if self.settings.runs:
-            return tuple(Candidate.of(one) for one in self.settings.runs)
+            return tuple(map(_candidate_of, self.settings.runs))
         of_each = [one.form for one in self.datasets]
         if len(of_each) > 1:
             return joint(of_each, fixed)
@@ -274,7 +279,11 @@ class Course:
         """Measure shares of all that was trained in full, and keep the best, or the start."""
         finished = self._finished()
         if not finished or self.race is None:
-            why = "it was stopped before the first training was done" if self.is_stopped else _failed(self)
+            why = (
+                "it was stopped before the first training was done"
+                if self.is_stopped
+                else _failed(self)
+            )
             self.choice = Choice(None, why)
             return
         read = self.start.texts
@@ -364,6 +373,20 @@ class Course:
         pairs = zip(before.parts, after.parts, strict=True)
         each = [{"metric": a.measure.metric, **Course._figures(a, b)} for a, b in pairs]
         return {**figures, "each": each}
+
+
+def _candidate_of(run: Mapping[str, Any]) -> Candidate:
+    """A training as `runs` gives it."""
+    try:
+        found = Candidate.of(run)
+    except TypeError:
+        raise SettingError(
+            "each of runs must have loss, learning_rate, batch_size and steps, got "
+            f"{', '.join(run) or 'nothing'}"
+        ) from None
+    for one in found.each:
+        check_loss(one.loss)
+    return found
 
 
 def _texts_of(parts: Parts) -> int:

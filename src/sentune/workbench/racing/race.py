@@ -365,7 +365,7 @@ class Race:
         """
         tried = [one for one in entries if one.values is not None and one.state == "waiting"]
         finals: list[Entry] = []
-        for _ in range(self._finals(len(tried))):
+        for _ in range(min(self._finals(len(tried)), len(tried))):
             left = [one for one in tried if one not in finals]
             finals.append(first_as_good(left))
         for one in tried:

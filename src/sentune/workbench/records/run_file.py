@@ -107,12 +107,18 @@ def check_same(known: RunFile, hashes: Mapping[str, str]) -> None:
     """Compare what a run file was made of with what is there now; other versions are a warning.
 
     Raises:
-        DatasetError: If a file of data has changed.
+        DatasetError: If data have changed or are not given.
         ModelFileError: If the model has.
     """
     for name, before in known.hashes.items():
         now = hashes.get(name)
-        if now is None or now == before:
+        if now is None:
+            raise DatasetError(
+                f"the run file was written for {name!r}, which is not given now, so another model "
+                "would come out; give it again (data, dev or test), or remove `hashes` from the "
+                "run file to train on what is there"
+            )
+        if now == before:
             continue
         what = "the model to start from" if name == "model" else f"the data in {name}"
         error = ModelFileError if name == "model" else DatasetError

@@ -178,7 +178,7 @@ def as_words(name: str, value: Any) -> list[str]:
         return [option]
     if name == "columns":
         value = ",".join(f"{new}={old}" for new, old in value.items())
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)):
         value = json.dumps(value)
     elif isinstance(value, list):
         value = ",".join(map(str, value))

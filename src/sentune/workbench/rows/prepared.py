@@ -19,7 +19,7 @@ from sentune.data.given import rows_of as given_rows
 from sentune.data.profile import profile
 from sentune.data.read import places
 from sentune.data.sources import MissingPartError
-from sentune.errors import DatasetError
+from sentune.errors import DatasetError, SettingError
 from sentune.losses.fitting import advice
 from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.alike import alike_by_name
@@ -133,8 +133,15 @@ def in_parts(
         own[name] = _same_form(rows, form, name, notes)
     if is_trained_on and "dev" in own:
         own["dev"] = _enough(own["dev"], settings.seed, notes)
-    if is_trained_on:
+    if is_trained_on and own:
+        before = len(whole)
         whole = without_held_out(whole, list(own.values()), notes)
+        if len(whole) < TRAIN_AT_LEAST:
+            raise DatasetError(
+                f"only {len(whole)} of {before:,} rows are left to train on, since the texts of "
+                f"the others are in the held-out rows ({', '.join(own)}), and at least "
+                f"{TRAIN_AT_LEAST} are needed; give training rows that are not held out"
+            )
     shares = _shares(settings, len(whole), own)
     texts = _texts(whole)
     if not shares:
@@ -261,30 +268,36 @@ def _one_is_alike(rows: Any, notes: list[str]) -> Any:
 def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: float = _MOST) -> Any:
     """Training rows without those that have a text of a held-out row.
 
-    Where that were more than a share of all, since texts come again and again, only those that are
-    such a row.
+    A column whose texts come again and again, as the answers of many questions, would take more
+    than a share of all rows: these go only if all of their texts are those of a held-out row.
     """
     asked = {normalised(text) for part in held_out for column in _texts(part) for text in column}
     if not asked:
         return rows
     columns = _texts(rows)
-    left_out = np.zeros(len(rows), bool)
-    for column in columns:
-        left_out |= np.fromiter((normalised(text) in asked for text in column), bool, len(rows))
-    if left_out.mean() > most:
-        whole = {
-            tuple(map(normalised, row))
-            for part in held_out
-            for row in zip(*_texts(part), strict=True)
-        }
-        found = (tuple(map(normalised, row)) in whole for row in zip(*columns, strict=True))
-        left_out = np.fromiter(found, bool, len(rows))
-    if not left_out.any():
-        return rows
-    notes.append(
-        f"{left_out.sum():,} training rows are left out, since their texts are in held-out rows"
-    )
-    return rows.select(np.flatnonzero(~left_out))
+    is_asked = [
+        np.fromiter((normalised(text) in asked for text in column), bool, len(rows))
+        for column in columns
+    ]
+    whole = {
+        tuple(map(normalised, row)) for part in held_out for row in zip(*_texts(part), strict=True)
+    }
+    found = (tuple(map(normalised, row)) in whole for row in zip(*columns, strict=True))
+    left_out = np.fromiter(found, bool, len(rows))
+    for column in is_asked:
+        if column.mean() <= most:
+            left_out |= column
+    stay = int((np.any(is_asked, axis=0) & ~left_out).sum())
+    if left_out.any():
+        notes.append(
+            f"{left_out.sum():,} training rows are left out, since their texts are in held-out rows"
+        )
+    if stay:
+        notes.append(
+            f"{stay:,} training rows stay that have a text of a held-out row: these are so many "
+            "that too few would be left; figures say little about new texts of that column"
+        )
+    return rows.select(np.flatnonzero(~left_out)) if left_out.any() else rows
 
 
 def _same_form(rows: Any, form: Form, name: str, notes: list[str]) -> Any:
@@ -314,6 +327,11 @@ def _shares(settings: Settings, count: int, own: Mapping[str, Any]) -> dict[str,
             continue
         enough = min(_ENOUGH / count, max(usual, min(_WANTED / count, _MOST)))
         found[name] = asked[name] or enough
+    if sum(found.values()) >= 1:
+        raise SettingError(
+            f"dev_share={found['dev']:g} and test_share={found['test']:g} leave nothing to train "
+            "on; give shares (--dev-share, --test-share) that are less than 1 together"
+        )
     return found
 
 
