@@ -70,6 +70,30 @@ def test_inspect_refuses_a_file_that_it_cannot_write_before_it_reads(capsys):
     )
 
 
+def test_what_is_read_is_not_written_over_and_kinds_are_checked_first(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    held = tmp_path / "in" / "held.csv"
+    held.write_text("question,answer\n" + "".join(f"q {n} of,a {n} of\n" for n in range(9)))
+    before = held.read_bytes()
+    for words, says in (
+        (
+            ["inspect", str(held.parent), "--write-clean", str(held)],
+            "is read; name a file elsewhere",
+        ),
+        (["inspect", "x.csv", "--test", str(held), "--write-clean", str(held)], "are read from"),
+        (["evaluate", "m", "--data", str(held), "--report", str(held)], "are read from"),
+        (["mine", "x.csv", "--corpus", str(held), "-o", str(held)], "are read from"),
+        (["inspect", str(held), "--also-remove", "one-word texts"], "name its file"),
+        (
+            ["inspect", "x", "--write-clean", "c.csv", "--also-remove", "words"],
+            "no finding 'words'",
+        ),
+    ):
+        assert main(words) == 2
+        assert says in " ".join(capsys.readouterr().err.split()), words
+    assert held.read_bytes() == before
+
+
 def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):
     output = tmp_path / "embeddings.npy"
     words = ["encode", source, str(output), "--model", str(tiny_bert_folder), "--normalize"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sentune.data.given import rows_of
 from sentune.data.read import places, read, whole
 from sentune.errors import (
     DatasetError,
@@ -537,6 +538,23 @@ def test_of_several_columns_that_may_be_the_label_none_is_guessed(tmp_path):
     named_so = put(tmp_path, "b.csv", "words,rating,sentiment\n" + "\n".join(named))
     with pytest.raises(DatasetError, match="'rating', 'sentiment' may each be the label"):
         read(named_so)
+
+
+def test_a_json_object_of_columns_may_be_one_line(tmp_path):
+    columns = {"text": ["a b c", "d e f"], "label": [0, 1]}
+    for text in (json.dumps(columns), json.dumps(columns, indent=1), json.dumps(columns) + "\n\n"):
+        assert read(put(tmp_path, "a.json", text)).to_dict() == columns
+    rows = [{"text": "a b", "label": [0.5, 1.0]}, {"text": "c d", "label": [1.0, 0.5]}]
+    assert len(read(put(tmp_path, "b.json", "\n".join(map(json.dumps, rows))))) == 2
+    assert len(read(put(tmp_path, "c.json", json.dumps(rows[0])))) == 1
+
+
+def test_columns_that_were_chosen_are_not_chosen_again(tmp_path):
+    rows = [f"{n},text {n} of many,{'ab'[n % 2]}" for n in range(60)]
+    path = put(tmp_path, "a.csv", "text_id,words,topic\n" + "\n".join(rows))
+    found = read(path, columns=["text_id", "topic"])
+    assert rows_of(found).column_names == ["text_id", "topic"]
+    assert rows_of(found.select([1, 5])).column_names == ["text_id", "topic"]
 
 
 def test_a_column_that_says_the_label_in_words_is_no_text(tmp_path):

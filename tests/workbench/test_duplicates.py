@@ -60,6 +60,26 @@ def test_another_meaning_is_none(one, two):
     assert near_duplicates([one, two]) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("My flight is on 1/12/2020", "My flight is on 11/2/2020"),
+        ("What is 10 - 2?", "What is 10 / 2?"),
+        ("What is 10 * 2?", "What is 10/2?"),
+        ("How much is 2*3?", "How much is 23?"),
+        ("They won 1-12", "They won 11-2"),
+        ("He is notable.", "He is not able."),
+    ],
+)
+def test_numbers_and_negations_keep_their_borders(one, two):
+    assert near_duplicates([one, two]) == []
+    assert near_duplicates([one, f"{one.upper()} "])[0][2] == 1.0
+
+
+def test_a_unit_may_be_apart_from_its_number():
+    assert near_duplicates(["a run of 10 km", "a run of 10km"]) == [(0, 1, 1.0)]
+
+
 def test_two_common_words_are_no_slip_of_each_other():
     texts = [
         f"The new {word} was {what} today"

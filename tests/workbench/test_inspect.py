@@ -256,6 +256,52 @@ def test_rows_that_may_be_meant_go_if_that_is_asked_for(classes):
         seen.clean(also=["one word"])
 
 
+def test_cleaned_data_do_not_replace_what_was_read(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("one.csv", "two.csv"):
+        rows = [f"{name} question number {row},answer number {row}" for row in range(30)]
+        (tmp_path / "in" / name).write_text("\n".join(["question,answer", *rows]))
+    one, two = (str(tmp_path / "in" / name) for name in ("one.csv", "two.csv"))
+    for seen, path in (
+        (inspect(one), one),
+        (inspect(str(tmp_path / "in")), tmp_path / "in" / "new.csv"),
+        (inspect(str(tmp_path / "in" / "*.csv")), two),
+        (inspect(one, test=two), two),
+    ):
+        with pytest.raises(SettingError, match="is what the rows are read from|would be in the"):
+            seen.write_clean(path)
+
+
+def test_of_test_data_in_parts_the_test_is_looked_at(tmp_path):
+    for name, first in (("train", 0), ("test", 50)):
+        rows = [f"question number {row},answer number {row}" for row in range(first, first + 60)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["question,answer", *rows]))
+    with pytest.warns(SentuneWarning, match="part 'test' is read"):
+        seen = inspect(str(tmp_path / "train.csv"), test=str(tmp_path))
+    assert found(seen, "rows of the test data") == list(range(50, 60))
+
+
+def test_labels_alone_and_scores_without_end_are_no_crash():
+    with pytest.raises(DatasetError, match="no column of texts, only label"):
+        inspect({"label": [0, 1, 1]})
+    texts = sentences(40, seed=2)
+    scores = [0.1, float("inf")] * 10
+    seen = inspect({"a": texts[:20], "b": texts[20:], "score": scores})
+    assert any("infinite" in problem["text"] for problem in seen.problems)
+
+
+def test_texts_that_pandas_has_as_nan_are_missing():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["one two", float("nan"), "three four"], "label": [0, 1, 0]})
+    assert found(inspect(frame), "empty texts") == [1]
+
+
+def test_lengths_of_a_sample_are_said_to_be_so(classes, monkeypatch):
+    assert "evenly spread" not in str(inspect(classes))
+    monkeypatch.setattr("sentune.workbench.inspection.overview._MOST_COUNTED", 100)
+    assert "of 100 texts of each column, evenly spread" in str(inspect(classes))
+
+
 def test_bad_options_are_refused_at_once(classes, tmp_path):
     with pytest.raises(SettingError, match="there is no loss 'TripletLos'; there are TripletLoss"):
         inspect(classes, loss="TripletLos")

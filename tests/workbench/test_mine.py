@@ -7,7 +7,7 @@ import pytest
 
 from sentune.cli import main
 from sentune.data.read import read
-from sentune.errors import DatasetError, MissingFolderError, SettingError
+from sentune.errors import DatasetError, MissingFolderError, SentuneWarning, SettingError
 from sentune.workbench import mine
 from tests.fake_encoder import FakeEncoder
 
@@ -89,12 +89,44 @@ def test_a_random_choice_is_repeated_and_pythons_numbers_are_left_alone():
         ({"score": [5.0, 4.0, 3.9, 1.0, 4.5, 0.0]}, {}, 3),
         ({"score": [5.0, 4.0, 3.9, 1.0, 4.5, 0.0]}, {"label_at_least": 3.5}, 4),
         ({"label": [2, 0, 1, 2, 0, 1]}, {"label_at_least": 2}, 2),
+        ({"score": [0.5, 0.4, 0.39, 0.1, 0.45, 0.0]}, {}, 3),  # of the highest, whatever it is
     ],
 )
 def test_labels_say_which_rows_are_pairs(labels, options, taken):
     found = mine({**PAIRS, **labels}, MODEL, count=1, **options)
     assert found.report.positives == taken
     assert found.notes[0].startswith(f"{taken} of 6 rows are taken")
+
+
+def test_of_labels_in_words_the_one_that_says_alike_counts():
+    words = ["duplicate", "not_duplicate", "duplicate", "duplicate", "not_duplicate", "duplicate"]
+    with pytest.warns(SentuneWarning, match="are numbered"):
+        found = mine({**PAIRS, "label": words}, MODEL, count=1)
+    assert set(found.dataset["query"]) == {QUERIES[row] for row in (0, 2, 3, 5)}
+    assert found.notes[0].startswith("'duplicate' is label 1")
+
+
+def test_rows_without_a_text_or_score_are_left_out_and_counted():
+    answers = [PAIRS["answer"][0], None, "", *PAIRS["answer"][3:]]
+    found = mine({"query": QUERIES, "answer": answers}, MODEL, count=1)
+    assert found.report.positives == 4
+    assert found.notes == ("2 rows with an empty text or label are left out",)
+    scores = [1.0, None, 0.9, 0.1, 0.9, 0.0]
+    assert mine({**PAIRS, "score": scores}, MODEL, count=1).report.positives == 3
+
+
+def test_what_is_read_is_not_replaced(tmp_path):
+    lines = [f"{query},{answer}" for query, answer in zip(*PAIRS.values(), strict=True)]
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("\n".join(["query,answer", *lines]))
+    with pytest.raises(SettingError, match="is what the rows are read from"):
+        mine(str(pairs), MODEL, output=pairs)
+    with pytest.raises(SettingError, match="is what the rows are read from"):
+        mine(PAIRS, MODEL, corpus=str(pairs), output=pairs)
+    with pytest.raises(SettingError, match="would be in the folder"):
+        mine(str(tmp_path), MODEL, output=tmp_path / "new.csv")
+    with pytest.raises(SettingError, match="is what the rows are read from"):
+        mine(str(tmp_path / "*.csv"), MODEL, output=pairs)
 
 
 def test_triplets_give_their_anchors_and_positives():

@@ -32,9 +32,10 @@ def show(result: Result, args: argparse.Namespace) -> None:
     print(as_json(result.to_dict()) if args.json else str(result), flush=True)
 
 
-def as_json(value: Any) -> str:
+def as_json(value: Any, indent: int | None = 2) -> str:
     """A value as JSON that every reader takes: numbers that are not finite become null."""
-    return json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False)
+    plain = _finite(value)
+    return json.dumps(plain, ensure_ascii=False, indent=indent, default=str, allow_nan=False)
 
 
 def note(text: str) -> None:

@@ -115,12 +115,14 @@ def _evaluated(args: argparse.Namespace) -> Any:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse a command that names no data, or a folder that is taken, before any work."""
+    from sentune.data.write import check_no_source
     from sentune.errors import SettingError
     from sentune.workbench.measuring.comparison import check_folder
 
     if not args.no_report and args.report is None:
         check_folder(args.output)
     if args.data:
+        check_no_source(args.report or "", [*args.data, *(args.train or [])])
         return
     files = [name for name in args.models if Path(name).is_file()]
     meant = f"; did you mean --data {files[-1]}?" if files else ""

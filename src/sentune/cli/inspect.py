@@ -53,10 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what the data holds; the status is 1 if the loss cannot learn from it."""
+    from sentune.errors import SettingError
     from sentune.machine.screen import quiet_bars
     from sentune.workbench.inspect import check_options, inspect
 
-    check_options(args.loss, args.write_clean, args.source)
+    if args.also_remove and not args.write_clean:
+        raise SettingError("--also-remove says what --write-clean removes, too; name its file")
+    sources = [*args.source, *([args.test] if args.test else [])]
+    check_options(args.loss, args.write_clean, sources, args.also_remove)
     data = rows(args)
     with quiet_bars():
         found = inspect(

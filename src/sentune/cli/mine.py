@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from sentune.workbench import mine
 
     has_lists = args.scores or args.form == "labelled-list"
-    check(args.output, has_lists=has_lists, sources=args.source)
+    check(args.output, has_lists=has_lists, sources=[*args.source, *(args.corpus or [])])
     data = rows(args)
     corpus = None
     if args.corpus:

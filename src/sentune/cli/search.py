@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 from sentune.cli._arguments import MODEL, at_least
 from sentune.cli._indexing import add_columns, building, documents
+from sentune.cli._output import as_json
 
 HELP = "search the texts of an index, a file or a folder"
 DESCRIPTION = (
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.json:
         for hit in hits:
-            print(json.dumps(_as_json(hit), ensure_ascii=False, default=str), flush=True)
+            print(as_json(_as_json(hit), indent=None), flush=True)
     elif hits:
         print("\n".join(_shown(hits, words, args)), flush=True)
     else:

@@ -11,12 +11,14 @@ from warnings import catch_warnings, simplefilter
 from sentune._lazy import need
 from sentune.data.choice import MissingColumnError, Wish
 from sentune.data.columns import portions
+from sentune.data.kept import is_read
 from sentune.data.read import chosen, part_of, read
 from sentune.data.sources import STANDARD, OtherColumnsError
 from sentune.errors import InputTypeError, SentuneWarning, SettingError
 from sentune.tables import column_names
 
 _NAME = "the data"
+_LOOKED_AT = 1000  # cells that show that a column holds texts
 
 
 def rows_of(
@@ -54,7 +56,9 @@ def rows_of(
         )
     datasets = need("datasets", extra="train")
     found = part_of(datasets, data if _has_parts(datasets, data) else _whole(data), split, _NAME)
-    return chosen(datasets, found, _NAME, Wish.of(columns, label), skip_bad_rows or False)
+    is_chosen = columns is None and label is None and is_read(found)
+    wish = Wish.of(columns, label)._replace(is_whole=is_chosen)
+    return chosen(datasets, found, _NAME, wish, skip_bad_rows or False)
 
 
 def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
@@ -175,4 +179,13 @@ def _whole(data: Any) -> Any:
             "data must be a file, a list of files, a datasets.Dataset or DatasetDict, a table, a "
             f"dict of lists or a list of dicts, got {type(data).__name__}"
         ) from error
-    return datasets.Dataset.from_dict(columns)
+    return datasets.Dataset.from_dict(
+        {name: _without_nan(cells) for name, cells in columns.items()}
+    )
+
+
+def _without_nan(cells: list[Any]) -> list[Any]:
+    """Texts of which those that pandas has as NaN are missing."""
+    if not any(isinstance(cell, str) for cell in cells[:_LOOKED_AT]):
+        return cells
+    return [None if isinstance(cell, float) and cell != cell else cell for cell in cells]

@@ -97,6 +97,14 @@ def places(dataset: Any) -> Places:
     return Places([Part("", "row", len(dataset))], range(len(dataset)))
 
 
+def is_read(dataset: Any) -> bool:
+    """Whether the rows are some of those of files, whose columns are chosen already."""
+    files = [Path(file["filename"]) for file in getattr(dataset, "cache_files", None) or ()]
+    return bool(files) and all(
+        file.name == ROWS and (file.parent / ABOUT).is_file() for file in files
+    )
+
+
 def home() -> Path:
     """The folder with all that is kept."""
     return Path(str(need("datasets", extra="train").config.HF_DATASETS_CACHE)) / "sentune"

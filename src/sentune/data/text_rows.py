@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sentune.data.corpus_files import File, opened
@@ -142,12 +142,20 @@ def _items(text: str) -> Iterator[Row]:
 
 
 def _is_lines(file: File) -> bool:
-    """Whether a json file has an object on each line."""
-    first = next((line for line, _, _ in raw_lines(file, 0) if not line.isspace()), b"")
+    """Whether a json file has an object on each line; one alone may be all columns."""
+    lines = (line for line, _, _ in raw_lines(file, 0) if not line.isspace())
     try:
-        return isinstance(json.loads(first), dict)
+        found = json.loads(next(lines, b""))
     except ValueError:
         return False
+    return isinstance(found, dict) and (not _are_columns(found) or next(lines, None) is not None)
+
+
+def _are_columns(found: Mapping[str, Any]) -> bool:
+    """Whether an object may be a table: lists of the same length."""
+    cells = list(found.values())
+    is_table = bool(cells) and all(isinstance(one, list) for one in cells)
+    return is_table and len({len(one) for one in cells}) == 1
 
 
 def _shown(value: Any) -> str:

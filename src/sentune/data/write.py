@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def check(path: str | Path, *, has_lists: bool = False, sources: Iterable[str | 
     Args:
         path: A name that ends in .csv, .tsv, .jsonl, .json or .parquet, in a folder that is there.
         has_lists: Whether cells are to hold lists.
-        sources: Files that the rows come from, which are not to be replaced.
+        sources: What the rows come from, which is not to be replaced: files, folders, patterns.
 
     Raises:
         SettingError: If the ending is another, the format has no lists, or it is a source.
@@ -41,13 +42,28 @@ def check(path: str | Path, *, has_lists: bool = False, sources: Iterable[str | 
         )
     if found.is_dir():
         raise SettingError(f"{found} is a folder; name a file in it")
-    if any(found.resolve() == Path(source).expanduser().resolve() for source in sources):
-        raise SettingError(f"{found} is what the rows are read from; name another file")
+    check_no_source(found, sources)
     if not found.parent.is_dir():
         raise MissingFolderError(
             f"the folder {found.parent} does not exist; create it, or choose another path"
         )
     return found
+
+
+def check_no_source(path: str | Path, sources: Iterable[str | Path]) -> None:
+    """Raise a `SettingError` if a file to write is one that is read, or is in a folder that is."""
+    target = Path(path).expanduser().resolve()
+    for source in map(str, sources):
+        place = Path(source).expanduser()
+        if place.is_dir() and place.resolve() in target.parents:
+            raise SettingError(
+                f"{path} would be in the folder {source}, all of which is read; name a file "
+                "elsewhere"
+            )
+        if any(
+            target == one.resolve() for one in (place, *map(Path, glob(str(place), recursive=True)))
+        ):
+            raise SettingError(f"{path} is what the rows are read from; name another file")
 
 
 def write(dataset: Any, path: str | Path) -> Path:

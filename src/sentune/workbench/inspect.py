@@ -14,6 +14,7 @@ from sentune.data.columns import class_name, class_names, input_columns, label_c
 from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
 from sentune.data.read import places
+from sentune.data.sources import MissingPartError
 from sentune.data.write import check as check_output
 from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
@@ -98,6 +99,7 @@ class Inspection:
     source: str = ""
     notes: list[str] = field(default_factory=list)
     _data: Any = field(default=None, repr=False)
+    _sources: Sequence[str] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
@@ -118,9 +120,7 @@ class Inspection:
             also: Kinds of findings whose rows may be meant, and are to go nevertheless, such as
                 "likely wrong labels".
         """
-        wrong = next((kind for kind in also if kind not in _KINDS), None)
-        if wrong is not None:
-            raise SettingError(f"there is no finding {wrong!r}; there are {', '.join(_KINDS)}")
+        _check_kinds(also)
         found: dict[int, list[str]] = {}
         for each in self.findings:
             if each.is_harmful or each.kind in also:
@@ -151,6 +151,8 @@ class Inspection:
             and why they went.
         """
         path = Path(path)
+        for one in (path, beside(path)):
+            check_output(one, sources=self._sources)
         write(self.clean(also), path)
         write(self.removed(also), beside(path))
         return beside(path)
@@ -184,7 +186,8 @@ def inspect(
         source: What the data was read from with the options, where it is read already.
         on_progress: Called with a line before what takes long.
         **options: How files are read: `columns`, `label` and others of `sentune.data.read.read`.
-            Of the test data all of its rows are read, whatever `split` says.
+            Of the test data all rows are read, whatever `split` says; where it has several parts,
+            those of its "test".
 
     Raises:
         DatasetError: If the data cannot be read, or the test data has other columns.
@@ -195,6 +198,11 @@ def inspect(
     found = profile(rows)
     if not found.rows:
         raise DatasetError("the data has no rows")
+    if not found.inputs:
+        raise DatasetError(
+            f"the data has no column of texts, only {', '.join(rows.column_names)}; name the "
+            "columns with columns=... or --columns, and the label with label=... or --label"
+        )
     form = advice.form_of(found)
     encoder = _encoder(model)
     tell = on_progress or (lambda text: None)
@@ -224,7 +232,14 @@ def inspect(
         source=", ".join(sources or (["standard input"] if source else [])),
         notes=notes,
         _data=rows,
+        _sources=[*sources, *_sources(test)],
     )
+
+
+def _check_kinds(kinds: Sequence[str]) -> None:
+    wrong = next((kind for kind in kinds if kind not in _KINDS), None)
+    if wrong is not None:
+        raise SettingError(f"there is no finding {wrong!r}; there are {', '.join(_KINDS)}")
 
 
 def beside(path: Path) -> Path:
@@ -233,13 +248,17 @@ def beside(path: Path) -> Path:
 
 
 def check_options(
-    loss: str | None, clean: Path | None = None, sources: Sequence[str | Path] = ()
+    loss: str | None,
+    clean: Path | None = None,
+    sources: Sequence[str | Path] = (),
+    also: Sequence[str] = (),
 ) -> None:
     """Refuse what would fail after the work is done, and cleaned data in the place of the data.
 
     Raises:
-        SettingError: If there is no such loss, or rows cannot be written to such a file.
+        SettingError: If there is no such loss or finding, or rows cannot be written to such a file.
     """
+    _check_kinds(also)
     known = list(public_losses())
     if loss is not None and loss not in known:
         near = get_close_matches(loss, known) or known
@@ -259,7 +278,10 @@ def _test_rows(test: Any, options: Mapping[str, Any]) -> Any:
     own = {name: value for name, value in options.items() if name != "split"}
     if own.get("skip_bad_rows"):
         own["skip_bad_rows"] = True
-    return rows_of(test, **own)
+    try:
+        return rows_of(test, "test", **own)
+    except MissingPartError:
+        return rows_of(test, **own)
 
 
 def _few(rows: int) -> str:

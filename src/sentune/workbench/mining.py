@@ -18,7 +18,7 @@ from sentune.errors import DatasetError, SettingError
 from sentune.hub.usual import MODEL
 from sentune.search.negatives import mine_hard_negatives
 from sentune.search.report import MiningReport
-from sentune.workbench.rows.prepared import rows_of
+from sentune.workbench.rows.prepared import complete, one_is_alike, rows_of
 from sentune.workbench.settings import Settings
 
 # Names of the formats here -> those of `mine_hard_negatives`.
@@ -117,7 +117,8 @@ def mine(
     if format not in FORMATS:
         raise SettingError(f"format must be one of {', '.join(FORMATS)}; got {format!r}")
     if output is not None:
-        written.check(output, has_lists=has_scores or format in _WITH_LISTS)
+        places = [one for given in (data, corpus) for one in _places(given)]
+        written.check(output, has_lists=has_scores or format in _WITH_LISTS, sources=places)
     settings = Settings(split=split, columns=dict(columns) if columns else None, label=label,
                         seed=seed)  # fmt: skip
     pairs, notes = _pairs(rows_of(data, settings), label_at_least)
@@ -140,6 +141,11 @@ def mine(
     return Mined(dataset, report, tuple(notes), path)
 
 
+def _places(data: Any) -> list[str]:
+    several = data if isinstance(data, (list, tuple)) else [data]
+    return [str(one) for one in several if isinstance(one, Path) or isinstance(data, str)]
+
+
 def _pairs(rows: Any, least: float | None) -> tuple[Any, list[str]]:
     """The pairs of an anchor and a positive among some rows."""
     names, label = input_columns(rows.column_names), label_column(rows.column_names)
@@ -149,8 +155,9 @@ def _pairs(rows: Any, least: float | None) -> tuple[Any, list[str]]:
             f"negatives are looked for to pairs of texts, and the only text column is {names}; "
             "name two columns with --columns anchor=...,positive=..."
         )
+    rows = complete(rows, notes)
     if label is not None:
-        rows = _alike(rows, label, least, notes)
+        rows = _alike(one_is_alike(rows, notes), label, least, notes)
     if len(names) > 2:
         notes.append(f"the columns {', '.join(names[2:])} are left out")
     return rows.select_columns(names[:2]), notes
@@ -165,7 +172,7 @@ def _alike(rows: Any, label: str, least: float | None, notes: list[str]) -> Any:
             f"the labels in {label!r} are classes, which do not say which pairs belong together; "
             "leave the column out with --columns, or say which count with --label-at-least"
         )
-    floor = least if least is not None else _ALIKE * max(1.0, float(values.max()))
+    floor = least if least is not None else _ALIKE * float(values.max())
     chosen = np.flatnonzero(values >= floor)
     if not len(chosen):
         raise DatasetError(f"no row has a label of at least {floor:g} in {label!r}")

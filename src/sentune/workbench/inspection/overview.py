@@ -134,7 +134,7 @@ def labels(found: Profile, table: Table) -> dict[str, Any] | None:
     if table.labels is None:
         return known
     own = table.known_labels()
-    known["missing"] = len(table) - len(own)
+    known["missing"] = int(np.isnan(table.labels).sum())
     if not len(own):
         return known
     values, counts = np.unique(own, return_counts=True)

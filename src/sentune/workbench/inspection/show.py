@@ -59,6 +59,9 @@ def _columns(found: Plain) -> Iterator[str]:
     limit = next(iter(found["lengths"].values()))["limit"]
     if limit:
         yield f"  truncated: texts longer than the {limit} tokens that the model reads"
+    counted = min(found["lengths"][column["name"]]["counted"] for column in found["columns"])
+    if counted < found["rows"]:
+        yield f"  lengths and truncated: of {counted:,} texts of each column, evenly spread"
     for column in found["columns"]:
         sizes = found["lengths"][column["name"]]
         bars = histogram(sizes["counts"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sentune.data import forms
 from sentune.data.columns import label_words
 from sentune.data.forms import Form
-from sentune.workbench.rows.duplicates import near_duplicates, normalised
+from sentune.workbench.rows.duplicates import letters_of, near_duplicates, normalised
 
 if TYPE_CHECKING:
     from sentune.workbench.inspection.meaning import Meaning
@@ -94,9 +94,9 @@ class Table:
         return has_texts if self.labels is None else has_texts & ~np.isnan(self.labels)
 
     def known_labels(self) -> FloatArray:
-        """The labels of the rows that have one."""
+        """The labels of the rows that have one, which is a number with an end."""
         assert self.labels is not None
-        return self.labels[~np.isnan(self.labels)]
+        return self.labels[np.isfinite(self.labels)]
 
 
 def tables(
@@ -133,7 +133,7 @@ def _numbers(texts: list[str], first: dict[str, int]) -> IntArray:
 
 def _of_plain(texts: list[str]) -> IntArray:
     first: dict[str, int] = {}
-    found = (first.setdefault(normalised(t).replace(" ", ""), i) for i, t in enumerate(texts))
+    found = (first.setdefault(letters_of(normalised(t).split()), i) for i, t in enumerate(texts))
     return np.fromiter(found, np.int64, len(texts))
 
 

@@ -51,9 +51,11 @@ _COUNTED = 100_000  # texts that show which words are common
 
 _KEPT = {ord("."): "\ue000", ord(","): "\ue000", ord(":"): "\ue000", ord("#"): "\ue001"}
 _KEPT[ord("-")] = "\ue002"
-# Signs that change a number or a name: 1.5, 10:30, -5, C#.
-_INNER = re.compile(r"(?<=\d)[.,:](?=\d)|(?<=\b[a-z])#|(?<![\w)])-(?=\d)")
+_KEPT |= {ord("/"): "\ue003", ord("*"): "\ue004"}
+# Signs that change a number or a name: 1.5, 10:30, -5, C#, 1/12, 10 - 2.
+_INNER = re.compile(r"(?<=\d)[.,:](?=\d)|(?<=\b[a-z])#|(?<![\w)])-(?=\d)|(?<=\d)\s*[-/*]\s*(?=\d)")
 _DIGIT = re.compile(r"\d")
+_NO_BORDER = re.compile(r"(?<!\d) | (?!\d)")  # a space that is not between two numbers
 _NOT = re.compile(r"n['\u2019]t\b")
 _IRREGULAR = (
     (re.compile(r"\bcan['\u2019]t\b|\bcannot\b"), "can not"),
@@ -76,7 +78,7 @@ class _Signs(dict[int, str]):
         return becomes
 
 
-_SIGNS = _Signs({0xE000: ".", 0xE001: "#", 0xE002: "-"})
+_SIGNS = _Signs({0xE000: ".", 0xE001: "#", 0xE002: "-", 0xE003: "/", 0xE004: "*"})
 
 
 def normalised(text: str) -> str:
@@ -91,7 +93,7 @@ def normalised(text: str) -> str:
             plain = pattern.sub(words, plain)
         plain = _NOT.sub(" not", plain)
     if "#" in plain or _DIGIT.search(plain):  # without the look, this line takes most of the time
-        plain = _INNER.sub(lambda found: _KEPT[ord(found.group())], plain)
+        plain = _INNER.sub(lambda found: _KEPT[ord(found.group().strip())], plain)
     return " ".join(plain.translate(_SIGNS).split()) or " ".join(text.split())
 
 
@@ -135,6 +137,17 @@ def _content(text: str) -> list[str]:
     return [word for word in words if word not in _WEAK] or words
 
 
+def letters_of(words: Sequence[str]) -> str:
+    """The letters of words, which may be written apart or not; two numbers and negations stay so.
+
+    So "10 km" is "10km", but "1 12" is not "11 2", and "not able" is not "notable".
+    """
+    if not _NEGATIONS.isdisjoint(words):
+        words = [f"|{word}|" if word in _NEGATIONS else word for word in words]
+    text = " ".join(words)
+    return _NO_BORDER.sub("", text) if _DIGIT.search(text) else text.replace(" ", "")
+
+
 def _same(plain: list[str]) -> tuple[list[int], list[Pair], list[str]]:
     """The first text of each meaning, the others paired with it, and letters of the first ones."""
     first: dict[str, int] = {}
@@ -142,9 +155,9 @@ def _same(plain: list[str]) -> tuple[list[int], list[Pair], list[str]]:
     for row, text in enumerate(plain):
         if not text:  # an empty text is like no other
             continue
-        other = first.setdefault("".join(_content(text)), row)
+        other = first.setdefault(letters_of(_content(text)), row)
         if other != row:
-            one, two = (each.replace(" ", "") for each in (text, plain[other]))
+            one, two = (letters_of(each.split()) for each in (text, plain[other]))
             pairs.append((other, row, 1.0 if one == two else _share(len(one), len(two))))
     return list(first.values()), pairs, list(first)
 
@@ -168,7 +181,7 @@ def _similarity(one: list[str], two: list[str], common: Counter[str]) -> float:
     if len(left) == len(right) == 1:
         if _is_slip(left[0], right[0], common):
             return 1 - 2 / letters
-    elif "".join(left) == "".join(right):
+    elif letters_of(left) == letters_of(right):
         return 1.0
     if letters < 2 * _LONG_LETTERS or len({*one} & {*two}) < len({*one}) / 2:
         return 0.0
@@ -183,7 +196,7 @@ def _similarity_of_long(
     blocks = SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
     for kind, a, b, c, d in blocks:
         left, right = one[a:b], two[c:d]
-        if kind == "equal" or "".join(left) == "".join(right):
+        if kind == "equal" or letters_of(left) == letters_of(right):
             continue
         if b - a == d - c and all(map(lambda x, y: _is_slip(x, y, common), left, right)):
             apart += 2 * (b - a)

@@ -170,11 +170,11 @@ def form_of(rows: Any) -> Form:
 
 def _simple(rows: Any, form: Form, notes: list[str]) -> Any:
     """Rows as the losses want them: complete, scores from 0 to 1, single texts as pairs."""
-    rows = _complete(rows, notes)
+    rows = complete(rows, notes)
     if form is forms.PAIR_AND_SCORE:
         rows = _scaled(rows, notes)
     if form is forms.PAIR_AND_MATCH:
-        rows = _one_is_alike(rows, notes)
+        rows = one_is_alike(rows, notes)
     if form is forms.TEXT_AND_CLASS:
         _check_classes(rows)
     return rows
@@ -198,7 +198,7 @@ def _check_classes(rows: Any) -> None:
         )
 
 
-def _complete(rows: Any, notes: list[str]) -> Any:
+def complete(rows: Any, notes: list[str]) -> Any:
     """Rows without those that have an empty text or label."""
     names, label = input_columns(rows.column_names), label_column(rows.column_names)
     found = [_is_whole(portion, names, label) for portion in portions(rows)]
@@ -250,12 +250,12 @@ def _scaled(rows: Any, notes: list[str]) -> Any:
     return datasets.concatenate_datasets([rows, made], axis=1)
 
 
-def _one_is_alike(rows: Any, notes: list[str]) -> Any:
+def one_is_alike(rows: Any, notes: list[str]) -> Any:
     """Pairs with two classes of which the one that says that both are alike is 1."""
     datasets = need("datasets", extra="train")
     label = str(label_column(rows.column_names))
     names = class_names(rows)
-    if names is None or alike_by_name(names) != 0:
+    if names is None or len(names) != 2 or alike_by_name(names) != 0:
         return rows
     notes.append(f"{names[0]!r} is label 1, since it says that the texts are alike; {names[1]!r} 0")
     numbers = [1 - number for number in Cells(rows, label)]
