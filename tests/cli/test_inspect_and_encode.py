@@ -94,6 +94,14 @@ def test_what_is_read_is_not_written_over_and_kinds_are_checked_first(tmp_path, 
     assert held.read_bytes() == before
 
 
+def test_a_folder_above_may_be_evaluated_where_no_page_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "held.csv").write_text("question,answer\nq of,a of\nq on,a on\n")
+    monkeypatch.chdir(tmp_path / "below")
+    assert main(["evaluate", "no-such-model", "--data", ".."]) != 0
+    assert "would be in the folder" not in capsys.readouterr().err
+
+
 def test_encode_writes_what_the_model_says(source, tiny_bert_folder, tmp_path, capsys):
     output = tmp_path / "embeddings.npy"
     words = ["encode", source, str(output), "--model", str(tiny_bert_folder), "--normalize"]

@@ -122,7 +122,8 @@ def _check(args: argparse.Namespace) -> None:
     if not args.no_report and args.report is None:
         check_folder(args.output)
     if args.data:
-        check_no_source(args.report or "", [*args.data, *(args.train or [])])
+        if args.report is not None:
+            check_no_source(args.report, [*args.data, *(args.train or [])])
         return
     files = [name for name in args.models if Path(name).is_file()]
     meant = f"; did you mean --data {files[-1]}?" if files else ""

@@ -80,36 +80,32 @@ def several_of(data: Any, split: str = "train", **options: Any) -> list[Any]:
         names = _names_of(data)
         if len(names) < 2 or STANDARD in names:
             raise
-    of_file = _label_of_each(names, split, options)
-    alike: dict[tuple[str, ...], list[str]] = {}
+    seen = _labels_and_columns(names, split, options)
+    alike: dict[tuple[str | None, ...], list[str]] = {}
     for name in names:
-        columns = _columns(name, split, {**options, "label": of_file[name]})
-        alike.setdefault((str(of_file[name]), *columns), []).append(name)
+        alike.setdefault(seen[name], []).append(name)
     return [
-        rows_of(
-            group,
-            split,
-            **{**options, "label": of_file[group[0]], **_bad_rows_of(number, options)},
-        )
-        for number, group in enumerate(alike.values())
+        rows_of(group, split, **{**options, "label": label, **_bad_rows_of(number, options)})
+        for number, ((label, *_), group) in enumerate(alike.items())
     ]
 
 
-def _label_of_each(
+def _labels_and_columns(
     names: Sequence[str], split: str, options: Mapping[str, Any]
-) -> dict[str, str | None]:
-    """The column that was named as the label, for each file that has it; None for the others."""
+) -> dict[str, tuple[str | None, ...]]:
+    """Of each file the column that was named as the label, None where there is none, and all."""
     label = options.get("label")
-    found: dict[str, str | None] = dict.fromkeys(names, label)
-    missing: list[MissingColumnError] = []
-    for name in names if label is not None else ():
+    found: dict[str, tuple[str | None, ...]] = {}
+    missing: dict[str, MissingColumnError] = {}
+    for name in names:
         try:
-            _columns(name, split, options)
+            found[name] = (label, *_columns(name, split, options))
         except MissingColumnError as error:
-            found[name] = None
-            missing.append(error)
-    if len(missing) == len(names):
-        raise missing[0]
+            missing[name] = error
+    if missing and (label is None or not found):
+        raise next(iter(missing.values()))
+    for name in missing:
+        found[name] = (None, *_columns(name, split, {**options, "label": None}))
     return found
 
 

@@ -87,9 +87,8 @@ def places(dataset: Any) -> Places:
         dataset: What `read` gave for files, or what `select`, `filter`, `shuffle` or
             `train_test_split` made of it. The places of other rows are their numbers: `row 12`.
     """
-    files = [Path(file["filename"]) for file in getattr(dataset, "cache_files", None) or ()]
-    homes = [file.parent for file in files if file.name == ROWS]
-    if len(homes) == 1 and (homes[0] / ABOUT).is_file():
+    homes = [file.parent for file in _files_of(dataset) if file.name == ROWS]
+    if len(homes) == 1 and is_there(homes[0]):
         indices = getattr(dataset, "_indices", None)
         found = Places.of_folder(homes[0], None if indices is None else indices.column(0))
         if found.sources == dataset.data.num_rows:
@@ -99,10 +98,13 @@ def places(dataset: Any) -> Places:
 
 def is_read(dataset: Any) -> bool:
     """Whether the rows are some of those of files, whose columns are chosen already."""
-    files = [Path(file["filename"]) for file in getattr(dataset, "cache_files", None) or ()]
-    return bool(files) and all(
-        file.name == ROWS and (file.parent / ABOUT).is_file() for file in files
-    )
+    files = _files_of(dataset)
+    return bool(files) and all(file.name == ROWS and is_there(file.parent) for file in files)
+
+
+def _files_of(dataset: Any) -> list[Path]:
+    """The files in which the rows of a dataset are; none of what is in memory."""
+    return [Path(file["filename"]) for file in getattr(dataset, "cache_files", None) or ()]
 
 
 def home() -> Path:
