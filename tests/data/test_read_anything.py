@@ -555,6 +555,8 @@ def test_columns_that_were_chosen_are_not_chosen_again(tmp_path):
     found = read(path, columns=["text_id", "topic"])
     assert rows_of(found).column_names == ["text_id", "topic"]
     assert rows_of(found.select([1, 5])).column_names == ["text_id", "topic"]
+    with pytest.warns(SentuneWarning):  # of a file as it is, nothing was chosen
+        assert rows_of(whole(path)).column_names == ["words", "label"]
 
 
 def test_a_column_that_says_the_label_in_words_is_no_text(tmp_path):

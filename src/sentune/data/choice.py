@@ -97,6 +97,7 @@ class Choice(NamedTuple):
 
     columns: list[Column]
     notes: list[str]
+    is_whole: bool = False  # all of them are taken as they are: nothing was chosen
 
     @property
     def is_plain(self) -> bool:
@@ -143,7 +144,7 @@ class _Chooser:
             raise DatasetError(
                 f"two columns would have the name {twice!r}; give another one in columns"
             )
-        return Choice(columns, self.notes)
+        return Choice(columns, self.notes, wish.is_whole)
 
     def _named(self) -> tuple[list[tuple[str, str]], str | None]:
         """The columns that were asked for."""

@@ -27,7 +27,7 @@ from sentune.disk import files, folders
 from sentune.errors import OutputError, SentuneError
 
 ROWS, NUMBERS, ABOUT = "rows.arrow", "numbers.bin", "about.json"
-_VERSION = 3  # of what is kept; another one is read again
+_VERSION = 4  # of what is kept; another one is read again
 _PORTION = 10_000  # rows at a time
 _KEYS = {"file", "reason", "raw"}  # of a row that was left out
 
@@ -56,7 +56,7 @@ class Places:
     @classmethod
     def of_folder(cls, folder: Path, indices: Any = None) -> Places:
         """The places of the rows in a folder."""
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = _about(folder)
         file = folder / NUMBERS
         numbers: Any
         if file.stat().st_size:
@@ -99,7 +99,15 @@ def places(dataset: Any) -> Places:
 def is_read(dataset: Any) -> bool:
     """Whether the rows are some of those of files, whose columns are chosen already."""
     files = _files_of(dataset)
-    return bool(files) and all(file.name == ROWS and is_there(file.parent) for file in files)
+    return bool(files) and all(
+        file.name == ROWS and is_there(file.parent) and not _about(file.parent)["is_whole"]
+        for file in files
+    )
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    return found
 
 
 def _files_of(dataset: Any) -> list[Path]:
@@ -191,6 +199,7 @@ def write(
         for part, end in zip(parts, ends, strict=True)
     ]
     about = {"parts": left, "notes": choice.notes, "skipped": bad.count, "first": bad.first}
+    about["is_whole"] = choice.is_whole
     (folder / ABOUT).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
@@ -205,7 +214,7 @@ def hand_out_bad_rows(folder: Path, target: str | Path | bool) -> str | None:
     Raises:
         OutputError: If there is another file, which is not replaced.
     """
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    about = _about(folder)
     source = folder / BAD_ROWS
     if not isinstance(target, bool):
         check_target(target)
