@@ -577,13 +577,15 @@ def test_classes_of_single_texts_may_be_written_as_floats(tmp_path):
     content = "text,label\n" + "\n".join(rows)
     found = read(put(tmp_path, "a.csv", content))
     assert found["label"][:3] == [0, 1, 2] and found["label"][30] is None
+    assert found.features["label"].dtype == "int64"
     numbers = [float("nan"), 2.0, 1.0]
     columns = {"text": ["a b", "c d", "e f"], "label": numbers}
     import pyarrow as pa
     from pyarrow import parquet
 
     parquet.write_table(pa.table(columns), tmp_path / "b.parquet")
-    assert read(tmp_path / "b.parquet")["label"][:] == [None, 2, 1]
+    found = read(tmp_path / "b.parquet")
+    assert found["label"][:] == [None, 2, 1] and found.features["label"].dtype == "int64"
     pairs = put(tmp_path, "c.csv", "a,b,label\n" + "x 1,y 1,2.0\nx 2,y 2,1.0\n")
     assert read(pairs).features["label"].dtype == "float64"  # of pairs these are scores
     scores = put(tmp_path, "d.csv", "text,score\n" + "x 1,2.0\nx 2,1.0\n")

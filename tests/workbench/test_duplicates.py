@@ -68,6 +68,7 @@ def test_another_meaning_is_none(one, two):
         ("What is 10 * 2?", "What is 10/2?"),
         ("How much is 2*3?", "How much is 23?"),
         ("They won 1-12", "They won 11-2"),
+        ("They won 1 12 times", "They won 11 2 times"),
         ("He is notable.", "He is not able."),
     ],
 )
