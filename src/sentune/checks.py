@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,6 +14,8 @@ from sentune.errors import SettingError
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LIKENESS = 0.6  # how like a word must be to be meant
 
 
 def accepts_old_names(
@@ -108,6 +111,35 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     if value not in allowed:
         raise SettingError(f"{name} must be one of {list(allowed)}, got {value!r}")
     return value
+
+
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Raise unless there is something of that name.
+
+    Raises:
+        SettingError: With the nearest name, or all there are if none is near.
+    """
+    known = list(known)
+    if name not in known:
+        near = nearest(name, known) or f"; there are {', '.join(known)}"
+        raise SettingError(f"there is no {what} {name!r}{near}")
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """The end of an error: a question that names the known word nearest to one; "" if none is."""
+    near = near_word(word, known)
+    return "" if near is None else f"; did you mean {near}?"
+
+
+def near_word(word: Any, known: Iterable[str]) -> str | None:
+    """The known word nearest to one; None if none is near."""
+    plain = {_plain(one): one for one in known}
+    found = get_close_matches(_plain(word), plain, n=1, cutoff=_LIKENESS)
+    return plain[found[0]] if found else None
+
+
+def _plain(word: Any) -> str:
+    return str(word).lower().replace("-", "_")
 
 
 def a_function(name: str, value: Any) -> Any:

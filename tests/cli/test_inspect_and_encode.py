@@ -245,7 +245,7 @@ def test_embeddings_are_not_shown_as_text(source, monkeypatch, capsys):
 
 def test_an_unknown_loss_is_refused_with_the_near_ones(source, capsys):
     assert main(["inspect", source, "--loss", "TripletLos"]) == 2
-    assert "there is no loss 'TripletLos'; there are TripletLoss" in capsys.readouterr().err
+    assert "there is no loss 'TripletLos'; did you mean TripletLoss" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["encode", "out.npy"]])

@@ -435,7 +435,7 @@ def test_columns_are_chosen_renamed_and_ordered(tmp_path):
         "b": ["x", "y"],
     }
     for options, says in (
-        ({"columns": ["quary"]}, "no column 'quary'; there are .*; did you mean 'query'"),
+        ({"columns": ["quary"]}, "no column 'quary'; there are .*; did you mean query"),
         ({"label": "lable"}, "no column 'lable'"),
         ({"columns": {"label": "year"}, "label": "doc"}, "leave out one of them"),
         ({"columns": {"label": "doc", "a": "query"}, "label": "id"}, "leave out one of them"),

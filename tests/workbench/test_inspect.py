@@ -170,6 +170,11 @@ def test_the_form_the_losses_and_the_start(pairs, classes):
     assert seen.losses[0]["name"] == "MultipleNegativesRankingLoss"
     assert 'batch_sampler="no_duplicates"' in seen.commands["python"]
     compile(seen.commands["python"], "start", "exec")
+    asked = inspect(pairs, loss="GISTEmbedLoss").commands
+    assert "losses.GISTEmbedLoss(model" in asked["python"]
+    assert "--loss GISTEmbedLoss" in asked["command"] and "--loss" not in seen.commands["command"]
+    other = inspect(pairs, loss="CoSENTLoss").commands  # reads no pairs without a score
+    assert other == seen.commands
     seen = inspect(classes)
     assert seen.form == "sentence and class"
     assert seen.labels["different"] == 4
@@ -252,7 +257,7 @@ def test_rows_that_may_be_meant_go_if_that_is_asked_for(classes):
     assert len(seen.clean()) == 400
     assert len(seen.clean(also=["one-word texts"])) == 399
     assert seen.removed(also=["one-word texts"])["row"][:] == [9]
-    with pytest.raises(SettingError, match="there is no finding 'one word'; there are empty"):
+    with pytest.raises(SettingError, match="no finding 'one word'; did you mean one-word texts"):
         seen.clean(also=["one word"])
 
 
@@ -303,7 +308,7 @@ def test_lengths_of_a_sample_are_said_to_be_so(classes, monkeypatch):
 
 
 def test_bad_options_are_refused_at_once(classes, tmp_path):
-    with pytest.raises(SettingError, match="there is no loss 'TripletLos'; there are TripletLoss"):
+    with pytest.raises(SettingError, match="no loss 'TripletLos'; did you mean TripletLoss"):
         inspect(classes, loss="TripletLos")
     with pytest.raises(SettingError, match=r"must end in \.csv"):
         inspect(classes).write_clean(tmp_path / "clean.xls")

@@ -72,6 +72,14 @@ def test_training_rows_with_a_text_of_held_out_rows_are_left_out():
     assert any(note.startswith("2 training rows are left out") for note in parts.notes)
 
 
+def test_training_rows_with_a_near_duplicate_of_a_held_out_text_are_left_out():
+    words = [" ".join(Random(n).sample(WORDS, 8)) for n in range(60)]
+    dev = {"text": [f"{words[3].title()}!", f"{words[4]}s", "new"], "label": [1, 0, 1]}
+    parts = parts_of({"text": words, "label": [0, 1] * 30}, {"dev": dev}, Settings(test_share=0))
+    assert parts.rows["train"]["text"][:] == [*words[:3], *words[5:]]
+    assert any(note.startswith("2 training rows are left out") for note in parts.notes)
+
+
 def test_where_texts_come_again_and_again_only_equal_rows_are_left_out():
     rows = {"q": [f"q {n % 6}" for n in range(60)], "d": [f"d {n}" for n in range(60)]}
     dev = {"q": ["q 0", "q 1"], "d": ["d 0", "new"]}

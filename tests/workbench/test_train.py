@@ -179,6 +179,8 @@ def test_rows_are_not_held_out_in_turn_beside_rows_to_choose_by(model, tmp_path)
         train(topics.pairs(90), model, tmp_path / "out", dev=dev, **asked)
     with pytest.raises(SettingError, match=r"folds=3 .*several datasets"):
         train([topics.pairs(90), topics.classes(90)], model, tmp_path / "out", **asked)
+    with pytest.raises(SettingError, match=r"folds=3 .*texts alone"):
+        train(FORMS["single texts"], model, tmp_path / "out", **asked)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_loss_outside_of_the_table_is_tried_on_what_it_reads():
     assert {one.data_as for one in turned} == {forms_turned.MATCHES}
     with pytest.raises(SettingError, match="cannot learn from the form"):
         candidates(forms.TEXT_AND_CLASS, {"loss": "TripletLoss"})
-    with pytest.raises(SettingError, match="did you mean 'pairs of a class'"):
+    with pytest.raises(SettingError, match="did you mean pairs of a class"):
         candidates(forms.TEXT_AND_CLASS, {"data_as": "pairs of class"})
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-FAILED = 2  # argparse's own status for a wrong command line
+from sentune.checks import nearest
 
-_CUTOFF = 0.6  # how like a word must be to be meant
+FAILED = 2  # argparse's own status for a wrong command line
 
 
 class Verbatim(str):
@@ -58,10 +57,12 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             if isinstance(action.choices, dict):  # of parsers
-                near = meant(value, action.choices) or f"; there are {', '.join(action.choices)}"
+                near = nearest(value, action.choices) or f"; there are {', '.join(action.choices)}"
                 self.error(f"there is no command {value!r}{near}")
             known = [str(choice) for choice in action.choices]
-            message = f"must be one of {', '.join(known)}, got {str(value)!r}{meant(value, known)}"
+            message = (
+                f"must be one of {', '.join(known)}, got {str(value)!r}{nearest(value, known)}"
+            )
             raise argparse.ArgumentError(action, message)
 
     def _check_options(self, args: Sequence[str]) -> None:
@@ -76,10 +77,4 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if word.startswith("--") and " " not in name:
                 if not any(one.startswith(name) for one in known):
-                    self.error(f"there is no option {name}{meant(name, known)}")
-
-
-def meant(word: Any, known: Iterable[str]) -> str:
-    """A question that names the known word nearest to one; "" if none is near."""
-    near = get_close_matches(str(word), list(known), n=1, cutoff=_CUTOFF)
-    return f"; did you mean {near[0]}?" if near else ""
+                    self.error(f"there is no option {name}{nearest(name, known)}")

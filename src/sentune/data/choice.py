@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from sentune._lazy import need
+from sentune.checks import nearest
 from sentune.data.columns import LABEL_COLUMNS
 from sentune.data.corpus_types import NO_NUMBER
 from sentune.data.csv_rows import NUMBERED
@@ -474,10 +474,7 @@ def _same(array: Any) -> Any:
 
 def near(name: str, names: Sequence[str]) -> str:
     """The end of a sentence about a column that is not there: what there is."""
-    lower = {one.lower(): one for one in names}
-    found = get_close_matches(name.lower(), lower, 1)
-    meant = f"; did you mean {lower[found[0]]!r}?" if found else ""
-    return f"; there are {', '.join(names)}{meant}"
+    return f"; there are {', '.join(names)}{nearest(name, names)}"
 
 
 def _left_out(names: Sequence[str]) -> str:

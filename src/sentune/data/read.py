@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 
 from sentune._lazy import need
+from sentune.checks import nearest
 from sentune.data import kept, raw
 from sentune.data.choice import Wish, choose
 from sentune.data.columns import input_columns
@@ -161,10 +161,9 @@ def _tell(folder: Path, skip: bool | str | Path) -> None:
 
 def _wishes(wish: Wish, options: dict[str, Any]) -> Wishes:
     if unknown := [name for name in options if name not in _OPTIONS]:
-        near = get_close_matches(unknown[0], _OPTIONS, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
         raise SettingError(
-            f"files are not read with {unknown[0]}; there are {', '.join(_OPTIONS)}{meant}"
+            f"files are not read with {unknown[0]}; there are {', '.join(_OPTIONS)}"
+            f"{nearest(unknown[0], _OPTIONS)}"
         )
     names = options.get("column_names")
     separator = options.get("delimiter", options.get("sep"))

@@ -11,11 +11,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from sentune.checks import one_of
+from sentune.checks import near_word, one_of
 from sentune.data import corpus_files, raw
 from sentune.data.corpus_files import File
 from sentune.data.raw import FORMATS, LOOKED_AT
@@ -90,11 +89,11 @@ def near_file(name: str | Path) -> str:
     """The end of a sentence about a file that is not there: one with nearly its name."""
     path = Path(name).expanduser()
     try:
-        there = {other.name.lower(): other.name for other in path.parent.iterdir()}
+        there = [other.name for other in path.parent.iterdir()]
     except OSError:
         return ""
-    found = get_close_matches(path.name.lower(), there, 1, 0.7)
-    return f"; did you mean {path.parent / there[found[0]]}?" if found else ""
+    found = near_word(path.name, there)
+    return f"; did you mean {path.parent / found}?" if found else ""
 
 
 def _ending(format: str | None) -> str:

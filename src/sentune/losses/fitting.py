@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sentune import losses
+from sentune.checks import check_known
 from sentune.data import forms
 from sentune.data.forms import Form, Label, Limits
 from sentune.data.problems import (
@@ -141,6 +142,11 @@ def public_losses() -> dict[str, type[Loss]]:
         for name, kind in found.items()
         if isinstance(kind, type) and issubclass(kind, Loss) and kind is not Loss
     }
+
+
+def check_loss(name: str) -> None:
+    """Raise a `SettingError` if no public loss has this name."""
+    check_known("loss", name, public_losses())
 
 
 def _declared(loss: Any) -> tuple[str, Loss | type[Loss]]:

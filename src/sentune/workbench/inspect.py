@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sentune.checks import check_known
 from sentune.data.columns import class_name, class_names, input_columns, label_column
 from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
@@ -19,7 +19,7 @@ from sentune.data.write import check as check_output
 from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
 from sentune.hub.usual import MODEL
-from sentune.losses.fitting import problems, public_losses
+from sentune.losses.fitting import check_loss, problems
 from sentune.workbench.inspection import advice, overview, show
 from sentune.workbench.inspection.checks import CHECKS, Check, run
 from sentune.workbench.inspection.hits import Hits
@@ -228,7 +228,7 @@ def inspect(
         findings=[_finding(check, hits, rows) for check, hits in run(table, CHECKS)],
         problems=[{"text": each.text, "is_fatal": each.is_fatal} for each in wrong],
         losses=losses,
-        commands=advice.start(sources, str(name), options, losses, form, _classes(table)),
+        commands=advice.start(sources, str(name), options, losses, form, _classes(table), loss),
         source=", ".join(sources or (["standard input"] if source else [])),
         notes=notes,
         _data=rows,
@@ -237,9 +237,8 @@ def inspect(
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
-    wrong = next((kind for kind in kinds if kind not in _KINDS), None)
-    if wrong is not None:
-        raise SettingError(f"there is no finding {wrong!r}; there are {', '.join(_KINDS)}")
+    for kind in kinds:
+        check_known("finding", kind, _KINDS)
 
 
 def beside(path: Path) -> Path:
@@ -259,10 +258,8 @@ def check_options(
         SettingError: If there is no such loss or finding, or rows cannot be written to such a file.
     """
     _check_kinds(also)
-    known = list(public_losses())
-    if loss is not None and loss not in known:
-        near = get_close_matches(loss, known) or known
-        raise SettingError(f"there is no loss {loss!r}; there are {', '.join(near)}")
+    if loss is not None:
+        check_loss(loss)
     if clean is not None:
         for path in (clean, beside(clean)):
             check_output(path, sources=sources)

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
 
+from sentune.checks import check_known
 from sentune.errors import SettingError
 from sentune.hub.usual import MODEL
 
@@ -136,7 +136,7 @@ class Settings:
         """Settings from options by name, each brought to its type."""
         kinds = {one.name: one.metadata["kind"] for one in fields(cls)}
         for name in given:
-            check_name(name, list(kinds))
+            check_known("option", name, kinds)
         return cls(**{name: _read(name, value, kinds[name]) for name, value in given.items()})
 
     @property
@@ -159,14 +159,6 @@ _RANGES = (
     *((name, 1, math.inf) for name in ("batch_size", "steps", "stop_step", "max_length")),
     *((name, 1, math.inf) for name in ("negatives", "lora", "folds")),
 )
-
-
-def check_name(name: str, known: list[str]) -> None:
-    """Raise a `SettingError` that names the nearest good option, unless the name is one."""
-    if name not in known:
-        near = get_close_matches(name.replace("-", "_"), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise SettingError(f"there is no option {name!r}; {hint}")
 
 
 def seconds_or_passes(budget: str) -> tuple[float | None, float | None]:

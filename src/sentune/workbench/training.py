@@ -8,18 +8,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
+from sentune.checks import check_known
 from sentune.data.given import is_place
 from sentune.encoder.identity import identity
 from sentune.errors import SentuneWarning, SettingError
+from sentune.losses.fitting import check_loss
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
 from sentune.workbench.measuring.encoded import Encoded
-from sentune.workbench.racing.candidates import check_loss
 from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.fit_one import start_of
 from sentune.workbench.records import run_file, saved, told
@@ -270,11 +270,8 @@ def _heard() -> Iterator[list[str]]:
 
 def _check_trackers(names: Sequence[str]) -> None:
     """Raise if transformers knows no tracker of such a name."""
-    known = [*INTEGRATION_TO_CALLBACK, "all", "none"]
     for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5) or [", ".join(known)]
-            raise SettingError(f"there is no tracker {name!r} (report_to); did you mean {near[0]}?")
+        check_known("tracker (report_to)", name, [*INTEGRATION_TO_CALLBACK, "all", "none"])
 
 
 def _check_runs(known: Mapping[str, Any], given: Mapping[str, Any]) -> None:

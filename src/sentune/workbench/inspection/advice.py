@@ -59,7 +59,12 @@ _WHY_IN: dict[tuple[Form, str], str] = {
 # Of the options of `read`, those that are words of the command line, too.
 _IN_THE_COMMAND = ("split", "columns", "label", "skip_bad_rows", "format", "encoding")
 # What a loss is made of beside the model, and how batches are best drawn.
-_ARGUMENTS = {"SoftmaxLoss": ", model.get_embedding_dimension(), num_labels={classes}"}
+_GUIDED = ", guide=SentenceTransformer({name!r})"
+_ARGUMENTS = {
+    "SoftmaxLoss": ", model.get_embedding_dimension(), num_labels={classes}",
+    "GISTEmbedLoss": _GUIDED,
+    "CachedGISTEmbedLoss": _GUIDED,
+}
 _SAMPLERS = {
     forms.PAIR: "no_duplicates",
     forms.TRIPLET: "no_duplicates",
@@ -102,6 +107,7 @@ def start(
     losses: Sequence[Mapping[str, str]],
     form: Form | None,
     classes: int,
+    asked: str | None = None,
 ) -> dict[str, str]:
     """How to start: `{"command": a shell command, "python": code}`; empty if nothing fits.
 
@@ -112,6 +118,7 @@ def start(
         losses: As `reasons` gives them.
         form: Of the rows.
         classes: How many there are.
+        asked: The loss to start with; None for the first, and where it is not among them.
     """
     if not losses:
         return {}
@@ -121,13 +128,17 @@ def start(
         for name, given in options.items()
         if given is not None and given != usual.get(name)
     }
+    wanted = next((one["name"] for one in losses if one["name"] == asked), None)
+    loss = wanted or losses[0]["name"]
     return {
-        "command": _command(sources or ["DATA"], model, options),
-        "python": _code(sources, model, options, losses[0]["name"], form, classes),
+        "command": _command(sources or ["DATA"], model, options, wanted),
+        "python": _code(sources, model, options, loss, form, classes),
     }
 
 
-def _command(sources: Sequence[str], model: str, options: Mapping[str, Any]) -> str:
+def _command(
+    sources: Sequence[str], model: str, options: Mapping[str, Any], loss: str | None
+) -> str:
     import shlex
 
     words = ["sentune", "train", *sources]
@@ -135,6 +146,7 @@ def _command(sources: Sequence[str], model: str, options: Mapping[str, Any]) -> 
         if given and name in _IN_THE_COMMAND:
             words.append(f"--{name.replace('_', '-')}")
             words += [] if given is True else [_word(given)]
+    words += [] if loss is None else ["--loss", loss]
     return shlex.join([*words, "--model", model, "--output", "my-model"])
 
 
@@ -158,6 +170,7 @@ def _code(
     rows = f"read({', '.join(given)})" if sources else "...  # the rows that were inspected"
     sampler = _SAMPLERS.get(form) if form else None
     batches = f', batch_sampler="{sampler}"' if sampler else ""
+    arguments = _ARGUMENTS.get(loss, "").format(classes=classes, name=model)
     lines = [
         "from sentune import SentenceTransformer, SentenceTransformerTrainer, losses",
         "from sentune import SentenceTransformerTrainingArguments",
@@ -165,7 +178,7 @@ def _code(
         "",
         f"model = SentenceTransformer({model!r})",
         f"rows = {rows}",
-        f"loss = losses.{loss}(model{_ARGUMENTS.get(loss, '').format(classes=classes)})",
+        f"loss = losses.{loss}(model{arguments})",
         f'settings = SentenceTransformerTrainingArguments("my-model"{batches})',
         "SentenceTransformerTrainer(model, settings, train_dataset=rows, loss=loss).train()",
         'model.save_pretrained("my-model")',

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 from sentune.data import forms
@@ -144,6 +143,9 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
     forms.TEACHER_EMBEDDING.name: _rates("MSELoss", 32),
 }
 
+# 0 and 1 are scores and classes as well.
+_AS_WELL = (forms.PAIR_AND_SCORE, forms.PAIR_AND_CLASS)
+
 # What a user may fix of every candidate.
 _FIXABLE = (
     *("learning_rate", "batch_size", "data_as", "data_settings", "sampler"),
@@ -171,7 +173,7 @@ def candidates(
     loss = fixed.get("loss")
     table = CANDIDATES.get(form.name, ())
     if loss is not None:
-        check_loss(loss)
+        fitting.check_loss(loss)
         table = tuple(one for one in table if one.loss == loss) or _made_up(loss, form, fixed)
     turn = fixed.get("data_as")
     if turn is not None:
@@ -232,14 +234,6 @@ def _for_few(table: tuple[Candidate, ...]) -> Candidate:
     return replace(first, learning_rate=rate, batch_size=min(first.batch_size, _SMALL))
 
 
-def check_loss(name: str) -> None:
-    """Raise a `SettingError` if no public loss has this name; it names the nearest."""
-    known = list(fitting.public_losses())
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise SettingError(f"there is no loss {name!r}; did you mean {' or '.join(near)}?")
-
-
 def check_any(found: Sequence[Candidate], form: Form) -> None:
     """Raise a `SettingError` if there is nothing to try for data of a form."""
     if not found:
@@ -252,16 +246,26 @@ def _merged(one: Candidate, fixed: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made_up(loss: str, form: Form, fixed: Mapping[str, Any]) -> tuple[Candidate, ...]:
     """Candidates for a loss that the table does not have for this form."""
-    wanted = fitting.public_losses()[loss].forms
-    turns = [AS_IT_IS, *forms_turned.turns_of(form)]
-    fit = [turn for turn in turns if _reads(wanted, forms_turned.form_after(turn, form))]
-    if not fit:
-        others = ", ".join(dict.fromkeys(one.loss for one in CANDIDATES.get(form.name, ())))
+    known = fitting.public_losses()
+    if not known[loss].forms:
+        raise SettingError(
+            f"{loss} is computed of another loss, which is what is named here (--loss); for widths "
+            "to truncate to use --matryoshka, for all else the trainer in Python"
+        )
+    if not (fit := _turns_for(loss, form)):
+        others = [name for name in known if _turns_for(name, form)]
         raise SettingError(
             f"{loss} cannot learn from the form {form.name!r} ({form.words}), nor from what it can "
-            f"be turned into; losses that can: {others or 'none'}"
+            f"be turned into; losses that can: {', '.join(others) or 'none'}"
         )
     return _of_turn(loss, fit[0], form)
+
+
+def _turns_for(loss: str, form: Form) -> list[str]:
+    """What data of a form can be turned into so that a loss reads them; as they are comes first."""
+    wanted = fitting.public_losses()[loss].forms
+    turns = [AS_IT_IS, *forms_turned.turns_of(form)]
+    return [turn for turn in turns if _reads(wanted, forms_turned.form_after(turn, form))]
 
 
 def _of_turn(loss: str | None, turn: str, form: Form) -> tuple[Candidate, ...]:
@@ -280,8 +284,8 @@ def _of_turn(loss: str | None, turn: str, form: Form) -> tuple[Candidate, ...]:
 
 
 def _reads(wanted: tuple[Form, ...], form: Form) -> bool:
-    binary_as_score = form is forms.PAIR_AND_MATCH and forms.PAIR_AND_SCORE in wanted
-    return form in wanted or forms.ANY_TEXTS in wanted or binary_as_score
+    also = _AS_WELL if form is forms.PAIR_AND_MATCH else ()
+    return any(one in wanted for one in (form, forms.ANY_TEXTS, *also))
 
 
 def _plain(value: Any) -> Any:

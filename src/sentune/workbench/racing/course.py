@@ -13,13 +13,14 @@ import numpy as np
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.errors import DatasetError, SettingError
+from sentune.losses.fitting import check_loss
 from sentune.workbench.measuring.by_form import measure_for
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.measuring.general import Check, threshold_of
 from sentune.workbench.measuring.measure import Measure, Together, Values, gain
 from sentune.workbench.racing import anchors, decision
 from sentune.workbench.racing.anchors import Anchors
-from sentune.workbench.racing.candidates import Candidate, candidates, check_any, check_loss, joint
+from sentune.workbench.racing.candidates import Candidate, candidates, check_any, joint
 from sentune.workbench.racing.decision import Choice, Mix
 from sentune.workbench.racing.folds import HeldOut, number_of_folds
 from sentune.workbench.racing.lines import Line, Looking
@@ -114,14 +115,9 @@ class Course:
 
     def _held_out(self, most: int | None) -> HeldOut:
         """What is trained on and measured with: a part that is held out, or all in turn."""
-        folds = self.settings.folds or self._folds()
-        (parts, *more) = self.datasets
-        if (self.settings.folds or 1) > 1 and ("dev" in parts.given or more):
-            why = "there are several datasets" if more else "rows to choose by are given (dev)"
-            raise SettingError(
-                f"folds={folds} holds the rows out in turn to choose by, and {why}; leave out folds"
-            )
-        if folds > 1 and parts.form is not forms.TEXT:
+        self._check_folds()
+        folds, parts = self.settings.folds or self._folds(), self.datasets[0]
+        if folds > 1:
             try:
                 found = HeldOut.in_turn(parts, folds, self.settings.seed, self.start, _REFERENCES)
             except DatasetError as error:  # as of a fold with one class only
@@ -135,9 +131,23 @@ class Course:
         train = [one.rows["train"] for one in self.datasets]
         return HeldOut.one(train, self._measure("dev", most))
 
+    def _check_folds(self) -> None:
+        """Raise if rows are to be held out in turn that cannot be."""
+        folds, parts = self.settings.folds or 1, self.datasets[0]
+        reasons = {
+            "there are several datasets": len(self.datasets) > 1,
+            "rows to choose by are given (dev)": "dev" in parts.given,
+            "texts alone are measured by their halves": parts.form is forms.TEXT,
+        }
+        why = next((why for why, holds in reasons.items() if holds), None)
+        if folds > 1 and why is not None:
+            raise SettingError(
+                f"folds={folds} holds the rows out in turn to choose by, and {why}; leave out folds"
+            )
+
     def _folds(self) -> int:
         """In how many parts the rows are held out in turn."""
-        if len(self.datasets) > 1:
+        if len(self.datasets) > 1 or self.datasets[0].form is forms.TEXT:
             return 1
         if self.kept.get("folds") is None:
             allowed, _ = self._budget()

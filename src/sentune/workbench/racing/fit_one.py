@@ -13,17 +13,15 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from sentune import losses
 from sentune.encoder.sentence_transformers import SentenceTransformer
 from sentune.errors import SettingError
-from sentune.losses import MatryoshkaLoss, SiameseDistanceMetric, TripletDistanceMetric
-from sentune.losses.fitting import public_losses
 from sentune.record.logs import OF_THE_TRAINER, PADDING_SAVED
 from sentune.training.arguments import BatchSamplers, SentenceTransformerTrainingArguments
 from sentune.training.dataloaders import SAMPLERS
 from sentune.training.trainer import SentenceTransformerTrainer
 from sentune.workbench.racing.anchors import AnchoredLoss, Anchors
 from sentune.workbench.racing.candidates import Candidate
+from sentune.workbench.racing.loss import loss_of
 from sentune.workbench.records.kept import LOGS
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows import roles
@@ -32,11 +30,6 @@ from sentune.workbench.settings import Settings
 _POINTS = 100  # of a curve
 _CURVES = ("loss", "learning_rate", "grad_norm", PADDING_SAVED)
 SAVE_EVERY_S = 60.0  # between two checkpoints; saving takes about a second
-_DISTANCES = {
-    "cosine": (TripletDistanceMetric.COSINE, SiameseDistanceMetric.COSINE_DISTANCE),
-    "euclidean": (TripletDistanceMetric.EUCLIDEAN, SiameseDistanceMetric.EUCLIDEAN),
-    "manhattan": (TripletDistanceMetric.MANHATTAN, SiameseDistanceMetric.MANHATTAN),
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,8 @@ def fit(
     model = start_of(settings)
     if settings.lora is not None:
         _add_adapter(model, settings.lora)
-    own = [loss_of(one, model, settings) for one in candidate.each]
+    each = zip(candidate.each, datasets, strict=True)
+    own = [loss_of(one, model, rows, settings) for one, rows in each]
     if anchors is not None:
         pairs = zip(own, candidate.each, strict=True)
         own = [AnchoredLoss(model, loss, anchors, one.anchor_weight) for loss, one in pairs]
@@ -133,32 +127,6 @@ def fit(
     seconds = time.perf_counter() - began
     curves = _curves(trainer.state.log_history)
     return Fitted(model.eval(), trainer.state.global_step, curves, seconds, is_stopped)
-
-
-def loss_of(candidate: Candidate, model: Any, settings: Settings) -> Any:
-    """The loss of a candidate; within a `MatryoshkaLoss` if widths are asked for."""
-    kind = public_losses()[candidate.loss]
-    options = _resolved(kind, candidate.loss_settings)
-    if candidate.loss == "SoftmaxLoss":
-        options.setdefault("embedding_dimension", model.get_embedding_dimension())
-    try:
-        loss = kind(model, **options)
-    except TypeError as error:
-        raise SettingError(f"{candidate.loss} with {options}: {error}") from error
-    if settings.matryoshka:
-        return MatryoshkaLoss(model, loss, settings.matryoshka)
-    return loss
-
-
-def _resolved(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a loss, with the distances that they name."""
-    found = dict(options)
-    name = found.get("distance_metric")
-    if isinstance(name, str):
-        if name not in _DISTANCES:
-            raise SettingError(f"distance_metric must be one of {list(_DISTANCES)}, got {name!r}")
-        found["distance_metric"] = _DISTANCES[name][kind is not losses.TripletLoss]
-    return found
 
 
 def _by_name(each: Sequence[Any]) -> Any:

@@ -17,9 +17,10 @@ from typing import Any
 
 from sentune._lazy import need
 from sentune._version import __version__
+from sentune.checks import check_known
 from sentune.data.columns import portions
 from sentune.errors import DatasetError, ModelFileError, SettingError, warn
-from sentune.workbench.settings import Settings, check_name
+from sentune.workbench.settings import Settings
 
 FILE = "run.yaml"
 _PACKAGES = ("torch", "transformers", "datasets", "numpy")
@@ -68,7 +69,7 @@ def read(path: str | Path) -> RunFile:
     known = [*(one.name for one in fields(Settings)), "data", "hashes", "versions"]
     for name in options:
         try:
-            check_name(name, known)
+            check_known("option", name, known)
         except SettingError as error:
             raise SettingError(f"{path}: {error}") from None
     data = extra["data"]

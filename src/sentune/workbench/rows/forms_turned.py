@@ -11,12 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from sentune._lazy import need
+from sentune.checks import nearest
 from sentune.data import forms
 from sentune.data.columns import input_columns
 from sentune.data.forms import Form
@@ -114,11 +114,8 @@ def check(name: str, form: Form) -> None:
     """Raise a `SettingError` if there is no such turn for data of a form."""
     allowed = (AS_IT_IS, *turns_of(form))
     if name not in allowed:
-        near = get_close_matches(str(name), allowed, n=1) or allowed
-        raise SettingError(
-            f"data of the form {form.name!r} cannot be used as {name!r}; did you mean "
-            f"{' or '.join(map(repr, near))}?"
-        )
+        near = nearest(name, allowed) or f"; there are {', '.join(allowed)}"
+        raise SettingError(f"data of the form {form.name!r} cannot be used as {name!r}{near}")
 
 
 # Classes ------------------------------------------------------------------------------------------

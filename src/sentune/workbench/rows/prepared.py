@@ -25,7 +25,7 @@ from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.alike import alike_by_name
 from sentune.workbench.rows.classes import aligned
 from sentune.workbench.rows.duplicates import normalised
-from sentune.workbench.rows.split import Split, samples_of, split
+from sentune.workbench.rows.split import Split, near_any, samples_of, split
 from sentune.workbench.settings import Settings
 
 _SHARES = {"dev": 0.1, "test": 0.1}
@@ -266,19 +266,16 @@ def one_is_alike(rows: Any, notes: list[str]) -> Any:
 
 
 def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: float = _MOST) -> Any:
-    """Training rows without those that have a text of a held-out row.
+    """Training rows without those that have a text of a held-out row, or a near duplicate of one.
 
     A column whose texts come again and again, as the answers of many questions, would take more
     than a share of all rows: these go only if all of their texts are those of a held-out row.
     """
-    asked = {normalised(text) for part in held_out for column in _texts(part) for text in column}
+    asked = list({text: None for part in held_out for column in _texts(part) for text in column})
     if not asked:
         return rows
     columns = _texts(rows)
-    is_asked = [
-        np.fromiter((normalised(text) in asked for text in column), bool, len(rows))
-        for column in columns
-    ]
+    is_asked = [near_any(column, asked) for column in columns]
     whole = {
         tuple(map(normalised, row)) for part in held_out for row in zip(*_texts(part), strict=True)
     }
@@ -290,7 +287,8 @@ def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: flo
     stay = int((np.any(is_asked, axis=0) & ~left_out).sum())
     if left_out.any():
         notes.append(
-            f"{left_out.sum():,} training rows are left out, since their texts are in held-out rows"
+            f"{left_out.sum():,} training rows are left out, since their texts, or near duplicates "
+            "of them, are in held-out rows"
         )
     if stay:
         notes.append(

@@ -96,6 +96,20 @@ def text_numbers(columns: Sequence[Sequence[str]], *, has_near: bool = True) -> 
     return groups.numbers()[numbers]
 
 
+def near_any(texts: Sequence[str], asked: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts `(n,)` are one of those that are asked for, or a near duplicate of one."""
+    found = []
+    given = iter(texts)
+    while portion := list(islice(given, _PORTION)):
+        pairs = near_duplicates([*asked, *portion], first=len(asked))
+        linked = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2)
+        groups = _Groups(len(asked) + len(portion))
+        groups.join(linked[:, 0], linked[:, 1])
+        number = groups.numbers()
+        found.append(np.isin(number[len(asked) :], number[: len(asked)]))
+    return np.concatenate(found)
+
+
 def _groups_of(texts: Ints, near: Ints) -> Ints:
     """A number for each row `(n,)`; rows that share a text or have two of a pair have the same."""
     groups = _Groups(int(texts.max()) + 1)
@@ -263,22 +277,8 @@ def _drop_near(
     is_near = np.zeros(len(group), bool)
     texts = list(dict.fromkeys(chain(*own)))
     for cells in columns:
-        is_near |= _near(cells, texts)
+        is_near |= near_any(cells, texts)
     dropped |= is_near & (part_of == 0)
-
-
-def _near(texts: Sequence[str], asked: Sequence[str]) -> NDArray[np.bool_]:
-    """Which texts `(n,)` are near duplicates of one of those that are asked for."""
-    found = []
-    given = iter(texts)
-    while portion := list(islice(given, _PORTION)):
-        pairs = near_duplicates([*asked, *portion], first=len(asked))
-        linked = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2)
-        groups = _Groups(len(asked) + len(portion))
-        groups.join(linked[:, 0], linked[:, 1])
-        number = groups.numbers()
-        found.append(np.isin(number[len(asked) :], number[: len(asked)]))
-    return np.concatenate(found)
 
 
 def _strata(labels: Sequence[Any] | None, count: int) -> Ints:
