@@ -139,6 +139,22 @@ def test_neighbours_are_looked_for_among_training_texts():
     assert any(note.startswith("1 of 40 held-out rows have a text that is in") for note in notes)
 
 
+def test_of_training_data_with_parts_the_training_part_is_read(tmp_path, tiny_bert_folder):
+    from datasets import Dataset, DatasetDict
+
+    data = FORMS["sentence and class"][0]()
+    of = {"train": range(40), "test": range(40, 70)}
+    whole = Dataset.from_dict(data)
+    DatasetDict({name: whole.select(own) for name, own in of.items()}).save_to_disk(tmp_path / "d")
+    place, expected = str(tmp_path / "d"), {"test": 30, "train": 40, "dev": 0, "dropped": 0}
+    found = evaluate(FakeEncoder(), place, train=place, split="test")
+    assert found.record["data"]["rows"] == expected
+    words = ["evaluate", str(tiny_bert_folder), "--data", place, "--train", place]
+    assert main([*words, "--split", "test", "--output", str(tmp_path / "out"), "-q"]) == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert record["data"]["rows"] == expected
+
+
 def test_classes_are_matched_by_their_names():
     """Each file numbers its words by itself; one class less must not shift the others."""
     from datasets import ClassLabel, Dataset

@@ -1,6 +1,6 @@
 """The parts of training without choosing, each by itself."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from sentune.workbench.racing.race import Entry, first_as_good
 from sentune.workbench.records import run_file
 from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.forms_turned import AS_IT_IS, TURNS
-from sentune.workbench.settings import Settings, seconds_or_passes
+from sentune.workbench.settings import OF_A_CANDIDATE, Settings, seconds_or_passes
 from tests import tiny
 from tests.workbench import topics
 
@@ -54,6 +54,10 @@ def test_each_loss_of_the_table_reads_what_its_turn_makes(name):
 
 def test_the_table_has_no_loss_that_makes_models_worse():
     assert not any("BatchAll" in one.loss for row in CANDIDATES.values() for one in row)
+
+
+def test_all_of_a_candidate_but_its_steps_may_be_fixed():
+    assert {one.name for one in fields(Candidate)} - {*OF_A_CANDIDATE} == {"steps", "also"}
 
 
 def test_what_is_fixed_is_fixed_in_all_and_doubles_are_gone():

@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train", nargs="+", metavar="FILE", help="rows of the same form to look for neighbours "
         "and answers in: the labelled texts of classes, more documents for a search"
     )  # fmt: skip
-    parser.add_argument("--split", default="train", help="split to read, if there are several")
+    parser.add_argument(
+        "--split", default="train", help="split of --data to read, if there are several; of "
+        "--train it is 'train', if there is such a one"
+    )  # fmt: skip
     add_columns(parser)
     parser.add_argument(
         "--rows", type=at_least(1), metavar="N", help="measure on a random sample of N rows"
@@ -91,11 +94,7 @@ def _evaluated(args: argparse.Namespace) -> Any:
     from sentune.machine.screen import quiet_bars
     from sentune.workbench import evaluate
 
-    data = rows(args, args.data)
-    train = None
-    if args.train:  # whose broken rows must not replace those of the data
-        skipping = {"skip_bad_rows": True} if args.skip_bad_rows else {}
-        train = rows(args, args.train, **skipping)
+    data, train = rows(args, args.data), _train_rows(args)
     loading = {name: getattr(args, name) for name in ("device", "dtype", "truncate_dim")}
     with quiet_bars():
         return evaluate(
@@ -111,6 +110,20 @@ def _evaluated(args: argparse.Namespace) -> Any:
             on_progress=lambda text: print(text, file=sys.stderr, flush=True),
             **loading,
         )
+
+
+def _train_rows(args: argparse.Namespace) -> Any:
+    """The rows of --train; None without it."""
+    from sentune.data.sources import MissingPartError
+
+    if not args.train:
+        return None
+    # Broken ones must not replace those of the data.
+    skipping = {"skip_bad_rows": True} if args.skip_bad_rows else {}
+    try:
+        return rows(args, args.train, **{"split": "train", **skipping})
+    except MissingPartError:
+        return rows(args, args.train, **skipping)
 
 
 def _check(args: argparse.Namespace) -> None:

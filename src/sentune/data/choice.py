@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from sentune._lazy import need
 from sentune.checks import nearest
+from sentune.data import column_values as values
 from sentune.data.columns import LABEL_COLUMNS
-from sentune.data.corpus_types import NO_NUMBER
 from sentune.data.csv_rows import NUMBERED
 from sentune.errors import DatasetError, SettingError
 
@@ -33,7 +33,6 @@ _FEW_WORDS = 20  # rows in which any words may be labels
 _MANY = 40  # rows in which a column that has a few words again and again is no text
 _LOOKED_AT = 100  # values that show that a column holds no numbers
 _LINE = "text"  # the column of a text file
-_COMMA = r"^[+-]?\d+,\d+$"
 
 
 class MissingColumnError(DatasetError):
@@ -103,7 +102,7 @@ class Choice(NamedTuple):
     def is_plain(self) -> bool:
         """Whether columns are only chosen and renamed."""
         sources = [column.source for column in self.columns]
-        is_same = all(column.convert is _same for column in self.columns)
+        is_same = all(column.convert is values.same for column in self.columns)
         return is_same and len(set(sources)) == len(sources)
 
 
@@ -253,7 +252,11 @@ class _Chooser:
         if not pa.types.is_string(column.type):
             return False
         words, rows = len(column.unique()), len(column)
-        return words <= rows / 2 or (rows < _FEW_WORDS and words < rows) or _are_with_comma(column)
+        return (
+            words <= rows / 2
+            or (rows < _FEW_WORDS and words < rows)
+            or values.are_with_comma(column)
+        )
 
     def _is_text(self, name: str) -> bool:
         pa = need("pyarrow", extra="train")
@@ -304,11 +307,11 @@ class _Chooser:
         ):
             return False
         # Most columns are told apart without a look at all rows.
-        first = _values_and_pairs(pa, [one.slice(0, _LOOKED_AT) for one in columns])
+        first = values.counted(pa, [one.slice(0, _LOOKED_AT) for one in columns])
         if len(set(first)) > 1:
             return False
-        values, *others = _values_and_pairs(pa, columns)
-        return set(others) == {values} and values <= len(self.table) / 2
+        count, *others = values.counted(pa, columns)
+        return set(others) == {count} and count <= len(self.table) / 2
 
     def _kind(self, name: str) -> Any:
         """The type of the numbers in a column; None if it has others than numbers."""
@@ -323,14 +326,14 @@ class _Chooser:
             return column.type
         if not types.is_string(column.type) or not self.is_text:
             return None
-        return numbers_in(column)
+        return values.numbers_in(column)
 
     def _plain(self, new: str, old: str) -> Column:
         """A column that is no label: numbers of a text file are numbers, unless it was named."""
         kind = self._kind(old) if self.wish.columns is None else None
         if kind is None or kind == self.table.column(old).type:
-            return Column(new, old, _same, self._feature(old), False)
-        return Column(new, old, _to_numbers(kind), None, False)
+            return Column(new, old, values.same, self._feature(old), False)
+        return Column(new, old, values.to_numbers(kind), None, False)
 
     def _label(self, new: str, old: str, *, is_single: bool) -> Column:
         """The label; of a single text whole numbers written as 1.0 are classes, too."""
@@ -339,20 +342,20 @@ class _Chooser:
         is_class = is_single and not _SCORE.search(old.lower())
         if not pa.types.is_string(column.type):
             is_float = pa.types.is_floating(column.type)
-            if is_float and is_class and _are_whole(column):
-                return Column(self._label_name(new, old, "label"), old, _to_whole, None, True)
+            if is_float and is_class and values.are_whole(column):
+                return Column(self._label_name(new, old, "label"), old, values.to_whole, None, True)
             name = self._label_name(new, old, "score" if is_float else "label")
-            return Column(name, old, _same, self._feature(old), True)
-        kind, convert = numbers_in(column), _to_numbers
-        if kind is None and _are_with_comma(column):
-            kind, convert = pa.float64(), _with_comma
+            return Column(name, old, values.same, self._feature(old), True)
+        kind, convert = values.numbers_in(column), values.to_numbers
+        if kind is None and values.are_with_comma(column):
+            kind, convert = pa.float64(), values.with_comma
             self.notes.append(f"the numbers in {old!r} have a comma for the decimal point")
         if kind is not None:
-            if _SCORE.search(old.lower()) and not _are_binary(column):
+            if _SCORE.search(old.lower()) and not values.are_binary(column):
                 kind = pa.float64()
             is_float = pa.types.is_floating(kind)
-            if is_float and is_class and _are_whole(convert(kind)(column)):
-                whole = _in_turn(convert(kind), _to_whole)
+            if is_float and is_class and values.are_whole(convert(kind)(column)):
+                whole = values.in_turn(convert(kind), values.to_whole)
                 return Column(self._label_name(new, old, "label"), old, whole, None, True)
             name = self._label_name(new, old, "score" if is_float else "label")
             return Column(name, old, convert(kind), None, True)
@@ -377,99 +380,12 @@ class _Chooser:
                 raise DatasetError(
                     f"column {old!r} cannot be the label: its {len(words):,} texts all differ"
                 )
-            return Column(name, old, _same, None, True)
+            return Column(name, old, values.same, None, True)
         shown = ", ".join(f"{word} = {place}" for place, word in enumerate(words[:4]))
         more = " ..." if len(words) > 4 else ""
         self.notes.append(f"the words in {old!r} are numbered: {shown}{more}")
         feature = need("datasets", extra="train").ClassLabel(names=words)
-        return Column(name, old, _to_places(words), feature, True)
-
-
-def numbers_in(column: Any) -> Any:
-    """The type of the numbers that a column of texts holds; None if it holds others."""
-    pa = need("pyarrow", extra="train")
-    found: Any = None
-    for chunk in (column.slice(0, _LOOKED_AT).combine_chunks(), *column.chunks):
-        known = chunk.drop_null()
-        if not len(known):
-            continue
-        kind = _numbers_in(pa, known)
-        if kind is None:
-            return None
-        found = kind if found is None or pa.types.is_integer(found) else found
-    return found
-
-
-def _numbers_in(pa: Any, texts: Any) -> Any:
-    pc = need("pyarrow.compute", extra="train")
-    trimmed = pc.utf8_trim_whitespace(texts)
-    if pc.any(pc.match_substring_regex(trimmed, NO_NUMBER)).as_py():
-        return None
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            trimmed.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-        return kind
-    return None
-
-
-def _values_and_pairs(pa: Any, columns: Sequence[Any]) -> tuple[int, int, int]:
-    """How many different values two columns have, and how many different pairs of these."""
-    pairs = pa.table(list(columns), ["first", "second"]).group_by(["first", "second"])
-    first, second = (len(column.unique()) for column in columns)
-    return first, second, pairs.aggregate([]).num_rows
-
-
-def _are_binary(column: Any) -> bool:
-    pc = need("pyarrow.compute", extra="train")
-    values = pc.utf8_trim_whitespace(column).unique().to_pylist()
-    return {value for value in values if value is not None} <= {"0", "1"}
-
-
-def _are_with_comma(column: Any) -> bool:
-    pc = need("pyarrow.compute", extra="train")
-    changed = pc.replace_substring_regex(column, _COMMA, "0.5")
-    return numbers_in(changed) is not None
-
-
-def _with_comma(kind: Any) -> Callable[[Any], Any]:
-    pc = need("pyarrow.compute", extra="train")
-    return lambda array: _to_numbers(kind)(pc.replace_substring(array, ",", "."))
-
-
-def _to_numbers(kind: Any) -> Callable[[Any], Any]:
-    pc = need("pyarrow.compute", extra="train")
-    return lambda array: pc.utf8_trim_whitespace(array).cast(kind)
-
-
-def _to_places(words: Sequence[str]) -> Callable[[Any], Any]:
-    pa = need("pyarrow", extra="train")
-    pc = need("pyarrow.compute", extra="train")
-    known = pa.array(words, pa.string())
-    return lambda array: pc.index_in(array, value_set=known).cast(pa.int64())
-
-
-def _are_whole(column: Any) -> bool:
-    """Whether all numbers are whole, as 1.0; those that are missing do not count."""
-    pc = need("pyarrow.compute", extra="train")
-    known = pc.filter(column, pc.is_finite(column))  # null where it is null
-    return len(known) > 0 and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
-
-
-def _in_turn(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda array: second(first(array))
-
-
-def _to_whole(array: Any) -> Any:
-    """Numbers such as 1.0 as whole ones; what is missing stays so."""
-    pa = need("pyarrow", extra="train")
-    pc = need("pyarrow.compute", extra="train")
-    return pc.if_else(pc.is_finite(array), array, None).cast(pa.int64())
-
-
-def _same(array: Any) -> Any:
-    return array
+        return Column(name, old, values.to_places(words), feature, True)
 
 
 def near(name: str, names: Sequence[str]) -> str:

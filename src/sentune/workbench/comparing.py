@@ -83,7 +83,7 @@ def evaluate(
         data: Held-out rows: files, a `datasets.Dataset`, a dict of lists or a list of dicts.
         train: Rows of the same form to look for neighbours and answers in, as the labelled texts
             of classes; None looks among the held-out rows alone.
-        split: Which part of a file or dataset with several.
+        split: Which part of data with several; of `train` it is "train", if there is such a one.
         columns: New name -> name in the file, of the columns to read.
         label: Column with the labels.
         rows: Measure a random sample of so many rows.

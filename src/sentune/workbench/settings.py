@@ -21,12 +21,13 @@ def _option(default: Any, words: str, kind: str = "text", group: str = "fix") ->
     return field(default=default, metadata={"help": words, "kind": kind, "group": group})
 
 
-_OF_A_CANDIDATE = (
+# What of a candidate may be fixed: the fields of `racing.candidates.Candidate` but its steps.
+OF_A_CANDIDATE = (
     *("loss", "loss_settings", "data_as", "data_settings", "batch_size"),
     *("learning_rate", "warmup", "weight_decay", "sampler", "anchor_weight"),
 )
 # What each training of a run file's `runs` says for itself.
-OF_A_TRAINING = (*_OF_A_CANDIDATE, "negatives", "epochs", "steps", "budget")
+OF_A_TRAINING = (*OF_A_CANDIDATE, "negatives", "epochs", "steps", "budget")
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Settings:
     @property
     def fixed(self) -> dict[str, Any]:
         """What is fixed of the candidates."""
-        found = {name: getattr(self, name) for name in _OF_A_CANDIDATE}
+        found = {name: getattr(self, name) for name in OF_A_CANDIDATE}
         return {name: value for name, value in found.items() if value is not None}
 
 

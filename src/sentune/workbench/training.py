@@ -226,7 +226,7 @@ class _Job:
         read = prepared.datasets_of
         found = {"data": read(self.data, self.settings)}
         for name, source in self.held_out.items():
-            found[name] = prepared.held_out_rows(source, name, self.settings, read)
+            found[name] = prepared.rows_of_part(source, name, self.settings, read)
         return found
 
     def _hashes(self, model: Any, rows: Mapping[str, Sequence[Any]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from sentune.losses import fitting
 from sentune.workbench.racing.anchors import WEIGHT
 from sentune.workbench.rows import forms_turned
 from sentune.workbench.rows.forms_turned import AS_IT_IS
+from sentune.workbench.settings import OF_A_CANDIDATE
 
 # Two texts of a batch that are equal would be each other's negatives.
 _APART = "no_duplicates"
@@ -146,11 +147,8 @@ CANDIDATES: dict[str, tuple[Candidate, ...]] = {
 # 0 and 1 are scores and classes as well.
 _AS_WELL = (forms.PAIR_AND_SCORE, forms.PAIR_AND_CLASS)
 
-# What a user may fix of every candidate.
-_FIXABLE = (
-    *("learning_rate", "batch_size", "data_as", "data_settings", "sampler"),
-    *("warmup", "weight_decay", "anchor_weight"),
-)
+# What a user may fix of every candidate; the loss and its arguments are merged with the table.
+_FIXABLE = tuple(name for name in OF_A_CANDIDATE if name not in ("loss", "loss_settings"))
 # What only data of some forms can have.
 _OF_A_FORM = ("loss", "loss_settings", "data_as", "data_settings", "sampler")
 

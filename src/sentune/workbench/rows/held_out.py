@@ -12,7 +12,7 @@ from sentune.data.columns import input_columns
 from sentune.data.forms import Form
 from sentune.workbench.rows.classes import aligned
 from sentune.workbench.rows.duplicates import normalised
-from sentune.workbench.rows.prepared import halves_of, in_parts, rows_of
+from sentune.workbench.rows.prepared import halves_of, in_parts, rows_of, rows_of_part
 from sentune.workbench.settings import Settings
 
 REFERENCES = 20_000  # training rows that neighbours and answers are looked for among, at most
@@ -55,7 +55,7 @@ def held_out(data: Any, train: Any | None, settings: Settings, count: int | None
         notes.append(f"measured on {count:,} of {len(found):,} rows, chosen at random")
         chosen = np.random.default_rng(settings.seed).permutation(len(found))[:count]
         found = found.select(np.sort(chosen))
-    source = found if train is None else rows_of(train, settings)
+    source = found if train is None else rows_of_part(train, "train", settings)
     found, unknown = aligned(found, source)
     if unknown:
         notes.append(

@@ -36,7 +36,7 @@ _MOST = 0.2
 _ENOUGH = 5000
 TRAIN_AT_LEAST = 16
 _IN_COMPANY = 0.2  # share of the texts that have another one of their class, at least
-_OWN_PARTS = {"dev": "validation", "test": "test"}
+_OWN_PARTS = {"train": "train", "dev": "validation", "test": "test"}
 _SCORE_NAMES = ("score", "scores")
 
 
@@ -85,15 +85,15 @@ def _reading(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def held_out_rows(
+def rows_of_part(
     data: Any, part: str, settings: Settings, read: Callable[[Any, Settings], Any] = rows_of
 ) -> Any:
-    """The rows of a source of held-out rows; with `datasets_of` to read them, those of several.
+    """The rows of a second source; with `datasets_of` to read them, those of several.
 
     Of a source with several parts these are those of its own name, as "test"; else of the part
-    that is asked for of the training rows.
+    that is asked for of the first source.
     """
-    # The file of bad rows is that of the training rows, as is a range of rows, train[:1000].
+    # The file of bad rows is that of the first source, as is a range of rows, train[:1000].
     own = replace(settings, skip_bad_rows=bool(settings.skip_bad_rows) or None)
     if not is_place(data) and not isinstance(data, (list, tuple)):
         own = replace(own, data_format=None, encoding=None)  # of the files of training rows
@@ -117,7 +117,7 @@ def parts_of(
     Raises:
         DatasetError: If the rows have no form that can be trained on, or are too few.
     """
-    own = {name: held_out_rows(part, name, settings) for name, part in held_out.items()}
+    own = {name: rows_of_part(part, name, settings) for name, part in held_out.items()}
     return in_parts(rows_of(data, settings), own, settings, is_trained_on=is_trained_on)
 
 
