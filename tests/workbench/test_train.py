@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict
 from sentune import SentenceTransformer
 from sentune.errors import DatasetError, SettingError
 from sentune.workbench import train
+from sentune.workbench.racing.course import Course
 from sentune.workbench.records import told
 from tests import tiny
 from tests.training.tools import assert_equal_weights, weights
@@ -262,6 +263,14 @@ def test_a_model_that_lost_what_it_knew_is_not_kept(model, tmp_path):
     result = train(topics.classes(500), model, tmp_path / "out", **options)
     assert result.kept == "start"
     assert "lost too much" in result.reason
+
+
+def test_when_time_is_over_smaller_shares_are_seen_all_the_same(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Course, "_is_late", lambda course: True)
+    result = train(topics.classes(500), model, tmp_path / "out", **{**QUICK, "agreement": 0.98})
+    shares = [mix["alpha"] for mix in result.record["mixes"]]
+    assert shares[0] == 1 > shares[-1] and len(shares) == 2
+    assert result.kept == "trained"
 
 
 FORMS = {

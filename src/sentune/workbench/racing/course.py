@@ -325,7 +325,8 @@ class Course:
                 continue
             for mix in looking.along(line, place):
                 self._note(mix)
-                if self._is_late():
+                # Late or not, a training is not thrown away before a share was seen that may stay.
+                if self._is_late() and any(one.passes for one in self.mixes):
                     return
 
     def _note(self, mix: Mix) -> None:
