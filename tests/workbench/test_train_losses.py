@@ -15,14 +15,17 @@ from sentune.workbench.racing.loss import loss_of
 from sentune.workbench.rows.prepared import form_of
 from sentune.workbench.settings import Settings
 from tests import tiny
-from tests.workbench import topics
-from tests.workbench.test_train import FORMS
+from tests.workbench import test_train, topics
 
+FORMS = {
+    form: {name: cells[:60] for name, cells in data.items()}
+    for form, data in test_train.FORMS.items()
+}
 FEW = {"steps": 2, "alpha": 1, "dtype": "float32", "test_share": 0, "folds": 1}
 NAMED = [
     (form, each["name"])
     for form, data in FORMS.items()
-    for each in inspect({name: cells[:60] for name, cells in data.items()}).losses
+    for each in inspect(data).losses
 ]
 
 
