@@ -395,9 +395,63 @@ def test_columns_of_one_name_are_refused(tmp_path):
 
 def test_a_quote_that_is_never_closed_is_told(tmp_path):
     path = write(tmp_path, "a.csv", 'text,year\n"a\nb",1\n"c, 2\nd,3\n')
-    first, second = Corpus.open(path)
+    first, second, third = Corpus.open(path)
     assert first.text == "a\nb"
     assert second.text is None and "a quote is opened and not closed" in second.problem
+    assert (third.id, third.text) == ("a.csv:2", "d")
+
+
+def test_a_stray_quote_takes_no_other_rows_with_it(tmp_path):
+    lines = ["n\ttext", '1\t"To be or not to be', "2\tthat", '3\tis "the" question', "4\twhether"]
+    tabs = Corpus.open(write(tmp_path, "a.tsv", "\n".join(lines) + "\n"), shard_rows=1)
+    texts = ['"To be or not to be', "that", 'is "the" question', "whether"]
+    assert [one.text for one in tabs] == texts
+    assert [one.id for one in tabs] == [f"a.tsv:{n}" for n in range(4)]
+    assert [next(tabs.shard(n)).text for n in (2, 0, 3, 1)] == [texts[n] for n in (2, 0, 3, 1)]
+    commas = "\n".join(lines).replace("\t", ",")
+    found = list(Corpus.open(write(tmp_path, "a.csv", commas)))
+    assert [one.text for one in found] == [None, *texts[1:]]
+    assert found[0].problem == "a quote is opened and not closed in the line"
+
+
+def test_the_corpus_and_the_reader_of_tables_read_the_same_texts(tmp_path, monkeypatch):
+    import datasets
+
+    from sentune.data.read import whole
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rng = random.Random(3)
+    for _ in range(30):
+        rows = ["".join(rng.choices('ab "', k=rng.randint(1, 6))) for _ in range(8)]
+        path = write(
+            tmp_path, "a.tsv", "n\ttext\n" + "".join(f"{n}\t{r}x\n" for n, r in enumerate(rows))
+        )
+        assert [one.text for one in Corpus.open(path, text="text")] == list(whole(path)["text"])
+
+
+def test_a_quote_that_is_never_closed_holds_few_lines_in_memory(tmp_path, monkeypatch):
+    from sentune.data import csv_rows
+
+    monkeypatch.setattr(csv_rows, "_MOST_LINES", 5)
+    rest = [f"text {n}" for n in range(20)]
+    path = write(tmp_path, "a.csv", "\n".join(["text", '"open', *rest]))
+    first, *others = Corpus.open(path)
+    assert first.problem == "a quote is opened and not closed until 5 lines later"
+    assert [one.text for one in others] == rest
+    monkeypatch.undo()
+    line = "a text " * 40
+    path = write(tmp_path, "b.csv", 'text\n"open\n' + f"{line}\n" * 70_000)  # 20 MB
+    first, *others = Corpus.open(path)
+    assert "field larger than field limit" in first.problem
+    assert [one.text for one in others] == [line] * 70_000
+
+
+def test_a_head_with_a_quote_that_is_not_closed_is_named(tmp_path):
+    path = write(tmp_path, "a.csv", 'id,"text\n1,one\n')
+    with pytest.raises(DatasetError, match=r"its head \(line 1\) .*a quote is opened and not"):
+        Corpus.open(path)
+    tabs = write(tmp_path, "a.tsv", 'id\t"text\n1\tone\n')
+    assert list(Corpus.open(tabs))[0].text == "one"
 
 
 def test_text_files_are_a_document_each(tmp_path):

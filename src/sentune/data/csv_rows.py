@@ -17,7 +17,7 @@ from sentune.errors import DatasetError
 NUMBERED = "column_"  # and a number, from 1: names of columns in a file without a head
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _LONGEST_CELL = 16 << 20  # characters of a cell of a csv file
-_MOST_LINES = 10_000  # of a row of a table, after which a quote counts as not closed
+_MOST_LINES = 100_000  # of a row, after which a quote counts as not closed; a book has fewer
 _NOT_CLOSED = "a quote is opened and not closed"
 
 
@@ -47,15 +47,31 @@ def head_of(file: File, how: How) -> Head:
     if how.names is not None:
         return Head(list(how.names), separator, 0, 0)
     lines = _Lines(file, 0)
-    names = next((cells for cells in csv.reader(lines, delimiter=separator) if cells), [])
-    if lines.problem:
-        raise DatasetError(f"{file.name} cannot be read: its head is {lines.problem}")
+    names = _names_in(lines, separator, file)
     if how.is_table and _are_data(names):
         names = [f"{NUMBERED}{place}" for place in range(1, len(names) + 1)]
         return Head(names, separator, 0, 0)
     if how.is_table:
         names = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names)]
     return Head(_numbered(names), separator, lines.end, lines.number)
+
+
+def _names_in(lines: _Lines, separator: str, file: File) -> list[str]:
+    """The cells of the first row that has some."""
+    reader = csv.reader(lines, delimiter=separator)
+    names: list[str] = []
+    while not names:
+        lines.start_row()
+        try:
+            names = next(reader)
+        except StopIteration:
+            return []
+    names, problem = _closed(names, lines, separator)
+    if problem is None and lines.problem:
+        problem = f"is {lines.problem}"
+    if problem is not None:
+        raise DatasetError(f"{file.name} cannot be read: its head (line {lines.number}) {problem}")
+    return names
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
@@ -78,7 +94,7 @@ def csv_rows(file: File, how: How, offset: int) -> Iterator[Row]:
     """The rows from a byte on, at which one starts."""
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
     head = head_of(file, how)
-    lines = _Lines(file, offset or head.offset, head.lines, _MOST_LINES if how.is_table else None)
+    lines = _Lines(file, offset or head.offset, head.lines)
     reader = csv.reader(lines, delimiter=head.separator)
     while True:
         lines.start_row()
@@ -87,21 +103,19 @@ def csv_rows(file: File, how: How, offset: int) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
+            lines.read_again()
             yield _problem_row(lines, _reason_of(error))
             continue
         if not cells:
             continue
-        yield _csv_row(head, cells, lines, how)
+        yield _csv_row(head, cells, lines)
 
 
-def _csv_row(head: Head, cells: list[str], lines: _Lines, how: How) -> Row:
+def _csv_row(head: Head, cells: list[str], lines: _Lines) -> Row:
     """The row that `csv.reader` has made of the lines."""
-    problem = _in_quotes(lines, head.separator, how)
-    if problem is not None and how.is_table:
-        lines.read_again()
-        literal = shown_line(lines.row[0][0]).split(head.separator)
-        if head.separator == "\t" and len(literal) == len(head.names) and not lines.problem:
-            cells, problem = literal, None  # tables with tabs often do without quotes
+    problem = None
+    if len(lines.row) > 1 or lines.is_over:
+        cells, problem = _closed(cells, lines, head.separator, len(head.names))
     problem = problem or lines.problem
     if problem is None and len(cells) > len(head.names):
         problem = (
@@ -125,12 +139,29 @@ def _problem_row(lines: _Lines, problem: str) -> Row:
     return Row(None, problem, lines.row[0][1], lines.row_number, shown)
 
 
-def _in_quotes(lines: _Lines, separator: str, how: How) -> str | None:
+def _closed(
+    cells: list[str], lines: _Lines, separator: str, width: int | None = None
+) -> tuple[list[str], str | None]:
+    """The cells of a row, and what is wrong with its quotes; then its first line alone is read.
+
+    Tables with tabs often do without quotes: of these, such a line is read as it is written.
+    """
+    problem = _in_quotes(lines, separator)
+    if problem is None:
+        return cells, None
+    lines.read_again()
+    literal = shown_line(lines.row[0][0]).split(separator)
+    if separator == "\t" and width in (None, len(literal)) and not lines.problem:
+        return literal, None
+    return cells, problem
+
+
+def _in_quotes(lines: _Lines, separator: str) -> str | None:
     """What is wrong with the quotes of the row."""
     if lines.is_over:  # the reader looked for more of the row
         end = "the end of the file" if not lines.is_cut else f"{_MOST_LINES:,} lines later"
         return f"{_NOT_CLOSED} until {end}"
-    if how.is_table and len(lines.row) > 1:
+    if len(lines.row) > 1:
         texts = [line.decode("utf-8", "replace") for line, _, _ in lines.row]
         try:
             list(csv.reader(texts, delimiter=separator, strict=True))
@@ -151,8 +182,8 @@ class _Lines:
         is_cut: Whether that was because it has too many.
     """
 
-    def __init__(self, file: File, start: int, number: int = 0, most: int | None = None) -> None:
-        self._file, self._most = file, most
+    def __init__(self, file: File, start: int, number: int = 0) -> None:
+        self._file = file
         self._lines = raw_lines(file, start)
         self._again: deque[tuple[bytes, int, int]] = deque()
         self.row: list[tuple[bytes, int, int]] = []
@@ -170,12 +201,14 @@ class _Lines:
         self._again.extendleft(reversed(self.row[1:]))
         self.number -= len(self.row) - 1
         del self.row[1:]
+        self.end, self.problem = self.row[0][2], None
+        self._decoded(self.row[0][0])
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        self.is_cut = self._most is not None and len(self.row) >= self._most
+        self.is_cut = len(self.row) >= _MOST_LINES
         if self.is_cut:
             self.is_over = True
             raise StopIteration
@@ -187,6 +220,9 @@ class _Lines:
         self.row.append(item)
         line, _, self.end = item
         self.number += 1
+        return self._decoded(line)
+
+    def _decoded(self, line: bytes) -> str:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:

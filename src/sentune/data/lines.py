@@ -37,8 +37,7 @@ class How(NamedTuple):
         names: Of the columns of a csv file without a head.
         separator: Of the cells of a csv file; None if it is to be detected.
         field: Of a JSON file, what has the rows.
-        is_table: Whether all columns are wanted, also those without a name, and whether reading
-            goes on in the next line where a quote is never closed.
+        is_table: Whether all columns are wanted, also those without a name.
     """
 
     names: Sequence[str] | None = None
