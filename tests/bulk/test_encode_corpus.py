@@ -506,3 +506,11 @@ def test_int8_needs_texts_and_settings_are_checked(source, model, tmp_path):
     with pytest.raises(SettingError, match="truncate_dim must be"):
         encode(source, model, tmp_path / "out", truncate_dim=0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_of_an_older_manifest_goes_on_where_no_part_was_named(source, model, tmp_path):
+    encode(source, model, tmp_path / "out")
+    path = tmp_path / "out" / MANIFEST
+    path.write_text(path.read_text().replace('"split": null', '"split": "train"'))
+    assert encode(source, model, tmp_path / "out").rows == 0
+    assert json.loads(path.read_text())["corpus"]["asked"]["split"] == "train"

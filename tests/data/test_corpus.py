@@ -123,6 +123,26 @@ def test_what_datasets_writes_is_read(tmp_path):
         Corpus.open(tmp_path / "parts", split="dev")
 
 
+def test_a_part_of_a_folder_is_chosen_by_the_names_of_its_files(tmp_path):
+    make(tmp_path, "train.jsonl", ROWS[:5])
+    make(tmp_path, "test.jsonl", ROWS[5:8])
+    whole = Corpus.open(tmp_path)
+    assert len(whole) == 8
+    assert "files of several parts (test, train, by their names) are read" in whole.notes[0]
+    for name, rows in {"train": WANTED[:5], "test": WANTED[5:8]}.items():
+        corpus = Corpus.open(tmp_path, split=name)
+        assert list(corpus) == rows and f"part {name!r} is read" in corpus.notes[0]
+    assert list(Corpus.open(tmp_path / "test.jsonl", split="train")) == WANTED[5:8]
+    for place, split, says in (
+        (tmp_path, "dev", "has files of the parts test, train, not 'dev'"),
+        (tmp_path / "test.jsonl", "test", "has no part 'test': it is one file"),
+        (tmp_path, "train[:3]", "a whole part of a corpus, as 'test', got 'train"),
+        (tmp_path, "", "a whole part"),
+    ):
+        with pytest.raises(DatasetError, match=says):
+            Corpus.open(place, split=split)
+
+
 def test_the_rows_are_those_of_read(tmp_path, monkeypatch):
     import datasets
 

@@ -75,7 +75,7 @@ def encode_corpus(
     id: str | None = None,
     per: Literal["line", "file"] = "line",
     shard_rows: int = SHARD_ROWS,
-    split: str = "train",
+    split: str | None = None,
     format: Literal["parquet", "npy"] = "parquet",
     prompt_name: str | None = None,
     prompt: str | None = None,
@@ -105,7 +105,8 @@ def encode_corpus(
         id: Column with the ids; None for "id" or "_id", if its values differ.
         per: "file" reads each text file of a folder as one document.
         shard_rows: Rows of a shard at most.
-        split: Which part of a saved `DatasetDict`.
+        split: Which part of a saved `DatasetDict`, or of a folder whose files are named by their
+            parts; None as `Corpus.open` says.
         format: "parquet" with the columns id, text, metadata and embedding; "npy" has the
             embeddings in `shard-00000.npy` and the other columns in `shard-00000.rows.parquet`.
         prompt_name: Name of a prompt of the model.

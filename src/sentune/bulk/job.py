@@ -74,7 +74,7 @@ class CorpusOptions:
     id: str | None = None
     per: Literal["line", "file"] = "line"
     shard_rows: int = SHARD_ROWS
-    split: str = "train"
+    split: str | None = None
 
 
 class Job:
@@ -337,7 +337,8 @@ _READ_AS = ("text", "id", "per", "split", "shard_rows")
 def _read_as(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """How a corpus is read: the columns that were chosen, and what was asked for."""
     corpus = manifest["corpus"]
-    return {**corpus["asked"], "text": corpus["text"], "id": corpus["id"]}
+    split = corpus["asked"].get("split") or "train"  # older manifests say train
+    return {**corpus["asked"], "text": corpus["text"], "id": corpus["id"], "split": split}
 
 
 def _differences(

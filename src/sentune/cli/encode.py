@@ -54,7 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder, or s3://..., for the embeddings in shards with ids, texts and metadata; the "
         "same command again goes on where it was stopped",
     )
-    parser.add_argument("--split", default="train", help="split to read, if there are several")
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        help="part to read of a dataset, or of a folder with files as train.jsonl and test.jsonl "
+        "(default: train; with -o all files of such a folder)",
+    )
     _add_model(parser.add_argument_group("how to encode"))
     add_odd(parser.add_argument_group("without -o"))
     _add_corpus(parser.add_argument_group("with -o"))

@@ -19,6 +19,7 @@ from sentune.data.corpus_files import DOCUMENTS, File
 from sentune.data.corpus_rows import document, is_text, rows, with_encoding
 from sentune.data.corpus_scan import Facts, scan_documents, scan_rows
 from sentune.data.raw import FORMATS
+from sentune.data.sources import MissingPartError, of_part, parts_of
 from sentune.errors import DatasetError
 
 SHARD_ROWS = 50_000
@@ -88,7 +89,7 @@ class Corpus:
         id: str | None = None,
         per: Literal["line", "file"] = "line",
         shard_rows: int = SHARD_ROWS,
-        split: str = "train",
+        split: str | None = None,
         plan: Mapping[str, Any] | None = None,
     ) -> Corpus:
         """The corpus in a file or folder.
@@ -106,24 +107,34 @@ class Corpus:
                 its values differ, else rows are named `file:number`.
             per: "file" reads each text file of a folder (txt, md, rst ...) as one document.
             shard_rows: Rows of a shard at most, or documents that are files.
-            split: Which part of a saved `DatasetDict`.
+            split: Which part of a saved `DatasetDict`, or of a folder whose files are named by
+                their parts (train.jsonl, test.jsonl); None for "train" of the one, and all files of
+                the other.
             plan: `Corpus.plan` of this corpus; if its files are the same now, they are not read
                 again.
 
         Raises:
-            DatasetError: If there is no such source or column, a file cannot be read, there are no
-                rows, or ids of a column that was named are missing or not all different.
+            DatasetError: If there is no such source, column or part, a file cannot be read, there
+                are no rows, or ids of a column that was named are missing or not all different.
         """
         check_positive(shard_rows=shard_rows)
         one_of("per", per, ("line", "file"))
         endings = DOCUMENTS if per == "file" else tuple(FORMATS)
-        files, left_out = corpus_files.listed(source, endings, split)
+        _check_split(split)
+        notes: list[str] = []
+        files, left_out = corpus_files.listed(source, endings, split or "train")
+        if split is not None:
+            files = _of_split(source, files, split, notes)
+        elif per == "line" and len(parts := parts_of(files)) > 1:
+            notes.append(
+                f"files of several parts ({', '.join(parts)}, by their names) are read; split "
+                "chooses one"
+            )
         asked = {"text": text, "id": id, "per": per, "shard_rows": shard_rows, "split": split}
         place = corpus_files.absolute(source)
         listing = [[file.name, file.size, corpus_files.sample(file)] for file in files]
         if plan is not None and (plan["asked"], plan["files"]) == (asked, listing):
             return cls(place, _decoded(files, plan), plan)
-        notes: list[str] = []
         if per == "file":
             facts = scan_documents(files, shard_rows, text, id)
         else:
@@ -233,6 +244,26 @@ class Corpus:
             "missing" if text is None else f"no string but {text!r}"
         )
         return Document(name, None, metadata, wrong)
+
+
+def _check_split(split: str | None) -> None:
+    if split is not None and ("[" in split or not split):
+        raise DatasetError(
+            f"split names a whole part of a corpus, as 'test', got {split!r}; for some of its rows "
+            "write these to a file first"
+        )
+
+
+def _of_split(source: str | Path, files: list[File], split: str, notes: list[str]) -> list[File]:
+    """The files of the part that is asked for."""
+    is_file = files[0].address == corpus_files.absolute(source)
+    if parts_of(files) and not is_file:
+        return of_part(source, files, split, notes)
+    is_saved = all(file.name.startswith(f"{split}/") for file in files)
+    if split != "train" and not is_saved:
+        why = "it is one file" if is_file else "its files are not named by parts, as test.jsonl"
+        raise MissingPartError(f"{source} has no part {split!r}: {why}; leave out split")
+    return files
 
 
 def _with_encodings(files: list[File], notes: list[str]) -> list[File]:

@@ -173,7 +173,7 @@ def _in_folder(folder: str | Path, split: str, ending: str, notes: list[str]) ->
             f"{error}; a folder is read that has files of one kind, or that Dataset.save_to_disk "
             "wrote"
         ) from error
-    files = _of_part(folder, files, split, notes)
+    files = of_part(folder, files, split, notes)
     kinds = sorted({FORMATS[file.ending] for file in files})
     if len(kinds) > 1:
         example = f"{str(folder).rstrip('/')}/*{files[0].ending}"
@@ -186,7 +186,12 @@ def _in_folder(folder: str | Path, split: str, ending: str, notes: list[str]) ->
     return [_as(file, ending) for file in files]
 
 
-def _of_part(folder: str | Path, files: list[File], split: str, notes: list[str]) -> list[File]:
+def parts_of(files: Sequence[File]) -> list[str]:
+    """The parts of a dataset that files are of by their names, as test and train."""
+    return sorted({part for part in map(_part_of, files) if part})
+
+
+def of_part(folder: str | Path, files: list[File], split: str, notes: list[str]) -> list[File]:
     """The files of the part that is wanted, where their names say which part they are of."""
     wanted = split.split("[")[0]
     wanted = _WORDS.get(wanted, wanted)
@@ -197,7 +202,7 @@ def _of_part(folder: str | Path, files: list[File], split: str, notes: list[str]
     if not chosen and wanted == "train":
         chosen = [file for file, part in zip(files, parts, strict=True) if part is None]
     if not chosen:
-        has = ", ".join(sorted({part for part in parts if part}))
+        has = ", ".join(parts_of(files))
         raise MissingPartError(f"{folder} has files of the parts {has}, not {split!r}")
     others = [file.name for file in files if file not in chosen]
     if others:
