@@ -336,6 +336,42 @@ def test_the_separator_is_found(tmp_path):
     assert [d.text for d in Corpus.open(path)] == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["12345678901234567890", "12345678901234567891"],
+        ["9007199254740993", "1.5"],
+        ["1.5", "-9007199254740993"],
+        ["+493010", "+493011"],
+        ["12e0", "493E5"],
+    ],
+)
+def test_cells_that_a_number_would_change_stay_text(tmp_path, cells):
+    rows = [f"text {n},{cell}\n" for n, cell in enumerate(cells)]
+    for name, content in {"a.csv": "".join(rows), "b.csv": rows[0] * 1500 + rows[1]}.items():
+        corpus = Corpus.open(write(tmp_path, name, f"text,x\n{content}"))
+        assert {one.metadata["x"] for one in corpus} == set(cells)
+
+
+def test_cells_that_a_number_gives_back_are_numbers(tmp_path):
+    cells = ["9007199254740993,1e-05,1.5e3", "-5,2.5,1e+20"]
+    path = write(tmp_path, "a.csv", "text,n,x,y\n" + "".join(f"t,{row}\n" for row in cells))
+    first, second = Corpus.open(path)
+    assert first.metadata == {"n": 2**53 + 1, "x": 1e-05, "y": 1500.0}
+    assert second.metadata == {"n": -5, "x": 2.5, "y": 1e20}
+
+
+def test_large_integers_of_one_file_and_floats_of_another_become_text(tmp_path):
+    large, small = 2**60 + 1, 2**53
+    for name, value, wanted in (("large", large, str(large)), ("small", small, float(small))):
+        for kind in ("parquet", "jsonl", "arrow"):
+            folder = tmp_path / name / kind
+            make(folder, f"a.{kind}", [{"text": "a", "n": value}])
+            make(folder, "b.parquet", [{"text": "b", "n": 1.5}])
+            values = [one.metadata["n"] for one in Corpus.open(folder)]
+            assert values == ([wanted, "1.5"] if name == "large" else [wanted, 1.5])
+
+
 def test_a_column_of_several_types_becomes_text(tmp_path):
     rows = [{"text": "x", "v": 1, "w": 1, "o": {}}, {"text": "y", "v": "a", "w": 2.5, "o": {}}]
     rows += [{"text": "z", "v": {"k": [1, None]}, "w": None, "t": ["p"], "s": {"a": 1}}]

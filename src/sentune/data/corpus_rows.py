@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from sentune._lazy import need
 from sentune.data.corpus_files import File, opened, seekable
-from sentune.data.corpus_types import settled
+from sentune.data.corpus_types import has_large, settled
 from sentune.data.encodings import Look, look
 from sentune.data.lines import BOM, How, Row, not_decoded
 from sentune.data.raw import FORMATS
@@ -105,6 +105,19 @@ def count_of(file: File) -> int:
         if kind == "parquet":
             return int(table.metadata.num_rows)
         return sum(batch.num_rows for batch in table)
+
+
+def holds_large(file: File, name: str) -> bool:
+    """Whether a column of a file with a schema has an integer that a float does not hold."""
+    pa = need("pyarrow", extra="bulk")
+    kind = FORMATS[file.ending]
+    with reported(file), _table(file, kind) as (schema, table):
+        place = schema.get_field_index(name)
+        if place < 0 or not pa.types.is_integer(schema.field(place).type):
+            return False
+        if kind == "parquet":
+            table = table.iter_batches(_BATCH, columns=[name], use_threads=False)
+        return any(has_large(batch.column(name)) for batch in table)
 
 
 def batches_of(file: File) -> Iterator[Any]:

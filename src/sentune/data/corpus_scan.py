@@ -13,7 +13,7 @@ import numpy as np
 from sentune._lazy import need
 from sentune.data.columns import PORTION, input_columns
 from sentune.data.corpus_files import File
-from sentune.data.corpus_rows import columns_of, count_of, rows
+from sentune.data.corpus_rows import columns_of, count_of, holds_large, is_text, rows
 from sentune.data.corpus_types import Types
 from sentune.data.lines import Row
 from sentune.data.raw import FORMATS
@@ -82,6 +82,7 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
             starts = range(0, total, shard_rows)
             shards += [(number, at, min(shard_rows, total - at), None) for at in starts]
             ids.see_all(file, schema.names)
+        _see_large(types, files)
         whole = types.schema()
         notes = ids.settle(files, whole.names) if shards else []
     kept_id = ids.name
@@ -90,6 +91,15 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
         _check_column(file, chosen)
     fields = [field for field in whole if field.name not in (chosen, kept_id)]
     return Facts(chosen, kept_id, need("pyarrow", extra="bulk").schema(fields), shards, notes)
+
+
+def _see_large(types: Types, files: Sequence[File]) -> None:
+    """Take note of columns of floats for which another file has integers too large for a float."""
+    known = [file for file in files if not is_text(file)]
+    for name in types.floats():
+        kind = need("pyarrow", extra="bulk").float64()
+        if len(known) and len(files) > 1 and any(holds_large(file, name) for file in known):
+            types.add(name, kind, is_large=True)
 
 
 def _scanned(

@@ -11,43 +11,59 @@ from sentune._lazy import need
 
 _MOST_FIELDS = 100  # of an object whose keys become fields; more are data, not names
 NO_NUMBER = r"^[+-]?0[\dxX]"  # the zero counts, or Arrow reads it as hexadecimal
-_STARTS_WITH_ZERO = re.compile(NO_NUMBER)
+# Cells that a number would not give back: 0171, +49301, and 12e0, which is a code where it has
+# neither point nor sign. Programs that write numbers write 1.2e+20.
+_CODE = re.compile(rf"{NO_NUMBER}|\+|\d+[eE]\d+$")
+_LARGEST_EXACT = 2**53  # of the integers that a float holds
+_LONGEST_EXACT = 15  # digits of an integer that is surely not larger
+_LONG = re.compile(rf"-?\d{{{_LONGEST_EXACT + 1},}}")
 
 
 class Types:
     """The types of named columns, one for all of their values, from portions of rows.
 
-    A column whose values have no type in common holds text: of what is no text, its JSON. With
-    `is_text`, all values are text, as in csv files, and may all be numbers.
+    A column whose values have no type in common holds text: of what is no text, its JSON. So does
+    one with floats and integers that are too large for a float. With `is_text`, all values are
+    text, as in csv files, and may all be numbers.
     """
 
     def __init__(self, *, is_text: bool = False) -> None:
         self._of = _of_cells if is_text else _of_values
         self._found: dict[str, Any] = {}
+        self._large: set[str] = set()  # columns with an integer that a float does not hold
 
     def see(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take note of some rows."""
         names = dict.fromkeys(name for row in rows for name in row)
         for name in names:
-            self.add(name, self._of([row.get(name) for row in rows]))
+            self.add(name, *self._of([row.get(name) for row in rows]))
 
-    def add(self, name: str, kind: Any) -> None:
-        """Take note of a type of a column."""
+    def add(self, name: str, kind: Any, is_large: bool = False) -> None:
+        """Take note of a type of a column, and whether it has integers that a float cannot hold."""
+        if is_large:
+            self._large.add(name)
         self._found[name] = joined(self._found[name], kind) if name in self._found else kind
 
     def names(self) -> list[str]:
         """The columns, in the order in which they came."""
         return list(self._found)
 
+    def floats(self) -> list[str]:
+        """The columns of floats."""
+        is_floating = need("pyarrow", extra="bulk").types.is_floating
+        return [name for name, kind in self._found.items() if is_floating(kind)]
+
     def merge(self, other: Types) -> None:
         """Take note of what another one has seen."""
         for name, kind in other._found.items():
-            self.add(name, kind)
+            self.add(name, kind, name in other._large)
 
     def schema(self) -> Any:
         """A `pyarrow.Schema` of the columns, in the order in which they came."""
         pa = need("pyarrow", extra="bulk")
-        return pa.schema([(name, settled(kind)) for name, kind in self._found.items()])
+        rounded = self._large.intersection(self.floats())
+        kinds = {name: pa.string() if name in rounded else k for name, k in self._found.items()}
+        return pa.schema([(name, settled(kind)) for name, kind in kinds.items()])
 
 
 def joined(one: Any, other: Any) -> Any:
@@ -108,26 +124,37 @@ def array_of(values: list[Any]) -> Any | None:
         return None
 
 
-def _of_values(values: list[Any]) -> Any:
+def has_large(array: Any) -> bool:
+    """Whether an array of integers has one that a float does not hold."""
+    pc = need("pyarrow.compute", extra="bulk")
+    ends = pc.min_max(array).as_py().values()
+    return any(end is not None and abs(end) > _LARGEST_EXACT for end in ends)
+
+
+def _of_values(values: list[Any]) -> tuple[Any, bool]:
+    """The type of values, and whether they have an integer that a float does not hold."""
+    pa = need("pyarrow", extra="bulk")
     array = array_of(values)
-    return need("pyarrow", extra="bulk").string() if array is None else array.type
+    if array is None:
+        return pa.string(), False
+    return array.type, pa.types.is_integer(array.type) and has_large(array)
 
 
-def _of_cells(cells: list[str | None]) -> Any:
-    """Of a csv file: numbers only where none has a leading zero, as in 0171 or 0x1F."""
+def _of_cells(cells: list[str | None]) -> tuple[Any, bool]:
+    """Of a csv file: numbers only where they give back the cells, unlike 0171 or 0x1F."""
     pa = need("pyarrow", extra="bulk")
     known = [cell for cell in cells if cell is not None]
     if not known:
-        return pa.null()
-    if any(map(_STARTS_WITH_ZERO.match, known)):
-        return pa.string()
-    for kind in (pa.int64(), pa.float64()):
+        return pa.null(), False
+    is_large = len(max(known, key=len)) > _LONGEST_EXACT and any(map(_LONG.fullmatch, known))
+    texts = pa.array(known, pa.string())
+    for kind in (pa.int64(),) if is_large else (pa.int64(), pa.float64()):
         try:
-            pa.array(known, pa.string()).cast(kind)
-            return kind
+            texts.cast(kind)
         except pa.ArrowInvalid:
             continue
-    return pa.string()
+        return (pa.string(), False) if any(map(_CODE.match, known)) else (kind, is_large)
+    return pa.string(), False
 
 
 def _is_joined_too_narrow(one: Any, other: Any) -> bool:
