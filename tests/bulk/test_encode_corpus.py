@@ -239,6 +239,68 @@ def test_shards_of_an_unknown_job_are_not_touched(source, model, tmp_path):
         encode(source, model, tmp_path / "out")
 
 
+def test_what_another_job_said_of_its_end_is_not_believed(source, model, tmp_path):
+    encode(source, model, tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        if path.name != "complete.json":
+            path.unlink()
+    with pytest.raises(SettingError, match=r"has complete.json but no manifest.json.* delete"):
+        encode(source, model, tmp_path / "out", shard_rows=7)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["complete.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "damaged, or of another program; put the right one back, or give another folder"),
+        ("no json", "no manifest of a job"),
+        ("[]", "no manifest of a job"),
+        ('{"version": 1, "name": "an app"}', "no manifest of a job"),
+        ('{"version": 1, "sentune": "0.1.0"}', "damaged: a part of it is missing"),
+        ('{"version": 9, "sentune": "9.1.0"}', r"of another version of sentune \(9.1.0\)"),
+    ],
+)
+def test_a_manifest_that_is_none_is_named_and_kept(content, says, source, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / MANIFEST
+    path.write_text(content)
+    for work in (lambda: encode(source, model, path.parent), lambda: bulk.Job.open(path.parent)):
+        with pytest.raises(SettingError, match=f"out/manifest.json is .*{says}"):
+            work()
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("form", ["parquet", "npy"])
+@pytest.mark.parametrize("size", [0, 5])
+def test_a_damaged_shard_is_named(form, size, source, model, tmp_path):
+    encode(source, model, tmp_path / "out", format=form)
+    path = tmp_path / "out" / f"shard-00002.{form}"
+    path.write_bytes(path.read_bytes()[:size])
+    (tmp_path / "out" / "complete.json").unlink()
+    with pytest.raises(OutputError, match=f"out/{path.name} cannot be read.* delete it, and"):
+        encode(source, model, tmp_path / "out", format=form)
+    path.unlink()
+    assert encode(source, model, tmp_path / "out", format=form).rows == 30
+
+
+def test_a_shard_of_format_npy_is_there_if_both_of_its_files_are(source, model, tmp_path):
+    encode(source, model, tmp_path / "out", format="npy")
+    whole = content(tmp_path / "out")
+    (tmp_path / "out" / "shard-00001.rows.parquet").unlink()
+    job = bulk.Job.open(tmp_path / "out", model=model)
+    assert job.missing() == [1] and not job.is_done(1) and job.is_done(0)
+    assert encode(source, model, tmp_path / "out", format="npy").rows == 30
+    assert content(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize(("variable", "value"), [("WORLD_SIZE", ""), ("RANK", "x")])
+def test_variables_of_torchrun_that_are_no_numbers_are_named(variable, value, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingError, match=f"variable {variable} must be a number.*--shards"):
+        bulk.Share.of_environment()
+
+
 def test_texts_that_cannot_be_encoded_are_named_and_stop_nothing(model, tmp_path):
     lines = ['{"id": "a", "text": "a cat"}', '{"id": "b", "text": null}', '{"id": "c", "text": 7}']
     lines += ["{", '{"id": "e", "text": "a dog"}', '{"id": "f"}']

@@ -19,13 +19,12 @@ import torch
 
 from sentune.bulk import shards
 from sentune.bulk.compute import Encoder
-from sentune.bulk.job import CorpusOptions, Job, Settings
+from sentune.bulk.job import COMPLETE, CorpusOptions, Job, Settings
 from sentune.bulk.share import Share
 from sentune.data.corpus import SHARD_ROWS, Corpus, Document
 from sentune.machine.device import checked
 from sentune.machine.screen import Progress
 
-COMPLETE = "complete.json"
 # Rows of a shard that are encoded and written at a time: the most, and the most characters.
 _ROWS = 16_384
 _CHARACTERS = 16_000_000

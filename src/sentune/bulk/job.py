@@ -28,6 +28,7 @@ from sentune.errors import DatasetError, SettingError
 from sentune.vectors.quantize import ranges_of
 
 MANIFEST = "manifest.json"
+COMPLETE = "complete.json"
 _VERSION = 1
 _CALIBRATION = 10_000  # texts at the start of the corpus that ranges of int8 and uint8 come from
 
@@ -122,11 +123,8 @@ class Job:
         settings, reading = settings or Settings(), reading or CorpusOptions()
         storage = storage_at(output)
         known = _manifest_in(storage)
-        if known is None and any(name.startswith("shard-") for name in storage.names()):
-            raise SettingError(
-                f"{storage.shown} has shards but no {MANIFEST}, so it is not known of which job; "
-                "give another folder, or delete these files"
-            )
+        if known is None:
+            _check_new(storage)
         if reading.per == "line" and corpus_files.holds(source, storage.address):
             raise SettingError(
                 f"{storage.shown} is in {source}, and would be read as a part of it; give another "
@@ -183,13 +181,13 @@ class Job:
 
     def is_done(self, number: int) -> bool:
         """Whether a shard of output is there."""
-        return self.storage.has(shards.name_of(number, self.format))
+        return all(map(self.storage.has, shards.files_of(number, self.format)))
 
     def missing(self) -> list[int]:
         """The numbers of the shards of output that are not there."""
         names = self.storage.names()
         numbers = range(len(self.corpus.shards))
-        return [n for n in numbers if shards.name_of(n, self.format) not in names]
+        return [n for n in numbers if not names.issuperset(shards.files_of(n, self.format))]
 
     def encoder(self, devices: tuple[str, ...] = ()) -> Encoder:
         """What encodes its texts; the model is loaded once.
@@ -303,14 +301,40 @@ def _dtype_of(model: Any) -> str:
     return str(model.autocast_dtype or model.dtype).removeprefix("torch.")
 
 
+def _check_new(storage: Storage) -> None:
+    """Refuse a folder without a manifest that has what a job left."""
+    names = storage.names()
+    left = "shards" if any(name.startswith("shard-") for name in names) else COMPLETE
+    if left == "shards" or COMPLETE in names:
+        raise SettingError(
+            f"{storage.shown} has {left} but no {MANIFEST}, so it is not known of which job; give "
+            "another folder, or delete what is left of that job"
+        )
+
+
 def _manifest_in(storage: Storage) -> dict[str, Any] | None:
     if not storage.has(MANIFEST):
         return None
-    found: dict[str, Any] = json.loads(storage.read(MANIFEST))
+    try:
+        found = json.loads(storage.read(MANIFEST))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "sentune" not in found:
+        raise SettingError(
+            f"{storage.shown}/{MANIFEST} is no manifest of a job: it is damaged, or of another "
+            "program; put the right one back, or give another folder"
+        )
     if found.get("version") != _VERSION:
         raise SettingError(
             f"{storage.shown}/{MANIFEST} is of another version of sentune "
             f"({found.get('sentune')}); give another folder"
+        )
+    parts = [found.get(name) for name in ("model", "settings", "output", "corpus")]
+    is_whole = all(isinstance(part, dict) for part in parts)
+    if not is_whole or not {"asked", "files", "shards"} <= found["corpus"].keys():
+        raise SettingError(
+            f"{storage.shown}/{MANIFEST} is damaged: a part of it is missing; put the right one "
+            "back, or give another folder"
         )
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 from sentune._lazy import need
 from sentune.bulk.storage import Storage
 from sentune.data.corpus import Document
+from sentune.errors import OutputError, SentuneError
 
 FORMATS = ("parquet", "npy")
 EMBEDDING = "embedding"
@@ -25,7 +26,7 @@ class Shard(Protocol):
 
 
 def name_of(number: int, form: str) -> str:
-    """The file of a shard of output, which is there if and only if the shard is whole."""
+    """The file of a shard of output that is written last."""
     return f"shard-{number:05d}.{form}"
 
 
@@ -37,6 +38,11 @@ def errors_of(number: int) -> str:
 def rows_of(number: int) -> str:
     """The file with ids, texts and metadata of a shard of format npy."""
     return f"shard-{number:05d}.rows.parquet"
+
+
+def files_of(number: int, form: str) -> tuple[str, ...]:
+    """The files of a shard of output, which are all there if and only if the shard is whole."""
+    return (name_of(number, form), *([rows_of(number)] if form == "npy" else ()))
 
 
 def schema_of(metadata: Any, dtype: np.dtype[Any], width: int) -> Any:
@@ -90,8 +96,25 @@ def write_errors(storage: Storage, number: int, problems: Sequence[tuple[str, st
 
 
 def count_rows(storage: Storage, number: int, form: str) -> int:
-    """How many rows a shard of output has."""
-    with storage.reading(name_of(number, form)) as file:
+    """How many rows a shard of output has.
+
+    Raises:
+        OutputError: If it cannot be read.
+    """
+    name = name_of(number, form)
+    try:
+        return _rows_in(storage, name, form)
+    except (ValueError, OSError) as error:
+        if isinstance(error, SentuneError):
+            raise
+        raise OutputError(
+            f"{storage.shown}/{name} cannot be read: it is damaged; delete it, and start the same "
+            "command again, which makes it anew"
+        ) from error
+
+
+def _rows_in(storage: Storage, name: str, form: str) -> int:
+    with storage.reading(name) as file:
         if form == "parquet":
             return int(need("pyarrow.parquet", extra="bulk").read_metadata(file).num_rows)
         version = np.lib.format.read_magic(file)

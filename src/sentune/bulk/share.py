@@ -43,10 +43,27 @@ class Share:
 
     @classmethod
     def of_environment(cls) -> Share:
-        """The share of a process that torchrun started, by RANK and WORLD_SIZE; else the whole."""
-        world = os.environ.get("WORLD_SIZE", "1")
-        return cls(int(os.environ.get("RANK", "0")), int(world)) if world != "1" else cls()
+        """The share of a process that torchrun started, by RANK and WORLD_SIZE; else the whole.
+
+        Raises:
+            SettingError: If one of them is no number, or there is no such share.
+        """
+        world = _number_in("WORLD_SIZE", 1)
+        return cls(_number_in("RANK", 0), world) if world != 1 else cls()
 
     def of(self, numbers: Iterable[int]) -> list[int]:
         """Those of the shard numbers that are in it."""
         return [number for number in numbers if number % self.count == self.index]
+
+
+def _number_in(variable: str, usual: int) -> int:
+    """The number in an environment variable."""
+    found = os.environ.get(variable)
+    if found is None:
+        return usual
+    if not found.isdecimal():
+        raise SettingError(
+            f"the environment variable {variable} must be a number, as torchrun sets it, got "
+            f"{found!r}; unset it, or say --shards I/N (share=Share(...))"
+        )
+    return int(found)
