@@ -222,6 +222,19 @@ def test_an_output_in_the_folder_that_is_read_is_refused(source, model, tmp_path
     assert bulk.encode_corpus(folder / "a.jsonl", model, folder / "out").missing == []
 
 
+def test_an_output_in_a_folder_of_documents_is_refused_for_a_new_job(model, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.md").write_text("a cat")
+    (folder / "empty.md").touch()
+    with pytest.raises(SettingError, match="would count as a part of it.*another folder"):
+        bulk.encode_corpus(folder, model, folder / "out", per="file")
+    found = bulk.encode_corpus(folder, model, tmp_path / "out", per="file")
+    assert (found.rows, found.failed) == (1, 1)
+    (tmp_path / "out").rename(folder / "out")  # as one that was begun before
+    assert bulk.encode_corpus(folder, model, folder / "out", per="file").missing == []
+
+
 def test_a_file_that_changes_is_noticed_by_whoever_does_a_shard(source, model, tmp_path):
     bulk.Job.start(source, model, tmp_path / "out")
     text = source.read_text()

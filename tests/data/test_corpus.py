@@ -184,6 +184,16 @@ def test_a_folder_has_a_shard_per_file_in_the_order_of_names(tmp_path):
     ]
 
 
+def test_an_index_in_the_folder_of_its_corpus_is_no_part_of_it(tmp_path):
+    make(tmp_path, "a.jsonl")
+    for name in ("_refs/tags/published.json", "_versions/hint.json", "notes.txt"):
+        write(tmp_path, f"my.index/texts.lance/{name}", '{"text": "not of the corpus"}')
+    corpus = Corpus.open(tmp_path)
+    assert list(corpus) == WANTED and corpus.notes == []
+    with pytest.raises(DatasetError, match="has no file with one of the endings"):
+        Corpus.open(tmp_path, per="file")
+
+
 def test_ids_name_the_file_where_there_is_no_column(tmp_path):
     for name in ("a", "sub/b"):
         make(tmp_path, f"{name}.jsonl", [{"text": "x"}, {"text": "y"}])
@@ -516,13 +526,17 @@ def test_text_files_are_a_document_each(tmp_path):
     write(tmp_path, "sub/c.rst.gz", "wörld")
     write(tmp_path, "sub/d.txt", b"caf\xe9" + "wörld, ça".encode())
     write(tmp_path, "sub/e.txt", " \n")
+    for name in ("f.md", "g.txt.xz"):
+        (tmp_path / "sub" / name).touch()
     write(tmp_path, "x.csv", "text\nno\n")
     corpus = Corpus.open(tmp_path, per="file", shard_rows=2)
     found = list(corpus)
-    assert [d.id for d in found] == ["a.txt", "b.md", "sub/c.rst.gz", "sub/d.txt", "sub/e.txt"]
-    assert [d.text for d in found] == ["one\ntwo\n", "# B\n\ntext\n", "wörld", None, None]
-    assert "not UTF-8" in found[3].problem and found[4].problem == "the file is empty"
-    assert [s.rows for s in corpus.shards] == [2, 2, 1] and list(corpus.shard(1)) == found[2:4]
+    names = ["a.txt", "b.md", "sub/c.rst.gz", "sub/d.txt", "sub/e.txt", "sub/f.md", "sub/g.txt.xz"]
+    assert [d.id for d in found] == names
+    assert [d.text for d in found] == ["one\ntwo\n", "# B\n\ntext\n", "wörld", *[None] * 4]
+    assert "not UTF-8" in found[3].problem
+    assert {d.problem for d in found[4:]} == {"the file is empty"}
+    assert [s.rows for s in corpus.shards] == [2, 2, 2, 1] and list(corpus.shard(1)) == found[2:4]
     with pytest.raises(DatasetError, match="leave out text"):
         Corpus.open(tmp_path, per="file", text="body")
 

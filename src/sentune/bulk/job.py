@@ -125,9 +125,12 @@ class Job:
         known = _manifest_in(storage)
         if known is None:
             _check_new(storage)
-        if reading.per == "line" and corpus_files.holds(source, storage.address):
+        # With a document per file, the output is not read; who has begun so may go on.
+        is_new = known is None or reading.per == "line"
+        if is_new and corpus_files.holds(source, storage.address):
+            why = "would be read" if reading.per == "line" else "would count"
             raise SettingError(
-                f"{storage.shown} is in {source}, and would be read as a part of it; give another "
+                f"{storage.shown} is in {source}, and {why} as a part of it; give another "
                 "folder for the output"
             )
         plan = None if known is None else known["corpus"]

@@ -123,6 +123,8 @@ class Corpus:
         _check_split(split)
         notes: list[str] = []
         files, left_out = corpus_files.listed(source, endings, split or "train")
+        if per == "line":
+            files = [file for file in files if file.size]
         if split is not None:
             files = _of_split(source, files, split, notes)
         elif per == "line" and len(parts := parts_of(files)) > 1:

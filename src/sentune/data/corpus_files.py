@@ -22,6 +22,7 @@ from sentune.errors import DatasetError, MissingDatasetError
 # Endings of files that are a document each.
 DOCUMENTS = (".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".tex")
 
+_INDEX = ".lance"  # the ending of a folder with the table of an index, which is no corpus
 _SAMPLE = 16 << 10  # bytes at the start, in the middle and at the end that tell files apart
 _SPOOLED = 64 << 20  # bytes of a decompressed file that stay in memory, where it must be seekable
 
@@ -86,7 +87,7 @@ def listed(
     """The files of a source that have one of the endings, in the order of their names.
 
     Returns:
-        These files, and the names of those that are left out, which are not hidden.
+        These files, empty ones too, and the names of those that are left out, which are not hidden.
 
     Raises:
         MissingDatasetError: If there is no such file or folder.
@@ -108,7 +109,7 @@ def listed(
         )
     _check(found, source)
     left_out = [file.name for file in files if file.ending not in endings]
-    return [file for file in found if file.size], left_out
+    return found, left_out
 
 
 def sample(file: File) -> str:
@@ -233,9 +234,14 @@ def _of_address(source: str) -> tuple[list[File], bool]:
 
 
 def _visible(files: list[File]) -> list[File]:
-    """Without hidden files, and files in hidden folders; in order."""
-    kept = [f for f in files if not any(part.startswith(".") for part in f.name.split("/"))]
-    return sorted(kept, key=lambda file: file.name)
+    """Without hidden files, files in hidden folders, and those of an index; in order."""
+    return sorted((file for file in files if _is_visible(file)), key=lambda file: file.name)
+
+
+def _is_visible(file: File) -> bool:
+    *folders, name = file.name.split("/")
+    is_hidden = any(part.startswith(".") for part in (*folders, name))
+    return not is_hidden and not any(folder.endswith(_INDEX) for folder in folders)
 
 
 def _saved(files: list[File], source: str | Path, split: str) -> list[File]:

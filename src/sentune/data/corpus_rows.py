@@ -78,8 +78,10 @@ def with_encoding(
 
 def document(file: File) -> Row:
     """A whole file as one row with the column "text"."""
-    with reported(file), opened(file) as stream:
-        content = stream.read()
+    content = b""
+    if file.size:  # else it may be no file of its compression
+        with reported(file), opened(file) as stream:
+            content = stream.read()
     if not content.strip():
         return Row(None, "the file is empty")
     encoding = look(io.BytesIO(content)).encoding

@@ -173,7 +173,7 @@ def _in_folder(folder: str | Path, split: str, ending: str, notes: list[str]) ->
             f"{error}; a folder is read that has files of one kind, or that Dataset.save_to_disk "
             "wrote"
         ) from error
-    files = of_part(folder, files, split, notes)
+    files = of_part(folder, [file for file in files if file.size], split, notes)
     kinds = sorted({FORMATS[file.ending] for file in files})
     if len(kinds) > 1:
         example = f"{str(folder).rstrip('/')}/*{files[0].ending}"
