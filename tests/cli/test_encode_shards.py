@@ -135,3 +135,11 @@ def test_ctrl_c_says_how_to_go_on(corpus, model, monkeypatch, capsys):
     assert main(words) == 130
     said = capsys.readouterr().err
     assert "Stopped. 1 of 3 shards is in out; the same command goes on from there." in said
+
+
+def test_a_corpus_of_which_no_text_can_be_encoded_is_an_error(corpus, model, tmp_path, capsys):
+    (tmp_path / "numbers.jsonl").write_text('{"text": "1", "year": 2000}\n{"year": 2001}\n')
+    words = ["encode", "numbers.jsonl", "--model", model, "-o", "out", "--column", "year"]
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "none of 2 texts could be encoded; out/shard-*.errors.jsonl says why" in said

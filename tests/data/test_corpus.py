@@ -277,6 +277,24 @@ def test_a_file_of_a_folder_without_the_column_is_named(tmp_path):
         Corpus.open(tmp_path)
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_a_text_file_of_a_folder_without_the_column_is_named_before_any_work(tmp_path, ending):
+    make(tmp_path, "a.parquet", [{"text": "x"}])
+    make(tmp_path, f"b.{ending}", [{"content": "x", "year": 1}])
+    with pytest.raises(DatasetError, match=rf"b.{ending} has no column 'text'; it has content, y"):
+        Corpus.open(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_corpus_without_any_text_is_refused(tmp_path, ending):
+    rows = [{"text": None, "year": 1}, {"text": None, "year": 2}]
+    path = make(tmp_path, f"a.{ending}", rows)
+    if ending == "csv":
+        path.write_text("text,year\n,1\n,2\n")
+    with pytest.raises(DatasetError, match="column 'text' has no text in any row; name another"):
+        Corpus.open(path)
+
+
 def test_texts_that_cannot_be_read_are_told_with_their_ids(tmp_path):
     lines = [
         b'{"id": "a", "text": "good"}',

@@ -259,6 +259,7 @@ def _introduce(job: Any, source: str) -> None:
 
 def _conclude(job: Any, summary: Any, output: str) -> None:
     from sentune.bulk.encode import totals
+    from sentune.errors import DatasetError
     from sentune.machine.screen import say
 
     if summary.missing:
@@ -268,6 +269,11 @@ def _conclude(job: Any, summary: Any, output: str) -> None:
         )
         return
     done, failed = totals(job)
+    if not done:
+        raise DatasetError(
+            f"none of {_count(failed, 'text')} could be encoded; {output}/shard-*.errors.jsonl "
+            "says why. Name the column with the texts (--column)"
+        )
     say(
         f"{_count(done, 'embedding')} of dimension {summary.dimension} in "
         f"{_count(summary.shards, 'shard')} in {output}"

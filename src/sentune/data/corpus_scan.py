@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO, Any, NamedTuple
 
@@ -70,12 +70,17 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
         DatasetError: If a column that is asked for is missing, or an id is missing or not unique.
     """
     types, shards = Types(), list[tuple[int, int, int, int | None]]()
+    heads: dict[tuple[str, ...], File] = {}  # the first file with these columns
     with _Ids(id) as ids:
         for number, file in enumerate(files):
             schema = columns_of(file)
             if schema is None:
-                shards += _scanned(file, number, shard_rows, types, ids)
+                own = Types(is_text=FORMATS[file.ending] == "csv")
+                shards += _scanned(file, number, shard_rows, own, ids)
+                types.merge(own)
+                heads.setdefault(tuple(own.names()), file)
                 continue
+            heads.setdefault(tuple(schema.names), file)
             for field in schema:
                 types.add(field.name, field.type)
             total = count_of(file)
@@ -87,8 +92,8 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
         notes = ids.settle(files, whole.names) if shards else []
     kept_id = ids.name
     chosen = _text_column(files, whole, text, kept_id) if shards else _TEXT
-    for file in files:
-        _check_column(file, chosen)
+    if shards:
+        _check_texts(chosen, heads, types)
     fields = [field for field in whole if field.name not in (chosen, kept_id)]
     return Facts(chosen, kept_id, need("pyarrow", extra="bulk").schema(fields), shards, notes)
 
@@ -103,12 +108,11 @@ def _see_large(types: Types, files: Sequence[File]) -> None:
 
 
 def _scanned(
-    file: File, number: int, shard_rows: int, types: Types, ids: _Ids
+    file: File, number: int, shard_rows: int, own: Types, ids: _Ids
 ) -> list[tuple[int, int, int, int | None]]:
     """The shards of a file that must be read from start to end."""
     starts: list[int | None] = []
     total = 0
-    own = Types(is_text=FORMATS[file.ending] == "csv")
     stream = rows(file)
     while portion := list(islice(stream, PORTION)):
         for row in portion:
@@ -117,7 +121,6 @@ def _scanned(
             total += 1
         own.see([row.values for row in portion if row.values is not None])
         ids.see(portion)
-    types.merge(own)
     return [
         (number, place * shard_rows, min(shard_rows, total - place * shard_rows), offset)
         for place, offset in enumerate(starts)
@@ -160,11 +163,16 @@ def _is_wordy(cell: Any) -> bool:
     return is_text and (len(cell.split()) > 1 or ord(max(cell)) >= _WITHOUT_SPACES)
 
 
-def _check_column(file: File, name: str) -> None:
-    schema = columns_of(file)
-    if schema is not None and name not in schema.names:
-        found = ", ".join(schema.names)
-        raise DatasetError(f"{file.name} has no column {name!r}; it has {found}")
+def _check_texts(name: str, heads: Mapping[tuple[str, ...], File], types: Types) -> None:
+    """Refuse a column of texts that a file does not have, or that has none at all."""
+    for names, file in heads.items():
+        if names and name not in names:  # without names, no row of the file can be read
+            raise DatasetError(f"{file.name} has no column {name!r}; it has {', '.join(names)}")
+    if types.is_empty(name):
+        raise DatasetError(
+            f"column {name!r} has no text in any row; name another one (there are "
+            f"{', '.join(types.names())})"
+        )
 
 
 class _Ids:

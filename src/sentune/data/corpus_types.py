@@ -48,6 +48,11 @@ class Types:
         """The columns, in the order in which they came."""
         return list(self._found)
 
+    def is_empty(self, name: str) -> bool:
+        """Whether a column has nothing but missing values."""
+        kind = self._found.get(name)
+        return kind is not None and bool(need("pyarrow", extra="bulk").types.is_null(kind))
+
     def floats(self) -> list[str]:
         """The columns of floats."""
         is_floating = need("pyarrow", extra="bulk").types.is_floating
