@@ -162,6 +162,55 @@ def test_encode_leaves_out_broken_rows_and_reads_encodings(tiny_bert_folder, tmp
         assert f"{option.partition('=')[0]} is for a single file" in capsys.readouterr().err
 
 
+def test_encode_leaves_out_no_row_for_another_column(tiny_bert_folder, tmp_path, capsys):
+    source, output = tmp_path / "rows.csv", str(tmp_path / "out.npy")
+    source.write_text("text,answer,label\na test,x,1\nwho is there,,0\nwhat,y,\n,z,1\n")
+    words = ["encode", str(source), output, "--model", str(tiny_bert_folder)]
+    assert main([*words, "--skip-bad-rows"]) == 0
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode(["a test", "who is there", "what"])
+    np.testing.assert_allclose(np.load(output), expected, atol=tolerance(1e-6))
+    assert "note: 1 row was left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        (
+            "id,url,title,body\n1,http://a,One title,The body\n2,http://b,Two titles,A body\n",
+            "title",
+        ),
+        ("url,text\nhttp://a x,b\n", "text"),
+        ("id,key,kind\nx,a,b\nx,c,d\n", "key"),
+        ("year,words\n2000,one\n2001,two\n", "words"),
+    ],
+)
+def test_a_file_and_a_corpus_have_their_texts_in_the_same_column(
+    name, column, tiny_bert_folder, tmp_path, capsys
+):
+    from sentune.data.corpus import Corpus
+
+    source = tmp_path / "rows.csv"
+    source.write_text(name)
+    words = ["encode", str(source), str(tmp_path / "out.npy"), "--model", str(tiny_bert_folder)]
+    assert main(words) == 0
+    corpus = Corpus.open(source)
+    assert corpus.text == column
+    expected = SentenceTransformer(str(tiny_bert_folder)).encode([one.text for one in corpus])
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=tolerance(1e-6))
+
+
+def test_encode_says_so_where_there_are_no_texts(tmp_path, capsys):
+    source = tmp_path / "rows.csv"
+    for content, says in (
+        ("a,b\n1,2\n", "has no column of texts; there are a, b"),
+        ('text\n"open\n', "no rows that can be read; the first one: a quote is opened and not"),
+        ("text\n", "has no rows"),
+    ):
+        source.write_text(content)
+        assert main(["encode", str(source), str(tmp_path / "out.npy")]) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_is_one_line(capsys):
     assert main(["inspect", "nowhere.csv"]) == 2
     assert capsys.readouterr().err.startswith("sentune inspect: there is no file nowhere.csv")
@@ -234,7 +283,7 @@ def test_standard_input_and_output(tiny_bert_folder):
 def test_an_empty_standard_input_is_an_error(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["inspect", "-"]) == 2
-    assert "standard input is empty" in capsys.readouterr().err
+    assert "standard input is empty; give it a text per line, or a" in capsys.readouterr().err
 
 
 def test_embeddings_are_not_shown_as_text(source, monkeypatch, capsys):

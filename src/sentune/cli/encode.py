@@ -356,17 +356,20 @@ def _check_single(args: argparse.Namespace) -> None:
 
 
 def _texts(args: argparse.Namespace) -> list[str]:
-    """The texts of the column that is asked for, whatever it has; else of the first."""
-    from sentune.data.columns import input_columns
+    """The texts of the column that is asked for, else of the likeliest; others are not read."""
     from sentune.data.read import column
+    from sentune.data.text_column import TEXT, text_columns
+    from sentune.machine.screen import quiet_bars
 
-    if args.column is not None:
-        return column(rows(args, columns=[args.column]), args.column)
-    data = rows(args)
-    names = input_columns(list(data.column_names))
-    if len(names) > 1:
-        note(f"the texts are those of column {names[0]!r}; --column takes {' or '.join(names[1:])}")
-    return column(data, names[0] if names else None)
+    name = args.column
+    if name is None and args.source == STANDARD:
+        name = TEXT
+    elif name is None:
+        with quiet_bars():
+            name, *others = text_columns(args.source, args.split or "train", args.encoding)
+        if others:
+            note(f"the texts are those of column {name!r}; --column takes {' or '.join(others)}")
+    return column(rows(args, columns=[name]), name)
 
 
 class _Pipe:

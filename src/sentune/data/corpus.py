@@ -135,7 +135,10 @@ class Corpus:
         asked = {"text": text, "id": id, "per": per, "shard_rows": shard_rows, "split": split}
         place = corpus_files.absolute(source)
         listing = [[file.name, file.size, corpus_files.sample(file)] for file in files]
-        if plan is not None and (plan["asked"], plan["files"]) == (asked, listing):
+        if plan is not None and (_asked(plan), plan["files"]) == (
+            _asked({"asked": asked}),
+            listing,
+        ):
             return cls(place, _decoded(files, plan), plan)
         if per == "file":
             facts = scan_documents(files, shard_rows, text, id)
@@ -246,6 +249,11 @@ class Corpus:
             "missing" if text is None else f"no string but {text!r}"
         )
         return Document(name, None, metadata, wrong)
+
+
+def _asked(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; plans of older versions say "train" where no part was named."""
+    return {**plan["asked"], "split": plan["asked"]["split"] or "train"}
 
 
 def _check_split(split: str | None) -> None:

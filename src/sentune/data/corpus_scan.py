@@ -11,18 +11,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from sentune._lazy import need
-from sentune.data.columns import PORTION, input_columns
+from sentune.data.columns import PORTION
 from sentune.data.corpus_files import File
 from sentune.data.corpus_rows import columns_of, count_of, holds_large, is_text, rows
 from sentune.data.corpus_types import Types
 from sentune.data.lines import Row
 from sentune.data.raw import FORMATS
+from sentune.data.text_column import ID_NAMES, TEXT, likeliest, with_texts
 from sentune.errors import DatasetError
 
-_ID_NAMES = ("id", "_id")
-_TEXT = "text"
-_SEEN = 1_000  # rows that say which column has the texts
-_WITHOUT_SPACES = 0x2E80  # from here on, scripts that put no spaces between words
 # Files that hashes of ids are sorted into, each of which is looked at by itself: 1/64 of 8 bytes an
 # id is what is in memory.
 _PARTS = 64
@@ -60,7 +57,7 @@ def scan_documents(
         (first, 0, min(shard_rows, len(files) - first), None)
         for first in range(0, len(files), shard_rows)
     ]
-    return Facts(_TEXT, None, need("pyarrow", extra="bulk").schema([]), shards, [])
+    return Facts(TEXT, None, need("pyarrow", extra="bulk").schema([]), shards, [])
 
 
 def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str | None) -> Facts:
@@ -91,7 +88,7 @@ def scan_rows(files: Sequence[File], shard_rows: int, text: str | None, id: str 
         whole = types.schema()
         notes = ids.settle(files, whole.names) if shards else []
     kept_id = ids.name
-    chosen = _text_column(files, whole, text, kept_id) if shards else _TEXT
+    chosen = _text_column(files, whole, text, kept_id) if shards else TEXT
     if shards:
         _check_texts(chosen, heads, types)
     fields = [field for field in whole if field.name not in (chosen, kept_id)]
@@ -135,32 +132,14 @@ def _text_column(files: Sequence[File], schema: Any, name: str | None, id: str |
         hint = "; convert it with `iconv -f LATIN1 -t UTF-8`" if is_foreign else ""
         raise DatasetError(f"no row of {files[0].name} can be read: {problem}{hint}")
     if name is None:
-        pa = need("pyarrow", extra="bulk")
-        texts = [
-            n for n in input_columns(names) if n != id and pa.types.is_string(schema.field(n).type)
-        ]
-        name = _TEXT if _TEXT in texts else _wordy(files, texts)
+        texts = [one for one in with_texts(schema) if one != id]
+        seen = (row.values for row in rows(files[0]))
+        name = likeliest(texts, (values for values in seen if values is not None))
         if name is None:
             raise DatasetError(f"there is no column of texts; there are {', '.join(names)}")
     if name not in names:
         raise DatasetError(f"there is no column {name!r}; there are {', '.join(names)}")
     return name
-
-
-def _wordy(files: Sequence[File], names: Sequence[str]) -> str | None:
-    """The first of some columns whose cells have several words, unlike those of ids and classes."""
-    if len(names) < 2:
-        return next(iter(names), None)
-    seen = [row.values for row in islice(rows(files[0]), _SEEN) if row.values is not None]
-    for name in names:
-        if any(_is_wordy(row.get(name)) for row in seen):
-            return name
-    return names[0]
-
-
-def _is_wordy(cell: Any) -> bool:
-    is_text = isinstance(cell, str) and bool(cell)
-    return is_text and (len(cell.split()) > 1 or ord(max(cell)) >= _WITHOUT_SPACES)
 
 
 def _check_texts(name: str, heads: Mapping[tuple[str, ...], File], types: Types) -> None:
@@ -197,7 +176,7 @@ class _Ids:
         """Take the ids of some rows."""
         if self.name is None and not self._rows:  # the first rows show what there is
             names = next((row.values for row in portion if row.values), {})
-            self.name = next((name for name in _ID_NAMES if name in names), None)
+            self.name = next((name for name in ID_NAMES if name in names), None)
         self._rows += len(portion)
         if self.name is None:
             return
@@ -208,7 +187,7 @@ class _Ids:
     def see_all(self, file: File, names: Sequence[str]) -> None:
         """Take the ids of a file whose columns are known."""
         if self.name is None and not self._rows:
-            self.name = next((name for name in _ID_NAMES if name in names), None)
+            self.name = next((name for name in ID_NAMES if name in names), None)
         if self.name is None or self.name not in names:
             self._rows += 1
             self._missing = self._missing or f"{file.name} has none"

@@ -116,7 +116,7 @@ def _of_names(
 ) -> Any:
     datasets = need("datasets", extra="train")
     path = Path(names[0]).expanduser()
-    if len(names) == 1 and any((path / name).is_file() for name in _SAVED):
+    if len(names) == 1 and is_saved(path):
         found = _opened(lambda: datasets.load_from_disk(str(path)), path)
         return chosen(datasets, part_of(datasets, found, split, str(path)), path.name, wish, skip)
     source = files_of(names, split, options.get("format"))
@@ -221,6 +221,11 @@ def _rows_of(datasets: Any, found: Any, split: str, name: str) -> Any:
 # How the datasets library says that there are no rows.
 _NO_ROWS = ("corresponds to no data", "at least one example when writing data")
 _SAVED = ("state.json", "dataset_dict.json")  # files in a folder of save_to_disk
+
+
+def is_saved(source: str | Path) -> bool:
+    """Whether this is a folder that `save_to_disk` wrote."""
+    return any((Path(source).expanduser() / name).is_file() for name in _SAVED)
 
 
 def chosen(datasets: Any, found: Any, name: str, wish: Wish, skip: bool | str | Path) -> Any:

@@ -228,9 +228,8 @@ def _standard_input(ending: str, notes: list[str]) -> File:
     source: IO[bytes] = given or io.BytesIO(sys.stdin.read().encode("utf-8", "surrogatepass"))
     first = source.read(_SHOWN)
     if not first:
-        raise DatasetError(
-            "standard input is empty; give it a text per line, or a table (csv, tsv, json, jsonl)"
-        )
+        or_table = "" if ending == ".txt" else ", or a table (csv, tsv, json, jsonl)"
+        raise DatasetError(f"standard input is empty; give it a text per line{or_table}")
     if any(first.startswith(mark) for mark in _COMPRESSED):
         raise DatasetError(
             "standard input is compressed; decompress it first, as in `zcat FILE | sentune ...`"
