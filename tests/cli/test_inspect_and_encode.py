@@ -227,6 +227,47 @@ def test_encode_finds_out_before_the_work_that_it_cannot_write(
     assert "cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("output", ["", "there", "there/", "nowhere/"])
+def test_encode_refuses_names_that_are_no_files(output, source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["encode", source, output, "--model", "no/model"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "cannot be written" in error and "name a file, as embeddings.npy" in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_encode_refuses_an_empty_folder_for_shards(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["encode", source, "-o", ""]) == 2
+    assert "-o is empty; name a folder" in capsys.readouterr().err
+
+
+def test_encode_writes_to_what_is_no_plain_file(source, tiny_bert_folder, tmp_path, capsys):
+    words = ["encode", source, "/dev/null", "--model", str(tiny_bert_folder)]
+    assert main(words) == 0
+    assert "embeddings of dimension 32 in /dev/null\n" in capsys.readouterr().out
+
+
+def test_encode_does_not_write_over_what_it_reads(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.npy").symlink_to(source)
+    bad = ["--skip-bad-rows", "both.npy"]
+    for words, says in (
+        ([source, "both.npy", *bad], "cannot have both the embeddings and the rows"),
+        ([source, "both", *bad], "cannot have both the embeddings and the rows"),
+        ([source, "link.npy"], "is what the rows are read from"),
+        (["*.csv", "link.npy"], "is what the rows are read from"),
+        ([str(tmp_path), "link.npy"], "would be in the folder"),
+    ):
+        assert main(["encode", *words, "--model", "no/model"]) == 2
+        assert says in " ".join(capsys.readouterr().err.split()), words
+    with open(source) as file:
+        assert file.read() == CSV
+    assert not (tmp_path / "both.npy").exists()
+
+
 def test_encode_leaves_the_old_file_when_it_fails(source, tiny_bert_folder, tmp_path, monkeypatch):
     (tmp_path / "far.npy").write_bytes(b"old")
     (tmp_path / "out.npy").symlink_to("far.npy")
@@ -286,6 +327,12 @@ def test_an_empty_standard_input_is_an_error(monkeypatch, capsys):
     assert "standard input is empty; give it a text per line, or a" in capsys.readouterr().err
 
 
+def test_encode_says_what_it_reads_from_standard_input(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["encode", "-", str(tmp_path / "out.npy")]) == 2
+    assert "standard input is empty; give it a text per line\n" in capsys.readouterr().err
+
+
 def test_embeddings_are_not_shown_as_text(source, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout", io.StringIO())
     assert main(["encode", source, "-", "--model", "no/model"]) == 2
@@ -323,5 +370,6 @@ def test_an_error_of_the_system_is_one_line(
     monkeypatch.setattr(np, "save", full)
     output = tmp_path / "out.npy"
     assert main(["encode", source, str(output), "--model", str(tiny_bert_folder)]) == 2
-    assert "sentune encode: [Errno 28] No space left" in capsys.readouterr().err
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"sentune encode: {output} cannot be written: No space left on device; what" in error
     assert not output.exists()

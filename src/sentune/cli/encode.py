@@ -149,6 +149,8 @@ def run(args: argparse.Namespace) -> None:
             "give either a file for the embeddings, as in `sentune encode texts.csv out.npy`, or "
             "a folder for shards, as in `sentune encode texts.csv -o out`"
         )
+    if args.output_dir is not None and not args.output_dir.strip():
+        raise SettingError("-o is empty; name a folder for the shards, as in -o vectors")
     if args.output_dir is not None and args.source == STANDARD:
         raise SettingError(
             "shards are made of a file or folder, which can be read again after a stop; write "
@@ -304,7 +306,7 @@ def _file(args: argparse.Namespace) -> None:
 
     _check_single(args)
     with ExitStack() as stack:
-        file, name = _output(args.output, stack)  # raises before the work starts
+        file, name = _output(args, stack)  # raises before the work starts
         texts = _texts(args)
         options = {
             "prompt_name": args.prompt_name,
@@ -322,7 +324,7 @@ def _file(args: argparse.Namespace) -> None:
         embeddings = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if args.precision == "float16":
             embeddings = embeddings.astype(np.float16)
-        np.save(file, embeddings)
+        _save(file, embeddings, name)
     found = f"{embeddings.shape[0]:,} embeddings of dimension {embeddings.shape[1]} in {name}"
     print(found, file=sys.stderr if args.output == STANDARD else sys.stdout, flush=True)
 
@@ -373,31 +375,96 @@ def _texts(args: argparse.Namespace) -> list[str]:
 
 
 class _Pipe:
-    """Standard output as numpy can write to it, which else asks a file where it is."""
+    """A stream as numpy can write to it, which else asks a file where it is."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
 
     def write(self, content: bytes) -> None:
         """Write some bytes."""
-        sys.stdout.buffer.write(content)
+        self._stream.write(content)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        self._stream.flush()
 
 
-def _output(name: str, stack: ExitStack) -> tuple[Any, str]:
+def _output(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, str]:
     """What can be written to, until the stack ends, and its name."""
     from sentune.disk import files
-    from sentune.errors import MissingFolderError, SettingError
+    from sentune.errors import SettingError
 
-    if name == STANDARD:
+    if args.output == STANDARD:
         if not hasattr(sys.stdout, "buffer") or sys.stdout.isatty():
             raise SettingError("embeddings are no text to show; redirect the output: - > file.npy")
-        return _Pipe(), "standard output"
-    path = Path(name if name.endswith(".npy") else f"{name}.npy")
+        return _Pipe(sys.stdout.buffer), "standard output"
+    path = _path_of(args.output)
+    _check_other_files(args, path)
+    try:
+        file = stack.enter_context(files.opened(path, through_links=True))
+    except OSError as error:
+        raise SettingError(f"{path} cannot be written: {error.strerror or error}") from error
+    return _Pipe(file) if _is_special(path) else file, str(path)
+
+
+def _path_of(name: str) -> Path:
+    """The file for the embeddings that a name means."""
+    from sentune.errors import MissingFolderError, SettingError
+
+    given = Path(name)
+    path = given if name.endswith(".npy") or _is_special(given) else Path(f"{name}.npy")
+    if not name or name.endswith("/") or given.is_dir() or path.is_dir():
+        what = f"{path if path.is_dir() else name} is a folder" if name else "the name is empty"
+        raise SettingError(
+            f"the embeddings cannot be written: {what}; name a file, as embeddings.npy, or give "
+            "-o DIR for shards in a folder"
+        )
     if not path.parent.is_dir():
         raise MissingFolderError(
             f"the folder {path.parent} does not exist; create it, or choose another path"
         )
+    return path
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder, as /dev/null or a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _check_other_files(args: argparse.Namespace, path: Path) -> None:
+    """Refuse to write over what is read, or over the rows that are left out."""
+    from sentune.data.corpus_files import File
+    from sentune.data.raw import FORMATS
+    from sentune.data.write import check_no_source
+    from sentune.errors import SettingError
+
+    skipped = args.skip_bad_rows
+    target = path.resolve()
+    if isinstance(skipped, str) and Path(skipped).resolve() == target and not _is_special(path):
+        raise SettingError(
+            f"{path} cannot have both the embeddings and the rows that are left out; name another "
+            "file for one of them"
+        )
+    # Of a folder, files of other endings are not read.
+    is_read = not Path(args.source).is_dir() or File(target.name, "", 0).ending in FORMATS
+    if args.source != STANDARD and is_read:
+        check_no_source(path, [args.source])
+
+
+def _save(file: Any, embeddings: Any, name: str) -> None:
+    import numpy as np
+
+    from sentune.errors import OutputError
+
     try:
-        return stack.enter_context(files.opened(path, through_links=True)), str(path)
+        np.save(file, embeddings)
+        file.flush()
     except OSError as error:
-        raise SettingError(f"{path} cannot be written: {error.strerror or error}") from error
+        if isinstance(file, _Pipe):
+            raise
+        raise OutputError(
+            f"{name} cannot be written: {error.strerror or error}; what was there before is kept"
+        ) from error
 
 
 def _embeddings(model: Any, texts: list[str], options: dict[str, Any]) -> Iterator[Any]:
