@@ -104,6 +104,7 @@ def made(name, folder):
     text = card.text(model, **names)
     text = re.sub(r"^(# ([ (]|tensor)).*", r"\1...", text, flags=re.MULTILINE)  # what is printed
     text = re.sub(r"^(- \*\*Hardware:\*\*).*", r"\1 ...", text, flags=re.MULTILINE)
+    text = re.sub(r"(?<=Made by sentune, )[0-9a-f]{16}", "...", text)
     return re.sub(r"(?s)(?<=\n## Versions\n\n).*(?=\n\n## )", "...", text)
 
 

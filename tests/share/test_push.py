@@ -191,6 +191,64 @@ def test_a_card_written_on_the_hub_stays_unless_it_is_to_be_replaced(hub, tiny_m
     assert b"pipeline_tag: sentence-similarity" in hub.files(NAME)["README.md"]
 
 
+def test_a_card_that_sentune_made_and_nobody_changed_is_replaced(hub, tiny_model, caplog):
+    tiny_model.push_to_hub(NAME, token=TOKEN)
+    first = hub.files(NAME)["README.md"].decode()
+    tiny_model.model_card_data.license = "mit"
+    tiny_model.push_to_hub(NAME, token=TOKEN, exist_ok=True)
+    second = hub.files(NAME)["README.md"].decode()
+    assert "license: mit" in second and "license: mit" not in first
+    assert not caplog.records
+    api = HfApi(token=TOKEN)
+    by_hand = second.replace("This model maps", "Our model maps")
+    api.upload_file(path_or_fileobj=by_hand.encode(), path_in_repo="README.md", repo_id=NAME)
+    tiny_model.push_to_hub(NAME, token=TOKEN, exist_ok=True)
+    assert hub.files(NAME)["README.md"].decode() == by_hand
+    assert "--replace-card" in caplog.text and "replace_model_card=True" in caplog.text
+
+
+def test_what_is_to_be_private_does_not_go_to_a_public_repository(hub, tiny_model):
+    tiny_model.push_to_hub(NAME, token=TOKEN)
+    before = hub.files(NAME)
+    for how in ({"exist_ok": True}, {"create_pr": True}):
+        with pytest.raises(HubError, match="to be private, and that repository is public"):
+            tiny_model.push_to_hub(NAME, token=TOKEN, private=True, **how)
+    assert hub.files(NAME) == before and len(hub.commits(NAME)) == 2
+    tiny_model.push_to_hub("alice/own", token=TOKEN, private=True)
+    tiny_model.push_to_hub("alice/own", token=TOKEN, private=True, exist_ok=True)
+
+
+def test_a_branch_with_a_model_is_replaced_only_when_asked_and_a_new_one_is_made(hub, tiny_model):
+    tiny_model.push_to_hub(NAME, token=TOKEN, revision="dev")
+    with pytest.raises(HubError, match=r"already \(branch 'dev'\)"):
+        tiny_model.push_to_hub(NAME, token=TOKEN, revision="dev")
+    tiny_model.push_to_hub(NAME, token=TOKEN)  # nothing is on the main branch
+    tiny_model.push_to_hub(NAME, token=TOKEN, revision="other")
+
+
+def test_a_pull_request_makes_no_repository(hub, tiny_model):
+    with pytest.raises(HubError, match="no such repository to propose a change to"):
+        tiny_model.push_to_hub(NAME, token=TOKEN, create_pr=True)
+    assert not hub.repos
+
+
+@pytest.mark.parametrize(
+    "card", [b"caf\xe9", b"---\nlicense: [apache\n---\nx", b"---\nlicense: my own\n---\nx"]
+)
+def test_with_a_card_that_is_refused_no_repository_is_made(card, hub, tiny_model, tmp_path):
+    tiny_model.save(tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_bytes(card)
+    with pytest.raises(HubError, match="README.md"):
+        tiny_model.push_to_hub(NAME, token=TOKEN, local_model_path=str(tmp_path / "model"))
+    assert not hub.repos
+
+
+def test_a_repository_that_was_made_in_vain_is_said(hub, tiny_model):
+    hub.fail("POST", "/commit/", 500)
+    with pytest.raises(HubError, match="was made for it and is empty; the same push fills it"):
+        tiny_model.push_to_hub(NAME, token=TOKEN)
+
+
 def test_files_of_the_model_before_go_and_others_stay(hub, tiny_model, load):
     tiny_model.append(Dense(32, 8))
     tiny_model.push_to_hub(NAME, token=TOKEN)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from sentune.share.data import SentenceTransformerModelCardData
 from sentune.share.front import dataset_ids, facts_of, front_matter, with_facts
 from sentune.share.kinds import CardKind, example_of, kind_of
 from sentune.share.known import TEMPLATE, Known, listed
+from sentune.share.mark import marked, still_marked
 from sentune.share.markdown import FILTERS, bold, code, escaped, link, number
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,7 @@ def text(
             card.is_running = True  # as far as the weights at hand are concerned
         if card.loaded_card is not None and not card.runs and not card.losses:
             name = clean(card.model_name or card.model_id or kind_of(model).title, 96)
-            loaded = _addressed(card.loaded_card, card)
-            return with_facts(loaded, facts_of(card, name), card.own_tags)
+            return still_marked(card.loaded_card, partial(_with_more, card=card, name=name))
         if Path(card.template_path) != TEMPLATE:
             return str(ModelCard.from_template(card, str(card.template_path), hf_emoji=_EMOJI))
         return _new_card(card, model)
@@ -110,7 +110,7 @@ def _new_card(card: Known, model: Any) -> str:
         versions=versions(),
         citations=_citations(card),
     )
-    return f"{front_matter(card, kind, name, base)}\n{body}"
+    return marked(f"{front_matter(card, kind, name, base)}\n{body}")
 
 
 def _address(card: Known) -> str | None:
@@ -118,14 +118,19 @@ def _address(card: Known) -> str | None:
     return card.model_id or (card.model_name if hub.is_id(card.model_name) else None)
 
 
-def _addressed(text: str, card: Known) -> str:
-    """The text of a card with the model's address in its code, where it had none yet."""
+def _with_more(text: str, card: Known, name: str) -> str:
+    """The text of a card that is kept, with what is known besides."""
     address = _address(card)
-    return with_address(text, address) if address else text
+    text = _addressed(text, address) if address else text
+    return with_facts(text, facts_of(card, name), card.own_tags)
 
 
 def with_address(text: str, address: str) -> str:
     """The text of a card with an address on the Hub in its code, where it had none yet."""
+    return still_marked(text, partial(_addressed, address=address))
+
+
+def _addressed(text: str, address: str) -> str:
     for unknown in _UNKNOWN:
         text = text.replace(f'"{unknown}"', f'"{clean(address)}"')
     return text
