@@ -8,9 +8,9 @@ import sys
 HELP = "print or write the card of a model, from what is recorded of it"
 DESCRIPTION = (
     "Make the card of a model: what it is, how to use it, what it was trained on and how, what was "
-    "measured. A model with the record of a training run gets a new card; any other keeps the one "
-    "that it has, and what you give is added to its front. It is printed, and written only with "
-    "--write."
+    "measured. A card that is there stays, with what you give added to it; a model without one, or "
+    "any with --new, gets a card of what its run.json records, which shows some rows of the "
+    "training data unless you add --no-rows. It is printed, and written only with --write."
 )
 EXAMPLES = """
 sentune card my-model > card.md
@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", help="folder of the model, or Hub id with which it is only printed"
     )
     parser.add_argument("--write", action="store_true", help="write it to README.md in the folder")
-    parser.add_argument("--new", action="store_true", help="also in place of a card of its own")
+    parser.add_argument(
+        "--new", action="store_true", help="make a new card in place of the one that is there"
+    )
+    parser.add_argument(
+        "--no-rows", action="store_true", help="leave rows of the training data out of the card"
+    )
     group = parser.add_argument_group("what the card says")
     group.add_argument("--name", help="what the model is called")
     group.add_argument("--id", dest="model_id", metavar="OWNER/NAME", help="address on the Hub")
@@ -57,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
             license=args.license,
             language=args.language,
             datasets=args.dataset,
+            has_rows=not args.no_rows,
             is_new=args.new,
         )
     if args.write:

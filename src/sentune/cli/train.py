@@ -17,7 +17,8 @@ DESCRIPTION = (
     "more than chance. Otherwise the folder has the start, and the report says why. Every option "
     "fixes what would be chosen. Files of different forms are trained on together, and the mean of "
     "their figures counts. The folder gets the model, report.html, run.json, and run.yaml, "
-    "from which the same model comes out again. Ctrl-C leaves the best so far; --resume goes on."
+    "from which the same model comes out again. --push uploads the model and its card, and nothing "
+    "else of the folder. Ctrl-C leaves the best so far; --resume goes on."
 )
 EXAMPLES = """
 sentune train questions.csv --output my-model
@@ -27,7 +28,11 @@ sentune train questions.csv pairs.csv --output my-model    # two forms: each get
 sentune train --config my-model/run.yaml --output again     # the same model, without a race
 sentune train --output my-model --resume                    # after Ctrl-C or a crash
 """
-_GROUPS = {"what": "what is trained, and how much may be spent", "fix": "fix what would be chosen"}
+_GROUPS = {
+    "what": "what is trained, and how much may be spent",
+    "fix": "fix what would be chosen",
+    "after": "what becomes of the model",
+}
 # What `add_source` declares.
 _OF_THE_SOURCE = ("split", "columns", "label", "skip_bad_rows", "data_format", "encoding")
 _METAVARS = {
@@ -70,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if one.name in _OF_THE_SOURCE:
             continue
         said = one.metadata["help"]
+        if one.metadata["kind"] == "flag":
+            groups[one.metadata["group"]].add_argument(
+                f"--{one.name.replace('_', '-')}", action="store_true", default=None, help=said
+            )
+            continue
         is_plain = one.default is None or "default" in said
         groups[one.metadata["group"]].add_argument(
             f"--{one.name.replace('_', '-')}",

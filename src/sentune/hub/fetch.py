@@ -233,6 +233,15 @@ def _cached(repo_id: str, access: Access, with_code: bool) -> Path | None:
     return snapshot if files and all((snapshot / file).exists() for file in files) else None
 
 
+def is_unreachable(error: BaseException) -> bool:
+    """Whether a `HubError` says that there was no answer, or none that says anything."""
+    cause = error.__cause__
+    if isinstance(cause, errors.HfHubHTTPError):
+        return cause.response.status_code >= 500
+    said = (errors.OfflineModeIsEnabled, errors.LocalTokenNotFoundError)
+    return isinstance(cause, NETWORK) and not isinstance(cause, said)
+
+
 def refusal(error: errors.HfHubHTTPError, advice: dict[int, str], otherwise: str) -> str:
     """What to do about a refusal, by its status, and what the Hub said."""
     known = {

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
 from sentune._lazy import need
 
@@ -109,17 +109,37 @@ class Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep warnings, log lines and loading bars off the screen, but for the Hub's downloads."""
+    """Keep what other libraries warn of, log and load off the screen, but for the Hub's downloads.
+
+    What sentune itself logs is for the user.
+    """
     from transformers.utils import logging as transformers_logging
 
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    with without_bars(transformers_logging), _only_own_logs(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _only_own_logs() -> Iterator[None]:
+    """Let only errors through of what others log; levels are put back."""
+    own = logging.getLogger("sentune")
+    known = [one for one in logging.root.manager.loggerDict.values() if _is_foreign(one)]
+    before = {one: one.level for one in (logging.root, own, *known)}
+    own.setLevel(own.getEffectiveLevel())  # which it may have from the root
+    for one in (logging.root, *known):
+        one.setLevel(max(one.level, logging.ERROR))
     try:
-        with without_bars(transformers_logging), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logging.disable(level)
+        for one, level in before.items():
+            one.setLevel(level)
+
+
+def _is_foreign(logger: Any) -> TypeGuard[logging.Logger]:
+    """Whether it is a logger of another library with a level of its own."""
+    is_set = isinstance(logger, logging.Logger) and logger.level != logging.NOTSET
+    return is_set and logger.name.partition(".")[0] != "sentune"
 
 
 def quiet_bars() -> AbstractContextManager[None]:

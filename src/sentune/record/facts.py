@@ -91,6 +91,8 @@ def facts_of_settings(
 ) -> tuple[dict[str, Any], list[str]]:
     """The settings of a run that others may see, and the names of those that were changed."""
     shown = {name: value for name, value in settings.items() if not _NOT_SHOWN.fullmatch(name)}
+    if shown.get("warmup_ratio") is not None:
+        shown.pop("warmup_steps", None)  # the same once more
     plain = plain_values(shown)
     changed = [
         name

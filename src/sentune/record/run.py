@@ -16,9 +16,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 from sentune.data.statistics import Column
 from sentune.disk import files
 from sentune.errors import InputError
+from sentune.folders.folder import read_json
 
 FILE = "run.json"
 VERSION = 1  # of the file; one with another is refused
+_LATER = {"note", "beside"}  # which files of the first releases do not have
 _NOT_FINITE = "$float"  # JSON has neither NaN nor infinities
 
 
@@ -59,6 +61,7 @@ class Result:
     metrics: Mapping[str, float]  # without the name in front
     primary: str | None = None  # the metric that counts
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the evaluator
+    beside: Mapping[str, float] = field(default_factory=dict)  # to compare with, not of the model
     epoch: float = -1  # -1 outside of training, as the step
     step: int = -1
 
@@ -80,6 +83,7 @@ class Run:
     hardware: dict[str, Any] | None = None  # processor, cores, accelerators: name -> how many
     emissions: dict[str, Any] | None = None  # what the Hub reads as `co2_eq_emissions`
     versions: dict[str, str] = field(default_factory=dict)  # of packages
+    note: str = ""  # what else there is to say of it, in sentences
 
     @property
     def losses(self) -> list[LossFacts]:
@@ -96,6 +100,10 @@ class Run:
         """All values that were logged under a name, as "loss", in order."""
         return [entry[name] for entry in self.log if name in entry]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The run as plain values; `from_dict` gives it back."""
+        return dict(json.loads(self.to_json()))
+
     def to_json(self) -> str:
         """The run as JSON; `from_json` gives it back."""
         return json.dumps({"version": VERSION, **_encoded(self)}, indent=2, default=str) + "\n"
@@ -104,11 +112,20 @@ class Run:
     def from_json(cls, text: str) -> Run:
         """A run as `to_json` wrote it; an `InputError` says if it is something else, or too new."""
         try:
-            found = json.loads(text, object_hook=_decoded)
+            return cls.from_dict(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"this is not the record of a run: {error!r}") from error
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Run:
+        """A run as `to_dict` gave it; an `InputError` as of `from_json`."""
+        try:
             version = found["version"]
             if version == VERSION:
-                return _built(cls, found)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+                return _built(cls, _decoded(found))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise InputError(f"this is not the record of a run: {error!r}") from error
         raise InputError(
             f"the record of the run has version {version!r}, and this sentune reads {VERSION}; "
@@ -118,6 +135,22 @@ class Run:
     def write(self, folder: str | Path) -> None:
         """Write `run.json` into a folder, atomically."""
         files.write(Path(folder, FILE), self.to_json().encode())
+
+
+def runs_in(path: Path) -> list[Run]:
+    """The runs that a `run.json` records: its own, or those behind a result of `sentune train`.
+
+    Raises:
+        InputError: If it is the record of something else, or of a newer sentune.
+        ModelFileError: If it cannot be read.
+    """
+    found = read_json(path, dict)
+    if "kind" not in found:
+        return [Run.from_dict(found)]
+    runs = found.get("runs") or []
+    if not isinstance(runs, list):
+        raise InputError(f"{path}: 'runs' must be a list")
+    return [Run.from_dict(one) for one in runs]
 
 
 def _encoded(value: Any) -> Any:
@@ -132,9 +165,16 @@ def _encoded(value: Any) -> Any:
     return value
 
 
-def _decoded(found: dict[str, Any]) -> Any:
-    is_number = found.keys() == {_NOT_FINITE} and found[_NOT_FINITE] in ("nan", "inf", "-inf")
-    return float(found[_NOT_FINITE]) if is_number else found
+def _decoded(value: Any) -> Any:
+    """What `_encoded` was given, from what JSON made of it."""
+    if isinstance(value, list):
+        return [_decoded(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    is_number = value.keys() == {_NOT_FINITE} and value[_NOT_FINITE] in ("nan", "inf", "-inf")
+    if is_number:
+        return float(value[_NOT_FINITE])
+    return {name: _decoded(part) for name, part in value.items()}
 
 
 def _built(kind: Any, value: Any) -> Any:
@@ -149,5 +189,7 @@ def _built(kind: Any, value: Any) -> Any:
     if origin is dict and kinds[0] is int:
         return {json.loads(name): part for name, part in value.items()}
     if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**{n: _built(part, value[n]) for n, part in get_type_hints(kind).items()})
+        hints = get_type_hints(kind).items()
+        known = {n: part for n, part in hints if n in value or n not in _LATER}
+        return kind(**{n: _built(part, value[n]) for n, part in known.items()})
     return value

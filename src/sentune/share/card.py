@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -23,6 +24,7 @@ from sentune.hub import fetch as hub
 from sentune.record.citations import by_loss, citations
 from sentune.record.facts import versions
 from sentune.record.logs import OF_THE_TRAINER
+from sentune.record.model import BLOCK
 from sentune.record.run import Result, Run
 from sentune.record.words import clean
 from sentune.share.data import SentenceTransformerModelCardData
@@ -40,6 +42,7 @@ _NOWHERE = "path/to/this/model"
 _UNKNOWN = (_NOWHERE, "sentence_transformers_model_id")
 _MOST_LOG_ROWS = 100
 _WIDEST_SETTING = 60
+_TITLE = re.compile(r"(?:(?!```|# ).*\n)*# (.+)")  # not in code
 _UNITS = {"emissions": " g of CO2", "energy_consumed": " kWh", "ram_total_size": " GiB"}
 
 
@@ -136,6 +139,16 @@ def _addressed(text: str, address: str) -> str:
     return text
 
 
+def with_title(text: str, name: str) -> str | None:
+    """The text of a card with another title; None if it has none, a line that begins with "# "."""
+    front = BLOCK.match(text)
+    start = front.end() if front is not None else 0
+    found = _TITLE.match(text, start)
+    if found is None:
+        return None
+    return still_marked(text, lambda _: f"{text[: found.start(1)]}{name}{text[found.end(1) :]}")
+
+
 @cache
 def template() -> Any:
     """The card below its front, as a template in which every value is escaped."""
@@ -223,7 +236,7 @@ def _evaluations(results: Sequence[Result]) -> list[tuple[list[Result], dict[str
     """The results of each kind, which share a table, and the settings of their evaluators."""
     groups: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.kind, *result.metrics), []).append(result)
+        groups.setdefault((result.kind, *result.metrics, *result.beside), []).append(result)
     return [
         (group, {name: value for result in group for name, value in result.settings.items()})
         for group in groups.values()

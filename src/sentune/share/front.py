@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData, RepoCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
+from sentune.errors import SettingError
 from sentune.hub import fetch as hub
 from sentune.record.model import BLOCK
 from sentune.record.run import DatasetFacts
@@ -102,6 +103,36 @@ def with_facts(text: str, facts: Mapping[str, Any], tags: Iterable[str] = ()) ->
     except Exception as error:  # a front that is no YAML, or holds strange things
         logger.warning("the front of the model's card cannot be read and stays: %s", error)
         return text
+
+
+def fault_of(text: str) -> str:
+    """Why nothing can be added to the front of a card; "" if it can, or there is no front."""
+    try:
+        if BLOCK.match(text):
+            RepoCard(text)
+    except Exception as error:  # of the YAML, or of what the Hub's client makes of it
+        return " ".join(str(error).split())
+    return ""
+
+
+def check(language: Iterable[str] = (), datasets: Iterable[str] = ()) -> None:
+    """Raise a SettingError for what a card cannot say.
+
+    Args:
+        language: Codes of languages.
+        datasets: Ids of datasets on the Hub.
+    """
+    for code in language:
+        if not _LANGUAGE.fullmatch(code):
+            raise SettingError(
+                f"{code!r} is no code of a language; the Hub wants 'en', 'pt-BR', 'code' or "
+                "'multilingual', one for each language"
+            )
+    for name in datasets:
+        if not hub.is_id(name):
+            raise SettingError(
+                f"{name!r} is no id of a dataset on the Hub; give it as owner/name, or leave it out"
+            )
 
 
 def _joined(old: Any, new: Any) -> Any:

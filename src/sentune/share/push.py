@@ -167,6 +167,12 @@ def open_repository(
     )
 
 
+def check_login(repo_id: str, token: bool | str | None = None) -> None:
+    """Raise a HubError if nobody is logged in, or the token is not valid."""
+    with explained(repo_id):
+        HfApi(token=token).whoami()
+
+
 def _found(api: HfApi, name: str, branch: str | None = None) -> ModelInfo | None:
     """What the Hub says of a repository or a branch of it; None if it is not there."""
     try:

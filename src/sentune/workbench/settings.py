@@ -116,7 +116,15 @@ class Settings:
     report_to: list[str] | None = _option(
         None, "trackers, e.g. tensorboard,wandb; those of tensorboard write to OUTPUT/logs", "words"
     )
-    push: str | None = _option(None, "repository on the Hub to upload the result to")
+    no_rows: bool | None = _option(
+        None, "leave rows of the data out of the model's card", "flag", "after"
+    )
+    push: str | None = _option(
+        None, "new repository on the Hub to upload the model and its card to", group="after"
+    )
+    push_private: bool | None = _option(
+        None, "have that repository be seen by its owner only", "flag", "after"
+    )
 
     def __post_init__(self) -> None:
         """Check what can be checked without the data."""
@@ -131,6 +139,8 @@ class Settings:
         if self.epochs is not None and self.steps is not None:
             raise SettingError(f"give epochs ({self.epochs}) or steps ({self.steps}), not both")
         seconds_or_passes(self.budget)
+        if self.push_private and self.push is None:
+            raise SettingError("push_private is about the repository that push names; give push")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
@@ -237,12 +247,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
 def _place(value: Any) -> str | bool:
     return value if isinstance(value, bool) else _text(value)
 
 
 _READERS = {
     "place": _place,
+    "flag": _flag,
     "text": _text,
     "whole": _whole,
     "number": _number,
@@ -254,6 +271,7 @@ _READERS = {
 }
 _WORDS = {
     "text": "a text",
+    "flag": "true or false",
     "whole": "a whole number",
     "number": "a number",
     "mapping": 'a JSON object, as {"name": 1}',

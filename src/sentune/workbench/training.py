@@ -16,14 +16,17 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from sentune.checks import check_known
 from sentune.data.given import is_place
 from sentune.encoder.identity import identity
-from sentune.errors import SentuneWarning, SettingError
+from sentune.errors import HubError, SentuneWarning, SettingError
+from sentune.hub.fetch import is_unreachable
 from sentune.losses.fitting import check_loss
 from sentune.machine.screen import duration, quiet_bars, quiet_libraries
+from sentune.workbench import publishing
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.fit_one import start_of
 from sentune.workbench.records import run_file, saved, told
 from sentune.workbench.records.kept import Kept, asked_in
+from sentune.workbench.records.origin import with_runs
 from sentune.workbench.records.run_file import RunFile
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows import prepared, roles, several
@@ -175,6 +178,7 @@ class _Job:
             raise
         sources = self._sources(hashes, datasets)
         record = told.record(course, sources, self._command(), time.monotonic() - began)
+        record = with_runs(course, record)
         saved.write(output, course.model, record, _places(self.data), hashes)
         kept_is, reason = record["decision"]["kept"], record["decision"]["reason"]
         if course.is_stopped:
@@ -184,10 +188,7 @@ class _Job:
             )
         kept.close()
         if settings.push is not None:
-            address = course.model.push_to_hub(
-                settings.push, exist_ok=True, local_model_path=str(output)
-            )
-            teller.say(f"Uploaded to {address}")
+            teller.say(f"Uploaded to {_uploaded(output, settings)}")
         teller.say(f"Done in {duration(time.monotonic() - began)}.")
         return Result(output, kept_is, reason, record)
 
@@ -210,7 +211,21 @@ class _Job:
                 f"{output} is the model to start from, which would be replaced; choose another "
                 "folder with --output"
             )
+        if self.settings.push is not None:
+            self._check_push(self.settings.push)
         return output
+
+    def _check_push(self, name: str) -> None:
+        """Raise if the Hub says now that it will not take the model."""
+        try:
+            publishing.check_free(name, private=self.settings.push_private)
+        except HubError as error:
+            if not is_unreachable(error):
+                raise HubError(
+                    f"{str(error).partition('; pass exist_ok')[0]}; nothing was trained. Choose "
+                    "another name, or train without --push and then use `sentune push`"
+                ) from error
+            self.teller.say(f"note: whether {name} can be uploaded to is not known: {error}")
 
     def _kept(self, output: Path, hashes: Mapping[str, str]) -> Kept:
         asked = {
@@ -255,6 +270,19 @@ class _Job:
         for name, value in self.settings.given.items():
             words += told.as_words(name, value)
         return shlex.join(words)
+
+
+def _uploaded(output: Path, settings: Settings) -> str:
+    """The address of the model on the Hub, after `sentune push` of it."""
+    name, private = str(settings.push), settings.push_private
+    try:
+        address = publishing.push(output, name, private=private, has_rows=not settings.no_rows)
+    except HubError as error:
+        words = ["sentune", "push", str(output), name, *(["--private"] if private else [])]
+        raise HubError(
+            f"{error}. The model is complete in {output}; upload it with: {shlex.join(words)}"
+        ) from error
+    return str(address)
 
 
 @contextmanager

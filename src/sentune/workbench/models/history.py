@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentune.errors import InputError
+from sentune.errors import ModelFileError, SentuneError
 from sentune.folders.folder import ModelFolder
 from sentune.folders.names import MODEL_FILE, MODULES_FILE
 from sentune.record.model import BLOCK
@@ -26,6 +25,7 @@ _GENERATIONS = {
     "sentence_transformers.sentence_transformer.": "5.4 and later",
     "sentence_transformers.cross_encoder.": "5.4 and later",
 }
+ORIGIN = "origin"  # in the record of `sentune train`
 _WRITERS = {"sentence_transformers": "sentence-transformers", "pytorch": "torch"}
 
 
@@ -54,18 +54,27 @@ class History:
 
 def history_of(folder: ModelFolder, card: str | None) -> History:
     """What a folder says of where its model comes from; `card` is its README.md."""
-    front = _front(card or "")
+    front = front_of(card or "")
     datasets, runs = _runs(folder)
-    bases = _listed(front.get("base_model"))
+    bases = listed(front.get("base_model"))
     return History(
         written_by=_writers(folder),
         format=_format(folder),
         base_model=bases[0] if bases else None,
-        datasets=tuple(dict.fromkeys([*_listed(front.get("datasets")), *datasets])),
+        datasets=tuple(dict.fromkeys([*listed(front.get("datasets")), *datasets])),
         runs=tuple(runs),
-        license=next(iter(_listed(front.get("license_name") or front.get("license"))), None),
-        languages=tuple(_listed(front.get("language"))),
+        license=next(iter(listed(front.get("license_name") or front.get("license"))), None),
+        languages=tuple(listed(front.get("language"))),
     )
+
+
+def origin_in(folder: ModelFolder) -> dict[str, Any]:
+    """What the record of `sentune train` says of the model that was the start; {} for nothing."""
+    try:
+        found = (folder.read_json(FILE, dict) or {}).get(ORIGIN)
+    except ModelFileError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _writers(folder: ModelFolder) -> dict[str, str]:
@@ -93,7 +102,7 @@ def _format(folder: ModelFolder) -> str:
     return f"that of sentence-transformers {when}"
 
 
-def _front(card: str) -> dict[str, Any]:
+def front_of(card: str) -> dict[str, Any]:
     """The facts at the front of a card; empty if it has none, or they cannot be read."""
     from huggingface_hub import RepoCard  # it takes time to import
 
@@ -108,23 +117,22 @@ def _front(card: str) -> dict[str, Any]:
         return {}
 
 
-def _listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[str]:
+    """One value or several of the front of a card, as texts."""
     values = value if isinstance(value, list) else [] if value in (None, "") else [value]
     return [str(one) for one in values if isinstance(one, (str, int))]
 
 
 def _runs(folder: ModelFolder) -> tuple[list[str], list[str]]:
     """Names of training data, and a sentence for each run that `run.json` records."""
-    path = folder.file(FILE)
-    if path is None:
-        return [], []
-    text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        found = json.loads(text)
-        if isinstance(found, dict) and "kind" in found:
+        found = folder.read_json(FILE, dict)
+        if found is None:
+            return [], []
+        if "kind" in found:
             return _of_record(found)
-        return _of_run(Run.from_json(text))
-    except (InputError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return _of_run(Run.from_dict(found))
+    except (SentuneError, ValueError, TypeError, LookupError, AttributeError) as error:
         return [], [f"{FILE} cannot be read: {error}"]
 
 

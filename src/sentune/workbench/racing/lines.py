@@ -19,7 +19,7 @@ from sentune.workbench.measuring.measure import Values, gain
 from sentune.workbench.racing import mixing
 from sentune.workbench.racing.decision import Mix
 from sentune.workbench.racing.mixing import Mixer
-from sentune.workbench.racing.race import ENCODING, Entry, Race, add_record, loaded
+from sentune.workbench.racing.race import ENCODING, Entry, Race, loaded
 
 _APART = 0.04  # shares that are worth a look each
 
@@ -53,8 +53,6 @@ class Line:
         folds = range(len(self.race.held_out.folds))
         start = mixing.weights_of(self.race.start.model)
         model = self._loaded(self.entries[0], 0)
-        for entry in self.entries[1:]:
-            add_record(model, self._folder(entry, 0))
         if len(self.entries) * len(folds) == 1:
             kept = [mixing.weights_of(model)]
             return Mixer(model, start, [lambda: kept])

@@ -414,18 +414,7 @@ def as_dict(found: Interval) -> dict[str, float]:
 
 
 def loaded(folder: Any, settings: Settings) -> Any:
-    """A model that a finished run left, with the record of how it was trained."""
+    """A model that a finished run left."""
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(folder / "model"), device=settings.device, dtype=settings.dtype)
-    add_record(model, folder)
-    return model
-
-
-def add_record(model: Any, folder: Any) -> None:
-    """Put the record of a finished run into the card of a model."""
-    from sentune.record.run import FILE, Run
-
-    path = folder / FILE
-    if path.is_file():
-        model.model_card_data.add_run(Run.from_json(path.read_text(encoding="utf-8")))
+    return SentenceTransformer(str(folder / "model"), device=settings.device, dtype=settings.dtype)

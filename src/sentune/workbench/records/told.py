@@ -108,7 +108,7 @@ def _inspected_rows(parts: Parts, names: list[str], seed: int) -> dict[str, Any]
 
 def options_of(course: Course) -> dict[str, Any]:
     """The options that give the same model without a race."""
-    found = {name: value for name, value in course.settings.given.items() if name != "push"}
+    found = {n: value for n, value in course.settings.given.items() if not n.startswith("push")}
     winner = course.winner
     if winner is None or course.choice.mix is None:
         return {**found, "alpha": 0.0}
