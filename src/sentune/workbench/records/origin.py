@@ -113,7 +113,7 @@ def _sum(values: Iterable[Any]) -> Any:
 def _note(course: Course, record: dict[str, Any]) -> str:
     """How the model came out of the trainings, in sentences."""
     decision, folds = record["decision"], len(course.held_out.folds)
-    sentences = [f"sentune train chose {decision['candidate']} on held-out rows."]
+    sentences = [f"sentune train kept {decision['candidate']}: {decision['reason']}."]
     if folds > 1:
         sentences.append(
             f"It was trained {folds} times, each time on all parts of the rows but one, and the "
