@@ -12,7 +12,8 @@ import pytest
 
 from sentune.errors import InputTypeError, MissingDependencyError
 from sentune.report import missing, page
-from sentune.report.plain import plain
+from sentune.report.document import page_or_reason
+from sentune.report.plain import embedded, plain
 from sentune.report.sections import view_of
 from tests.report.records import HOSTILE, evaluation, train
 
@@ -193,6 +194,35 @@ def test_a_full_page_is_small():
     record["map"] = {"before": points, "after": points, "groups": ["a"] * 2000}
     record["map"]["texts"] = [f"{number} {text}" for number in range(2000)]
     assert len(page(record).encode()) < 1_700_000
+
+
+@pytest.mark.parametrize("text", ["深度学习模型可以把句子变成向量" * 40, "😀😃😄" * 200, "<&>" * 200])
+def test_any_page_is_under_three_megabytes(text):
+    record = train(text[:600])
+    points = np.random.default_rng(0).normal(size=(2000, 2)).tolist()
+    record["map"] = {"before": points, "after": points, "groups": [text[:600]] * 2000}
+    record["map"]["texts"] = [f"{number} {text}"[:600] for number in range(2000)]
+    assert len(page(record).encode()) < 3_000_000
+    shown = [text for text, _ in view_of(record)["charts"]["map-texts"]]
+    assert all(len(text) > 45 and text.endswith("…") for text in shown)  # not more than it must be
+
+
+def test_json_in_a_page_cannot_end_its_script():
+    assert embedded({"a": "</b>&\u2028\u2029é😀"}) == (
+        '{"a":"\\u003c/b\\u003e\\u0026\\u2028\\u2029é😀"}'
+    )
+
+
+def test_a_page_that_cannot_be_made_says_why(monkeypatch):
+    def broken(record):
+        raise RuntimeError("no <picture>")
+
+    monkeypatch.setattr("sentune.report.document.view_of", broken)
+    html, reason = page_or_reason(train())
+    assert reason == "the report could not be made (RuntimeError: no <picture>)"
+    assert "no &lt;picture&gt;" in html and "run.json" in html
+    monkeypatch.undo()
+    assert page_or_reason(train()) == (page(train()), None)
 
 
 def test_values_of_numpy_are_read_and_the_record_stays_as_it_is():

@@ -408,3 +408,26 @@ def test_a_folder_of_something_else_is_left_alone(model, tmp_path):
     with pytest.raises(SettingError, match="does not contain a model"):
         train(topics.classes(100), model, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_fault_in_the_report_does_not_cost_the_model(model, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no picture")
+
+    for name in ("workbench.records.told.compared", "workbench.records.told.inspect"):
+        monkeypatch.setattr(f"sentune.{name}", broken)
+    monkeypatch.setattr("sentune.report.document.view_of", broken)
+    result = train(topics.classes(100), model, tmp_path / "out", alpha=0)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"model.safetensors", "run.json", "run.yaml", "report.html"} <= names
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record == result.record
+    for what in ("the pictures of the report", "the inspection of the data", "the report"):
+        assert any(f"note: {what} could not be made" in line for line in record["log"])
+    assert "no picture" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_why_the_start_was_kept_can_be_read_by_a_program(model, tmp_path):
+    result = train(topics.classes(100), model, tmp_path / "out", alpha=0)
+    assert result.record["decision"]["cause"] == "asked"
+    assert result.record["data"]["folds"] == 3

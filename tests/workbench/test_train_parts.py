@@ -279,6 +279,7 @@ def test_a_real_gain_is_taken(measure):
     better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
     choice = decision.choose(before, [mix(before, better)], decision.bar(before, [better]))
     assert choice.mix is not None and "over the start" in choice.reason
+    assert choice.cause == "gain"
 
 
 def test_the_best_is_taken_or_a_larger_share_that_may_be_as_good(measure):
@@ -321,8 +322,17 @@ def test_what_moved_too_much_is_not_taken(measure):
     random = np.random.default_rng(1)
     before = values(random.random(600) < 0.5, measure)
     better = values(np.maximum(before.rows, random.random(600) < 0.2), measure)
-    choice = decision.choose(before, [mix(before, better, passes=False)], 2.0)
-    assert choice.mix is None and "knew before" in choice.reason
+    forgot = mix(before, better, passes=False)
+    choice = decision.choose(before, [forgot], 2.0)
+    assert choice.mix is None and choice.cause == "better_but_forgot"
+    assert "knew before" in choice.reason and "a lower --agreement allows" in choice.reason
+    short = decision.choose(before, [forgot], 2.0, is_cut_short=True)
+    assert "no time was left" in short.reason and "--budget" in short.reason
+    same = mix(before, before, 0.5)  # keeps enough, without a gain
+    assert decision.choose(before, [forgot, same], 2.0).cause == "better_but_forgot"
+    no_better = mix(before, before, passes=False)
+    assert decision.choose(before, [no_better], 2.0).cause == "forgot"
+    assert decision.choose(before, [no_better, same], 2.0).cause == "no_gain"
 
 
 def test_few_groups_prove_nothing():
@@ -331,6 +341,7 @@ def test_few_groups_prove_nothing():
     before, after = values(np.zeros(60), few), values(np.ones(60), few)
     choice = decision.choose(before, [mix(before, after)], 2.0)
     assert choice.mix is None and "only 20 held-out rows" in choice.reason
+    assert choice.cause == "few_rows"
 
 
 # The general check --------------------------------------------------------------------------------

@@ -6,20 +6,24 @@ The record holds texts of other people. All of it passes jinja2's escaping, or i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from sentune._lazy import need
 from sentune.errors import InputTypeError, MissingDependencyError
-from sentune.report.plain import plain
+from sentune.report.plain import embedded, plain
 from sentune.report.sections import view_of
 from sentune.report.words import FILTERS
 
 _HERE = Path(__file__).parent
 _HANDED_ON = "window.sentunePlot=vegaEmbed;"
+_WITHOUT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>sentune</title>
+<p>{reason}.</p><p>All figures are in run.json.</p></html>
+"""
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -48,12 +52,24 @@ def page(record: Mapping[str, Any]) -> str:
     return str(
         _template().render(
             **view,
-            plots=_json(view["charts"]),
+            plots=_as_it_is(embedded(view["charts"])),
             css=_own("page.css"),
             js=_own("page.js"),
             script=script,
         )
     )
+
+
+def page_or_reason(record: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The page of a record and None; where it cannot be made, a page that says why, and the reason.
+
+    For the end of a run, whose results must not be lost with their pictures.
+    """
+    try:
+        return page(record), None
+    except Exception as error:
+        reason = f"the report could not be made ({type(error).__name__}: {error})"
+        return _WITHOUT.format(reason=escape(str(plain(reason)))), reason
 
 
 def missing() -> str | None:
@@ -95,15 +111,12 @@ def _template() -> Any:
 
 @cache
 def _own(name: str) -> Any:
-    """A file of this package, as it is."""
+    """A file of this package."""
+    return _as_it_is((_HERE / name).read_text(encoding="utf-8"))
+
+
+def _as_it_is(text: str) -> Any:
+    """A text that is not escaped."""
     from markupsafe import Markup
 
-    return Markup((_HERE / name).read_text(encoding="utf-8"))
-
-
-def _json(value: Any) -> Any:
-    """JSON that can stand in a script element: it cannot end it, nor begin a comment."""
-    from markupsafe import Markup
-
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return Markup(text)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentune.report import charts
+from sentune.report.plain import within
 from sentune.report.tables import dicts, numbers, part, rows_of
 from sentune.report.words import count, figure, is_number, share, title
 
@@ -13,7 +14,9 @@ Record = dict[str, Any]
 
 _MOST_POINTS = 4000  # on the map
 _OF_A_MIX = ("name", "alpha", "figure", "gain", "low", "high", "agreement", "passes")
-_HOVER = 300  # characters
+_HOVER = 300  # characters of a text under the pointer
+_LABEL = 60  # of its group
+_HOVER_BYTES = 600_000  # of all of these
 _COLUMNS = 8
 # Of a run: name in the record, heading, what it says, format of its values, whether from 0.
 _CURVES = (
@@ -213,7 +216,9 @@ def planes(record: Record) -> Record | None:
         f"map-{name}": charts.plane(points, groups, colours, box) for name, points in sides.items()
     }
     legend = list(zip(names, colours, strict=True)) if len(names) > 1 else []
-    shown = [[str(text)[:_HOVER], own[number]] for number, text in enumerate(texts[:size])]
+    kept = within([str(text) for text in texts[:size]], _HOVER, _HOVER_BYTES)
+    labels = within(own, _LABEL, _HOVER_BYTES // 4)
+    shown = [[text, label] for text, label in zip(kept, labels, strict=True)]
     return {"specs": specs, "hover": shown, "map_sides": list(sides), "map_legend": legend}
 
 

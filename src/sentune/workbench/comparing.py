@@ -30,6 +30,7 @@ from sentune.workbench.measuring.comparison import (
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.measuring.measure import Measure, Values, gain, interval
 from sentune.workbench.records.comparison import notes_of_training, record_of, source_of
+from sentune.workbench.records.optional import optional
 from sentune.workbench.rows.alike import alike_class
 from sentune.workbench.rows.held_out import REFERENCES, HeldOut, held_out
 from sentune.workbench.settings import Settings
@@ -140,7 +141,7 @@ def evaluate(
     record = record_of(result, found, named, train_named, seed, command)
     if examples and len(asked) > 1:
         say("looking at the queries, neighbours and scores behind the figures")
-        record |= _shown(measured, found)
+        record |= optional(lambda: _shown(measured, found), {}, "the pictures of the report", say)
     record["seconds"] = round(time.perf_counter() - started, 1)
     result = Comparison(**{**vars(result), "record": record})
     if output is not None:

@@ -179,7 +179,7 @@ class _Job:
         sources = self._sources(hashes, datasets)
         record = told.record(course, sources, self._command(), time.monotonic() - began)
         record = with_runs(course, record)
-        saved.write(output, course.model, record, _places(self.data), hashes)
+        record = saved.write(output, course.model, record, _places(self.data), hashes)
         kept_is, reason = record["decision"]["kept"], record["decision"]["reason"]
         if course.is_stopped:
             raise KeyboardInterrupt(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentune.disk import files
-from sentune.errors import SettingError
+from sentune.errors import MissingDependencyError, SettingError
 from sentune.machine.screen import table
 
 REPORT, RECORD = "report.html", "run.json"
@@ -183,14 +183,16 @@ class Comparison:
         return max(others, key=lambda one: one.gain, default=None)
 
     def report(self) -> str:
-        """A page of it, one HTML file.
+        """A page of it, one HTML file; where none can be made, a short one that says why.
 
         Raises:
             MissingDependencyError: If the extra `report` is not installed.
         """
-        from sentune.report import page
+        from sentune.report.document import missing, page_or_reason
 
-        return page(dict(self.record))
+        if reason := missing():
+            raise MissingDependencyError(reason)
+        return page_or_reason(self.record)[0]
 
     def write(self, folder: str | Path) -> Path:
         """Write `report.html` and `run.json` into a folder, atomically; gives the page's path.

@@ -74,7 +74,7 @@ class Course:
     race: Race | None = None
     lines: list[Line] = field(default_factory=list)
     mixes: list[Mix] = field(default_factory=list)
-    choice: Choice = field(default_factory=lambda: Choice(None, "nothing was trained"))
+    choice: Choice = field(default_factory=lambda: Choice(None, "failed", "nothing was trained"))
     result: dict[str, Any] = field(default_factory=dict)
     is_stopped: bool = False
     winner: Line | None = None
@@ -89,7 +89,7 @@ class Course:
         self._check_prompts()
         self.before = self._measured_start()
         if self.settings.alpha == 0:
-            self.choice = Choice(None, "alpha is 0, which is the start")
+            self.choice = Choice(None, "asked", "alpha is 0, which is the start")
         else:
             self._train()
         after = self.before if self.choice.mix is None else self.choice.mix.values
@@ -289,12 +289,11 @@ class Course:
         """Measure shares of all that was trained in full, and keep the best, or the start."""
         finished = self._finished()
         if not finished or self.race is None:
-            why = (
-                "it was stopped before the first training was done"
+            self.choice = (
+                Choice(None, "stopped", "it was stopped before the first training was done")
                 if self.is_stopped
-                else _failed(self)
+                else Choice(None, "failed", _failed(self))
             )
-            self.choice = Choice(None, why)
             return
         read = self.start.texts
         check = Check.of(self.start)
@@ -306,19 +305,25 @@ class Course:
             self.lines.insert(0, Line(finished, self.race))
         if self.settings.alpha is not None:
             self._note(looking.at(self.lines[0], 0, self.settings.alpha))
-            self.choice = Choice(self.mixes[0], f"alpha = {self.settings.alpha:g}, as asked for")
+            words = f"alpha = {self.settings.alpha:g}, as asked for"
+            self.choice = Choice(self.mixes[0], "asked", words)
         else:
-            self._look(looking)
+            is_cut_short = self._look(looking)
             errors = decision.bar(self.before, self._tried(finished))
-            self.choice = decision.choose(self.before, self.mixes, errors)
+            self.choice = decision.choose(
+                self.before, self.mixes, errors, is_cut_short=is_cut_short
+            )
         if self.choice.mix is not None:
             self.winner = self.lines[self.choice.mix.place]
             if len(self.winner.entries) == 1:
                 self.winner.entries[0].state = "won"
             self.model = self.winner.mixer.at(self.choice.mix.alpha)
 
-    def _look(self, looking: Looking) -> None:
-        """Measure shares of the lines: of the average first, of others where they may be better."""
+    def _look(self, looking: Looking) -> bool:
+        """Measure shares of the lines: of the average first, of others where they may be better.
+
+        Gives whether time ran out before all were measured.
+        """
         for place, line in enumerate(self.lines):
             best = max((mix.values.figure for mix in self.mixes if mix.passes), default=-np.inf)
             if line.known is not None and line.known.figure <= best:
@@ -327,7 +332,8 @@ class Course:
                 self._note(mix)
                 # Late or not, a training is not thrown away before a share was seen that may stay.
                 if self._is_late() and any(one.passes for one in self.mixes):
-                    return
+                    return True
+        return False
 
     def _note(self, mix: Mix) -> None:
         self.mixes.append(mix)

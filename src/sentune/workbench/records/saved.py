@@ -11,7 +11,8 @@ from typing import Any
 from sentune.disk import folders
 from sentune.errors import MissingDependencyError, SettingError
 from sentune.files.own import own
-from sentune.report import missing, page
+from sentune.report import missing
+from sentune.report.document import page_or_reason
 from sentune.workbench.records import run_file
 from sentune.workbench.records.kept import FOLDER, LOGS, is_of_training
 
@@ -45,8 +46,10 @@ def write(
     record: Mapping[str, Any],
     data: list[str],
     hashes: Mapping[str, str],
-) -> None:
+) -> dict[str, Any]:
     """Write all files of a run; at any kill the folder has those of before or all of these.
+
+    A page that cannot be made does not keep the model from being written.
 
     Args:
         output: The folder; what else is in it stays.
@@ -54,14 +57,20 @@ def write(
         record: For run.json and the report; its "settings" go to run.yaml.
         data: Where the rows are.
         hashes: Of data and model.
+
+    Returns:
+        The record as it was written; with a line in its log if the page could not be made.
     """
+    html, reason = page_or_reason(record)
+    record = {**record, "log": [*record["log"], *([f"  note: {reason}"] if reason else [])]}
     options = {n: v for n, v in record["settings"].items() if n not in ("output",)}
     text = run_file.text_of(data, options, hashes, str(output / run_file.FILE))
     with folders.replaced(output, _own) as draft:
         _save_into(model, draft)
         (draft / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         (draft / run_file.FILE).write_text(text, encoding="utf-8")
-        (draft / REPORT).write_text(page(dict(record)), encoding="utf-8")
+        (draft / REPORT).write_text(html, encoding="utf-8")
+    return record
 
 
 def _save_into(model: Any, draft: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shlex
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sentune.workbench.racing.candidates import without_empty
 from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.race import Entry, as_dict
 from sentune.workbench.records import run_file
+from sentune.workbench.records.optional import optional
 from sentune.workbench.rows.prepared import Parts
 from sentune.workbench.rows.several import words_of
 
@@ -26,6 +28,7 @@ _VERSION = 1
 _OF_A_GAIN = ("gain", "low", "high")
 # What is found of each of several datasets, and the words of it that say of which.
 _MARKED = {"columns": "", "findings": "kind", "problems": "text", "losses": "why"}
+_STOPPED = "the run was stopped before this was measured"
 _INSPECTED = 50_000  # rows, in half a minute; `sentune inspect` looks at all
 
 
@@ -40,10 +43,12 @@ def record(
         command: That would do the same.
         seconds: How long it took.
     """
-    race = course.race
+    race, say = course.race, course.teller.say
+    found = optional(lambda: pictures(course), {}, "the pictures of the report", say)
+    inspected = optional(lambda: _inspected(course, sources), {}, "the inspection of the data", say)
     return finite(
         {
-            **pictures(course),
+            **found,
             "version": _VERSION,
             "kind": "train",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -51,13 +56,14 @@ def record(
             "seconds": round(seconds, 1),
             "seed": course.settings.seed,
             "environment": _environment(course),
-            "data": {**_data(course, sources), "inspection": _inspected(course, sources)},
+            "data": {**_data(course, sources), "inspection": inspected},
             "task": {
                 "metric": course.measure.metric,
                 "explanation": course.measure.explanation,
                 "part": course.part,
             },
             "decision": _decision(course),
+            "resume": _resume(course),
             "result": {**course.result, "general": _general(course)},
             "leaderboard": [_start_row(course), *_leaderboard(course)],
             "mixes": [_mix(course, mix) for mix in course.mixes],
@@ -76,7 +82,8 @@ def pictures(course: Course) -> dict[str, Any]:
         return {}
     first = next(one for one in course.datasets if course.part in one.rows)
     rows, form = first.rows[course.part], first.form
-    return compared(course.start, course.after, rows, form, seed=course.settings.seed)
+    found = compared(course.start, course.after, rows, form, seed=course.settings.seed)
+    return {**found, "shown": {"form": form.name, "part": course.part}}
 
 
 def _inspected(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
@@ -222,6 +229,7 @@ def _data(course: Course, sources: list[dict[str, Any]]) -> dict[str, Any]:
         "source": sources,
         "form": words_of(course.datasets),
         "rows": {name: sum(one[name] for one in each) for name in each[0]},
+        "folds": len(course.held_out.folds),
         "notes": list(course.notes),
     }
     if len(each) == 1:
@@ -239,11 +247,18 @@ def _decision(course: Course) -> dict[str, Any]:
     winner, mix = course.winner, course.choice.mix
     return {
         "kept": "start" if winner is None else "trained",
+        "cause": course.choice.cause,
         "reason": course.choice.reason,
         "candidate": None if winner is None else winner.name,
         "alpha": None if mix is None else mix.alpha,
         "is_stopped": course.is_stopped,
     }
+
+
+def _resume(course: Course) -> str | None:
+    """The command that goes on with a run that was stopped."""
+    words = ["sentune", "train", "--output", course.settings.output, "--resume"]
+    return shlex.join(words) if course.is_stopped else None
 
 
 def _general(course: Course) -> dict[str, Any]:
@@ -289,6 +304,8 @@ def _row_of_average(course: Course, place: int) -> dict[str, Any]:
     largest = max((mix for mix in course.mixes if mix.place == place), key=lambda mix: mix.alpha)
     return {
         "name": line.name,
+        "is_average": True,
+        "of": [one.name for one in line.entries],
         "loss": None,
         "settings": {},
         "rounds": [],
@@ -312,9 +329,16 @@ def _row(course: Course, entry: Entry) -> dict[str, Any]:
         "rounds": entry.rounds,
         **{name: last.get(name) for name in ("figure", "gain", "low", "high")},
         "agreement": None if whole is None else whole.agreement,
-        "state": "dropped" if entry.state == "waiting" else entry.state,
-        "reason": entry.reason or ("stopped" if entry.state == "waiting" else ""),
+        "state": _state(entry),
+        "reason": entry.reason or (_STOPPED if entry.state == "waiting" else ""),
     }
+
+
+def _state(entry: Entry) -> str:
+    """How it ended; what has no round and did not fail was not tried."""
+    if entry.state not in ("waiting", "dropped"):
+        return entry.state
+    return "dropped" if entry.rounds else "not tried"
 
 
 def _mix(course: Course, mix: Any) -> dict[str, Any]:
