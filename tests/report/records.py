@@ -101,8 +101,10 @@ def train(text="a text"):
         "scores": {
             "edges": [0.0, 0.25, 0.5, 0.75, 1.0],
             "groups": {
-                "positives": {"before": [1, 4, 6, 2], "after": [0, 1, 5, 9]},
-                text: {"before": [5, 6, 1, 0], "after": [8, 3, 1, 0]},
+                "positives": {"before": [1, 4, 6, 2], "after": [0, 1, 5, 9]}
+                | {"means": {"before": 0.55, "after": 0.78}},
+                text: {"before": [5, 6, 1, 0], "after": [8, 3, 1, 0]}
+                | {"means": {"before": 0.3, "after": 0.21}},
             },
         },
         "queries": {"improved": [query, query], "worse": [query | {"rank_after": 30}]}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sentune.report import missing, page
 from sentune.report.document import page_or_reason
 from sentune.report.plain import embedded, plain
 from sentune.report.sections import view_of
+from sentune.workbench.racing.decision import Cause
 from tests.report.records import HOSTILE, evaluation, train
 
 pytest.importorskip("vl_convert", reason="the extra report is not installed")
@@ -81,7 +83,8 @@ def test_a_loss_is_called_a_loss():
 
 def test_a_start_that_was_kept_is_said_with_the_reason():
     record = train()
-    record["decision"] = {"kept": "start", "reason": "no candidate was better by more than chance"}
+    reason = "no candidate was better by more than chance"
+    record["decision"] = {"kept": "start", "cause": "no_gain", "reason": reason}
     found = Reader(page(record)).text
     assert "Nothing better was found, so the start was kept" in found
     assert "No candidate was better by more than chance." in found
@@ -92,7 +95,9 @@ def test_an_evaluation_has_its_models_and_no_section_of_a_training():
     html = page(evaluation("middle"))
     reader = Reader(html)
     assert "large is ahead of middle" in reader.text
-    assert "a difference of +0.080, which is more than chance" in reader.text
+    assert "Spearman 0.900 against 0.820, +0.080 (+0.050 to +0.110) on the rows, which is more" in (
+        reader.text
+    )
     assert "models" in reader.ids and not reader.ids & set(SECTIONS)
 
 
@@ -100,8 +105,39 @@ def test_models_that_cannot_be_told_apart_are_not_ranked():
     record = evaluation("middle")
     record["differences"][0]["is_real"] = False
     found = view_of(record)["head"]
-    assert found["line"] == "large and middle lead"
-    assert "may be chance" in found["says"][1]
+    assert found["line"] == "No real difference between large and middle"
+    assert "may be chance" in found["says"][0]
+    record["differences"].append(
+        {"first": "small", "second": "large", "gain": 0.01, "low": -0.02, "high": 0.04}
+    )
+    assert view_of(record)["head"]["line"] == "No real difference between large, middle and small"
+    html = page(record)
+    assert '<tr class="kept">' not in html
+    assert '<tr class="kept">' in page(evaluation("middle") | {"models": record["models"][:2]})
+
+
+CAUSES = {
+    "asked": "The start was kept, as asked for",
+    "stopped": "Stopped before a model was trained",
+    "failed": "No training succeeded",
+    "few_rows": "Too few held-out rows to show a gain",
+    "no_gain": "Nothing better was found, so the start was kept",
+    "chance": "No gain beyond chance was found",
+    "forgot": "What was trained forgot too much",
+    "better_but_forgot": "A better model was found, but it forgot too much",
+    None: "The start was kept",
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_headline_says_why_the_start_was_kept(cause):
+    record = train() | {"decision": {"kept": "start", "reason": "a reason", "cause": cause}}
+    assert view_of(record)["head"]["line"].startswith(CAUSES[cause])
+    assert cause is None or cause in get_args(Cause)
+
+
+def test_every_cause_has_a_headline():
+    assert {*CAUSES} - {None} == {*get_args(Cause)} - {"gain"}
 
 
 def test_all_sections_are_there():

@@ -120,6 +120,31 @@ def test_the_positives_come_nearer_and_their_counts_are_those_of_the_rows():
         np.average(middles, weights=groups["positives"][side]) for side in ("before", "after")
     )
     assert after > before + 0.05
+    texts = pairs()
+    for side, model in (("before", Plain(blind=keys())), ("after", Plain())):
+        scores = (unit(model, texts["query"]) * unit(model, texts["answer"])).sum(axis=1)
+        assert groups["positives"]["means"][side] == pytest.approx(scores.mean(), abs=1e-5)
+
+
+def test_equal_texts_have_the_mean_one():
+    same = {"query": texts(10), "answer": texts(10)}
+    found = compared(Plain(), Plain(), same, forms.PAIR)["scores"]["groups"]["positives"]
+    assert found["means"]["before"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_one_long_text_leaves_room_for_the_lengths_of_the_others():
+    rows = {"text": [*texts(300), "word " * 20_000]}
+    one = compared(Plain(), Plain(), rows, forms.TEXT)["lengths"]["text"]
+    assert one["edges"][-2] < 20 and one["edges"][-1] == 20_001 and one["counts"][-1] == 1
+
+
+def test_a_text_that_is_cut_ends_with_an_ellipsis():
+    long = [f"{text} {'word ' * 300}" for text in pairs()["query"]]
+    found = compared(Plain(blind=keys()), Plain(), {**pairs(), "query": long}, forms.PAIR)
+    shown = [found["neighbours"][0]["text"], *found["map"]["texts"]]
+    shown += [found["queries"]["improved"][0]["query"]]
+    cut = [text for text in shown if len(text) > 300]
+    assert cut and all(text.endswith("…") and len(text) <= 600 for text in cut)
 
 
 def test_other_answers_of_a_query_are_not_wrong():

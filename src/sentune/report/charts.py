@@ -17,6 +17,8 @@ ACCENT, QUIET, SECOND = "var(--accent)", "var(--quiet)", "var(--second)"
 # Eight that are told apart by colour-blind readers (Okabe and Ito, 2008), in light and dark.
 GROUPS = [f"var(--group-{number})" for number in range(1, 9)]
 _MOST_GROUPS = 7
+_LONG = 3  # times as wide as the first bin
+_FEW_POINTS = 12  # of a curve: so many are drawn
 
 _AXIS = {
     "domain": False,
@@ -91,18 +93,21 @@ def lines(
     unit: str | None,
     *,
     form: str = ".3~f",
-    main: str | None = None,
+    main: Sequence[str] | None = None,
     height: int = 150,
     from_zero: bool = False,
 ) -> Spec | None:
-    """Curves over steps; the main one stands out, or all have colours of their own."""
+    """Curves over steps; the main ones stand out, or all have colours of their own.
+
+    Where there are few points they are drawn, so that a curve of one point is seen, too.
+    """
     names = list(series)
     data = [
         {"s": step, "v": value, "n": name, "k": number}
         for number, (name, points) in enumerate(series.items())
         for step, value in _points(points)
     ]
-    if len(data) < 2:
+    if not data:
         return None
     colour = _colour("k", _line_colours(names, main))
     # Zero is no number for the format of powers.
@@ -113,11 +118,13 @@ def lines(
     is_alone = len(names) == 1
     shown = {} if is_alone else {"of": ("n", "")}
     hover = _hover(**shown, step=("s", ","), value=("v", form))
-    chosen = names.index(main) if main in names else -1
-    thick = {"condition": {"test": f"datum.k === {chosen}", "value": 2.25}, "value": 1.5}
+    chosen = [number for number, name in enumerate(names) if name in (main or ())]
+    is_main = f"indexof({chosen}, datum.k) >= 0"
+    thick = {"condition": {"test": is_main, "value": 2.25}, "value": 1.5}
     width = thick if main is not None else {"value": 2}
     line = {"mark": {"type": "line", "interpolate": "linear"}, "encoding": {"strokeWidth": width}}
-    seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0}
+    is_short = max(len(_points(points)) for points in series.values()) <= _FEW_POINTS
+    seen = {"condition": {"param": "near", "empty": False, "value": 1}, "value": int(is_short)}
     dots = {
         "mark": {"type": "point", "filled": True, "size": 50},
         "params": [
@@ -141,36 +148,59 @@ def _points(points: Sequence[Any]) -> list[tuple[Any, Any]]:
     return [(step, value) for step, value in pairs if is_number(step) and is_number(value)]
 
 
-def _line_colours(names: Sequence[str], main: str | None) -> list[str]:
+def _line_colours(names: Sequence[str], main: Sequence[str] | None) -> list[str]:
     if main is not None:
-        return [ACCENT if name == main else QUIET for name in names]
+        return [ACCENT if name in main else QUIET for name in names]
     return [GROUPS[number % len(GROUPS)] for number in range(len(names))]
 
 
 def histogram(edges: Sequence[Any], counts: Sequence[Any], limit: Any, unit: str) -> Spec | None:
-    """Bars of unequal or equal width; a line at the limit where it lies within."""
+    """Bars over their lengths; a line at the limit where it lies within.
+
+    A last bin that is much wider than the others, of the few longest texts, is drawn apart from
+    them and narrow; else the others would have no room.
+    """
     bars = [
-        {"a": low, "b": high, "c": count, "cut": is_number(limit) and low >= limit}
+        {
+            **{"a": low, "b": high, "from": low, "to": high - 1, "c": count},
+            "cut": is_number(limit) and low >= limit,
+        }
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
         if is_number(low) and is_number(high) and is_number(count)
     ]
     if not bars:
         return None
+    width = bars[0]["b"] - bars[0]["a"]
+    if is_long := len(bars) > 2 and bars[-1]["b"] - bars[-1]["a"] > _LONG * width:
+        start = bars[-1]["a"] + width * max(1, len(bars) // 12)
+        end = start + width * max(1, len(bars) // 20)
+        bars[-1] |= {"a": start, "b": end, "cut": bars[-1]["cut"]}
     height = _y("c", "texts", format=",d", tickMinStep=1)
     height["scale"]["zero"] = True
+    last = bars[-1 - is_long]["b"]
+    labels = {"labelExpr": f"datum.value <= {last} ? datum.label : ''"}  # not in the last bin
     encoding = {
-        "x": _axis("a", unit, [bars[0]["a"], bars[-1]["b"]]),
+        "x": _axis("a", unit, [bars[0]["a"], bars[-1]["b"]], **labels),
         "x2": {"field": "b"},
         "y": height,
         "y2": {"datum": 0},
         "color": {"condition": {"test": "datum.cut", "value": SECOND}, "value": ACCENT},
-        "tooltip": _hover(**{"from": ("a", ",")}, to=("b", ","), texts=("c", ",")),
+        "tooltip": _hover(**{"from": ("from", ",")}, to=("to", ","), texts=("c", ",")),
     }
-    layers = [{"mark": {"type": "bar", "binSpacing": 1}, "encoding": encoding}]
-    if is_number(limit) and bars[0]["a"] <= limit <= bars[-1]["b"]:
+    layers: list[Spec] = [{"mark": {"type": "bar", "binSpacing": 1}, "encoding": encoding}]
+    if is_long:
+        layers.append(_longer(bars[-1]))
+    if is_number(limit) and bars[0]["a"] <= limit <= last:
         rule = {"type": "rule", "color": "var(--text)", "strokeDash": [4, 3]}
         layers.append({"mark": rule, "encoding": {"x": {"datum": limit}}})
     return _spec(bars, 130, layers)
+
+
+def _longer(bar: Mapping[str, Any]) -> Spec:
+    """The word over the bar of the longest texts."""
+    text = {"type": "text", "text": "longer", "dy": -6, "fontSize": 11, "color": "var(--muted)"}
+    x = {"datum": (bar["a"] + bar["b"]) / 2}
+    return {"mark": text, "encoding": {"x": x, "y": {"datum": bar["c"]}}}
 
 
 def densities(edges: Sequence[Any], groups: Mapping[str, Sequence[Any]], top: float) -> Spec | None:
@@ -179,9 +209,11 @@ def densities(edges: Sequence[Any], groups: Mapping[str, Sequence[Any]], top: fl
     data = []
     for number, (name, counts) in enumerate(groups.items()):
         total = sum(counts) or 1
+        ends = [(edges[0], counts[0], 1), (edges[-1], counts[-1], 1)]  # the line goes to the ends
+        inner = [(round(x, 4), count, 0) for x, count in zip(middles, counts, strict=False)]
         data += [
-            {"x": round(x, 4), "v": count / total, "n": name, "o": number, "c": count}
-            for x, count in zip(middles, counts, strict=False)
+            {"x": x, "v": count / total, "n": name, "o": number, "c": count, "e": is_end}
+            for x, count, is_end in [ends[0], *inner, ends[1]]
         ]
     if not data:
         return None
@@ -192,6 +224,7 @@ def densities(edges: Sequence[Any], groups: Mapping[str, Sequence[Any]], top: fl
     line = {"mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 2}}
     hover = _hover(pairs=("n", ""), similarity=("x", ".2f"), share=("v", ".1%"))
     dots = {
+        "transform": [{"filter": "datum.e === 0"}],
         "mark": {"type": "point", "filled": True, "opacity": 0, "size": 90},
         "encoding": {"tooltip": hover},
     }

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.tables import dicts, differences, interval_place, models, part
-from sentune.report.words import (
-    change,
-    count,
-    figure,
-    interval,
-    is_number,
-    named,
-    plural,
-    seconds,
-    sentence,
-)
+from sentune.report import standing
+from sentune.report.tables import dicts, interval_place, part
+from sentune.report.words import count, figure, interval, is_number, named, plural, sentence
 
 Record = dict[str, Any]
+
+# By the cause of the decision in the record; where there is none, nothing is said of it.
+_START_KEPT = {
+    "asked": "The start was kept, as asked for",
+    "stopped": "Stopped before a model was trained, so the start was kept",
+    "failed": "No training succeeded, so the start was kept",
+    "few_rows": "Too few held-out rows to show a gain, so the start was kept",
+    "no_gain": "Nothing better was found, so the start was kept",
+    "chance": "No gain beyond chance was found, so the start was kept",
+    "forgot": "What was trained forgot too much, so the start was kept",
+    "better_but_forgot": "A better model was found, but it forgot too much",
+}
 
 
 def title(record: Record) -> str:
@@ -28,48 +31,46 @@ def title(record: Record) -> str:
 def headline(record: Record) -> dict[str, Any]:
     """The line, the sentences below it, and the figures before and after with their interval."""
     if record.get("kind") == "evaluate":
-        return _of_evaluation(record)
-    metric = str(part(record, "task", "metric") or "figure")
+        return standing.headline(record)
     name, result = _result(record)
-    is_start = part(record, "decision", "kept") == "start"
     reason = part(record, "decision", "reason")
-    reason = f"Why it was kept: {sentence(reason)}" if reason else ""
-    if is_start:
-        line = "Nothing better was found, so the start was kept"
-        before = result.get("before")
-        more = (
-            f"On {_where(name, result)} the {metric} is {figure(before)}."
-            if is_number(before)
-            else ""
-        )
-        return {"line": line, "says": [text for text in (reason, more) if text], "kept": "start"}
+    reason = f"Why it was kept: {sentence(named(reason))}" if reason else ""
+    if part(record, "decision", "kept") == "start":
+        return _of_the_start(record, name, result, reason)
     before, after, gain = (result.get(key) for key in ("before", "after", "gain"))
     if not is_number(before) or not is_number(after):
-        return {
-            "line": "A model was trained",
-            "says": [reason] if reason else [],
-            "kept": "trained",
-        }
+        says = [reason] if reason else []
+        return {"line": "A model was trained", "says": says, "kept": "trained"}
+    metric = _metric(record)
     gain = gain if is_number(gain) else after - before
     low, high = result.get("low"), result.get("high")
     is_sure = is_number(low) and is_number(high) and (low > 0 or high < 0)
+    gains = _gain_words(_where(record, name, result), name, result, gain, is_sure)
     return {
         "line": _line(metric, before, after, gain, is_sure),
-        "says": [
-            text
-            for text in (_gain_words(name, result, gain, is_sure), *_of_each(result), reason)
-            if text
-        ],
+        "says": [text for text in (gains, *_of_each(result), reason) if text],
         "kept": "trained",
         "metric": metric,
+        "names": ("Before", "After"),
         "before": before,
         "after": after,
         "gain": gain,
         "low": low,
         "high": high,
-        "where": _where(name, result),
         "strip": interval_place(gain, low, high),
     }
+
+
+def _of_the_start(record: Record, name: str, result: Record, reason: str) -> dict[str, Any]:
+    before = result.get("before")
+    where = f"On {_where(record, name, result)} the {_metric(record)} is {figure(before)}."
+    says = [reason, where if is_number(before) else "", *_of_each(result)]
+    line = _START_KEPT.get(str(part(record, "decision", "cause")), "The start was kept")
+    return {"line": line, "says": [text for text in says if text], "kept": "start"}
+
+
+def _metric(record: Record) -> str:
+    return str(part(record, "task", "metric") or "figure")
 
 
 def _result(record: Record) -> tuple[str, Record]:
@@ -90,18 +91,18 @@ def _line(metric: str, before: float, after: float, gain: float, is_sure: bool) 
     return line if is_sure else f"{line}, which may be chance"
 
 
-def _where(name: str, result: Record) -> str:
-    rows = result.get("rows")
+def _where(record: Record, name: str, result: Record) -> str:
+    rows, folds = result.get("rows"), part(record, "data", "folds")
     held = "held-out rows" if name == "test" else "rows of the dev part"
+    if name == "dev" and is_number(folds) and folds > 1:
+        held = "rows that were held out in turn"
     return f"{count(rows)} {held}" if is_number(rows) else f"the {held}"
 
 
-def _gain_words(name: str, result: Record, gain: float, is_sure: bool) -> str:
+def _gain_words(where: str, name: str, result: Record, gain: float, is_sure: bool) -> str:
     low, high = result.get("low"), result.get("high")
-    words = f"On {_where(name, result)} "
     seen = "that no training and no choice has seen" if name == "test" else "which chose the model"
-    words += f"{seen}, "
-    words += f"the model {'gains' if gain >= 0 else 'loses'} {figure(abs(gain))}"
+    words = f"On {where} {seen}, the model {'gains' if gain >= 0 else 'loses'} {figure(abs(gain))}"
     if not is_number(low) or not is_number(high):
         return words + "."
     words += f" (95% interval {interval(low, high)})."
@@ -115,97 +116,18 @@ def _of_each(result: Record) -> list[str]:
     said = []
     for one in dicts(result.get("each")):
         before, after, low, high = (one.get(key) for key in ("before", "after", "low", "high"))
-        if is_number(before) and is_number(after):
-            sure = f" (95% interval {interval(low, high)})" if is_number(low) else ""
-            metric, rows = sentence(one.get("metric")).rstrip("."), plural(one.get("rows"), "row")
-            said.append(f"{metric}: from {figure(before)} to {figure(after)}{sure}, on {rows}.")
+        if not is_number(before) or not is_number(after):
+            continue
+        metric, rows = sentence(one.get("metric")).rstrip("."), plural(one.get("rows"), "row")
+        if before == after:
+            said.append(f"{metric}: {figure(before)} on {rows}.")
+            continue
+        sure = f" (95% interval {interval(low, high)})" if is_number(low) else ""
+        said.append(f"{metric}: from {figure(before)} to {figure(after)}{sure}, on {rows}.")
     return said
-
-
-def _of_evaluation(record: Record) -> dict[str, Any]:
-    metric = str(part(record, "task", "metric") or "figure")
-    found = models(record)
-    if not found:
-        return {"line": "An evaluation", "says": [], "kept": None}
-    best = found[0]
-    rows = next((one.get("rows") for one in dicts(record.get("models"))), None)
-    rows = rows if is_number(rows) else part(record, "data", "rows", "test")
-    where = f"On {plural(rows, 'row')} the" if is_number(rows) else "The"
-    says = [f"{where} {metric} of {best['name']} is {figure(best['figure'])}."]
-    if len(found) == 1:
-        return {"line": f"{best['name']}: {figure(best['figure'])}", "says": says, "kept": None}
-    second = found[1]
-    line = f"{best['name']} is ahead of {second['name']}"
-    for one in differences(record):
-        if {one["first"], one["second"]} == {best["name"], second["name"]}:
-            sign = 1 if one["second"] == best["name"] else -1
-            words = "is more than chance" if one["is_real"] else "may be chance"
-            says.append(
-                f"The next, {second['name']}, has {figure(second['figure'])}: a difference of "
-                f"{change(sign * one['gain'])}, which {words}."
-            )
-            line = line if one["is_real"] else f"{best['name']} and {second['name']} lead"
-    return {"line": line, "says": says, "kept": None, "metric": metric}
 
 
 def explanation(record: Record) -> str:
     """What the figure means."""
     found, metric = part(record, "task", "explanation"), part(record, "task", "metric")
     return sentence(f"{metric}: {found}") if found and metric else ""
-
-
-def facts(record: Record) -> list[dict[str, str]]:
-    """A few figures beside the headline: label, value and a note."""
-    made = (_kept, _general, _rows, _time)
-    return [found for make in made if (found := make(record))]
-
-
-def _kept(record: Record) -> dict[str, str] | None:
-    decision = record.get("decision")
-    if not isinstance(decision, dict):
-        return None
-    if decision.get("kept") == "start":
-        return {"label": "Kept", "value": "the start", "note": "its weights are unchanged"}
-    alpha, name = decision.get("alpha"), decision.get("candidate")
-    mix = f"{alpha:.0%} of its weights" if is_number(alpha) else ""
-    rest = f", {1 - alpha:.0%} of the start" if is_number(alpha) and alpha < 1 else ""
-    return {"label": "Kept", "value": named(name or "trained"), "note": mix + rest}
-
-
-def _general(record: Record) -> dict[str, str] | None:
-    general = part(record, "result", "general")
-    if not isinstance(general, dict) or not is_number(general.get("agreement")):
-        return None
-    threshold = general.get("threshold")
-    least = f"at least {figure(threshold)} was asked for" if is_number(threshold) else ""
-    return {
-        "label": "Knowledge kept",
-        "value": figure(general["agreement"]),
-        "note": least or "agreement with the start on general texts",
-    }
-
-
-def _rows(record: Record) -> dict[str, str] | None:
-    rows = part(record, "data", "rows")
-    rows = rows if isinstance(rows, dict) else {}
-    counts = [(name, rows[name]) for name in ("train", "dev", "test") if _is_some(rows.get(name))]
-    if not counts:
-        return None
-    (name, first), *rest = counts
-    note = " · ".join(f"{count(number)} {name}" for name, number in rest)
-    return {"label": f"Rows to {_USES[name]}", "value": count(first), "note": note}
-
-
-_USES = {"train": "train on", "dev": "choose by", "test": "measure on"}
-
-
-def _is_some(number: Any) -> bool:
-    return is_number(number) and number > 0
-
-
-def _time(record: Record) -> dict[str, str] | None:
-    if not is_number(record.get("seconds")):
-        return None
-    cores = part(record, "environment", "cores")
-    note = f"on {plural(cores, 'core')}" if is_number(cores) else ""
-    return {"label": "Time", "value": seconds(record["seconds"]), "note": note}

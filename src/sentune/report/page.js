@@ -61,13 +61,15 @@
     const texts = specs[box.dataset.texts];
     if (texts) {
       maps.push(view);
-      view.addEventListener("pointermove", (event, item) => {
+      const read = (event, item) => {
         const number = item && item.datum && item.datum.i;
         if (number === undefined) { mark(-1); hide(); return; }
         mark(number);
         const [text, group] = texts[number];
         show(event, group ? [line(text), line(group)] : [line(text)]);
-      });
+      };
+      view.addEventListener("pointermove", read);
+      view.addEventListener("click", read); // a finger does not move
       view.addEventListener("pointerout", () => { mark(-1); hide(); });
     }
   }

@@ -7,8 +7,8 @@ from typing import Any
 
 from sentune.report import charts
 from sentune.report.plain import within
-from sentune.report.tables import dicts, numbers, part, rows_of
-from sentune.report.words import count, figure, is_number, share, title
+from sentune.report.tables import dicts, numbers, part, rows_of, side_names
+from sentune.report.words import count, figure, is_number, named, share, title
 
 Record = dict[str, Any]
 
@@ -49,7 +49,10 @@ def course(record: Record) -> Any:
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
         return None
-    return charts.lines(series, None, form=".3f", main=_kept(record, series), height=220)
+    kept = [name for name in members(record) if name in series]
+    main = kept or [name for name in [_best(record, series)] if name]
+    shown = {named(name): points for name, points in series.items()}
+    return charts.lines(shown, None, form=".3f", main=[named(name) for name in main], height=220)
 
 
 def _rounds(row: Record) -> list[Record]:
@@ -63,11 +66,20 @@ def _runs(record: Record) -> Record:
     return {name: one for name, one in found.items() if isinstance(one, dict)}
 
 
-def _kept(record: Record, names: Any) -> str | None:
-    """The candidate that was kept, or else the one with the highest figure."""
+def members(record: Record) -> list[str]:
+    """The candidates whose weights were kept: one, or those of an average; none for the start."""
     chosen = part(record, "decision", "candidate")
-    if isinstance(chosen, str) and chosen in names:
-        return chosen
+    if not isinstance(chosen, str):
+        return []
+    for row in dicts(record.get("leaderboard")):
+        if row.get("name") == chosen and row.get("is_average"):
+            of = row.get("of")
+            return [str(name) for name in of] if isinstance(of, list) else []
+    return [chosen]
+
+
+def _best(record: Record, names: Any) -> str | None:
+    """The candidate with the highest figure."""
     rows = [one for one in dicts(record.get("leaderboard")) if str(one.get("name")) in names]
     ranked = sorted(rows, key=lambda one: -(one.get("figure") or 0))
     return str(ranked[0]["name"]) if ranked else next(iter(names), None)
@@ -76,7 +88,7 @@ def _kept(record: Record, names: Any) -> str | None:
 def curves(record: Record) -> tuple[str | None, list[Record]]:
     """The curves of the candidate that was kept, and its name."""
     runs = _runs(record)
-    name = _kept(record, runs)
+    name = next((one for one in members(record) if one in runs), _best(record, runs))
     if name is None:
         return None, []
     run = runs[name]
@@ -85,7 +97,7 @@ def curves(record: Record) -> tuple[str | None, list[Record]]:
         points = run.get(key)
         if isinstance(points, list):
             spec = charts.lines(
-                {heading: points}, None, form=form, main=heading, from_zero=from_zero
+                {heading: points}, None, form=form, main=[heading], from_zero=from_zero
             )
             found += _plot(f"curve-{key}", heading, says, spec)
     parts = run.get("parts")
@@ -160,52 +172,45 @@ def scores(record: Record) -> tuple[list[Record], list[Record]]:
             for name, one in groups.items()
             if sum(counts := numbers(part(one, side))) > 0
         }
-        for side in ("before", "after")
+        for side in side_names(record)
     }
-    heights = [max(counts) / sum(counts) for named in sides.values() for counts in named.values()]
+    heights = [max(counts) / sum(counts) for one in sides.values() for counts in one.values()]
     if not heights:
         return [], []
     panels = [
         {"id": f"scores-{side}", "name": side, "spec": spec}
-        for side, named in sides.items()
-        if (spec := charts.densities(edges, named, max(heights) * 1.08))
+        for side, one in sides.items()
+        if (spec := charts.densities(edges, one, max(heights) * 1.08))
     ]
-    names = list(sides["before"] or sides["after"])
+    names = list(dict.fromkeys(name for one in sides.values() for name in one))
+    means = {title(name): part(one, "means") for name, one in groups.items()}
     colours = charts.group_colours(len(names))
     legend = [
         {
             "name": name,
             "colour": colour,
-            **{side: _mean(edges, sides[side].get(name)) for side in ("before", "after")},
+            "means": [figure(part(means[name], side), 2) for side in sides],
         }
         for name, colour in zip(names, colours, strict=False)
     ]
     return panels, legend
 
 
-def _mean(edges: Sequence[float], counts: Sequence[float] | None) -> str:
-    if not counts:
-        return figure(None)
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
-    total = sum(middle * number for middle, number in zip(middles, counts, strict=False))
-    return figure(total / sum(counts), 2)
-
-
 def planes(record: Record) -> Record | None:
     """Two maps in one frame, the texts for the pointer, and the legend."""
     found = record.get("map")
     texts = part(found, "texts")
-    sides = {name: _coordinates(part(found, name)) for name in ("before", "after")}
+    sides = {name: _coordinates(part(found, name)) for name in side_names(record)}
     if not isinstance(texts, list) or not texts:
         return None
     sides = {name: points[:_MOST_POINTS] for name, points in sides.items() if points}
     if not sides or any(len(points) != len(texts[:_MOST_POINTS]) for points in sides.values()):
         return None
     size = len(next(iter(sides.values())))
-    named = part(found, "groups")
-    has_groups = isinstance(named, list) and len(named) >= size
+    given = part(found, "groups")
+    has_groups = isinstance(given, list) and len(given) >= size
     own = (
-        ["" if name is None else str(name) for name in named[:size]] if has_groups else [""] * size
+        ["" if name is None else str(name) for name in given[:size]] if has_groups else [""] * size
     )
     names, groups = charts.most_of(own)
     colours = [*charts.GROUPS[: len(names)]] if len(names) > 1 else [charts.ACCENT]

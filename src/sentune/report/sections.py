@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sentune.report import headline, pictures, tables
-from sentune.report.words import command, date, is_number, nearby, seconds
+from sentune.report import division, headline, pictures, standing, tables
+from sentune.report.cautions import cautions
+from sentune.report.facts import facts
+from sentune.report.places import without_places
+from sentune.report.words import beside, command, date, is_number, named, nearby, seconds
 
 Record = dict[str, Any]
 Section = dict[str, Any]
@@ -15,6 +18,7 @@ Charts = dict[str, Any]  # id -> specification
 
 def view_of(record: Record) -> dict[str, Any]:
     """All that the template needs; `record` has plain values only."""
+    record = without_places(record)
     plots: Charts = {}
     sections = []
     for key, name, make in _SECTIONS:
@@ -25,7 +29,8 @@ def view_of(record: Record) -> dict[str, Any]:
         "title": headline.title(record),
         "kicker": _kicker(record),
         "head": headline.headline(record),
-        "facts": headline.facts(record),
+        "cautions": cautions(record),
+        "facts": facts(record),
         "sections": sections,
         "charts": plots,
         "explains": headline.explanation(record),
@@ -57,7 +62,10 @@ def _made_by(record: Record) -> str:
 
 def _models(record: Record, plots: Charts) -> Section | None:
     models = tables.models(record)
-    return {"models": models, "differences": tables.differences(record)} if models else None
+    if not models:
+        return None
+    is_alone = standing.is_alone(record)
+    return {"models": models, "differences": tables.differences(record), "is_alone": is_alone}
 
 
 def _leaderboard(record: Record, plots: Charts) -> Section | None:
@@ -67,8 +75,25 @@ def _leaderboard(record: Record, plots: Charts) -> Section | None:
     course = pictures.course(record)
     if course:
         plots["course"] = course
-    tried = sum(not row["is_start"] for row in rows)
-    return {"leaderboard": rows, "tried": tried, "course": "course" if course else None}
+    own = [row for row in rows if not row["is_start"] and not row["is_average"]]
+    return {
+        "leaderboard": rows,
+        "tried": sum(bool(row["rounds"]) for row in own),
+        "untried": sum(not row["rounds"] for row in own),
+        "choosing": division.choosing_rows(record),
+        "course": "course" if course else None,
+        "main": _main(record),
+    }
+
+
+def _main(record: Record) -> str:
+    """Which lines of the race stand out, in words."""
+    if tables.is_start_kept(record):
+        return "The best one is blue"
+    several = len(pictures.members(record)) > 1
+    return (
+        "Those whose average was kept are blue" if several else "The candidate that was kept is blue"
+    )
 
 
 def _mixes(record: Record, plots: Charts) -> Section | None:
@@ -76,12 +101,15 @@ def _mixes(record: Record, plots: Charts) -> Section | None:
     if spec:
         plots["mixes"] = spec
     threshold = tables.part(record, "result", "general", "threshold")
+    for row in rows:
+        row["agreement"] = beside(row["agreement"], threshold)
     names = {row["name"] for row in rows}
     found = {
         "mixes": rows,
         "has_names": len(names) > 1,
         "mix_plot": "mixes" if spec else None,
         "threshold": threshold,
+        "has_kept": any(row["is_kept"] for row in rows),
     }
     return found if rows else None
 
@@ -90,23 +118,59 @@ def _curves(record: Record, plots: Charts) -> Section | None:
     name, found = pictures.curves(record)
     for plot in found:
         plots[plot["id"]] = plot.pop("spec")
-    return {"curves": found, "curves_of": name} if found else None
+    return {"curves": found, "curves_of": _curves_of(record, name)} if found else None
+
+
+def _curves_of(record: Record, name: Any) -> str:
+    """Whose curves they are: one training of those that were averaged, where there are several."""
+    members, folds = pictures.members(record), division.folds_of(record)
+    words = named(name)
+    if len(members) > 1:
+        words += f", one of the {len(members)} that were averaged,"
+    if folds > 1:
+        words += f" on the last of its {folds} parts"
+    return f"How the training of {words} went, step by step."
 
 
 def _scores(record: Record, plots: Charts) -> Section | None:
     panels, groups = pictures.scores(record)
     for panel in panels:
         plots[panel["id"]] = panel.pop("spec")
-    return {"score_panels": panels, "score_groups": groups} if panels else None
+    if not panels:
+        return None
+    names = set(tables.part(record, "scores", "groups") or ())
+    return {
+        "score_panels": panels,
+        "score_groups": groups,
+        "says": _SCORES_OF_TWO if names <= {"positives", "negatives"} else _SCORES_BY_LABEL,
+        "of": _of(record),
+    }
+
+
+_SCORES_OF_TWO = (
+    "How similar the model finds texts that belong together and texts that do not. The less the "
+    "two overlap, the better they are told apart."
+)
+_SCORES_BY_LABEL = (
+    "How similar the model finds the two texts of a pair, for each label. The less the groups "
+    "overlap, the better they are told apart."
+)
+
+
+def _of(record: Record) -> str:
+    """Of which of several datasets the texts are that are shown."""
+    forms = [str(one.get("form")) for one in tables.dicts(tables.part(record, "data", "datasets"))]
+    shown = tables.part(record, "shown", "form") or next(iter(forms), "")
+    return f"Of the rows with the form {shown} only." if len(forms) > 1 else ""
 
 
 def _queries(record: Record, plots: Charts) -> Section | None:
     lists: list[dict[str, Any]] = [
         {"kind": kind, "queries": found}
         for kind in ("improved", "worse")
-        if (found := tables.queries(tables.part(record, "queries", kind)))
+        if (found := tables.queries(record, kind))
     ]
-    if not lists:
+    if not lists or tables.is_start_kept(record):
         return None
     queries = record["queries"]
     return {
@@ -120,13 +184,14 @@ def _queries(record: Record, plots: Charts) -> Section | None:
         ),
         "searched": queries.get("searched"),
         "among": queries.get("among"),
+        "of": _of(record),
         "counts": queries.get("counts") if isinstance(queries.get("counts"), dict) else {},
     }
 
 
 def _neighbours(record: Record, plots: Charts) -> Section | None:
     found = tables.neighbours(record)
-    return {"neighbours": found} if found else None
+    return {"neighbours": found, "of": _of(record)} if found else None
 
 
 def _map(record: Record, plots: Charts) -> Section | None:
@@ -136,7 +201,7 @@ def _map(record: Record, plots: Charts) -> Section | None:
     specs = found.pop("specs")
     plots |= specs
     plots["map-texts"] = found.pop("hover")
-    return found
+    return {**found, "of": _of(record)}
 
 
 def _data(record: Record, plots: Charts) -> Section | None:
@@ -144,9 +209,10 @@ def _data(record: Record, plots: Charts) -> Section | None:
     for plot in lengths:
         plots[plot["id"]] = plot.pop("spec")
     found = {
-        "data": tables.data(record),
+        "data": division.data(record),
         "columns": tables.columns(record),
         "labels": tables.labels(record),
+        "lengths_of": _lengths_of(record),
         "notes": tables.texts(tables.part(record, "data", "notes")),
         "lengths": lengths,
         "losses": tables.rows_of(
@@ -154,6 +220,13 @@ def _data(record: Record, plots: Charts) -> Section | None:
         ),
     }
     return found if any(found.values()) else None
+
+
+def _lengths_of(record: Record) -> str:
+    """Which texts the histograms count: all, or the held-out ones."""
+    if not record.get("lengths"):
+        return ""
+    return " ".join(text for text in ("Of held-out rows.", _of(record)) if text)
 
 
 def _findings(record: Record, plots: Charts) -> Section | None:
@@ -175,7 +248,7 @@ def _settings(record: Record, plots: Charts) -> Section | None:
         "environment": environment,
         "command": command(record.get("command")),
         "seed": record.get("seed"),
-        "log": tables.texts(record.get("log")),
+        "log": [named(line) for line in tables.texts(record.get("log"))],
     }
     return found if any(found[name] for name in ("settings", "environment", "command")) else None
 

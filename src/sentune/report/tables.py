@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.words import STATES, apart, count, is_number, nearby, share, title, value
+from sentune.report.plain import shortened
+from sentune.report.words import (
+    STATES,
+    apart,
+    beside,
+    count,
+    is_number,
+    named,
+    nearby,
+    share,
+    title,
+    value,
+)
 
 Record = dict[str, Any]
 
 _MOST_EXAMPLES = 5
+_LONGEST_CELL = 400  # characters of a text in an example
 
 
 def part(record: Any, *names: str) -> Any:
@@ -79,8 +92,10 @@ def leaderboard(record: Record) -> list[Record]:
     rows = dicts(record.get("leaderboard"))
     ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
     span = _span([end for end in ends if is_number(end)] or [0.0])
-    telling = _telling([row.get("settings") for row in rows if row.get("name") != "start"])
-    kept_start = part(record, "decision", "kept") == "start"
+    own = [row for row in rows if row.get("name") != "start" and not row.get("is_average")]
+    telling = _telling([row.get("settings") for row in own])
+    kept_start = is_start_kept(record)
+    threshold = part(record, "result", "general", "threshold")
     found = []
     for row in rows:
         is_start = row.get("name") == "start"
@@ -98,11 +113,12 @@ def leaderboard(record: Record) -> list[Record]:
                 "gain": None if is_start else row.get("gain"),
                 "low": row.get("low"),
                 "high": row.get("high"),
-                "agreement": row.get("agreement"),
+                "agreement": beside(row.get("agreement"), threshold),
                 "state": state,
                 "state_words": "Kept" if is_start and kept_start else STATES.get(state, state),
-                "reason": row.get("reason") or "",
+                "reason": named(row.get("reason") or ""),
                 "is_start": is_start,
+                "is_average": bool(row.get("is_average")),
                 "is_kept": state == "won" or (is_start and kept_start),
                 "strip": None
                 if is_start
@@ -110,6 +126,11 @@ def leaderboard(record: Record) -> list[Record]:
             }
         )
     return sorted(found, key=lambda row: -row["figure"] if is_number(row["figure"]) else 1e9)
+
+
+def is_start_kept(record: Record) -> bool:
+    """Whether what is kept is the start, so that there is nothing to compare it with."""
+    return bool(part(record, "decision", "kept") == "start")
 
 
 def _telling(settings: list[Any]) -> set[str]:
@@ -124,7 +145,7 @@ def models(record: Record) -> list[Record]:
     rows = [row for row in dicts(record.get("models")) if is_number(row.get("figure"))]
     ends = [row.get(key) for row in rows for key in ("low", "high", "figure")]
     span = _span([end for end in ends if is_number(end)] or [0.0], with_zero=False)
-    shown = _shown_names(record)
+    shown = shown_names(record)
     found = [
         {
             "name": shown.get(str(row.get("name") or ""), ""),
@@ -144,7 +165,7 @@ def differences(record: Record) -> list[Record]:
     rows = [row for row in dicts(record.get("differences")) if is_number(row.get("gain"))]
     ends = [row.get(key) for row in rows for key in ("low", "high", "gain")]
     span = _span([end for end in ends if is_number(end)] or [0.0])
-    shown = _shown_names(record)
+    shown = shown_names(record)
     return [
         {
             "first": shown.get(str(row.get("first") or ""), ""),
@@ -160,15 +181,20 @@ def differences(record: Record) -> list[Record]:
 
 
 def side_names(record: Record) -> dict[str, str]:
-    """What the two sides are called: before and after a training, or by the names of two models."""
+    """What the sides are called: before and after a training, or by the names of two models.
+
+    Where the start was kept there is one side only.
+    """
+    if is_start_kept(record):
+        return {"before": "the start"}
     names = [part(record, "sides", side) for side in ("before", "after")]
     if not all(isinstance(name, str) and name for name in names):
         return {"before": "before", "after": "after"}
-    shown = _shown_names(record)
+    shown = shown_names(record)
     return {"before": f"with {shown[names[0]]}", "after": f"with {shown[names[1]]}"}
 
 
-def _shown_names(record: Record) -> dict[str, str]:
+def shown_names(record: Record) -> dict[str, str]:
     """What the models are called, each in another way."""
     names = [str(row.get("name") or "") for row in dicts(record.get("models"))]
     for row in dicts(record.get("differences")):
@@ -177,17 +203,17 @@ def _shown_names(record: Record) -> dict[str, str]:
     return apart(list(dict.fromkeys(names)))
 
 
-def queries(found: Any) -> list[Record]:
-    """Queries with what was found first before and after."""
+def queries(record: Record, kind: str) -> list[Record]:
+    """Queries with what was found first on each side: those that "improved", or got "worse"."""
     return [
         {
             "query": str(one.get("query") or ""),
             "expected": str(one.get("expected") or ""),
             "rank_before": one.get("rank_before"),
             "rank_after": one.get("rank_after"),
-            "sides": _sides(one),
+            "sides": _sides(record, one),
         }
-        for one in dicts(found)
+        for one in dicts(part(record, "queries", kind))
     ]
 
 
@@ -195,7 +221,7 @@ def neighbours(record: Record) -> list[Record]:
     """Texts with their nearest before and after; those that only one model finds are marked."""
     found = []
     for one in dicts(record.get("neighbours")):
-        sides = _sides(one)
+        sides = _sides(record, one)
         texts = [{result["text"] for result in side["results"]} for side in sides]
         for side, others in zip(sides, reversed(texts), strict=True):
             for result in side["results"]:
@@ -204,7 +230,7 @@ def neighbours(record: Record) -> list[Record]:
     return found
 
 
-def _sides(one: Record) -> list[Record]:
+def _sides(record: Record, one: Record) -> list[Record]:
     return [
         {
             "name": name,
@@ -219,39 +245,8 @@ def _sides(one: Record) -> list[Record]:
                 for result in dicts(one.get(name))
             ],
         }
-        for name in ("before", "after")
+        for name in side_names(record)
     ]
-
-
-def _is_split(record: Record) -> bool:
-    """Whether all parts were split off here, and none came from a file of its own."""
-    own = [part(record, "settings", name) for name in ("dev", "test")]
-    return record.get("kind") == "train" and not any(own)
-
-
-def data(record: Record) -> Record | None:
-    """Files, form and how the rows were divided."""
-    found = record.get("data")
-    if not isinstance(found, dict):
-        return None
-    rows: Any = found.get("rows")
-    rows = rows if isinstance(rows, dict) else {}
-    parts = [
-        {"name": name, "rows": rows[name]}
-        for name in ("train", "dev", "test", "dropped")
-        if is_number(rows.get(name)) and rows[name] > 0
-    ]
-    return {
-        "sources": [
-            one | {"name": nearby(str(one["name"] or ""))}
-            for one in rows_of(found.get("source"), "name", "rows", "sha256")
-        ],
-        "is_split": bool(parts) and _is_split(record),
-        "form": found.get("form") or part(found, "inspection", "form"),
-        "why": part(found, "inspection", "why"),
-        "parts": parts,
-        "total": sum(one["rows"] for one in parts),
-    }
 
 
 def columns(record: Record) -> Record | None:
@@ -280,11 +275,21 @@ def _is_share(one: Any) -> bool:
     return is_number(one) and 0 <= one <= 1
 
 
-def labels(record: Record) -> Record | None:
-    """How often each label is there, and whatever else is known of them."""
-    found = part(record, "data", "inspection", "labels")
-    if not isinstance(found, dict) or not found:
-        return None
+def labels(record: Record) -> list[Record]:
+    """How often each label is there and what else is known of them, for each dataset with labels.
+
+    Of several datasets each has its form as its name.
+    """
+    inspection = part(record, "data", "inspection")
+    several = dicts(part(inspection, "datasets"))
+    named = [(str(one.get("form") or ""), one) for one in several] or [("", inspection)]
+    found = [(name, part(one, "labels")) for name, one in named]
+    return [
+        {"dataset": name, **_labels(own)} for name, own in found if isinstance(own, dict) and own
+    ]
+
+
+def _labels(found: Record) -> Record:
     counts = [*_counts(found, "most"), *_counts(found, "fewest")]
     edges, sizes = numbers(found.get("edges")), numbers(found.get("counts"))
     for low, high, size in zip(edges, edges[1:], sizes, strict=False):
@@ -347,7 +352,8 @@ def _example(some: Any) -> Record:
 
 
 def _cells(row: Any) -> list[str]:
-    return [value(cell) for cell in row.values()] if isinstance(row, dict) else []
+    cells = row.values() if isinstance(row, dict) else []
+    return [shortened(value(cell), _LONGEST_CELL) for cell in cells]
 
 
 def _list(found: Any) -> list[Any]:

@@ -6,13 +6,14 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, TypeGuard
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 
 STATES = {
+    "not tried": "Not tried",
     "won": "Kept",
     "finished": "Finished",
     "dropped": "Dropped",
@@ -49,6 +50,16 @@ def count(value: Any) -> str:
     return f"{value:,.0f}".replace("-", MINUS) if is_number(value) else NOTHING
 
 
+def beside(value: Any, threshold: Any) -> str:
+    """A figure with as many decimals as show on which side of a threshold it is."""
+    if not is_number(value) or not is_number(threshold):
+        return figure(value)
+    for digits in range(3, 7):
+        if (round(value, digits) >= threshold) == (value >= threshold):
+            return figure(value, digits)
+    return figure(value, 7)
+
+
 def share(value: Any) -> str:
     """A share as a percentage."""
     if not is_number(value):
@@ -71,12 +82,14 @@ def seconds(value: Any) -> str:
 
 
 def date(value: Any) -> str:
-    """A time of ISO 8601 as a date; anything else as it is."""
+    """A time of ISO 8601 as a date, in UTC where it says of which zone it is; or as it is."""
     try:
         found = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
     except ValueError:
         return "" if value is None else str(value)
-    return f"{found.day} {found:%B %Y, %H:%M}"
+    zone = "" if found.tzinfo is None else " UTC"
+    found = found.astimezone(timezone.utc) if zone else found
+    return f"{found.day} {found:%B %Y, %H:%M}{zone}"
 
 
 def value(thing: Any) -> str:
@@ -93,7 +106,7 @@ def value(thing: Any) -> str:
         return ", ".join(f"{title(name)} {value(part)}" for name, part in thing.items()) or NOTHING
     if isinstance(thing, list):
         return ", ".join(value(part) for part in thing) or NOTHING
-    return nearby(str(thing))
+    return str(thing)
 
 
 def named(candidate: Any) -> str:
@@ -142,6 +155,12 @@ def title(name: Any) -> str:
     return str(name).replace("_", " ")
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def plural(number: Any, noun: str) -> str:
     """A number of things."""
     return f"{count(number)} {noun if number == 1 else noun + 's'}"
@@ -153,11 +172,13 @@ def interval(low: Any, high: Any, digits: int = 3) -> str:
 
 
 def sentence(text: Any) -> str:
-    """A text that begins and ends as a sentence does."""
+    """A text that begins and ends as a sentence does; a name such as r1 stays as it is."""
     line = str(text or "").strip()
     if not line:
         return ""
-    return line[0].upper() + line[1:] + ("" if line[-1] in ".!?…" else ".")
+    is_word = re.match(r"[a-z']+(?:[\s,:;]|$)", line)
+    begun = line[0].upper() + line[1:] if is_word else line
+    return begun + ("" if line[-1] in ".!?…" else ".")
 
 
 def _short(number: float) -> str:
@@ -171,10 +192,11 @@ def _short(number: float) -> str:
 
 def capitalized(text: str) -> str:
     """With a capital letter where it begins with one of ours; a name stays as it is."""
-    return text.capitalize() if text in ("before", "after") else text
+    return text.capitalize() if text in ("before", "after", "the start") else text
 
 
 FILTERS = {
+    "plural": plural,
     "capitalized": capitalized,
     "figure": figure,
     "change": change,

@@ -29,7 +29,13 @@ from sentune.workbench.measuring.comparison import (
 )
 from sentune.workbench.measuring.encoded import Encoded
 from sentune.workbench.measuring.measure import Measure, Values, gain, interval
-from sentune.workbench.records.comparison import notes_of_training, record_of, source_of
+from sentune.workbench.records.comparison import (
+    record_of,
+    seen_in_training,
+    source_of,
+    with_warnings,
+    words_of_seen,
+)
 from sentune.workbench.records.optional import optional
 from sentune.workbench.rows.alike import alike_class
 from sentune.workbench.rows.held_out import REFERENCES, HeldOut, held_out
@@ -123,7 +129,8 @@ def evaluate(
     found = held_out(data, train, settings, rows)
     paths = [_path_of(model, place) for place, model in enumerate(asked, 1)]
     named = data if source is None else source
-    found.notes.extend(notes_of_training(paths, named))
+    seen = seen_in_training(paths, named)
+    found.notes.extend(map(words_of_seen, seen))
     measured, measure = _measured(asked, paths, found, say, options, seed)
     differences = _differences(measured, seed)
     train_named = train if train_source is None else train_source
@@ -139,6 +146,7 @@ def evaluate(
         notes=tuple(found.notes),
     )
     record = record_of(result, found, named, train_named, seed, command)
+    record |= with_warnings(record, seen, dict(zip(paths, short_names(paths), strict=True)))
     if examples and len(asked) > 1:
         say("looking at the queries, neighbours and scores behind the figures")
         record |= optional(lambda: _shown(measured, found), {}, "the pictures of the report", say)
@@ -231,12 +239,12 @@ def _path_of(model: Any, place: int) -> str:
 
 
 def _differences(measured: Sequence[_Measured], seed: int) -> tuple[Difference, ...]:
-    """Of each model to the first; and of the best to the next, if both are others."""
+    """Of each model to the first, and of the best to each of the others."""
     first, *others = measured
     pairs = [(first, one) for one in others]
-    ranked = sorted(measured, key=lambda one: -one.figure.figure)
-    if len(ranked) > 1 and first not in ranked[:2]:
-        pairs.append((ranked[1], ranked[0]))
+    best, *rest = sorted(measured, key=lambda one: -one.figure.figure)
+    if best is not first:
+        pairs += [(one, best) for one in rest if one is not first]
     return tuple(_difference(one, other, seed) for one, other in pairs)
 
 

@@ -92,17 +92,19 @@ def lengths(table: Table, model: Any) -> dict[str, dict[str, Any]]:
     for name, texts in zip(table.names, table.texts, strict=True):
         sample = texts[:: -(-len(texts) // _MOST_COUNTED) or 1]
         sizes = np.asarray(count(sample), np.int64) if sample else np.zeros(1, np.int64)
-        found[name] = _spread(sizes, limit) | {"unit": unit, "counted": len(sample)}
+        found[name] = spread(sizes, limit) | {"unit": unit, "counted": len(sample)}
     return found
 
 
-def _spread(sizes: NDArray[np.int64], limit: int | None) -> dict[str, Any]:
-    # The few longest texts would leave one bar for all the others.
+def spread(sizes: NDArray[np.int64], limit: int | None) -> dict[str, Any]:
+    """A histogram of lengths, their percentiles, and how many are above a limit."""
+    # The few longest texts would leave one bar for all the others; they have one of their own.
     top = max(float(np.percentile(sizes, 99)), float(sizes.min()) + 1)
     step = max(1, -(-int(top - sizes.min()) // _BARS))
     edges = [int(sizes.min()) + step * place for place in range(_BARS + 1)]
     edges = edges[: int(np.searchsorted(edges, top)) + 1]
-    edges[-1] = max(edges[-1], int(sizes.max()) + 1)
+    longest = int(sizes.max()) + 1
+    edges += [longest] if longest > edges[-1] else []
     counts = np.histogram(sizes, edges)[0]
     percentiles = np.percentile(sizes, PERCENTILES, method="lower").tolist()
     return {

@@ -12,7 +12,9 @@ import numpy as np
 
 from sentune.data.forms import PAIR_AND_MATCH, PAIR_AND_SCORE, TEXT_AND_CLASS, Form
 from sentune.errors import DatasetError
+from sentune.report.plain import shortened
 from sentune.types import Encoder
+from sentune.workbench.inspection.overview import spread
 from sentune.workbench.measuring.pair_scores import (
     LABELLED_PAIRS,
     pairs_of,
@@ -30,7 +32,6 @@ ROWS = 2000  # held-out rows, at most
 MAP_TEXTS = 2000  # on the map, at most
 QUERIES = 8  # that improved, and as many that got worse
 NEIGHBOURS = 6  # texts whose nearest are shown
-BINS = 40  # of a histogram
 HIGH = 0.8  # of the range of scores: from here on a pair is called alike
 _WORDY = 600  # characters of a text that are kept
 
@@ -88,20 +89,8 @@ def _lengths(model: Any, rows: Rows) -> dict[str, Any]:
     found = {}
     for name, cells in rows.columns.items():
         ids = tokenizer(cells, truncation=False, verbose=False)["input_ids"]
-        counts = np.array([len(one) for one in ids])
-        found[name] = _length_histogram(counts, limit)
+        found[name] = spread(np.array([len(one) for one in ids], np.int64), limit)
     return found
-
-
-def _length_histogram(counts: Any, limit: int | None) -> dict[str, Any]:
-    width = max(1, int(np.ceil((counts.max() + 1) / BINS)))
-    edges = np.arange(0, counts.max() + width + 1, width)
-    return {
-        "edges": edges.tolist(),
-        "counts": np.histogram(counts, edges)[0].tolist(),
-        "limit": limit,
-        "truncated": 0 if limit is None else int((counts > limit).sum()),
-    }
 
 
 # Queries, neighbours, map -------------------------------------------------------------------------
@@ -166,10 +155,10 @@ def _neighbours(rows: Rows, sides: Sides, random: np.random.Generator) -> list[d
             order = np.argsort(-scores, kind="stable")
             others = [one for one in order[:12] if sides.texts[one] != sides.texts[place]][:5]
             sides_of[name] = [
-                {"text": sides.texts[one][:_WORDY], "score": round(float(scores[one]), 4)}
+                {"text": shortened(sides.texts[one], _WORDY), "score": round(float(scores[one]), 4)}
                 for one in others
             ]
-        found.append({"text": sides.texts[place][:_WORDY], **sides_of})
+        found.append({"text": shortened(sides.texts[place], _WORDY), **sides_of})
     return [one for one in found if one["before"]]
 
 
@@ -191,6 +180,6 @@ def _map(
     return {
         "before": np.round(before, 3).tolist(),
         "after": np.round(after, 3).tolist(),
-        "texts": [sides.texts[place][:_WORDY] for place in chosen],
+        "texts": [shortened(sides.texts[place], _WORDY) for place in chosen],
         "groups": [groups[place] for place in chosen] if is_told_apart else [],
     }

@@ -72,7 +72,7 @@ class Comparison:
 
     Attributes:
         models: As they were named, with their figures.
-        differences: Of each model to the first; and of the best to the next, if that is another.
+        differences: Of each model to the first; and of the best to each of the others.
         metric: What the figures are, as "Spearman".
         explanation: What it says, in a sentence.
         rows: How many rows were measured.

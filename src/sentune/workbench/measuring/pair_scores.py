@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def _both(first: Ints, second: Ints, is_alike: Any) -> dict[str, Pairs]:
 
 
 def scores(groups: Mapping[str, Pairs], sides: Sides) -> dict[str, Any]:
-    """Histograms of the cosines of pairs, in the same bins for all."""
+    """Histograms of the cosines of pairs, in the same bins for all, and their means."""
     cosines = {
         name: [(side[first] * side[second]).sum(axis=1) for side in sides.both]
         for name, (first, second) in groups.items()
@@ -132,5 +132,13 @@ def scores(groups: Mapping[str, Pairs], sides: Sides) -> dict[str, Any]:
     }
     return {
         "edges": np.round(edges, 6).tolist(),
-        "groups": {name: {"before": pair[0], "after": pair[1]} for name, pair in counts.items()},
+        "groups": {
+            name: {**_sided(pair), "means": _sided([float(one.mean()) for one in cosines[name]])}
+            for name, pair in counts.items()
+        },
     }
+
+
+def _sided(pair: Sequence[Any]) -> dict[str, Any]:
+    before, after = pair
+    return {"before": before, "after": after}

@@ -9,6 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sentune.report.plain import shortened
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -85,8 +87,8 @@ def shown(search: Search, sides: Any, ranks: Sequence[Any], number: int, most: i
     expected = search.expected[number]
     text = expected if isinstance(expected, str) else sides.texts[expected]
     return {
-        "query": sides.texts[search.queries[number]][:most],
-        "expected": text[:most],
+        "query": shortened(sides.texts[search.queries[number]], most),
+        "expected": shortened(text, most),
         "rank_before": int(ranks[0][number]),
         "rank_after": int(ranks[1][number]),
         "before": _first(search, sides.texts, sides.before, number, most),
@@ -103,7 +105,7 @@ def _first(
     best = [one for one in np.argsort(-scores, kind="stable")[:FIRST] if np.isfinite(scores[one])]
     return [
         {
-            "text": texts[search.documents[one]][:most],
+            "text": shortened(texts[search.documents[one]], most),
             "score": round(float(scores[one]), 4),
             "is_right": int(one) in search.right[number],
             **({"label": cast(Any, search.classes)[one]} if search.classes else {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -73,24 +73,49 @@ def _sources(data: Any) -> list[dict[str, Any]]:
     ]
 
 
-def notes_of_training(models: Sequence[str], data: Any) -> list[str]:
-    """A note for each model that was trained on the rows it is measured on, by its record.
+def seen_in_training(models: Sequence[str], data: Any) -> list[dict[str, Any]]:
+    """The models that were trained on the rows they are measured on, by their records.
 
     Args:
         models: Folders or ids of models.
         data: Where the rows are from.
+
+    Returns:
+        For each of them "model", as it is named, and "seen", the files.
     """
     asked = {one["sha256"]: one["name"] for one in _sources(data) if one["sha256"]}
-    notes = []
+    found = []
     for folder in models:
         seen = sorted({asked[known] for known in _hashes_of_training(folder) if known in asked})
         if seen:
-            notes.append(
-                f"{folder} was trained on rows of {', '.join(seen)}: its figure says how well it "
-                "remembers them, not how good it is on new texts; measure on rows that it has not "
-                "seen"
-            )
-    return notes
+            found.append({"model": folder, "seen": seen})
+    return found
+
+
+def words_of_seen(one: Mapping[str, Any]) -> str:
+    """The note on such a model."""
+    return (
+        f"{one['model']} was trained on rows of {', '.join(one['seen'])}: its figure says how well "
+        "it remembers them, not how good it is on new texts; measure on rows that it has not seen"
+    )
+
+
+def with_warnings(
+    record: Mapping[str, Any], seen: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Parts of a record in which the models that have seen the rows are warned of, not noted.
+
+    Args:
+        record: Of the comparison.
+        seen: Of `seen_in_training`.
+        names: What the models are called.
+    """
+    notes = [*map(words_of_seen, seen)]
+    data = record["data"]
+    return {
+        "warnings": [{**one, "model": names[one["model"]]} for one in seen],
+        "data": {**data, "notes": [note for note in data["notes"] if note not in notes]},
+    }
 
 
 def _hashes_of_training(folder: str) -> list[str]:
