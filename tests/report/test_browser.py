@@ -126,6 +126,26 @@ def test_a_point_of_the_map_shows_its_text_and_is_marked_on_both_sides(browser, 
     assert sum(size > 2 * min(sizes) for size in sizes) == 2
 
 
+def test_a_tap_on_the_map_shows_its_text_until_one_elsewhere(browser, pages):
+    look(browser, pages["train"], width=PHONE)
+    send(browser, "[data-plot='map-before'] .mark-symbol path", "pointerdown", "pointerup", "click")
+    assert re.fullmatch(r"a text number \d+\s+(a text|second)", of(browser, SHOWN))
+    send(browser, "#map h2", "pointerdown", "pointerup", "click")
+    assert of(browser, SHOWN) == ""
+
+
+SHOWN = "tip.hidden ? '' : tip.innerText"
+
+
+def send(browser, selector, *kinds):
+    """The events of a tap in a browser that makes no movements of a mouse of it."""
+    for kind in kinds:
+        event = f"new PointerEvent('{kind}', {{bubbles: true, pointerType: 'touch'}})"
+        browser.execute_script(
+            f"document.querySelector({json.dumps(selector)}).dispatchEvent({event})"
+        )
+
+
 @pytest.mark.parametrize(
     ("plot", "mark", "words"),
     [

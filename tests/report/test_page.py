@@ -1,6 +1,7 @@
 """The page as text: what it says, what it leaves out, and that no text of the data is markup."""
 
 import copy
+import json
 import math
 import re
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 
 from sentune.errors import InputTypeError, MissingDependencyError
 from sentune.report import missing, page
+from sentune.report.charts import densities, histogram, lines
 from sentune.report.document import page_or_reason
 from sentune.report.plain import embedded, plain
 from sentune.report.sections import view_of
+from sentune.report.words import beside
 from sentune.workbench.racing.decision import Cause
 from tests.report.records import HOSTILE, evaluation, train
 
@@ -232,7 +235,9 @@ def test_a_full_page_is_small():
     assert len(page(record).encode()) < 1_700_000
 
 
-@pytest.mark.parametrize("text", ["深度学习模型可以把句子变成向量" * 40, "😀😃😄" * 200, "<&>" * 200])
+@pytest.mark.parametrize(
+    "text", ["深度学习模型可以把句子变成向量" * 40, "😀😃😄" * 200, "<&>" * 200]
+)
 def test_any_page_is_under_three_megabytes(text):
     record = train(text[:600])
     points = np.random.default_rng(0).normal(size=(2000, 2)).tolist()
@@ -283,6 +288,7 @@ def test_without_the_extra_the_pip_command_is_named():
     code = """
 import sys; sys.modules["vl_convert"] = None
 from sentune.report import missing, page
+from sentune.report.charts import densities, histogram, lines
 print(missing())
 try: page({})
 except ImportError as error: print(type(error).__name__, error)
@@ -383,3 +389,196 @@ def test_learning_rates_in_names_are_not_broken_at_a_hyphen():
     record["leaderboard"][0]["name"] = record["decision"]["candidate"] = "ALoss, 5e-05"
     shown = page(record)
     assert shown.count("ALoss, 5e\N{MINUS SIGN}5") >= 2
+
+
+def test_a_text_that_begins_as_a_place_stays_as_it_is():
+    record = train("/r/science/comments: what is a star?")
+    record |= {"command": "", "data": record["data"] | {"source": []}}
+    most = [["/Arts/Music/Rock", 3], ["C:\\Home\\Garden\\Rock", 2]]
+    record["data"]["inspection"]["labels"]["most"] = most
+    record["settings"] = {"prompts": {"query": "/a/b/query: "}, "model": "/home/ann/model"}
+    found = Reader(page(record)).text
+    assert "comments: what is a star?" in found
+    assert found.count("comments: what is a star?") == found.count("/r/science/comments: what is")
+    assert all(name in found for name, _ in most)
+    assert "/a/b/query:" in found and "ann" not in found
+
+
+def test_a_place_in_a_note_or_in_the_log_is_shortened():
+    record = train()
+    record["data"]["source"] = [{"name": "/home/ann/rows.csv", "rows": 3}]
+    record["data"]["notes"] = ["2 rows of /home/ann/rows.csv have no text"]
+    record["log"] = ["reading /home/ann/rows.csv"]
+    found = Reader(page(record)).text
+    assert "ann" not in found and "2 rows of rows.csv have no text" in found
+
+
+def test_a_model_that_has_seen_the_rows_is_warned_of_before_the_figures():
+    record = evaluation("r1")
+    record["warnings"] = [{"model": "r1", "seen": ["/home/ann/rows.csv"]}]
+    record["data"] = {"notes": ["measured on 3 of 9 rows"]}
+    found = Reader(page(record)).text
+    warning = "r1 was trained on rows of rows.csv: its figure says how well it remembers them"
+    assert found.index(warning) < found.index("Spearman 0.900")
+    assert "ann" not in found and "R1" not in found
+    assert "Measured on 3 of 9 rows." in found
+
+
+def test_a_stopped_run_says_so_and_how_it_goes_on():
+    record = train()
+    record["decision"]["is_stopped"] = True
+    record["resume"] = "sentune train --output /home/ann/my-model --resume"
+    del record["result"]["test"]
+    found = Reader(page(record)).text
+    assert "Stopped by Ctrl-C before the end." in found and "were not measured" in found
+    assert "sentune train --output my-model --resume" in found and "ann" not in found
+    assert "Stopped by Ctrl-C" not in Reader(page(train())).text
+
+
+def test_only_what_was_trained_counts_as_tried():
+    record = train()
+    waiting = {"name": "later", "loss": "later", "state": "not tried", "rounds": []}
+    average = record["leaderboard"][0] | {"name": "average", "is_average": True, "rounds": []}
+    record["leaderboard"] += [waiting, average]
+    found = Reader(page(record)).text
+    assert "3 ways to train were tried; 1 more has no figure, and the outcome says why" in found
+    assert "Not tried" in found
+
+
+def test_an_average_is_drawn_as_its_members_and_changes_no_settings():
+    record = train()
+    first, _, second, _ = record["leaderboard"]
+    names = [first["name"], second["name"]]
+    first["state"] = "finished"
+    average = {"name": "average of both", "is_average": True, "of": names, "settings": {}}
+    record["leaderboard"] += [average | {"rounds": [], "figure": 0.9, "state": "won"}]
+    record["decision"]["candidate"] = "average of both"
+    view = view_of(plain(record))
+    scale = view["charts"]["course"]["encoding"]["color"]["scale"]
+    assert scale["range"] == ["var(--accent)"] * 2
+    found = Reader(page(record)).text
+    assert "Those whose average was kept are blue" in found
+    assert "one of the 2 that were averaged, went, step by step" in found
+    tried = next(one for one in view["sections"] if one["key"] == "tried")
+    assert all(row["settings"] == [] for row in tried["leaderboard"])
+
+
+def test_rows_held_out_in_turn_are_all_of_them():
+    record = train()
+    record["data"] |= {"folds": 3, "rows": {"train": 180, "dev": 60, "test": 60}}
+    record["result"]["dev"]["rows"] = 240
+    found = Reader(page(record)).text
+    assert "The figure is that of all 240 rows, held out in turn in 3 parts" in found
+    assert "train and dev 240 all of them held out in turn, in 3 parts" in found
+    assert "on the last of its 3 parts went, step by step" in found
+    assert "180" not in found
+
+
+def test_a_sample_of_the_rows_to_choose_by_is_said():
+    record = train()
+    record["result"]["dev"]["rows"] = 200
+    found = Reader(page(record)).text
+    assert "The figure is that of the dev part, measured on 200 of 545 rows" in found
+
+
+def test_a_start_that_was_kept_has_one_side():
+    record = train()
+    record["decision"] = {"kept": "start", "reason": "", "cause": "chance"}
+    view = view_of(record)
+    shown = {name for name in view["charts"] if name.startswith(("scores-", "map-"))}
+    assert shown == {"scores-before", "map-before", "map-texts"}
+    found = Reader(page(record)).text
+    assert "The start" in found and "After" not in found and "only before" not in found
+    assert "marked on the other side" not in found and "the large one was kept" not in found
+
+
+def test_several_datasets_are_told_apart():
+    record = train()
+    forms = ["sentence and class", "pair"]
+    each = [
+        {"form": form, "why": f"why {form}", "labels": {"most": [[f"of {form}", 3]]}}
+        for form in forms
+    ]
+    record["data"]["datasets"] = [{"form": form, "rows": {}} for form in forms]
+    record["data"]["inspection"]["datasets"] = each
+    figures = {"metric": "accuracy", "before": 0.8, "after": 0.8, "rows": 100}
+    record["result"]["test"]["each"] = [figures, figures | {"metric": "MRR@10"}]
+    record["decision"] = {"kept": "start", "cause": "chance", "reason": "a reason"}
+    found = Reader(page(record)).text
+    for form in forms:
+        assert f"have the form {form} : why {form} ." in found and f"Labels of {form}" in found
+    assert found.count("Of the rows with the form sentence and class only.") == 4
+    assert "Accuracy: 0.800 on 100 rows." in found and "MRR@10: 0.800 on 100 rows." in found
+
+
+def test_the_longest_texts_leave_room_for_the_others():
+    spec = histogram([0, 5, 10, 15, 20_001], [3, 9, 4, 1], 256, "tokens")
+    bars = spec["data"]["values"]
+    assert bars[-1]["to"] == 20_000 and bars[-1]["b"] < 30
+    assert "longer" in json.dumps(spec) and spec["layer"][0]["encoding"]["x"]["scale"]
+    assert "longer" not in json.dumps(histogram([0, 5, 10, 15], [3, 9, 4], 256, "tokens"))
+
+
+def test_one_step_is_drawn_as_a_point():
+    spec = lines({"Loss": [[1, 0.5]]}, None, main=["Loss"])
+    assert len(spec["data"]["values"]) == 1
+    assert spec["layer"][1]["encoding"]["opacity"]["value"] == 1
+    long = lines({"Loss": [[step, 0.5] for step in range(50)]}, None, main=["Loss"])
+    assert long["layer"][1]["encoding"]["opacity"]["value"] == 0
+    record = train()
+    record["leaderboard"][0]["rounds"] = [{"steps": 1, "figure": 0.8}]
+    assert "1 step" in Reader(page(record)).text and "1 steps" not in Reader(page(record)).text
+
+
+def test_an_agreement_near_the_threshold_has_the_digits_that_decide():
+    assert beside(0.9948, 0.995) == "0.9948" and beside(0.99496, 0.995) == "0.99496"
+    assert beside(0.991, 0.995) == "0.991" and beside(0.9987, 0.995) == "0.999"
+    assert beside(None, 0.995) == "–" and beside(0.5, None) == "0.500"
+    record = train()
+    record["result"]["general"] |= {"threshold": 0.995, "agreement": 0.9948}
+    record["mixes"] = [mix | {"agreement": 0.9948} for mix in record["mixes"]]
+    found = Reader(page(record)).text
+    assert "0.9948" in found and "at least 0.995 is needed" in found and "asked for" not in found
+
+
+def test_an_evaluation_trains_on_nothing():
+    record = evaluation()
+    record["data"] = {"rows": {"train": 300, "dev": 0, "test": 60}}
+    found = Reader(page(record)).text
+    assert "Rows to measure on 60 300 to look among" in found and "train on" not in found
+
+
+def test_pairs_with_labels_are_not_called_belonging_together():
+    record = train()
+    assert "belong together" not in Reader(page(record)).text
+    del record["scores"]["groups"]["a text"]
+    assert "belong together" in Reader(page(record)).text
+
+
+def test_densities_reach_the_ends_of_their_axis():
+    spec = densities([0.0, 0.5, 1.0], {"positives": [1, 3]}, 1.0)
+    assert [row["x"] for row in spec["data"]["values"]] == [0.0, 0.25, 0.75, 1.0]
+    assert spec["layer"][2]["transform"] == [{"filter": "datum.e === 0"}]
+
+
+def test_means_are_those_of_the_record():
+    found = Reader(page(train())).text
+    assert "positives 0.55 0.78" in found
+
+
+def test_small_words_are_right():
+    record = train() | {"created": "2026-11-27T17:49:00+00:00"}
+    record["queries"]["counts"]["improved"] = 1
+    record["leaderboard"][2]["reason"] = "worse than ALoss, 5e-05"
+    found = Reader(page(record)).text
+    assert "27 November 2026, 17:49 UTC" in found
+    assert "1 finds it earlier" in found and "Rows are counted from 0." in found
+    assert "ALoss, 5e\N{MINUS SIGN}5" in found and "5e-05" not in found
+
+
+def test_long_examples_are_cut():
+    record = train()
+    finding = record["data"]["inspection"]["findings"][0]
+    finding["examples"][0]["cells"] = {"text": "word " * 390}
+    found = re.findall(r"(?:word ?)+…?", Reader(page(record)).text)
+    assert max(map(len, found)) <= 400 and any(text.endswith("…") for text in found)

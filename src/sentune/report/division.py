@@ -9,6 +9,7 @@ from sentune.report.words import count, is_number, nearby
 
 Record = dict[str, Any]
 
+
 def division(record: Record) -> list[Record]:
     """The parts with rows: name, number, use, and what else there is to say of how it is used."""
     rows = part(record, "data", "rows")

@@ -46,6 +46,9 @@
   }
   const hide = () => { tip.hidden = true; };
   addEventListener("scroll", hide, { passive: true });
+  addEventListener("pointerdown", (event) => {
+    if (!event.target.closest(".plot")) { mark(-1); hide(); }
+  });
 
   function hover(handler, event, item, value) {
     if (value == null || value === "") return hide();

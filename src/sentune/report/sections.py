@@ -92,7 +92,9 @@ def _main(record: Record) -> str:
         return "The best one is blue"
     several = len(pictures.members(record)) > 1
     return (
-        "Those whose average was kept are blue" if several else "The candidate that was kept is blue"
+        "Those whose average was kept are blue"
+        if several
+        else "The candidate that was kept is blue"
     )
 
 
