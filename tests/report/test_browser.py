@@ -45,6 +45,7 @@ def pages(tmp_path_factory):
     """The address of each page."""
     folder = tmp_path_factory.mktemp("pages")
     records = {"train": train(), "hostile": train(POISON), "evaluate": evaluation()}
+    records["start"] = train() | {"decision": {"kept": "start", "cause": "chance"}}
     for name, record in records.items():
         (folder / f"{name}.html").write_text(page(record), encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in records}
@@ -238,6 +239,36 @@ def test_it_prints(browser, pages):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     assert light_of(of(browser, BACKGROUND)) > 240  # no dark paper
     assert of(browser, "getComputedStyle(document.querySelector('.top')).display") == "none"
+
+
+def test_a_chart_alone_has_the_width_of_the_paper(browser, pages):
+    look(browser, pages["start"])
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    for section in ("scores", "map"):
+        wide = f"document.querySelector('#{section} .plot').clientWidth"
+        assert of(browser, wide) > 0.95 * of(
+            browser, f"document.querySelector('#{section}').clientWidth"
+        )
+        text = f"document.querySelector('#{section} h2 + p')"
+        assert of(browser, f"getComputedStyle({text}).breakAfter") == "avoid"
+
+
+@pytest.mark.parametrize("name", ["train", "start"])
+def test_a_name_is_not_broken_where_there_is_room(browser, pages, name):
+    look(browser, pages[name])
+    lines = """(() => {
+        const name = document.querySelector(".board tr:not(.start) td .text");
+        name.textContent = "MultipleNegativesRankingLoss, 0.0001";
+        const outcome = name.closest("tr").querySelector("td:last-child");
+        outcome.append("too few rows for short runs ".repeat(5));
+        const word = document.createRange();
+        word.setStart(name.firstChild, 0);
+        word.setEnd(name.firstChild, 28);
+        return word.getClientRects().length;
+    })()"""
+    assert of(browser, lines) == 1
+    heads = "[...document.querySelectorAll('.board thead th')].map(one => one.clientHeight)"
+    assert max(of(browser, heads)) < 40
 
 
 def test_without_javascript_all_but_the_plots_is_there(browser, pages):

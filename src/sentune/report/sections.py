@@ -90,12 +90,9 @@ def _main(record: Record) -> str:
     """Which lines of the race stand out, in words."""
     if tables.is_start_kept(record):
         return "The best one is blue"
-    several = len(pictures.members(record)) > 1
-    return (
-        "Those whose average was kept are blue"
-        if several
-        else "The candidate that was kept is blue"
-    )
+    if len(pictures.members(record)) > 1:
+        return "Those whose average was kept are blue"
+    return "The candidate that was kept is blue"
 
 
 def _mixes(record: Record, plots: Charts) -> Section | None:
@@ -163,7 +160,7 @@ def _of(record: Record) -> str:
     """Of which of several datasets the texts are that are shown."""
     forms = [str(one.get("form")) for one in tables.dicts(tables.part(record, "data", "datasets"))]
     shown = tables.part(record, "shown", "form") or next(iter(forms), "")
-    return f"Of the rows with the form {shown} only." if len(forms) > 1 else ""
+    return f"the form {shown} only" if len(forms) > 1 else ""
 
 
 def _queries(record: Record, plots: Charts) -> Section | None:
@@ -228,7 +225,8 @@ def _lengths_of(record: Record) -> str:
     """Which texts the histograms count: all, or the held-out ones."""
     if not record.get("lengths"):
         return ""
-    return " ".join(text for text in ("Of held-out rows.", _of(record)) if text)
+    of = _of(record)
+    return f"Of held-out rows with {of}." if of else "Of held-out rows."
 
 
 def _findings(record: Record, plots: Charts) -> Section | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentune.report.tables import differences, dicts, interval_place, models, part
+from sentune.report.tables import dicts, differences, interval_place, models, part
 from sentune.report.words import change, figure, interval, is_number, listed, plural, sentence
 
 Record = dict[str, Any]
@@ -54,7 +54,7 @@ def _line(best: str, tied: list[str], behind: list[str], others: int) -> str:
         if len(names) > _MOST_NAMED:
             return f"No real difference between {best} and {len(tied)} others"
         return f"No real difference between {listed(names)}"
-    if 1 < len(behind) == others:
+    if _MOST_NAMED <= len(behind) == others:
         return f"{best} is ahead of all {others} others"
     return f"{best} is ahead of {listed(behind)}" if behind else f"{best} has the highest figure"
 

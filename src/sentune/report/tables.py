@@ -116,7 +116,7 @@ def leaderboard(record: Record) -> list[Record]:
                 "agreement": beside(row.get("agreement"), threshold),
                 "state": state,
                 "state_words": "Kept" if is_start and kept_start else STATES.get(state, state),
-                "reason": named(row.get("reason") or ""),
+                "reason": "" if is_start else named(row.get("reason") or ""),  # the headline has it
                 "is_start": is_start,
                 "is_average": bool(row.get("is_average")),
                 "is_kept": state == "won" or (is_start and kept_start),

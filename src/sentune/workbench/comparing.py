@@ -149,7 +149,7 @@ def evaluate(
     record |= with_warnings(record, seen, dict(zip(paths, short_names(paths), strict=True)))
     if examples and len(asked) > 1:
         say("looking at the queries, neighbours and scores behind the figures")
-        record |= optional(lambda: _shown(measured, found), {}, "the pictures of the report", say)
+        record |= optional(lambda: _shown(measured, found), "the pictures of the report", say)
     record["seconds"] = round(time.perf_counter() - started, 1)
     result = Comparison(**{**vars(result), "record": record})
     if output is not None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-def optional(make: Callable[[], T], otherwise: T, what: str, say: Callable[[str], None]) -> T:
-    """What `make` gives; where it fails, a note is said and `otherwise` is given.
+def optional(
+    make: Callable[[], dict[str, Any]], what: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The parts of a record that `make` gives; none where it fails, and a note is said.
 
     Args:
-        make: Makes it.
-        otherwise: In place of it.
-        what: Its name, for the note.
+        make: Makes them.
+        what: Their name, for the note.
         say: Called with the note.
     """
     try:
         return make()
     except Exception as error:
         say(f"  note: {what} could not be made ({type(error).__name__}: {error})")
-        return otherwise
+        return {}

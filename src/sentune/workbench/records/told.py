@@ -44,8 +44,8 @@ def record(
         seconds: How long it took.
     """
     race, say = course.race, course.teller.say
-    found = optional(lambda: pictures(course), {}, "the pictures of the report", say)
-    inspected = optional(lambda: _inspected(course, sources), {}, "the inspection of the data", say)
+    found = optional(lambda: pictures(course), "the pictures of the report", say)
+    inspected = optional(lambda: _inspected(course, sources), "the inspection of the data", say)
     return finite(
         {
             **found,
