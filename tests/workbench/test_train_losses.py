@@ -22,11 +22,7 @@ FORMS = {
     for form, data in test_train.FORMS.items()
 }
 FEW = {"steps": 2, "alpha": 1, "dtype": "float32", "test_share": 0, "folds": 1}
-NAMED = [
-    (form, each["name"])
-    for form, data in FORMS.items()
-    for each in inspect(data).losses
-]
+NAMED = [(form, each["name"]) for form, data in FORMS.items() for each in inspect(data).losses]
 
 
 @pytest.fixture(scope="module")
