@@ -308,6 +308,19 @@ def test_progress_is_a_line_for_each_part(tiny_bert_folder, tmp_path, capsys):
     np.testing.assert_allclose(np.load(output), expected, atol=tolerance(1e-6))
 
 
+@pytest.mark.parametrize("devices", [[], ["--device", "cpu", "cpu"]])
+def test_all_texts_that_are_truncated_are_counted(devices, tiny_bert_folder, tmp_path, capfd):
+    source = tmp_path / "lines.txt"
+    long = "word " * 100
+    source.write_text("\n".join(f"{long if i % 2 else 'text'} {i}" for i in range(600)))
+    words = ["--model", str(tiny_bert_folder), *devices]
+    for output in ([str(tmp_path / "out.npy")], ["-o", str(tmp_path / "out"), "--shard-rows=90"]):
+        assert main(["encode", str(source), *output, *words]) == 0
+        said = capfd.readouterr().err
+        assert said.count("were truncated") == 1
+        assert "note: 300 of 600 texts had more than max_seq_length=64 tokens and were" in said
+
+
 def test_standard_input_and_output(tiny_bert_folder):
     command = [sys.executable, "-m", "sentune"]
     given = b"a test\nnobody\n"

@@ -22,6 +22,7 @@ from sentune.bulk.compute import Encoder
 from sentune.bulk.job import COMPLETE, CorpusOptions, Job, Settings
 from sentune.bulk.share import Share
 from sentune.data.corpus import SHARD_ROWS, Corpus, Document
+from sentune.encoder.runner import warning_at_end
 from sentune.machine.device import checked
 from sentune.machine.screen import Progress
 
@@ -169,7 +170,11 @@ def run(
     todo = share.of(job.missing())
     done: list[Done] = []
     if todo:
-        with job.encoder(devices) as encoder, closing(_Watch(job, todo, progress)) as watch:
+        with (
+            warning_at_end(),
+            job.encoder(devices) as encoder,
+            closing(_Watch(job, todo, progress)) as watch,
+        ):
             done = [encode_shard(job, n, encoder, count=watch.of(n)) for n in todo]
     return summary_of(job, done, finish(job))
 

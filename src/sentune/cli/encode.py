@@ -302,6 +302,7 @@ def _file(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.bulk.encode import devices_of
+    from sentune.encoder.runner import warning_at_end
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
     _check_single(args)
@@ -320,7 +321,8 @@ def _file(args: argparse.Namespace) -> None:
         model = SentenceTransformer(args.model, device=devices[0], dtype=args.dtype)
         if len(devices) > 1:
             options["pool"] = stack.enter_context(model.start_multi_process_pool(devices))
-        parts = list(_embeddings(model, texts, options))
+        with warning_at_end():
+            parts = list(_embeddings(model, texts, options))
         embeddings = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if args.precision == "float16":
             embeddings = embeddings.astype(np.float16)

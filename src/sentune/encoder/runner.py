@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -90,16 +91,8 @@ class TorchRunner:
             return self._per_row(features)
 
     def done(self, truncated: int, items: int) -> None:
-        """Warn once per model and limit that texts were truncated."""
-        limit = self.model.max_seq_length
-        if not truncated or self.model.__dict__.get("_warned_of_limit") == limit:
-            return
-        self.model.__dict__["_warned_of_limit"] = limit
-        warn(
-            f"{truncated} of {items} texts had more than max_seq_length={limit} tokens and were "
-            "truncated. Raise the limit, as far as the model allows, with model.max_seq_length = "
-            "..., or split the texts. (This warning appears once per model.)"
-        )
+        """Warn once per model and limit that texts were truncated, or take note of it."""
+        note_truncated(self.model, truncated, items)
 
     def _per_row(self, features: Features) -> list[Any]:
         """An entry per row, of outputs that differ in size or are of several kinds."""
@@ -126,6 +119,58 @@ class TorchRunner:
         if self.options.normalize:
             embeddings = nn.functional.normalize(embeddings, p=2, dim=-1)
         return embeddings
+
+
+@dataclass
+class Truncated:
+    """How many texts a model truncated."""
+
+    model: Any = None
+    texts: int = 0
+    items: int = 0  # of so many
+
+
+_added_up: ContextVar[Truncated | None] = ContextVar("truncated", default=None)
+
+
+@contextmanager
+def adding_up() -> Iterator[Truncated]:
+    """Truncated texts of all calls in the block are added up, and no call warns of its own."""
+    found = Truncated()
+    before = _added_up.set(found)
+    try:
+        yield found
+    finally:
+        _added_up.reset(before)
+
+
+@contextmanager
+def warning_at_end() -> Iterator[None]:
+    """One warning of all texts that the calls in the block truncated, if it ends without error."""
+    with adding_up() as found:
+        yield
+    if found.texts:
+        _warn_of_limit(found.model, found.texts, found.items, "Equal texts may be counted once.")
+
+
+def note_truncated(model: Any, texts: int, items: int) -> None:
+    """Warn once per model and limit that texts were truncated; in a block that adds up, add."""
+    found = _added_up.get()
+    if found is not None:
+        found.model, found.texts, found.items = model, found.texts + texts, found.items + items
+    elif texts and model.__dict__.get("_warned_of_limit") != model.max_seq_length:
+        words = "These are the texts of this call, equal ones counted once; the warning appears "
+        _warn_of_limit(model, texts, items, f"{words}once per model.")
+
+
+def _warn_of_limit(model: Any, texts: int, items: int, remark: str) -> None:
+    limit = model.max_seq_length
+    model.__dict__["_warned_of_limit"] = limit
+    warn(
+        f"{texts:,} of {items:,} texts had more than max_seq_length={limit} tokens and were "
+        "truncated. Raise the limit, as far as the model allows, with model.max_seq_length = "
+        f"..., or split the texts. ({remark})"
+    )
 
 
 _modes_lock = threading.Lock()

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sentune.checks import check_positive
-from sentune.encoder.runner import Options, TorchRunner
+from sentune.encoder.runner import Options, TorchRunner, adding_up, note_truncated
 from sentune.errors import SettingError, WorkersDiedError
 from sentune.flow import loop
 from sentune.flow.sinks import Whole
@@ -135,6 +135,7 @@ class WorkerPool:
         """The pieces of work, each to the next free worker; results in order."""
         self._runs += 1  # a run that ended in an error may have left workers at its pieces
         found: dict[int, Any] = {}
+        truncated = 0
         left, tries = deque(range(len(chunks))), [0] * len(chunks)
         while len(found) < len(chunks):
             for place, worker in enumerate(self._workers):
@@ -151,10 +152,12 @@ class WorkerPool:
                     if isinstance(result[0], BaseException):
                         raise result[0]
                     found[piece[1]] = result[0]
+                    truncated += result[1]
                     count(len(chunks[piece[1]]))
+        note_truncated(self._model, truncated, sum(map(len, chunks)))
         return [found[number] for number in range(len(chunks))]
 
-    def _answers(self, places: Sequence[int]) -> Iterator[tuple[int, tuple[Any] | None]]:
+    def _answers(self, places: Sequence[int]) -> Iterator[tuple[int, tuple[Any, int] | None]]:
         """Who has finished its piece, with what came of it; None for who died."""
         busy = [self._workers[place] for place in places]
         ready = set(wait([x for worker in busy for x in (worker.pipe, worker.sentinel)]))
@@ -260,8 +263,8 @@ class _Worker:
         self.piece = piece
         return True
 
-    def answer(self) -> tuple[Any] | None:
-        """What came of its piece; None if the process died."""
+    def answer(self) -> tuple[Any, int] | None:
+        """What came of its piece, and how many texts were truncated; None if the process died."""
         try:
             return self.pipe.recv() if self.pipe.poll() else None
         except (EOFError, OSError):
@@ -298,7 +301,9 @@ def _work(pipe: Any, device: str, threads: int) -> None:
         if kind == "model":
             model = _loaded(content, device)
         else:
-            pipe.send((_answer(model, content),))
+            with adding_up() as truncated:
+                answer = _answer(model, content)
+            pipe.send((answer, truncated.texts))
 
 
 def _loaded(content: bytes, device: str) -> Any:
