@@ -580,6 +580,8 @@ def test_int8_needs_texts_and_settings_are_checked(source, model, tmp_path):
             encode(source, model, tmp_path / "out", **{name: "int4"})
     with pytest.raises(SettingError, match="truncate_dim must be"):
         encode(source, model, tmp_path / "out", truncate_dim=0)
+    with pytest.raises(SettingError, match=r"must be at most 8, the dimensions .* got 1000; leave"):
+        encode(source, model, tmp_path / "out", truncate_dim=1000)
     assert not (tmp_path / "out").exists()
 
 

@@ -340,6 +340,14 @@ def test_an_empty_standard_input_is_an_error(monkeypatch, capsys):
     assert "standard input is empty; give it a text per line, or a" in capsys.readouterr().err
 
 
+def test_encode_keeps_no_more_dimensions_than_there_are(source, tiny_bert_folder, tmp_path, capsys):
+    words = ["encode", source, str(tmp_path / "out.npy"), "--model", str(tiny_bert_folder)]
+    assert main([*words, "--truncate-dim", "1000"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "(--truncate-dim) must be at most 32, the dimensions that the model gives" in error
+    assert main([*words, "--truncate-dim", "32"]) == 0
+
+
 def test_encode_says_what_it_reads_from_standard_input(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["encode", "-", str(tmp_path / "out.npy")]) == 2

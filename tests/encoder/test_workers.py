@@ -169,3 +169,24 @@ def test_a_pool_names_its_processes_also_by_key(model):
         with pytest.raises(KeyError, match="'input'.* has no queues"):
             pool["input"]
     assert pool.processes == []
+
+
+@pytest.mark.parametrize("messages", [[], [("run", b"")]])
+def test_a_worker_whose_pipe_is_closed_ends_quietly(messages, monkeypatch):
+    """As when the process that started it is interrupted."""
+    from sentune.encoder import workers
+
+    left, sent = list(messages), []
+
+    class Pipe:
+        def send(self, content):
+            if sent or not messages:
+                raise BrokenPipeError
+            sent.append(content)
+
+        def recv(self):
+            return left.pop()
+
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)
+    workers._work(Pipe(), "cpu", 1)
+    assert sent == (["ready"] if messages else [])

@@ -23,7 +23,7 @@ from sentune.data import corpus_files
 from sentune.data.corpus import SHARD_ROWS, Corpus
 from sentune.encoder.identity import identity
 from sentune.encoder.load import load
-from sentune.encoder.runner import Options
+from sentune.encoder.runner import Options, check_width
 from sentune.errors import DatasetError, SettingError
 from sentune.vectors.quantize import ranges_of
 
@@ -137,6 +137,8 @@ class Job:
         corpus = Corpus.open(source, **asdict(reading), plan=plan)
         is_name = isinstance(model, (str, Path))
         loaded = load(model, dtype=dtype, device=device) if is_name else model
+        if known is None and hasattr(loaded, "encode"):
+            check_width(loaded, settings.truncate_dim)
         wanted = _described(loaded, _name_of(model), settings, corpus, dtype)
         job = cls(storage, corpus, wanted, loaded)
         if known is None:  # of several who start it at once, the first one's counts

@@ -302,7 +302,7 @@ def _file(args: argparse.Namespace) -> None:
     import numpy as np
 
     from sentune.bulk.encode import devices_of
-    from sentune.encoder.runner import warning_at_end
+    from sentune.encoder.runner import check_width, warning_at_end
     from sentune.encoder.sentence_transformers import SentenceTransformer
 
     _check_single(args)
@@ -319,6 +319,7 @@ def _file(args: argparse.Namespace) -> None:
         }
         devices = devices_of(args.device) or (None,)
         model = SentenceTransformer(args.model, device=devices[0], dtype=args.dtype)
+        check_width(model, args.truncate_dim)
         if len(devices) > 1:
             options["pool"] = stack.enter_context(model.start_multi_process_pool(devices))
         with warning_at_end():

@@ -73,7 +73,7 @@ def text_columns(
 
 def _first_rows(
     source: str | Path, split: str, encoding: str | None
-) -> tuple[list[Mapping[str, Any]], Types]:
+) -> tuple[list[dict[str, Any]], Types]:
     """The first rows that can be read, and what takes note of their types."""
     from sentune.data.read import is_saved, whole  # here, as a corpus needs none of it
 

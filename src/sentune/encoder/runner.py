@@ -121,6 +121,20 @@ class TorchRunner:
         return embeddings
 
 
+def check_width(model: Any, truncate_dim: int | None) -> None:
+    """Refuse to keep more dimensions than a model gives, which would change nothing.
+
+    Raises:
+        SettingError: If there are fewer.
+    """
+    width = pipeline.width(model)
+    if truncate_dim is not None and width is not None and truncate_dim > width:
+        raise SettingError(
+            f"truncate_dim (--truncate-dim) must be at most {width}, the dimensions that the model "
+            f"gives, got {truncate_dim}; leave it out to keep all"
+        )
+
+
 @dataclass
 class Truncated:
     """How many texts a model truncated."""

@@ -291,19 +291,17 @@ def _work(pipe: Any, device: str, threads: int) -> None:
     """What a worker process does until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it handles Ctrl-C
     torch.set_num_threads(threads)
-    pipe.send("ready")
-    model: Any = None
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the pipe is closed, perhaps while it works
+        pipe.send("ready")
+        model: Any = None
+        while True:
             kind, content = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if kind == "model":
-            model = _loaded(content, device)
-        else:
-            with adding_up() as truncated:
-                answer = _answer(model, content)
-            pipe.send((answer, truncated.texts))
+            if kind == "model":
+                model = _loaded(content, device)
+            else:
+                with adding_up() as truncated:
+                    answer = _answer(model, content)
+                pipe.send((answer, truncated.texts))
 
 
 def _loaded(content: bytes, device: str) -> Any:
