@@ -39,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "source",
-        help="csv, tsv, json, jsonl, parquet, arrow or txt file, or Hub id of a dataset; - for "
-        "standard input, a text per line. With -o also a folder of such files, or s3://...",
+        help="csv, tsv, json, jsonl, parquet, arrow or txt file, a folder of them, or an address "
+        "as s3://... or hf://datasets/OWNER/NAME. Without -o also Hub id of a dataset, or - for "
+        "standard input, a text per line",
     )
     parser.add_argument(
         "output",
@@ -75,8 +76,7 @@ def _add_model(group: Any) -> None:
     group.add_argument(
         "--column",
         metavar="NAME",
-        help="column with the texts (default: the first text column); with -o one that is called "
-        "text comes before others",
+        help="column with the texts (default: text, else the first whose texts have several words)",
     )
     group.add_argument("--prompt-name", metavar="NAME", help="prompt of the model, e.g. query")
     group.add_argument("--prompt", metavar="TEXT", help="prompt to put before each text")
@@ -342,7 +342,10 @@ def _check_corpus(args: argparse.Namespace) -> None:
             "out, and named in DIR/shard-*.errors.jsonl"
         )
     if args.encoding is not None:
-        raise SettingError("--encoding is for a single file; with -o text files must be UTF-8")
+        raise SettingError(
+            "--encoding is for a single file; with -o the encoding of each text file is detected "
+            "(in object storage it must be UTF-8). Convert a file with `iconv -f NAME -t UTF-8`"
+        )
 
 
 def _check_single(args: argparse.Namespace) -> None:
