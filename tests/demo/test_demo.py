@@ -178,6 +178,7 @@ def test_a_model_that_is_none_is_one_clear_line(tmp_path, capsys):
     words = ["demo", "--limit", "30", "--model", str(tmp_path / "empty")]
     assert main([*words, "--output", str(tmp_path / "model")]) == 2
     assert capsys.readouterr().err.startswith("sentune demo: ")
+    assert not (tmp_path / "model").exists()
 
 
 def test_ctrl_c_in_training_is_a_clean_end(tiny_bert_folder, tmp_path, monkeypatch, capsys):

@@ -6,11 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sentune import CrossEncoder, SentenceTransformer, models
+from sentune import CrossEncoder, SentenceTransformer, load, models
 from sentune.cli import main
-from sentune.errors import HubError, MissingModelError, ModelFileError
+from sentune.errors import HubError, MissingModelError, ModelFileError, SettingError
 from sentune.workbench import info
 from tests import tiny
+from tests.engine.test_classification_heads import classifier
 from tests.files.folders import read, write
 from tests.share.test_push import NAME, TOKEN, hub  # noqa: F401  (a fixture)
 
@@ -222,6 +223,54 @@ def test_what_is_no_model_is_an_error(tmp_path, capsys):
         info(tmp_path / "empty")
     assert main(["info", str(tmp_path / "empty")]) == 2
     assert capsys.readouterr().err.startswith("sentune info: ")
+
+
+def test_an_adapter_is_said_with_its_base(tiny_bert_folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    model = SentenceTransformer(str(tiny_bert_folder), device="cpu")
+    whole = sum(part.numel() for part in model.parameters())
+    model.add_adapter(peft.LoraConfig(r=4, target_modules=["query", "value"]))
+    model.save(str(tmp_path / "model"))
+    found = info(tmp_path / "model")
+    assert found.adapter_of == str(tiny_bert_folder) and found.base_parameters == whole
+    assert 0 < found.parameters < whole
+    assert f"{tiny_bert_folder}: {found.parameters:,} + {whole:,} weights" in " ".join(
+        str(found).split()
+    )
+
+
+def test_a_checkpoint_that_classifies_is_a_cross_encoder(tmp_path):
+    classifier(tmp_path, "bert", 3)
+    found = agree(tmp_path, CrossEncoder(str(tmp_path), device="cpu"))
+    assert (found.kind, found.labels) == ("CrossEncoder", 3)
+    assert isinstance(load(str(tmp_path), device="cpu"), CrossEncoder)
+    SentenceTransformer(str(tmp_path), device="cpu")  # who wants its encoder gets it
+
+
+def test_a_folder_without_weights_is_an_error(tiny_model, tmp_path, capsys):
+    tiny_model.save(str(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(MissingModelError, match="no weights for the module Transformer"):
+        info(tmp_path)
+    assert main(["info", str(tmp_path)]) == 2
+
+
+def test_a_setting_of_the_wrong_type_is_an_error(tiny_model, tmp_path):
+    tiny_model.save(str(tmp_path))
+    change(tmp_path / "config.json", lambda config: {**config, "num_hidden_layers": "two"})
+    with pytest.raises(ModelFileError, match="num_hidden_layers"):
+        info(tmp_path)
+
+
+def test_a_folder_has_no_revisions(tiny_model, tmp_path):
+    tiny_model.save(str(tmp_path))
+    with pytest.raises(SettingError, match="has no revisions"):
+        info(tmp_path, revision="main")
+
+
+def test_a_model_that_reads_all_of_a_text(tmp_path):
+    SentenceTransformer(modules=[models.BoW(["a", "b"])], device="cpu").save(str(tmp_path))
+    assert "reads all of a text" in " ".join(str(info(tmp_path)).split())
 
 
 def test_sizes_in_words():

@@ -17,7 +17,7 @@ from sentune.demo import steps
 from sentune.demo.pydocs import Entry
 from sentune.disk import files
 from sentune.encoder.sentence_transformers import SentenceTransformer
-from sentune.errors import SettingError
+from sentune.errors import SentuneError, SettingError
 from sentune.hub.usual import MODEL
 from sentune.machine.screen import WIDTH, Progress, duration, fit, quiet_libraries, say, table
 from sentune.workbench.inspect import Inspection, inspect
@@ -63,14 +63,20 @@ class Look:
 def show(plan: Plan) -> None:
     """Run the demo and print its results; SettingError at once if they could not be written."""
     start = time.perf_counter()
+    was_there = plan.output.exists()
     _check_output(plan)
     with quiet_libraries():
-        _show(plan, start)
+        name = plan.model or steps.default_model()
+        try:
+            model = SentenceTransformer(name)
+        except SentuneError:
+            if not was_there:
+                plan.output.rmdir()
+            raise
+        _show(plan, name, model, start)
 
 
-def _show(plan: Plan, start: float) -> None:
-    name = plan.model or steps.default_model()
-    model = SentenceTransformer(name)
+def _show(plan: Plan, name: str, model: SentenceTransformer, start: float) -> None:
     model.max_seq_length = steps.MAX_SEQ_LENGTH
     say(f"Model      {_describe(name, model)}")
     corpus = _corpus(plan, model)

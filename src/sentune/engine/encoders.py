@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError as _BadConfigError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -99,7 +100,7 @@ def load_encoder(
             )
     except ModelFileError as error:
         raise ModelFileError(f"{source}: {error}") from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, _BadConfigError) as error:
         raise _loading_error(source, "encoder", error) from error
     _check_missing(source, encoder, report["missing_keys"], task)
     if way.is_inside:
@@ -118,7 +119,7 @@ def without_weights(source: str, options: dict, *, task: str = tasks.FEATURES) -
         make = getattr(way.loader, "from_config", None) or way.loader._from_config
         with torch.device("meta"):
             encoder = make(way.config).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, _BadConfigError) as error:
         raise _loading_error(source, "encoder", error) from error
     if way.is_inside:
         encoder = encoder.get_encoder()

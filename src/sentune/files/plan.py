@@ -85,10 +85,17 @@ def plan(
 
 
 def kind_of(root: ModelFolder) -> ModelKind:
-    """The kind of the model in a folder; SentenceTransformer for one that does not say."""
-    marked = _marked(*_configs(root))
+    """The kind of the model in a folder; SentenceTransformer for one that does not say.
+
+    A checkpoint of transformers with a head that classifies is a CrossEncoder, unless it is loaded
+    as something else.
+    """
+    config, encoder = _configs(root)
+    marked = _marked(config, encoder)
     if marked is None and root.file(MODULES_FILE) is not None:
         marked = _kind_of(listed_modules(root, is_trusted=True))  # nothing of it is run
+    elif marked is None and _is_classifier(encoder.get("architectures")):
+        marked = CROSS_ENCODER.name
     kind = KINDS.get(marked or SENTENCE_TRANSFORMER.name)
     if kind is None or not kind.is_here:
         raise _wrong_kind(root, SENTENCE_TRANSFORMER, marked)
@@ -174,6 +181,11 @@ def _plain_modules(
         task = GENERATION if is_causal(encoder.get("architectures")) else CLASSES
         planned = replace(planned, settings={**planned.settings, "transformer_task": task})
     return {"0": planned}
+
+
+def _is_classifier(architectures: Any) -> bool:
+    name = architectures[0] if isinstance(architectures, list) and architectures else ""
+    return str(name).endswith("ForSequenceClassification")
 
 
 def is_causal(architectures: Any) -> bool:

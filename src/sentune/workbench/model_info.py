@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from torch import nn
 
 from sentune.disk.downloads import Snapshot, snapshot_of
-from sentune.errors import MissingModelError
+from sentune.errors import MissingModelError, SettingError
 from sentune.files.kinds import CROSS_ENCODER, SENTENCE_TRANSFORMER
-from sentune.files.plan import Plan, kind_of, plan
+from sentune.files.modules import adapter_base
+from sentune.files.plan import ModulePlan, Plan, kind_of, plan
 from sentune.folders.folder import ModelFolder
-from sentune.folders.source import source_folder
+from sentune.folders.names import ADAPTER_FILE
+from sentune.folders.source import Code, source_folder
 from sentune.hub.fetch import Access
 from sentune.workbench.models.history import History, history_of
-from sentune.workbench.models.sizes import Size, bytes_in, in_words, size_left, size_of
+from sentune.workbench.models.sizes import Size, bytes_in, in_words, size_in, size_left, size_of
 from sentune.workbench.models.unloaded import (
     details_of,
     type_of,
@@ -50,7 +52,7 @@ class ModelInfo:
         path: The folder of the files.
         kind: "SentenceTransformer", which embeds texts, or "CrossEncoder", which scores pairs.
         modules: In order.
-        parameters: How many numbers the files of weights hold.
+        parameters: How many numbers the files of weights hold; of an adapter its own alone.
         precision: Type of the weights -> how many numbers have it.
         weight_bytes: Bytes of the files of weights.
         all_bytes: Bytes of all files in the folder.
@@ -64,6 +66,8 @@ class ModelInfo:
         is_packed: Whether texts of any length run side by side without padding.
         why_not_packed: "" if it does.
         computed_in: Type that products are computed in on this machine.
+        adapter_of: What the files say the adapter is for; None for a model without one.
+        base_parameters: How many numbers that has, where they are here.
         history: Where it comes from.
     """
 
@@ -85,6 +89,8 @@ class ModelInfo:
     is_packed: bool
     why_not_packed: str
     computed_in: str
+    adapter_of: str | None = None
+    base_parameters: int | None = None
     history: History = field(default_factory=History)
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,6 +122,9 @@ class ModelInfo:
             name if len(self.precision) == 1 else f"{count:,} in {name}"
             for name, count in self.precision.items()
         )
+        if self.adapter_of is not None:
+            base = "unknown" if self.base_parameters is None else f"{self.base_parameters:,}"
+            yield "adapter of", f"{self.adapter_of}: {self.parameters:,} + {base} weights"
         yield "weights", f"{self.parameters:,} in {types}" if self.parameters else "none"
         weights, everything = in_words(self.weight_bytes), in_words(self.all_bytes)
         yield "on disk", f"{everything}, of which {weights} are weights"
@@ -127,8 +136,11 @@ class ModelInfo:
             width = "unknown" if self.width is None else f"{self.width:,} numbers a text"
             size = "" if self.width is None else f", {in_words(4 * self.width)} in float32"
             yield "embeddings", f"{width}{size}; compared by {self.similarity}"
-        limit = "all of a text" if self.max_tokens is None else f"{self.max_tokens:,} tokens"
-        yield "reads at most", f"{limit}; the rest of a longer text is left out"
+        if self.max_tokens is None:
+            yield "reads", "all of a text"
+        else:
+            words = f"{self.max_tokens:,} tokens; the rest of a longer text is left out"
+            yield "reads at most", words
         yield "prompts", self._prompts()
         yield "runs packed", "yes" if self.is_packed else f"no: {self.why_not_packed}"
 
@@ -150,8 +162,9 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
         token: Access token for the Hub.
 
     Raises:
-        ModelFileError: If the folder does not hold a model, or is damaged.
+        ModelFileError: If the folder does not hold a model, is damaged, or has no weights.
         HubError: If the model cannot be had from the Hub.
+        SettingError: If a revision is given for a folder.
 
     Example:
         >>> found = sentune.workbench.info("all-MiniLM-L6-v2")  # doctest: +SKIP
@@ -162,11 +175,18 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
 
     owners = (SENTENCE_TRANSFORMER.owner, CROSS_ENCODER.owner)
     access = Access(token=token, revision=revision, owners=owners)
+    if revision is not None and Path(model).expanduser().is_dir():
+        raise SettingError(
+            f"{model} is a folder, which has no revisions; leave out revision ({revision!r}), or "
+            "name the model by its id on the Hub"
+        )
     found = _planned(model, access)
     folder, kind = found.folder, found.kind
     modules = unloaded(found, access)
     left = _left(folder, access)
     sizes = {name: size_of(module, left) for name, module in found.modules.items()}
+    _check_weights(found.modules.values(), folder)
+    adapter, base = _adapter(found, access)
     counts = {name: size.count for name, size in sizes.items()}
     whole = sum(sizes.values(), Size())
     settings, is_scorer = found.settings, kind is CROSS_ENCODER
@@ -193,6 +213,8 @@ def info(model: str | Path, *, revision: str | None = None, token: str | None = 
         is_packed=not why,
         why_not_packed=why,
         computed_in=str(auto_dtype(best_device())).removeprefix("torch."),
+        adapter_of=adapter,
+        base_parameters=base,
         history=history_of(folder, found.card),
     )
 
@@ -225,6 +247,30 @@ def _left(folder: ModelFolder, access: Access) -> dict[Path, Size]:
         return {}
     left = access.weights_left(snapshot)
     return {folder.path / path: size_left(*known) for path, known in left.items()}
+
+
+def _check_weights(modules: Iterable[ModulePlan], root: ModelFolder) -> None:
+    """Raise if a module that needs weights has none in a folder of the user's own."""
+    for module in () if root.is_download else modules:
+        _check_weights(module.parts.values(), root)
+        if module.row is not None and module.row.weights == "yes" and not size_of(module).count:
+            raise MissingModelError(
+                f"{module.folder} has no weights for the module {module.row.name}: there is "
+                "neither model.safetensors nor pytorch_model.bin; download or save the model again"
+            )
+
+
+def _adapter(found: Plan, access: Access) -> tuple[str | None, int | None]:
+    """What the encoder's adapter is for, and how many weights that has; None for no adapter."""
+    for module in found.modules.values():
+        said = module.folder.read_json(ADAPTER_FILE, dict)
+        if said is None:
+            continue
+        base = adapter_base.base_of(module.folder, Code(found.folder.path, access, False))
+        name = str(said.get("base_model_name_or_path") or "the encoder in this folder")
+        own = base.path == module.folder.path
+        return name, None if own else size_in(base.path).count or None
+    return None, None
 
 
 def _labels(modules: Mapping[str, nn.Module | None]) -> int | None:

@@ -60,7 +60,13 @@ def size_of(module: ModulePlan, left: Mapping[Path, Size] | None = None) -> Size
     left = left or {}
     found = sum((size_of(part, left) for part in module.parts.values()), Size())
     found += sum((size for path, size in left.items() if path.parent == module.folder.path), Size())
-    for path in _files(module.folder.path):
+    return found + size_in(module.folder.path)
+
+
+def size_in(folder: Path) -> Size:
+    """What is in the files of weights in a folder."""
+    found = Size()
+    for path in _files(folder):
         counts: Counter[str] = Counter()
         for name, count in _tensors(path):
             counts[name] += count
@@ -87,7 +93,7 @@ def in_words(size: int) -> str:
 def _files(folder: Path) -> list[Path]:
     """The files of weights in a folder that a loader reads: safetensors, or else pickles."""
     found = sorted(folder.glob("*.safetensors"))
-    return found or sorted(folder.glob("pytorch_model*.bin"))
+    return found or sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("adapter_model*.bin")])
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, int]]:
