@@ -20,7 +20,8 @@ def load(model_name_or_path: str | Path, **options: Any) -> Any:
 
     Args:
         model_name_or_path: A folder, or an id on the Hugging Face Hub. A plain transformers
-            checkpoint becomes an encoder of texts.
+            checkpoint becomes an encoder of texts, or a CrossEncoder if its head classifies
+            (`...ForSequenceClassification`).
         **options: As for `SentenceTransformer` or `CrossEncoder`, whichever it is.
 
     Returns:
