@@ -61,7 +61,9 @@ def test_a_better_model_is_called_better_and_an_equal_one_is_not():
     assert found.best.name == "large" and found.metric == "Spearman" and found.rows == 120
     for model in found.models:
         assert model.low <= model.figure <= model.high and model.low < model.high
-    better, same = found.differences
+    better, same, over_the_rest = found.differences
+    assert (over_the_rest.first, over_the_rest.second) == ("same", "large")
+    assert over_the_rest.is_real and over_the_rest.gain == better.gain
     assert (better.first, better.second, better.verdict) == ("small", "large", "better")
     assert better.is_real and better.low > 0
     assert better.gain == pytest.approx(found.models[1].figure - found.models[0].figure)
@@ -205,6 +207,8 @@ def test_a_model_that_was_trained_on_the_rows_is_named(files):
     found = evaluate(["one", "two"], "held-out.csv", label="likeness", examples=False)
     notes = [note for note in found.notes if "trained on" in note]
     assert len(notes) == 1 and notes[0].startswith("one was trained on rows of held-out.csv")
+    assert found.record["warnings"] == [{"model": "one", "seen": ["held-out.csv"]}]
+    assert not [note for note in found.record["data"]["notes"] if "trained on" in note]
     with open("held-out.csv", "a", encoding="utf-8") as file:
         file.write("a cat,a dog,0.5\n")
     found = evaluate(["one"], "held-out.csv", label="likeness", examples=False)

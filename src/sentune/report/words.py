@@ -14,6 +14,7 @@ NOTHING = "\N{EN DASH}"
 
 STATES = {
     "not tried": "Not tried",
+    "stopped": "Stopped",
     "won": "Kept",
     "finished": "Finished",
     "dropped": "Dropped",

@@ -335,10 +335,10 @@ def _row(course: Course, entry: Entry) -> dict[str, Any]:
 
 
 def _state(entry: Entry) -> str:
-    """How it ended; what has no round and did not fail was not tried."""
-    if entry.state not in ("waiting", "dropped"):
-        return entry.state
-    return "dropped" if entry.rounds else "not tried"
+    """How it ended; what was dropped before its first round was not tried."""
+    if entry.state == "waiting":
+        return "stopped"
+    return "not tried" if entry.state == "dropped" and not entry.rounds else entry.state
 
 
 def _mix(course: Course, mix: Any) -> dict[str, Any]:
