@@ -119,6 +119,14 @@ def test_models_that_cannot_be_told_apart_are_not_ranked():
     assert '<tr class="kept">' in page(evaluation("middle") | {"models": record["models"][:2]})
 
 
+def test_a_single_model_has_its_interval():
+    record = evaluation()
+    record |= {"models": record["models"][:1], "differences": []}
+    found = view_of(record)["head"]
+    assert found["line"] == "large: 0.900"
+    assert found["says"] == ["The Spearman on the rows is 0.900 (95% interval 0.880 to 0.920)."]
+
+
 CAUSES = {
     "asked": "The start was kept, as asked for",
     "stopped": "Stopped before a model was trained",

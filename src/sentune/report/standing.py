@@ -20,7 +20,9 @@ def headline(record: Record) -> dict[str, Any]:
         return {"line": "An evaluation", "says": [], "kept": None}
     best, *others = found
     if not others:
-        says = [f"The {metric} on {_rows(record)}."]
+        low, high = best["low"], best["high"]
+        sure = f" (95% interval {figure(low)} to {figure(high)})" if is_number(low) else ""
+        says = [f"The {metric} on {_rows(record)} is {figure(best['figure'])}{sure}."]
         return {"line": f"{best['name']}: {figure(best['figure'])}", "says": says, "kept": None}
     against = {one["name"]: _against(record, best, one) for one in others}
     tied = [name for name, one in against.items() if one["is_real"] is False]
