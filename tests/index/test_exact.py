@@ -56,6 +56,29 @@ def test_it_equals_semantic_search_and_a_loop(similarity, tmp_path):
         assert [int(h.id) for h in hits] == [n for _, n in looped]
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-5, 1, 1e6])
+@pytest.mark.parametrize("query_scale", [1e-12, 1, 1e6])
+def test_small_and_large_dot_products_are_exact(scale, query_scale, tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = (scale * rng.normal(size=(300, 24))).astype(np.float32)
+    queries = (query_scale * rng.normal(size=(5, 24))).astype(np.float32)
+    index = build(tmp_path / "i", vectors, similarity="dot")
+    wide = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    for hits, row in zip(index.search(embedding=queries, mode="vector", top_k=300), wide):
+        assert [int(hit.id) for hit in hits] == np.argsort(-row, kind="stable").tolist()
+        error = 1e-5 * np.abs(row).max()
+        np.testing.assert_allclose([h.score for h in hits], np.sort(row)[::-1], atol=error)
+
+
+def test_scores_that_differ_in_the_last_digit_are_no_ties(tmp_path):
+    one = np.float32(0.25)
+    two = np.nextafter(one, np.float32(1))
+    three = np.nextafter(two, np.float32(1))  # 1 - score is the same for two of them
+    index = build(tmp_path / "i", np.array([[one], [two], [three]]), similarity="dot")
+    hits = index.search(embedding=[1], mode="vector")
+    assert [(hit.id, hit.score) for hit in hits] == [("2", three), ("1", two), ("0", one)]
+
+
 def test_ties_are_in_the_order_of_the_documents_wherever_they_are_cut(tmp_path):
     vectors = np.tile(np.float32([1, 2, 3]), (500, 1))
     index = build(tmp_path / "i", vectors)

@@ -113,6 +113,10 @@ def test_both_rankings_are_joined(index):
         ({"year": []}, set()),
         ("kind IS NULL OR year = 2000", {"bread", "cats"}),
         ({}, set(TEXTS)),
+        ({"year": range(2001, 2003)}, {'o\'neil "x"', "grün/日本"}),
+        ({"year": np.array([2000, 2001])}, {"cats", 'o\'neil "x"'}),
+        ({"year": np.int64(2000)}, {"cats"}),
+        ("year = 2000 -- or later", {"cats"}),
     ],
 )
 def test_filters(index, mode, filter, wanted):
@@ -133,11 +137,65 @@ def test_metadata_comes_with_the_hits(index):
         ({"ye`ar": 1}, "names columns"),
         ({"year": object()}, "compares with texts"),
         (["year"], "must be SQL"),
+        ("year > 2000 ORDER BY year; nonsense", "year > 2000 ORDER BY year; nonsense cannot"),
+        ("year > 2000; DROP TABLE texts", "cannot be used"),
+        ("year = 2000 LIMIT 0", "cannot be used"),
+        ("", "the filter is blank"),
+        (" \n", "the filter is blank"),
+        ({"year": float("nan")}, "compares with texts, finite numbers.*got nan"),
+        ({"year": np.float32("inf")}, "compares with texts, finite numbers.*got .*inf"),
     ],
 )
 def test_a_filter_that_cannot_be_used(index, filter, says):
     with pytest.raises(SettingError, match=says):
         index.search("cat", filter=filter)
+    if not isinstance(filter, list):
+        with pytest.raises(SettingError, match=says):
+            index.delete(filter=filter)
+    assert len(index) == 4
+
+
+@pytest.mark.parametrize("value", [True, np.True_])
+def test_filters_by_truth(value, tmp_path):
+    rows = [{"text": "one", "flag": True}, {"text": "two", "flag": False}]
+    index = Index.build(tmp_path / "i", rows, embeddings=np.eye(2))
+    assert ids(index.search("one two", mode="text", filter={"flag": value})) == ["0"]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+def test_more_documents_than_any_number_of_rows(index, mode):
+    many = 99_999_999_999
+    expected = index.search("the cat", 50, mode=mode, candidates=50)
+    assert index.search("the cat", many, mode=mode, candidates=many) == expected
+
+
+def test_half_a_character_is_no_text(index, tmp_path):
+    for mode in ("text", "hybrid"):
+        with pytest.raises(InputError, match=r"lone surrogate \(U\+D800\)"):
+            index.search("a \ud800 cat", mode=mode)
+    for documents in ({"x": "a \ud800"}, {"a \ud800": "x"}):
+        with pytest.raises(InputError, match=r"lone surrogate \(U\+D800\)"):
+            index.add(documents, embeddings=np.ones((1, 32)))
+    with pytest.raises(InputError, match=r"lone surrogate \(U\+D800\)"):
+        index.add([{"text": "x", "kind": "a \ud800"}], embeddings=np.ones((1, 32)))
+    assert len(index) == 4
+
+
+def test_a_search_for_words_has_words_and_nothing_about_vectors(index):
+    with pytest.raises(SettingError, match="compares words; give a query"):
+        index.search(embedding=np.ones(32), mode="text")
+    for options in ({"exact": True}, {"probes": 3}):
+        with pytest.raises(SettingError, match="is about vectors"):
+            index.search("cat", mode="text", **options)
+
+
+def test_long_words_are_found(tmp_path):
+    word = "https://example.org/" + "x" * 90
+    key = "k" * 200
+    index = Index.build(tmp_path / "i", [f"see {word} there", key, "other"], embeddings=np.eye(3))
+    assert ids(index.search(word, mode="text"))[0] == "0"
+    assert ids(index.search("x" * 90, mode="text")) == ["0"]
+    assert ids(index.search(key, mode="text")) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +224,8 @@ def test_add_replace_and_delete(index):
     assert ids(index.search("zebra", mode="text")) == ["new"]
     hits = index.search("zebra number 42", mode="vector", top_k=1)
     assert ids(hits) == ["new"] and hits[0].metadata == {"year": 1999, "kind": None}
-    index.replace([{"id": "new", "text": "an owl"}, {"id": "newer", "text": "a crow"}])
+    two = [{"id": "new", "text": "an owl"}, {"id": "newer", "text": "a crow"}]
+    assert index.replace(two) == 1  # of the two
     assert len(index) == 6
     assert index.search("zebra", mode="text") == []
     assert ids(index.search("owl", mode="text")) == ["new"]
@@ -215,9 +274,10 @@ def test_equal_ids_in_different_batches(index, monkeypatch):
 
     documents = [Document(str(n), f"t {n}", {}) for n in range(5)] + [Document("1", "again", {})]
     monkeypatch.setattr(rows.batches, "__defaults__", (str, 2))
-    with pytest.raises(InputError, match="'1' is in the index already, or comes twice"):
-        index.add(documents)
-    assert len(index) == 4
+    for replace in (False, True):
+        with pytest.raises(InputError, match="'1' comes twice"):
+            index.add(documents, replace=replace)
+        assert len(index) == 4
 
 
 @pytest.mark.parametrize(
@@ -503,7 +563,7 @@ def test_an_index_without_its_data_says_so_whatever_is_done(damage, index):
         len,
     ):
         with pytest.raises(ModelFileError, match="cannot be read: .*. It is damaged"):
-            call(Index.open(where, index._model))
+            call(Index.open(where, index._model_of(index.settings)))
 
 
 def test_a_place_that_cannot_be_written_to():

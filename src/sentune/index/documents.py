@@ -14,6 +14,7 @@ from sentune.data.corpus_types import Types
 from sentune.data.raw import FORMATS
 from sentune.errors import DatasetError, InputError, InputTypeError
 from sentune.tables import column_names, records_of
+from sentune.text.inputs import bad_unicode
 
 _SEEN = 4_096  # documents of a stream that the types of columns are found from
 
@@ -98,7 +99,7 @@ def documents_of(source: Any, text: str | None = None, id: str | None = None) ->
     total = len(source) if hasattr(source, "__len__") else None
 
     def make(item: Any, number: int) -> Document:
-        return _document(item, number, text, id)
+        return _checked(_document(item, number, text, id), number)
 
     stream = iter(given)
     first = list(islice(stream, _SEEN))
@@ -169,6 +170,15 @@ def _document(item: Any, number: int, text: str | None, id: str | None) -> Docum
     problem = None if isinstance(words, str) else f"its text is no string but {words!r}"
     name = str(number) if own is None else str(own)
     return Document(name, words if problem is None else None, rest, problem)
+
+
+def _checked(document: Document, number: int) -> Document:
+    """The document, if its id, text and metadata are whole characters."""
+    values = [document.id, document.text, *document.metadata.values()]
+    texts = [value for value in values if isinstance(value, str)]
+    if (error := bad_unicode([texts], number)) is not None:
+        raise error
+    return document
 
 
 def columns_of(documents: list[Document], schema: Any) -> dict[str, Any]:

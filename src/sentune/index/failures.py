@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sentune.errors import ModelFileError, OutputError, SentuneError
+from sentune.errors import ModelFileError, OutputError, SentuneError, SettingError
 
 _IO = "LanceError(IO)"
 _SIGNS_OF_DAMAGE = (
@@ -32,6 +32,20 @@ def written(where: Path) -> Iterator[None]:
         raise OutputError(
             f"{where} cannot be written: {_reason(error)}. What was there before is whole; see "
             "whether the disk is full or may not be written to, and do it again"
+        ) from error
+
+
+@contextmanager
+def explained(condition: str | None, columns: Sequence[str]) -> Iterator[None]:
+    """Errors of a condition that LanceDB does not take as one that says what there is."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if condition is None or is_unreadable(error):
+            raise
+        known = ", ".join(["id", "text", *columns[columns.index("vectors") + 1 :]])
+        raise SettingError(
+            f"the filter {condition} cannot be used ({_reason(error)}); the columns are {known}"
         ) from error
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from numbers import Number
 from typing import Any
+
+import numpy as np
 
 from sentune.errors import SettingError
 
@@ -24,13 +26,25 @@ def condition(given: str | Mapping[str, Any] | None) -> str | None:
     Raises:
         SettingError: If it is neither, or a value cannot be compared with.
     """
+    if isinstance(given, str) and not given.strip():
+        raise SettingError(
+            'the filter is blank; write a condition as "year >= 2020", or leave it out (None)'
+        )
     if given is None or isinstance(given, str):
-        return given or None
+        return given
     if not isinstance(given, Mapping):
         raise SettingError(
             f"filter must be SQL as \"year >= 2020\" or a dict as {{'lang': 'en'}}, got {given!r}"
         )
     return " AND ".join(_equals(name, value) for name, value in given.items()) or None
+
+
+def whole(condition: str) -> str:
+    """The condition in brackets, so that LanceDB ignores nothing that comes after it.
+
+    The closing bracket has a line of its own, since a comment would hide it.
+    """
+    return f"({condition}\n)"
 
 
 def with_ids(ids: Iterable[str]) -> Iterator[str]:
@@ -42,17 +56,19 @@ def with_ids(ids: Iterable[str]) -> Iterator[str]:
 
 def literal(value: Any) -> str:
     """A value as SQL has it."""
-    if value is None:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None:
         return "NULL"
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, str):
-        quoted = value.replace("'", "''")
+    if isinstance(plain, bool):
+        return str(plain).upper()
+    if isinstance(plain, str):
+        quoted = plain.replace("'", "''")
         return f"'{quoted}'"
-    if isinstance(value, Number) and not isinstance(value, complex):
-        return repr(value.item() if hasattr(value, "item") else value)
+    if isinstance(plain, (int, float)) and math.isfinite(plain):
+        return repr(plain)
     raise SettingError(
-        f"a filter compares with texts, numbers, True, False and None, got {value!r}; say it in SQL"
+        "a filter compares with texts, finite numbers, True, False and None, got "
+        f"{value!r}; say it in SQL"
     )
 
 
@@ -61,7 +77,7 @@ def _equals(name: Any, value: Any) -> str:
         raise SettingError(f"a filter names columns, got {name!r}")
     if value is None:
         return f"`{name}` IS NULL"
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, range, np.ndarray)):
         allowed = [_equals(name, one) for one in value]
         return f"({' OR '.join(allowed)})" if allowed else "FALSE"
     return f"`{name}` = {literal(value)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,6 +21,7 @@ from sentune.index.searching import How, hits, scorer_of
 from sentune.index.settings import EXACT_BELOW, Settings, schema
 from sentune.index.store import Store
 from sentune.index.writing import batches_of, dimension_of, write
+from sentune.text.inputs import bad_unicode
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 Filter: TypeAlias = "str | Mapping[str, Any] | None"
@@ -44,11 +46,8 @@ class Index:
 
     def __init__(self, opened: Store, model: Any = None) -> None:
         self._store = opened
-        given = model if model is not None else opened.settings.model
-        self._model: IndexModel | None = None
-        if given is not None:
-            is_kept = model is None
-            self._model = given if isinstance(given, IndexModel) else IndexModel(given, is_kept)
+        self._given = model if model is None or isinstance(model, IndexModel) else IndexModel(model)
+        self._kept: tuple[Settings, IndexModel] | None = None
 
     # Making -------------------------------------------------------------------------------------
 
@@ -126,9 +125,9 @@ class Index:
             exact_below=exact_below,
         )
         columns = settings.stored_in(schema(settings.dimension, given.schema))
-        with Store.made(place, columns, overwrite=overwrite) as table:
+        with Store.made(place, columns, overwrite=overwrite) as draft:
             rest = batches if first is None else chain([first], batches)
-            write(table, given, rest, replace=False)
+            write(draft, given, rest, replace=False)
         return cls(Store(place), used)
 
     @classmethod
@@ -178,7 +177,7 @@ class Index:
         id: str | None = None,
         replace: bool = False,
         on_progress: Callable[[int, int | None], None] | None = None,
-    ) -> None:
+    ) -> int:
         """Add documents; searches find all of them from the end of the call on, or none.
 
         Args:
@@ -190,30 +189,33 @@ class Index:
                 take that of none, since their numbers go on from the highest of the index.
             on_progress: As for `build`.
 
+        Returns:
+            How many documents of the index were replaced.
+
         Raises:
             InputError: If an id is there already, or twice in the documents, and `replace` is not
                 set; or a document does not fit the columns.
             SettingError: If the model is not the one of the index.
         """
         given = documents_of(documents, text, id)
-        settings = self.settings
-        used = None if embeddings is not None else self._checked_model()
-        chunker = None
-        if used is not None and settings.chunk_tokens is not None:
-            chunker = used.chunker(settings.chunk_tokens, settings.chunk_overlap)
-        likeness = settings.similarity
-        batches = batches_of(given, used, embeddings, likeness, chunker, on_progress)
-        with self._store.writing() as table:
-            write(table, given, batches, replace=replace)
+        with self._store.writing() as draft:
+            settings = self.settings  # of what is changed: another build may have replaced it
+            used = None if embeddings is not None else self._model_of(settings)
+            chunker = None
+            if used is not None and settings.chunk_tokens is not None:
+                chunker = used.chunker(settings.chunk_tokens, settings.chunk_overlap)
+            likeness = settings.similarity
+            batches = batches_of(given, used, embeddings, likeness, chunker, on_progress)
+            return write(draft, given, batches, replace=replace)
 
-    def replace(self, documents: Any, **options: Any) -> None:
+    def replace(self, documents: Any, **options: Any) -> int:
         """As `add`, where each document takes the place of one with the same id, if there is one.
 
         Args:
             documents: The documents.
             **options: As for `add`.
         """
-        self.add(documents, replace=True, **options)
+        return self.add(documents, replace=True, **options)
 
     def delete(self, ids: Iterable[str] | None = None, *, filter: Filter = None) -> int:
         """Delete documents, and give how many there were.
@@ -232,9 +234,9 @@ class Index:
             raise SettingError("an empty filter would delete all; say filter='TRUE' if you mean it")
         wanted = [chosen] if chosen else list(with_ids(map(str, ids or ())))
         deleted = 0
-        with self._store.writing() as table:
+        with self._store.writing() as draft:
             for one in wanted:
-                deleted += self._store.delete_in(table, one)
+                deleted += draft.delete(one)
         return deleted
 
     # Searching ----------------------------------------------------------------------------------
@@ -278,64 +280,102 @@ class Index:
         check_positive(top_k=top_k, candidates=candidates)
         check_sizes(probes=probes)
         one_of("mode", mode, MODES)
-        texts, vectors, is_single = self._asked(query, embedding, mode)
+        texts, is_single = _texts_of(query, embedding)
+        if mode == "text":
+            _check_words(query, exact=exact, probes=probes)
+        vectors = self._vectors(texts, embedding, mode)
         scorer = scorer_of(reranker, query)
         how = How(mode, top_k, max(candidates, top_k), condition(filter), exact, probes, scorer)
         found = [
-            hits(self._store, text, vector, how)
-            for text, vector in zip(texts, vectors, strict=True)
+            hits(self._store, text, partial(_numbered, vectors, number), how)
+            for number, text in enumerate(texts)
         ]
         return found[0] if is_single else found
 
-    def _asked(
-        self, query: Any, embedding: Any, mode: str
-    ) -> tuple[list[str], Sequence[Any], bool]:
-        """Texts and vectors of the queries, and whether there is a single one."""
-        if query is None and embedding is None:
-            raise SettingError("give a query, or the embedding of one")
-        is_single = isinstance(query, str) or (query is None and np.ndim(embedding) == 1)
-        if query is not None:
-            texts = [query] if isinstance(query, str) else list(query)
-            wrong = next((text for text in texts if not isinstance(text, str)), None)
-            if wrong is not None:
-                raise InputTypeError(f"a query must be a text, got {wrong!r}")
-        if embedding is not None:
-            vectors = rows.as_stored(np.atleast_2d(embedding), self.settings.similarity, _query)
-            if query is None:
-                texts = [""] * len(vectors)
-        elif mode == "text" or not texts:
-            return texts, [None] * len(texts), is_single
-        else:
-            made = self._checked_model().queries(texts)
-            vectors = rows.as_stored(made, self.settings.similarity, _query)
-        self._check_width(vectors, len(texts))
-        return texts, list(vectors), is_single
+    def _vectors(
+        self, texts: list[str], embedding: Any, mode: str
+    ) -> Callable[[Settings], Sequence[Any]]:
+        """What gives the vectors of the queries for an index of some settings.
 
-    def _check_width(self, vectors: np.ndarray, queries: int) -> None:
-        width = self.settings.dimension
-        if vectors.shape != (queries, width):
-            raise InputError(
-                f"the index has vectors of {width} numbers, and the queries give the shape "
-                f"{vectors.shape}; give one of {width} for each query"
-            )
+        It is asked for each version that is read, which may be of another build and model; the
+        answer for the last settings is kept.
+        """
 
-    def _checked_model(self) -> IndexModel:
-        """The model, after checking that it is the one of the index."""
-        settings = self.settings
+        @lru_cache(maxsize=1)
+        def vectors(settings: Settings) -> Sequence[Any]:
+            if mode == "text" and embedding is None:
+                return [None] * len(texts)
+            if embedding is not None:
+                made = np.atleast_2d(embedding)
+            else:
+                made = self._model_of(settings).queries(texts)
+            stored = rows.as_stored(made, settings.similarity, _query)
+            _check_shape(stored, (len(texts), settings.dimension))
+            return list(stored)
+
+        return vectors
+
+    def _model_of(self, settings: Settings) -> IndexModel:
+        """The model for an index of some settings, after checking that it is the one of it."""
         where = self._store.where
-        if self._model is None:
+        if self._given is not None:
+            found = self._given
+        elif settings.model is None:
             raise SettingError(
                 f"{where} does not say where its model is; give it: Index.open({str(where)!r}, "
                 "model=...), or --model" + ("" if settings.identity else "; or give embeddings")
             )
-        if settings.identity is not None and not self._model.is_of(settings):
+        else:
+            if self._kept is None or self._kept[0] != settings:
+                self._kept = (settings, IndexModel(settings.model, is_kept=True))
+            found = self._kept[1]
+        if settings.identity is not None and not found.is_of(settings):
             raise SettingError(
                 f"{where} was built with the model {settings.model or 'of a program'} (hash "
-                f"{settings.identity[:8]}), and {self._model.name or 'the model given'} is another "
-                f"one (hash {self._model.identity[:8]}), whose vectors cannot be compared with "
+                f"{settings.identity[:8]}), and {found.name or 'the model given'} is another "
+                f"one (hash {found.identity[:8]}), whose vectors cannot be compared with "
                 "those of the index; search with the first, or build the index anew"
             )
-        return self._model
+        return found
+
+
+def _texts_of(query: Any, embedding: Any) -> tuple[list[str], bool]:
+    """The texts of the queries, empty where there are only embeddings; and whether it is one."""
+    if query is None and embedding is None:
+        raise SettingError("give a query, or the embedding of one")
+    if query is None:
+        return [""] * len(np.atleast_2d(embedding)), np.ndim(embedding) == 1
+    texts = [query] if isinstance(query, str) else list(query)
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputTypeError(f"a query must be a text, got {wrong!r}")
+    if (error := bad_unicode(texts)) is not None:
+        raise error
+    return texts, isinstance(query, str)
+
+
+def _check_words(query: Any, *, exact: bool, probes: int | None) -> None:
+    """Raise a SettingError for what a search for words alone cannot use."""
+    if query is None:
+        raise SettingError("mode='text' compares words; give a query beside its embedding")
+    if exact or probes is not None:
+        name = "exact" if exact else "probes"
+        raise SettingError(
+            f"{name} is about vectors, which mode='text' does not look at; leave it out, or "
+            "search with mode='vector' or 'hybrid'"
+        )
+
+
+def _check_shape(vectors: np.ndarray, wanted: tuple[int, int]) -> None:
+    if vectors.shape != wanted:
+        raise InputError(
+            f"the index has vectors of {wanted[1]} numbers, and the queries give the shape "
+            f"{vectors.shape}; give one of {wanted[1]} for each query"
+        )
+
+
+def _numbered(vectors: Callable[[Settings], Sequence[Any]], number: int, settings: Settings) -> Any:
+    return vectors(settings)[number]
 
 
 def _query(number: int) -> str:

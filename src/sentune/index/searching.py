@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from sentune.errors import SettingError
 from sentune.index.ranking import Found, best_documents, fused
+from sentune.index.settings import Settings
 from sentune.index.store import Row, Store
 
 
@@ -51,25 +53,34 @@ class How:
     scorer: Callable[[str, list[str]], Any] | None
 
 
-def hits(opened: Store, text: str, vector: Any, how: How) -> list[Hit]:
+def hits(opened: Store, text: str, vector_for: Callable[[Settings], Any], how: How) -> list[Hit]:
     """The documents that answer one query best.
 
     Args:
         opened: Where to look.
         text: The query.
-        vector: Of the query, `(d,)` as it is stored; None if only words count.
+        vector_for: Gives its vector, `(d,)` as an index of some settings stores it; None if only
+            words count.
         how: How to search.
     """
-
-    def work() -> list[Hit]:
-        return _detailed(opened, _ranked(opened, text, vector, how))
-
-    found = opened.read(work)
+    found: list[Hit] | None = None
+    while found is None:
+        settings = opened.read(lambda: opened.settings)
+        found = opened.read(partial(_if_same, opened, settings, text, vector_for(settings), how))
     if how.scorer is not None and found:
         scores = how.scorer(text, [hit.text for hit in found])
         order = np.argsort(-np.asarray(scores), kind="stable")
         found = [replace(found[place], score=float(scores[place])) for place in order]
     return found[: how.top_k]
+
+
+def _if_same(
+    opened: Store, settings: Settings, text: str, vector: Any, how: How
+) -> list[Hit] | None:
+    """What is found in an index of the settings; None if another build has replaced it."""
+    if opened.settings != settings:
+        return None
+    return _detailed(opened, _ranked(opened, text, vector, how))
 
 
 def _ranked(opened: Store, text: str, vector: Any, how: How) -> list[Found]:

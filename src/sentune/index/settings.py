@@ -62,6 +62,11 @@ class Settings:
         """A schema of Arrow with the settings in its metadata."""
         return schema.with_metadata({_KEY: json.dumps(asdict(self)).encode()})
 
+    @staticmethod
+    def are_in(schema: Any) -> bool:
+        """Whether there are settings in the metadata of a schema."""
+        return _KEY in (schema.metadata or {})
+
     @classmethod
     def of(cls, schema: Any, where: str) -> Settings:
         """The settings in the metadata of a schema.

@@ -8,28 +8,35 @@ nothing of it. What a killed writer leaves behind is not published, and the next
 
 from __future__ import annotations
 
+import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
 
 from sentune._lazy import need
 from sentune.disk.drafts import held
-from sentune.errors import InputError, MissingFolderError, SettingError
-from sentune.index.failures import damaged, is_unreadable, written
-from sentune.index.filters import with_ids
+from sentune.errors import MissingFolderError, ModelFileError, SettingError
+from sentune.index.draft import Draft
+from sentune.index.failures import damaged, explained, is_unreadable, written
+from sentune.index.filters import whole
 from sentune.index.settings import DISTANCES, Settings
 
 T = TypeVar("T")
+State: TypeAlias = Literal["none", "unfinished", "published", "foreign"]
 
 _TABLE = "texts"
 _PUBLISHED = "published"
+# Metadata of the column "id": tells a first build that was killed from an index without its tags.
+_MARK, _UNFINISHED = b"sentune.state", b"unfinished"
 _VECTOR_INDEX = "vector_of_"  # and the number of rows that it was trained on
 _TEXT_INDEX = "text_index"
 _GROWTH = 4  # times more rows, and the vector index is trained again
+_LARGE = 60  # binary digits of the largest number of a query by dot product
 _LIGHT = ("id", "chunk", "place")
 _KEPT = timedelta(minutes=1)  # an older version stays so long for those who read it
 _NEVER = timedelta(days=36_500)
@@ -61,59 +68,65 @@ class Store:
 
     Raises:
         MissingFolderError: If there is no index.
+        ModelFileError: If it is damaged, or not one of sentune.
     """
 
     def __init__(self, where: Path) -> None:
         self.where = where
-        self._db = _connected(where)
-        if not is_index(where):
+        state = state_of(where)
+        if state == "foreign":
+            raise ModelFileError(f"{where} was not made by sentune; build an index of its texts")
+        if state != "published":
             raise MissingFolderError(
                 f"there is no index in {where}; make one: sentune index CORPUS -o {where}"
             )
+        self._db = _connected(where)
         self._table = self._db.open_table(_TABLE)
         self._version = -1
         self.refresh()
 
     @classmethod
     @contextmanager
-    def made(cls, where: Path, schema: Any, *, overwrite: bool) -> Iterator[Any]:
+    def made(cls, where: Path, schema: Any, *, overwrite: bool) -> Iterator[Draft]:
         """A new, empty table to fill, which is published at the end of the block.
 
         Raises:
             SettingError: If there is an index and `overwrite` is not set, or other files are there.
         """
         check_place(where, overwrite)
-        with written(where):
-            where.mkdir(parents=True, exist_ok=True)
-        with written(where), held(where):
-            check_place(where, overwrite)  # another process may have been faster
-            db = _connected(where)
-            mode = "overwrite" if any(where.iterdir()) else "create"
-            table = db.create_table(_TABLE, schema=schema, mode=mode)
-            settings = Settings.of(schema, str(where))
-            _index_text(table, settings)
-            yield table
-            _publish(table, settings)
-            if mode == "create":  # nobody can have read an older version
-                _clean(table, timedelta(milliseconds=1))
+        settings = Settings.of(schema, str(where))
+        with ExitStack() as stack:
+            with written(where):
+                where.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(where))
+                check_place(where, overwrite)  # another process may have been faster
+                state, db = state_of(where), _connected(where)
+                if state == "published":
+                    _at_published(db)
+                mode = "create" if state == "none" else "overwrite"
+                table = db.create_table(_TABLE, schema=_marked(schema), mode=mode)
+                _index_text(table, settings)
+            yield Draft(table, where)
+            with written(where):
+                _publish(table, settings)
+                # If there was no index, nobody can have read an older version.
+                _clean(table, _KEPT if state == "published" else timedelta(milliseconds=1))
 
     @contextmanager
-    def writing(self) -> Iterator[Any]:
+    def writing(self) -> Iterator[Draft]:
         """The table to change; what was done is published at the end of the block, or not at all.
 
-        One writer at a time: another one waits.
+        One writer at a time: another one waits. In the block `settings` are those of the version
+        that is changed.
         """
-        with written(self.where), held(self.where):
-            table = self._db.open_table(_TABLE)
-            published = table.tags.get_version(_PUBLISHED)
-            if table.version != published:  # a writer was killed
-                table.checkout(_PUBLISHED)
-                table.restore()
-                table.tags.update(_PUBLISHED, table.version)
-            _clean(table, _KEPT)
-            self.refresh()
-            yield table
-            _publish(table, self.settings)
+        with ExitStack() as stack:
+            with written(self.where):
+                stack.enter_context(held(self.where))
+                table = _at_published(self._db)
+                self.refresh()
+            yield Draft(table, self.where)
+            with written(self.where):
+                _publish(table, self.settings)
         self.refresh()
 
     # Reading ------------------------------------------------------------------------------------
@@ -154,13 +167,8 @@ class Store:
 
     def count(self, condition: str | None = None) -> int:
         """How many rows there are, or for how many a condition holds."""
-        with self._said(condition):
-            return self._table.count_rows(condition)
-
-    def delete_in(self, table: Any, condition: str) -> int:
-        """Delete documents of a table that is being changed, and give how many there were."""
-        with self._said(condition):
-            return delete_where(table, condition)
+        with explained(condition, self._table.schema.names):
+            return self._table.count_rows(condition and whole(condition))
 
     def nearest(
         self,
@@ -174,13 +182,16 @@ class Store:
         """The rows with the most similar vectors; all of them if there are no more than `limit`."""
         is_exact = exact or self.rows < self.settings.exact_below
         distance = DISTANCES[self.settings.similarity]
-        query = self._table.search(vector, vector_column_name="vector", query_type="vector")
+        limit = self._limit(limit)
+        factor = _factor(vector) if distance == "dot" else 1.0
+        asked = np.asarray(vector, np.float32) * np.float32(factor)
+        query = self._table.search(asked, vector_column_name="vector", query_type="vector")
         query = query.distance_type(distance).limit(limit)
         if is_exact:
             query = query.bypass_vector_index()
         elif probes is not None:
             query = query.nprobes(probes)
-        found = self._found(query, condition, "_distance", _SCORES[distance])
+        found = self._found(query, condition, "_distance", _score_of(distance, factor))
         if len(found) < limit and not is_exact:  # the lists that were looked through hold no more
             return self.nearest(vector, limit, condition, exact=True)
         return found
@@ -188,7 +199,7 @@ class Store:
     def matching(self, words: str, limit: int, condition: str | None = None) -> list[Row]:
         """The rows with some of the words, by BM25; whatever characters are in the words."""
         match = need("lancedb.query", extra="index").MatchQuery(words, "text")
-        query = self._table.search(match, query_type="fts").limit(limit)
+        query = self._table.search(match, query_type="fts").limit(self._limit(limit))
         return self._found(query, condition, "_score", float)
 
     def details(self, keys: list[int]) -> list[dict[str, Any]]:
@@ -198,13 +209,17 @@ class Store:
         by_key = {row.pop("_rowid"): row for row in query.to_arrow().to_pylist()}
         return [by_key[key] for key in keys]
 
+    def _limit(self, wanted: int) -> int:
+        """As many rows as are wanted and there, but one: LanceDB takes no larger numbers."""
+        return min(wanted, max(self.rows, 1))
+
     def _found(
         self, query: Any, condition: str | None, column: str, score: Callable[[float], float]
     ) -> list[Row]:
         if condition is not None:
-            query = query.where(condition, prefilter=True)
+            query = query.where(whole(condition), prefilter=True)
         query = query.with_row_id(True).select([*_LIGHT, column])
-        with self._said(condition):
+        with explained(condition, self._table.schema.names):
             found = query.to_arrow()
         columns = [found[name].to_pylist() for name in (*_LIGHT, column, "_rowid")]
         rows = [
@@ -213,19 +228,29 @@ class Store:
         ]
         return sorted(rows, key=lambda row: (-row.score, row.place))
 
-    @contextmanager
-    def _said(self, condition: str | None) -> Iterator[None]:
-        """Say what can be wrong with a condition that the store does not take."""
-        try:
-            yield
-        except (ValueError, RuntimeError) as error:
-            if condition is None or is_unreadable(error):
-                raise
-            known = ", ".join(["id", "text", *self.metadata_columns])
-            reason = str(error).strip().splitlines()[0]
-            raise SettingError(
-                f"the filter {condition} cannot be used ({reason}); the columns are {known}"
-            ) from error
+
+def state_of(where: Path) -> State:
+    """What is in a folder, as far as it is about indexes.
+
+    Raises:
+        ModelFileError: If there is an index, or another table, that cannot be read.
+    """
+    folder = where / f"{_TABLE}.lance"
+    if not any((folder / "_versions").glob("*.manifest")):
+        # A build that was killed before there was a table leaves no data.
+        return "foreign" if any((folder / "data").glob("*")) else "none"
+    try:
+        table = _connected(where).open_table(_TABLE)
+        is_published = _PUBLISHED in table.tags.list()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise damaged(where, error) from error
+    if not Settings.are_in(table.schema):
+        return "foreign"
+    if is_published:
+        return "published"
+    if (table.schema.field("id").metadata or {}).get(_MARK) == _UNFINISHED:
+        return "unfinished"
+    raise damaged(where, FileNotFoundError(f"{_TABLE}.lance/_refs says of no version that it is"))
 
 
 def is_index(where: Path) -> bool:
@@ -234,87 +259,47 @@ def is_index(where: Path) -> bool:
     Raises:
         ModelFileError: If there is a table that cannot be read.
     """
-    if not any((where / f"{_TABLE}.lance" / "_versions").glob("*.manifest")):
-        return False  # killed before there was a table
-    try:
-        return _PUBLISHED in _connected(where).open_table(_TABLE).tags.list()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise damaged(where, error) from error
+    return state_of(where) == "published"
 
 
 def check_place(where: Path, overwrite: bool) -> None:
     """Raise a SettingError if no index can be made in a folder."""
     if where.exists() and not where.is_dir():
         raise SettingError(f"an index is a folder, and {where} is a file; name another place")
-    is_there = is_index(where)
-    if is_there and not overwrite:
+    state = state_of(where)
+    if state == "published" and not overwrite:
         raise SettingError(
             f"there is an index in {where}; add to it (--add, Index.open(...).add), replace it "
             "(--overwrite, overwrite=True), or name another place"
         )
-    others = [] if not where.is_dir() else [p for p in where.iterdir() if p.suffix != ".lance"]
-    if not is_there and others:
+    if state == "published" or not where.is_dir():
+        return
+    names = [path.name for path in where.iterdir()]
+    others = [name for name in names if state == "foreign" or name != f"{_TABLE}.lance"]
+    if others:
         raise SettingError(
-            f"the folder {where} holds other files, as {others[0].name}; name a new folder for "
-            "the index"
+            f"the folder {where} holds other files, as {others[0]}; name a new folder for the index"
         )
 
 
-def delete_where(table: Any, condition: str) -> int:
-    """Delete the documents of which a condition holds for some chunk; how many there were."""
-    found = table.search().where(condition).select(["id"]).to_arrow()["id"].unique().to_pylist()
-    has_chunks = table.count_rows("chunk > 0") > 0
-    table.delete(condition)
-    for rest in with_ids(found) if has_chunks else ():
-        if table.count_rows(rest):  # chunks for which it does not hold
-            table.delete(rest)
-    return len(found)
+def _factor(vector: Any) -> float:
+    """A power of two that makes the numbers of a query large.
 
-
-def next_place(table: Any) -> int:
-    """The place of the next row."""
-    places = table.search().select(["place"]).to_arrow()["place"]
-    pc = need("pyarrow.compute", extra="index")
-    return (pc.max(places).as_py() + 1) if len(places) else 0
-
-
-def next_number(table: Any) -> int:
-    """What the next document without an id is called: one more than the highest number so far."""
-    pc = need("pyarrow.compute", extra="index")
-    ids = table.search().select(["id"]).to_arrow()["id"]
-    numbers = ids.filter(pc.match_substring_regex(ids, "^[0-9]{1,18}$"))
-    return int(pc.max(numbers.cast("int64")).as_py()) + 1 if len(numbers) else 0
-
-
-def make_way(table: Any, ids: list[str], *, replace: bool) -> None:
-    """Delete the documents of some ids, or raise an InputError if there are such.
-
-    It is raised also if an id comes twice.
+    LanceDB gives 1 - dot in float32, where the 1 hides the last digits of a small dot product, or
+    all of them. Beside the dot product with a larger query it vanishes; a power of two changes no
+    digit of the product.
     """
-    twice = [id for id, times in Counter(ids).items() if times > 1]
-    if twice:
-        raise InputError(f"the id {twice[0]!r} comes twice; ids must differ")
-    for condition in with_ids(ids):
-        if replace:
-            table.delete(condition)
-            continue
-        found = table.search().where(condition).limit(1).select(["id"]).to_arrow()["id"]
-        if len(found):
-            raise InputError(
-                f"the id {found[0].as_py()!r} is in the index already, or comes twice; delete the "
-                "old document, or add with replace=True"
-            )
+    largest = float(np.abs(vector).max(initial=0.0))
+    return 2.0 ** (_LARGE - math.frexp(largest)[1]) if largest else 1.0
 
 
-def _similarity_of_dot(distance: float) -> float:
-    return 1.0 - distance
+def _score_of(distance: str, factor: float) -> Callable[[float], float]:
+    """What makes a score of a distance to a query that was made larger by a factor."""
+    if distance == "dot":
+        return lambda value: (1.0 - value) / factor
+    return lambda value: 0.0 - max(value, 0.0) ** 0.5
 
 
-def _similarity_of_l2(distance: float) -> float:
-    return 0.0 - max(distance, 0.0) ** 0.5
-
-
-_SCORES = {"dot": _similarity_of_dot, "l2": _similarity_of_l2}
 _OF_VECTORS = ("vector", "sparse", "vectors")
 
 
@@ -328,7 +313,12 @@ def _index_text(table: Any, settings: Settings) -> None:
     index = need("lancedb.index", extra="index")
     language = settings.language
     is_known = language is not None
-    config = index.FTS(language=language or "English", stem=is_known, remove_stop_words=is_known)
+    config = index.FTS(
+        language=language or "English",
+        stem=is_known,
+        remove_stop_words=is_known,
+        max_token_length=None,  # addresses and keys are words, too
+    )
     try:
         table.create_index("text", config=config, name=_TEXT_INDEX)
     except (ValueError, RuntimeError) as error:
@@ -341,6 +331,13 @@ def _index_text(table: Any, settings: Settings) -> None:
         ) from error
 
 
+def _marked(schema: Any) -> Any:
+    """The columns of a table that is not finished."""
+    place = schema.get_field_index("id")
+    metadata = {**(schema.field(place).metadata or {}), _MARK: _UNFINISHED}
+    return schema.set(place, schema.field(place).with_metadata(metadata))
+
+
 def _publish(table: Any, settings: Settings) -> None:
     """Bring the indexes up to date, and let readers see the table as it is."""
     table.optimize(cleanup_older_than=_NEVER)
@@ -349,13 +346,27 @@ def _publish(table: Any, settings: Settings) -> None:
         table.tags.update(_PUBLISHED, table.version)
     else:
         table.tags.create(_PUBLISHED, table.version)
+    if (table.schema.field("id").metadata or {}).get(_MARK) == _UNFINISHED:
+        table.update_field_metadata({"path": "id", "metadata": {_MARK.decode(): _PUBLISHED}})
+        table.tags.update(_PUBLISHED, table.version)
+
+
+def _at_published(db: Any) -> Any:
+    """The table at its published version, without what killed writers and older versions left."""
+    table = db.open_table(_TABLE)
+    if table.version != table.tags.get_version(_PUBLISHED):  # a writer was killed
+        table.checkout(_PUBLISHED)
+        table.restore()
+        table.tags.update(_PUBLISHED, table.version)
+    _clean(table, _KEPT)
+    return table
 
 
 def _clean(table: Any, older_than: timedelta) -> None:
     """Remove the files of versions that are older than that, and what killed writers left.
 
-    This is done at the start of a write, when the latest version is the published one, which is
-    never removed. Who reads one that is removed meanwhile turns to the new one.
+    This is done when the latest version is the published one, which is never removed. Who reads one
+    that is removed meanwhile turns to the new one.
     """
     with suppress(RuntimeError):  # the published version is not the latest; the next write cleans
         table.optimize(cleanup_older_than=older_than, delete_unverified=True)

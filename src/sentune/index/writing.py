@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sentune.errors import warn
-from sentune.index import rows, store
+from sentune.index import rows
 from sentune.index.documents import Documents
+from sentune.index.draft import Draft
 from sentune.index.model import IndexModel
 from sentune.text.chunks import Chunker
 
@@ -45,21 +46,19 @@ def dimension_of(model: IndexModel | None, embeddings: Any) -> int:
     return int(made.documents(["text"]).shape[1])
 
 
-def write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> None:
-    """Put the rows of documents into a table."""
-    place = store.next_place(table)
+def write(draft: Draft, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> int:
+    """Put the rows of documents into a draft, and give how many documents of it were replaced."""
     if given.is_counted:
-        given.first = store.next_number(table)
+        given.first = draft.next_number()
     skipped: dict[str, str] = {}
-    columns = table.schema
+    columns = draft.schema
+    replaced = 0
     for batch in batches:
-        store.make_way(table, batch.ids, replace=replace)
-        if replace:  # of what has no text now, nothing old may be found
-            store.make_way(table, list(batch.skipped), replace=True)
+        # Where documents are replaced, nothing old may be found of one that has no text now.
+        gone = list(batch.skipped) if replace else []
+        replaced += draft.make_way([*batch.ids, *gone], replace=replace)
         if batch.kept:
-            made = batch.rows(columns, given.metadata_of(columns), place)
-            table.add(made)
-            place += made.num_rows
+            draft.add(batch.rows(columns, given.metadata_of(columns), draft.next_place))
         skipped.update(batch.skipped)
     if skipped:
         named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
@@ -67,6 +66,7 @@ def write(table: Any, given: Documents, batches: Iterable[rows.Batch], *, replac
         some = "1 document is" if len(skipped) == 1 else f"{len(skipped)} documents are"
         reason = next(iter(skipped.values()))
         warn(f"{some} not in the index: {reason} (ids {named}{more})")
+    return replaced
 
 
 def _document(number: int) -> str:
