@@ -94,7 +94,7 @@ def test_a_table_is_searched_with_its_columns(tmp_path, model, capsys):
     assert (found["id"], found["metadata"]) == ("A", {"year": 1999})
 
 
-def test_add_replaces_documents_of_the_same_id(built, tmp_path, capsys):
+def test_add_keeps_other_files_of_the_same_name_and_replaces_its_own(built, tmp_path, capsys):
     more = tmp_path / "more"
     more.mkdir()
     (more / "cats.txt").write_text("A quick song.")
@@ -102,11 +102,43 @@ def test_add_replaces_documents_of_the_same_id(built, tmp_path, capsys):
     assert main(["index", str(more), "-o", built]) == 2  # not by mistake
     assert "there is an index" in capsys.readouterr().err
     assert main(["index", str(more), "-o", built, "--add"]) == 0
-    assert capsys.readouterr().out.startswith(f"4 documents are in {built}\n")
-    assert main(["search", built, "cat", "--mode", "text"]) == 1
-    assert capsys.readouterr().err == "nothing found\n"
-    assert main(["search", built, "song", "--mode", "text", "--json"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"5 documents are in {built}" and second.startswith("Search them: ")
+    assert main(["search", built, "cat", "--mode", "text", "--json"]) == 0
     assert names(capsys.readouterr().out) == ["cats.txt"]
+    (more / "cats.txt").write_text("A slow dance.")
+    (more / "fish.txt").unlink()
+    assert main(["index", str(more), "-o", built, "--add"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"5 documents are in {built}",
+        "1 document is replaced, of those that were there before",
+    ]
+    assert main(["search", built, "song", "--mode", "text"]) == 1
+    assert capsys.readouterr().err == "nothing found\n"
+    assert main(["search", built, "dance", "--mode", "text", "--json"]) == 0
+    assert names(capsys.readouterr().out) == ["more/cats.txt"]
+
+
+def test_a_place_with_blanks_is_said_as_a_shell_reads_it(notes, tmp_path, model, capsys):
+    place = tmp_path / "my index"
+    assert main(["index", notes, "-o", str(place), "--model", model]) == 0
+    assert f"sentune search '{place}' \"some words\"" in capsys.readouterr().out
+
+
+def test_add_where_there_is_no_index_leaves_nothing_behind(notes, tmp_path, capsys):
+    assert main(["index", notes, "-o", str(tmp_path / "typo"), "--add"]) == 2
+    assert "there is no index" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_folder_of_texts_and_tables_is_read_whole(tmp_path, model, capsys):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "README.md").write_text("a cat")
+    (folder / "rows.csv").write_text("text\na dog\na zebra\n")
+    assert main(["index", str(folder), "-o", str(tmp_path / "i"), "--model", model]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("3 documents are in ") and "note:" not in err
 
 
 @pytest.mark.parametrize("option", ["chunk-tokens", "chunk-overlap", "language", "exact-below"])
@@ -145,6 +177,10 @@ def test_a_reranker(built, tmp_path, capsys):
         (["{built}", " "], "nothing to search for"),
         (["{built}", "cat", "--filter", "nope = 1"], "the filter nope = 1 cannot be used"),
         (["{built}", "cat", "--model", "{other}"], "is another one"),
+        (["{built}", "cat", "--mode", "text", "--model", "{other}"], "--model is about vectors"),
+        (["{built}", "cat", "--mode", "text", "--exact"], "--exact is about vectors"),
+        (["{built}", "cat", "--filter", " "], "the filter is blank"),
+        (["{built}", "cat", "--filter", "TRUE ORDER BY id; x"], "cannot be used"),
         (["{built}", "cat", "--text", "body"], "--text and --id are for files"),
     ],
 )

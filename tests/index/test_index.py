@@ -600,15 +600,9 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_old_index(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_what_a_folder_holds_besides_documents_is_named(tmp_path):
+def test_a_file_of_lines_is_read_by_line(tmp_path):
     from sentune.index.documents import documents_of
 
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "README.md").write_text("read me")
-    (tmp_path / "a" / "data.csv").write_text("text\none\ntwo\n")
-    found = documents_of(tmp_path / "a")
-    assert [d.id for d in found] == ["README.md"]
-    assert found.notes == ["1 file is left out, whose endings are not read here: data.csv"]
     (tmp_path / "LINES.TXT").write_text("one\ntwo\n")
     assert len(list(documents_of(tmp_path / "LINES.TXT"))) == 2
 
@@ -725,10 +719,10 @@ def test_an_index_of_tables(tmp_path):
     assert ids(index.search("dog", mode="text")) == ["8"]
 
 
-def test_a_column_id_that_names_no_rows_is_left_out_of_an_index(model, tmp_path):
+def test_a_column_id_that_names_no_rows_is_kept_under_another_name(model, tmp_path):
     rows = "text,id,year\nthe cat,a,2000\na dog,a,2001\n"
     (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
     index = Index.build(tmp_path / "i", tmp_path / "rows.csv", model)
     (hit,) = index.search("the cat", top_k=1, mode="vector")
-    assert hit.metadata.keys() == {"year"}
+    assert hit.metadata == {"id_": "a", "year": 2000}
     assert hit.id == "rows.csv:0"

@@ -14,7 +14,9 @@ from sentune.cli._output import note, notes_after
 def add_columns(parser: argparse.ArgumentParser) -> None:
     """Declare which columns of tables are read."""
     parser.add_argument(
-        "--text", metavar="COLUMN", help="column with the texts (default: text, or the first)"
+        "--text",
+        metavar="COLUMN",
+        help="column with the texts (default: text, or the first whose texts have several words)",
     )
     parser.add_argument(
         "--id", metavar="COLUMN", help="column with the ids (default: id; else rows are counted)"

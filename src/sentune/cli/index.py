@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     way.add_argument(
         "--add",
         action="store_true",
-        help="add to the index that is there; documents of the same id are replaced",
+        help="add to the index that is there; files that are in it already, and documents of the "
+        "same id, are replaced",
     )
     way.add_argument("--overwrite", action="store_true", help="replace the index that is there")
     parser.add_argument(
@@ -71,19 +73,24 @@ def run(args: argparse.Namespace) -> None:
     from sentune.machine.screen import say
 
     _check(args)
+    index = Index.open(args.output, args.model) if args.add else None
     given = documents(args.corpus, args)
+    replaced = 0
     with building(given.total) as report:
-        if args.add:
-            index = Index.open(args.output, args.model)
-            index.replace(given, on_progress=report)
+        if index is not None:
+            replaced = index.replace(given, on_progress=report)
         else:
             index = Index.build(args.output, given, args.model or MODEL, **_options(args, report))
-    rows = f", as {index.rows:,} chunks" if index.rows != len(index) else ""
     place = Path(args.output)
-    count = len(index)
-    some = "1 document is" if count == 1 else f"{count:,} documents are"
-    say(f"{some} in {place}{rows}")
-    say(f'Search them: sentune search {place} "some words"')
+    rows = f", as {index.rows:,} chunks" if index.rows != len(index) else ""
+    say(f"{_documents(len(index))} in {place}{rows}")
+    if replaced:
+        say(f"{_documents(replaced)} replaced, of those that were there before")
+    say(f'Search them: sentune search {shlex.quote(str(place))} "some words"')
+
+
+def _documents(count: int) -> str:
+    return "1 document is" if count == 1 else f"{count:,} documents are"
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -78,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
     words = " ".join(args.words)
     if not words.strip():
         raise SettingError("there is nothing to search for; give some words")
+    if args.mode == "text" and (args.exact or args.model is not None):
+        option = "--exact" if args.exact else "--model"
+        raise SettingError(
+            f"{option} is about vectors, which --mode text does not look at; leave it out, or "
+            "search with --mode vector or hybrid"
+        )
     with ExitStack() as stack:
         index = _index(args, stack)
         hits = index.search(

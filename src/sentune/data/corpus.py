@@ -7,7 +7,7 @@ rows of a large one; it always has the same rows, whoever reads it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,6 +24,11 @@ from sentune.errors import DatasetError
 
 SHARD_ROWS = 50_000
 _NAMED = 5  # files that a note names
+_ENDINGS = {
+    "line": tuple(FORMATS),
+    "file": DOCUMENTS,
+    "table": tuple(ending for ending in FORMATS if ending not in DOCUMENTS),
+}
 
 
 class Document(NamedTuple):
@@ -69,6 +74,7 @@ class Corpus:
         shards: Its shards.
         text: Name of the column with the texts.
         id: Name of the column with the ids; None if rows are named by file and number.
+        left_out: Names of the files of its folder that are not read.
         notes: What a person should know of how it is read, as sentences.
     """
 
@@ -77,7 +83,9 @@ class Corpus:
         self.shards = [Shard(n, *row) for n, row in enumerate(plan["shards"])]
         self.text: str = plan["text"]
         self.id: str | None = plan["id"]
-        self.notes: list[str] = list(plan["notes"])
+        self.left_out: list[str] = list(plan.get("left_out", []))
+        self.notes: list[str] = [*plan["notes"], *left_out_note(self.left_out)]
+        self._names: Callable[[str], str] = str
         self._kept: tuple[int, int, Iterator[Any]] | None = None
         self._fit: dict[str, Any] | None = None
 
@@ -87,7 +95,7 @@ class Corpus:
         source: str | Path,
         text: str | None = None,
         id: str | None = None,
-        per: Literal["line", "file"] = "line",
+        per: Literal["line", "file", "table"] = "line",
         shard_rows: int = SHARD_ROWS,
         split: str | None = None,
         plan: Mapping[str, Any] | None = None,
@@ -105,7 +113,8 @@ class Corpus:
                 neither ids nor labels.
             id: Column with the ids, which must differ; None for "id" or "_id" if there is one and
                 its values differ, else rows are named `file:number`.
-            per: "file" reads each text file of a folder (txt, md, rst ...) as one document.
+            per: "file" reads each text file of a folder (txt, md, rst ...) as one document; "table"
+                reads all but these.
             shard_rows: Rows of a shard at most, or documents that are files.
             split: Which part of a saved `DatasetDict`, or of a folder whose files are named by
                 their parts (train.jsonl, test.jsonl); None for "train" of the one, and all files of
@@ -118,16 +127,15 @@ class Corpus:
                 are no rows, or ids of a column that was named are missing or not all different.
         """
         check_positive(shard_rows=shard_rows)
-        one_of("per", per, ("line", "file"))
-        endings = DOCUMENTS if per == "file" else tuple(FORMATS)
+        endings = _ENDINGS[one_of("per", per, tuple(_ENDINGS))]
         _check_split(split)
         notes: list[str] = []
         files, left_out = corpus_files.listed(source, endings, split or "train")
-        if per == "line":
+        if per != "file":
             files = [file for file in files if file.size]
         if split is not None:
             files = _of_split(source, files, split, notes)
-        elif per == "line" and len(parts := parts_of(files)) > 1:
+        elif per != "file" and len(parts := parts_of(files)) > 1:
             notes.append(
                 f"files of several parts ({', '.join(parts)}, by their names) are read; split "
                 "chooses one"
@@ -154,7 +162,8 @@ class Corpus:
             for file in files
             if file.encoding or file.has_old_ends
         }
-        plan["notes"] += [*notes, *_left_out(left_out)]
+        plan["notes"] += notes
+        plan["left_out"] = left_out
         return cls(place, files, plan)
 
     @classmethod
@@ -166,6 +175,16 @@ class Corpus:
             for name, size, _ in plan["files"]
         ]
         return cls(place, _decoded(files, plan), plan)
+
+    def as_written(self, names: Callable[[str], str]) -> Corpus:
+        """The same corpus with values as they are in the files, for whoever has types of its own.
+
+        Args:
+            names: Gives what a file is called in ids, of its name.
+        """
+        made = Corpus(self.source, self.files, self.plan)
+        made._names, made._fit = names, dict.fromkeys(self.schema.names, lambda value: value)
+        return made
 
     def __len__(self) -> int:
         """How many rows there are, those without a text included."""
@@ -217,9 +236,11 @@ class Corpus:
         if self.plan["asked"]["per"] == "file":
             for file in self.files[shard.file : shard.file + shard.rows]:
                 row = document(file)
-                yield Document(file.name, (row.values or {}).get("text"), {}, row.problem)
+                yield Document(
+                    self._names(file.name), (row.values or {}).get("text"), {}, row.problem
+                )
             return
-        name = self.files[shard.file].name
+        name = self._names(self.files[shard.file].name)
         for row_number, row in enumerate(self._rows(shard), shard.start):
             yield self._document(row, f"{name}:{row_number}")
 
@@ -300,7 +321,7 @@ def _decoded(files: list[File], plan: Mapping[str, Any]) -> list[File]:
     ]
 
 
-def _left_out(names: list[str]) -> list[str]:
+def left_out_note(names: Sequence[str]) -> list[str]:
     """A sentence that says which files of a folder are not read."""
     if not names:
         return []

@@ -101,14 +101,18 @@ def settled(kind: Any) -> Any:
 
 
 def fitting(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value of a text file one of the type."""
+    """What makes a value of a text file one of the type.
+
+    It raises a ValueError where something would be lost, which is never so for values that the type
+    was found from.
+    """
     pa = need("pyarrow", extra="bulk")
     if pa.types.is_string(kind):
         return _as_text
     if pa.types.is_floating(kind):
-        return lambda value: None if value is None else float(value)
+        return _as_number
     if pa.types.is_integer(kind):
-        return lambda value: None if value is None else int(value)
+        return _as_whole
     return lambda value: value
 
 
@@ -118,6 +122,25 @@ def _as_text(value: Any) -> str | None:
     if not isinstance(value, (bool, int, float, list, dict)):  # a date, a decimal, bytes
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _as_number(value: Any) -> float | None:
+    is_text = isinstance(value, str)
+    if isinstance(value, bool) or (is_text and (_STARTS_WITH_ZERO.match(value) or "_" in value)):
+        raise ValueError(f"{value!r} is no number")
+    return None if value is None else float(value)
+
+
+def _as_whole(value: Any) -> int | None:
+    number = _as_number(value)
+    if number is None:
+        return None
+    if not number.is_integer():
+        raise ValueError(f"{value!r} is no whole number")
+    try:
+        return int(value)
+    except ValueError:  # a text as 7.0
+        return int(number)
 
 
 def array_of(values: list[Any]) -> Any | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from sentune._lazy import need
 from sentune.errors import InputError
 from sentune.index.failures import explained, written
-from sentune.index.filters import whole, with_ids
+from sentune.index.filters import literal, whole, with_ids
+from sentune.index.names import folders_with
+
+_FOLDERS = "sentune.folders"  # in the metadata of the column "id"
 
 
 class Draft:
@@ -47,6 +51,16 @@ class Draft:
             ids = self._table.search().select(["id"]).to_arrow()["id"]
         numbers = ids.filter(pc.match_substring_regex(ids, "^[0-9]{1,18}$"))
         return int(pc.max(numbers.cast("int64")).as_py()) + 1 if len(numbers) else 0
+
+    def folders_with(self, folder: str) -> dict[str, str]:
+        """What ids of files start with, by their folder; this one is kept with the others."""
+        known = self._folders()
+        found = folders_with(known, folder, self._is_free)
+        if found != known:
+            update = {"path": "id", "metadata": {_FOLDERS: json.dumps(found)}}
+            with written(self._where):
+                self._table.update_field_metadata(update)
+        return found
 
     def add(self, rows: Any) -> None:
         """Add rows, a `pyarrow.RecordBatch` of all columns."""
@@ -91,6 +105,15 @@ class Draft:
                 if table.count_rows(rest):  # chunks for which it does not hold
                     table.delete(rest)
         return len(ids)
+
+    def _folders(self) -> dict[str, str]:
+        found = (self.schema.field("id").metadata or {}).get(_FOLDERS.encode())
+        return {} if found is None else json.loads(found)
+
+    def _is_free(self, start: str) -> bool:
+        """Whether no id starts with that."""
+        with written(self._where):
+            return not self._table.count_rows(f"starts_with(id, {literal(start)})")
 
     def _one(self, condition: str) -> list[str]:
         """The id of a row for which a condition holds, or nothing."""

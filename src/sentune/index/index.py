@@ -18,7 +18,7 @@ from sentune.index.filters import condition, with_ids
 from sentune.index.model import IndexModel
 from sentune.index.searching import Hit as Hit
 from sentune.index.searching import How, hits, scorer_of
-from sentune.index.settings import EXACT_BELOW, Settings, schema
+from sentune.index.settings import EXACT_BELOW, Settings, check_columns, schema
 from sentune.index.store import Store
 from sentune.index.writing import batches_of, dimension_of, write
 from sentune.text.inputs import bad_unicode
@@ -102,6 +102,7 @@ class Index:
         place = Path(where).expanduser()
         store.check_place(place, overwrite)
         given = documents_of(documents, text, id)
+        check_columns(given.schema)
         check_sizes(chunk_tokens=chunk_tokens)
         used = None if model is None else IndexModel(model)
         if used is None and embeddings is None:

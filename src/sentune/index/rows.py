@@ -12,7 +12,7 @@ import numpy as np
 from sentune._lazy import need
 from sentune.data.corpus import Document
 from sentune.errors import InputError
-from sentune.index.documents import columns_of
+from sentune.index.stream import columns_of
 from sentune.text.chunks import Chunk, Chunker
 
 # Rows that are written at a time: it bounds the memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ SIMILARITIES = ("cosine", "dot", "euclidean")
 DISTANCES = {"cosine": "dot", "dot": "dot", "euclidean": "l2"}
 
 _KEY = b"sentune"
+# The columns that an index has itself.
+OWN = ("id", "place", "chunk", "chunk_start", "chunk_end", "text", "vector", "sparse", "vectors")
 # Columns that the store adds to what it finds.
 _OF_STORE = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "_relevance_score")
 _FORMAT = 1
@@ -86,6 +89,31 @@ class Settings:
         return cls(**values)
 
 
+def free_name(name: str, taken: Iterable[str] = ()) -> str:
+    """The name for a column of the metadata, with underscores where an index cannot have it.
+
+    Args:
+        name: What documents call it.
+        taken: Names of other columns.
+    """
+    found = name.replace(".", "_").replace("`", "_")  # which SQL cannot say
+    used = {*OWN, *_OF_STORE, *taken}
+    while not found or found in used:
+        found += "_"
+    return found
+
+
+def check_columns(metadata: Any) -> None:
+    """Raise an InputError if an index cannot have a column of some metadata."""
+    for name in metadata.names:
+        if free_name(name) != name:
+            raise InputError(
+                f"the documents have a column {name!r}, which an index cannot have: "
+                f"{', '.join(OWN)} are its own, and names have no '.' or '`'; rename it, or "
+                "leave it out"
+            )
+
+
 def schema(dimension: int, metadata: Any) -> Any:
     """The columns of an index; a row is a chunk of a document.
 
@@ -95,9 +123,6 @@ def schema(dimension: int, metadata: Any) -> Any:
     Args:
         dimension: Of the vectors.
         metadata: Schema of the columns that documents have besides their texts.
-
-    Raises:
-        InputError: If one of those has a name that the index uses, or that SQL cannot say.
     """
     pa = need("pyarrow", extra="index")
     vector = pa.list_(pa.float32(), dimension)
@@ -115,11 +140,4 @@ def schema(dimension: int, metadata: Any) -> Any:
             ("vectors", pa.list_(vector)),
         ]
     )
-    for name in metadata.names:
-        if name in (*own.names, *_OF_STORE) or set(name) & set("`.") or not name:
-            raise InputError(
-                f"the documents have a column {name!r}, which an index cannot have: "
-                f"{', '.join(own.names)} are its own, and names have no '.' or '`'; rename it, or "
-                "leave it out"
-            )
     return pa.schema([*own, *metadata])

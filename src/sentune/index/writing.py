@@ -9,9 +9,9 @@ import numpy as np
 
 from sentune.errors import warn
 from sentune.index import rows
-from sentune.index.documents import Documents
 from sentune.index.draft import Draft
 from sentune.index.model import IndexModel
+from sentune.index.stream import Documents, Target, check_known, metadata_of
 from sentune.text.chunks import Chunker
 
 _NAMED = 5  # ids that a message names
@@ -48,8 +48,13 @@ def dimension_of(model: IndexModel | None, embeddings: Any) -> int:
 
 def write(draft: Draft, given: Documents, batches: Iterable[rows.Batch], *, replace: bool) -> int:
     """Put the rows of documents into a draft, and give how many documents of it were replaced."""
-    if given.is_counted:
-        given.first = draft.next_number()
+    known = {column.name: column.type for column in metadata_of(draft.schema)}
+    check_known(given.schema.names, known, "the documents have")
+    given.target = Target(
+        draft.next_number() if given.is_counted else 0,
+        {} if given.folder is None else draft.folders_with(given.folder),
+        known,
+    )
     skipped: dict[str, str] = {}
     columns = draft.schema
     replaced = 0
@@ -58,7 +63,7 @@ def write(draft: Draft, given: Documents, batches: Iterable[rows.Batch], *, repl
         gone = list(batch.skipped) if replace else []
         replaced += draft.make_way([*batch.ids, *gone], replace=replace)
         if batch.kept:
-            draft.add(batch.rows(columns, given.metadata_of(columns), draft.next_place))
+            draft.add(batch.rows(columns, metadata_of(columns), draft.next_place))
         skipped.update(batch.skipped)
     if skipped:
         named = ", ".join(f"{id!r}" for id in list(skipped)[:_NAMED])
