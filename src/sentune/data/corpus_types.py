@@ -125,14 +125,21 @@ def _as_text(value: Any) -> str | None:
 
 
 def _as_number(value: Any) -> float | None:
+    number = _number(value)
+    if isinstance(value, int) and number != value:
+        raise ValueError(f"{value!r} has more digits than a float holds")
+    return number
+
+
+def _number(value: Any) -> float | None:
     is_text = isinstance(value, str)
-    if isinstance(value, bool) or (is_text and (_STARTS_WITH_ZERO.match(value) or "_" in value)):
+    if isinstance(value, bool) or (is_text and (_CODE.match(value) or "_" in value)):
         raise ValueError(f"{value!r} is no number")
     return None if value is None else float(value)
 
 
 def _as_whole(value: Any) -> int | None:
-    number = _as_number(value)
+    number = _number(value)
     if number is None:
         return None
     if not number.is_integer():
