@@ -530,9 +530,20 @@ def test_a_quote_that_is_never_closed_holds_few_lines_in_memory(tmp_path, monkey
     assert [one.text for one in others] == [line] * 70_000
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_plan_that_counts_rows_otherwise_is_refused(tmp_path, rows):
+    """As of a version that took the rows after a stray quote for one."""
+    path = write(tmp_path, "a.tsv", 'n\ttext\n1\t"open\n2\ttwo\n3\tthree "\n4\tfour\n')
+    plan = Corpus.open(path, shard_rows=rows).plan
+    plan["shards"] = [[0, 0, 1, 7], [0, 1, 1, 30]][: 2 // rows]
+    corpus = Corpus.of_plan(path, plan)
+    with pytest.raises(DatasetError, match="a.tsv has other rows than when it was read first, by"):
+        list(corpus)
+
+
 def test_a_head_with_a_quote_that_is_not_closed_is_named(tmp_path):
     path = write(tmp_path, "a.csv", 'id,"text\n1,one\n')
-    with pytest.raises(DatasetError, match=r"its head \(line 1\) .*a quote is opened and not"):
+    with pytest.raises(DatasetError, match=r"in its head \(line 1\) a quote is opened and not"):
         Corpus.open(path)
     tabs = write(tmp_path, "a.tsv", 'id\t"text\n1\tone\n')
     assert list(Corpus.open(tabs))[0].text == "one"

@@ -254,7 +254,23 @@ class Corpus:
         else:
             stream = rows(self.files[shard.file], shard.start, shard.offset)
         yield from islice(stream, shard.rows)
-        self._kept = (shard.file, shard.start + shard.rows, stream)
+        following = next(stream, None)
+        if following is not None:
+            self._check_next(shard, following)
+            self._kept = (shard.file, shard.start + shard.rows, chain([following], stream))
+
+    def _check_next(self, shard: Shard, following: Any) -> None:
+        """Raise a DatasetError if the next shard does not begin where a shard ends.
+
+        So it is where the plan is of a version that found other rows in the file.
+        """
+        later = self.shards[shard.number + 1 : shard.number + 2]
+        offset = later[0].offset if later and later[0].file == shard.file else -1
+        if offset is not None and offset != following.offset:
+            raise DatasetError(
+                f"{self.files[shard.file].name} has other rows than when it was read first, by "
+                "another version of sentune or before a change; start anew in another folder"
+            )
 
     def _document(self, row: Any, name: str) -> Document:
         if row.values is None:

@@ -67,10 +67,12 @@ def _names_in(lines: _Lines, separator: str, file: File) -> list[str]:
         except StopIteration:
             return []
     names, problem = _closed(names, lines, separator)
-    if problem is None and lines.problem:
-        problem = f"is {lines.problem}"
     if problem is not None:
-        raise DatasetError(f"{file.name} cannot be read: its head (line {lines.number}) {problem}")
+        raise DatasetError(
+            f"{file.name} cannot be read: in its head (line {lines.number}) {problem}"
+        )
+    if lines.problem:
+        raise DatasetError(f"{file.name} cannot be read: its head is {lines.problem}")
     return names
 
 
