@@ -61,9 +61,9 @@ class Result:
     metrics: Mapping[str, float]  # without the name in front
     primary: str | None = None  # the metric that counts
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the evaluator
-    beside: Mapping[str, float] = field(default_factory=dict)  # to compare with, not of the model
     epoch: float = -1  # -1 outside of training, as the step
     step: int = -1
+    beside: Mapping[str, float] = field(default_factory=dict)  # to compare with, not of the model
 
 
 @dataclass

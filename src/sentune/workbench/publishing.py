@@ -288,8 +288,9 @@ def _check_adapters(upload: Upload) -> None:
             raise ModelFileError(
                 f"{path}: the adapter is for the encoder in {base!r}, a folder of this machine, so "
                 "nobody else could load it; set 'base_model_name_or_path' there to an id on the "
-                "Hub, or merge the adapter (model[0].auto_model.merge_and_unload()) and save the "
-                "whole model"
+                "Hub, or merge the adapter and save the model (model[0].auto_model = "
+                "peft.PeftModel.from_pretrained(transformers.AutoModel.from_pretrained(base), "
+                "folder).merge_and_unload())"
             )
 
 
