@@ -136,6 +136,8 @@ def test_ctrl_c_leaves_the_best_so_far_and_a_run_that_goes_on(work):
     record = json.loads((work / output / "run.json").read_text())
     assert record["decision"]["is_stopped"]
     assert "test" not in record["result"]
+    assert record["resume"] == f"sentune train --output {output} --resume"
+    assert "Stopped by Ctrl-C" in (work / output / "report.html").read_text(encoding="utf-8")
     SentenceTransformer(str(work / output)).encode("a text")
     assert (work / output / "report.html").exists()
     out = finish(work, output)

@@ -83,7 +83,7 @@ def _result(record: Record) -> tuple[str, Record]:
 
 
 def _line(metric: str, before: float, after: float, gain: float, is_sure: bool) -> str:
-    upper = metric[:1].upper() + metric[1:]
+    upper = sentence(metric).rstrip(".")
     if gain == 0 or figure(before) == figure(after):
         return f"{upper} stays at {figure(after)}"
     verb = "rose" if gain > 0 else "fell"
