@@ -74,15 +74,18 @@ class Index:
         Args:
             where: A folder that is not there yet, or is empty.
             documents: A file or folder: text files (md, rst, txt in a folder ...) are one document
-                each, tables (csv, jsonl, parquet ...) have one per row. Or a list, an iterable or
+                each, tables (csv, jsonl, parquet ...) have one per row; their columns whose names
+                the index uses itself get a "_" at the end. Or a list, an iterable or
                 a table of texts or of dicts with "text", and if they like "id" and other columns;
                 or a dict of id -> text.
             model: A `SentenceTransformer`, or a folder or id of one. None if `embeddings` come
                 without a model.
             embeddings: `(n, d)`, one for each document, which is then not cut into chunks; made by
                 the model, if one is given. None to have them made.
-            text: Column with the texts; None for "text", or for files the first column of texts.
-            id: Column with the ids; None for "id" where there is one; else rows are counted.
+            text: Column with the texts; None for "text", or for files the first column whose texts
+                have several words.
+            id: Column with the ids; None for "id" where there is one. Rows of files without one are
+                named by file and number, others are counted.
             chunk_tokens: Most tokens of a chunk, at most as many as the model reads, which is the
                 value for None. See `sentune.text.chunks`.
             chunk_overlap: Most tokens that a chunk shares with the one before; None for an eighth.
@@ -96,7 +99,9 @@ class Index:
 
         Raises:
             SettingError: If something else is at the place, or an option is out of range.
-            InputError: If documents lack texts or have equal ids; the message names one.
+            InputError: If documents lack texts or have equal ids, or a column of Python documents
+                has a name that the index uses itself; the message names one.
+            ModelFileError: If there is an index that cannot be read, even with `overwrite`.
             MissingDependencyError: If LanceDB is not installed.
         """
         place = Path(where).expanduser()
@@ -182,7 +187,8 @@ class Index:
         """Add documents; searches find all of them from the end of the call on, or none.
 
         Args:
-            documents: As for `build`, with columns that the index has.
+            documents: As for `build`, with columns that the index has. Ids of files of another
+                folder than the first start with its name.
             embeddings: As for `build`.
             text: As for `build`.
             id: As for `build`.
@@ -196,6 +202,7 @@ class Index:
         Raises:
             InputError: If an id is there already, or twice in the documents, and `replace` is not
                 set; or a document does not fit the columns.
+            DatasetError: If a value of a file would lose something in the type of its column.
             SettingError: If the model is not the one of the index.
         """
         given = documents_of(documents, text, id)
@@ -215,6 +222,9 @@ class Index:
         Args:
             documents: The documents.
             **options: As for `add`.
+
+        Returns:
+            How many documents of the index were replaced.
         """
         return self.add(documents, replace=True, **options)
 
