@@ -124,8 +124,7 @@ def card(
     data.license = license or data.license
     data.language = list(language) or data.language
     data.loaded_card = text
-    names = {"model_name": name, "model_id": model_id, "train_datasets": list(datasets)}
-    found = cards.text(loaded, **names)
+    found = cards.text(loaded, model_name=name, model_id=model_id, train_datasets=list(datasets))
     if found is None:
         raise ModelFileError(f"no card can be made of {model}; the log says why")
     if model_id is not None and text is not None and model_id not in found:

@@ -26,7 +26,8 @@ from sentune.workbench.racing.course import Course
 from sentune.workbench.racing.fit_one import start_of
 from sentune.workbench.records import run_file, saved, told
 from sentune.workbench.records.kept import Kept, asked_in
-from sentune.workbench.records.origin import with_runs
+from sentune.workbench.records.optional import optional
+from sentune.workbench.records.origin import for_the_card
 from sentune.workbench.records.run_file import RunFile
 from sentune.workbench.records.telling import Teller
 from sentune.workbench.rows import prepared, roles, several
@@ -178,8 +179,8 @@ class _Job:
             raise
         sources = self._sources(hashes, datasets)
         record = told.record(course, sources, self._command(), time.monotonic() - began)
-        record = with_runs(course, record)
-        record = saved.write(output, course.model, record, _places(self.data), hashes)
+        facts = optional(lambda: for_the_card(course, record), "the facts for its card", teller.say)
+        record = saved.write(output, course.model, {**record, **facts}, _places(self.data), hashes)
         kept_is, reason = record["decision"]["kept"], record["decision"]["reason"]
         if course.is_stopped:
             raise KeyboardInterrupt(

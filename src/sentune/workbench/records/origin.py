@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _NAMES = {"dev": "rows to choose by", "test": "test rows"}
 
 
-def with_runs(course: Course, record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a run with what the card of its model is made of; "runs" is empty for a start.
+def for_the_card(course: Course, record: dict[str, Any]) -> dict[str, Any]:
+    """What the card of the model is made of, for the record; "runs" is empty for a start.
 
     The card of the model that is kept gets it, too.
     """
@@ -41,7 +41,7 @@ def with_runs(course: Course, record: dict[str, Any]) -> dict[str, Any]:
         data.generate_widget_examples = not course.settings.no_rows
         for run in runs:
             data.add_run(run)
-    return {**record, "runs": [run.to_dict() for run in runs], ORIGIN: origin}
+    return {"runs": [run.to_dict() for run in runs], ORIGIN: origin}
 
 
 def _runs(course: Course, record: dict[str, Any]) -> list[Run]:
