@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 from sentune import Index
-from sentune.index.store import Store, is_index
+from sentune.index.place import is_index
+from sentune.index.store import Store
 
 OLD, NEW = 300, 200  # documents
 BATCH = 20  # rows of a commit of the writer

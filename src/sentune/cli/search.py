@@ -108,7 +108,7 @@ def _index(args: argparse.Namespace, stack: ExitStack) -> Any:
     """The index that is named, or one of the files, which lasts as long as the stack."""
     from sentune.errors import SettingError
     from sentune.index.index import Index
-    from sentune.index.store import is_index
+    from sentune.index.place import is_index
 
     where = Path(args.where).expanduser()
     if is_index(where):

@@ -12,16 +12,16 @@ import numpy as np
 
 from sentune.checks import check_positive, check_sizes, one_of
 from sentune.errors import InputError, InputTypeError, SettingError
-from sentune.index import rows, store
+from sentune.index import rows
 from sentune.index.documents import documents_of
 from sentune.index.filters import condition, with_ids
 from sentune.index.model import IndexModel
+from sentune.index.place import check_place
 from sentune.index.searching import Hit as Hit
-from sentune.index.searching import How, hits, scorer_of
+from sentune.index.searching import How, check_words, hits, scorer_of, texts_of
 from sentune.index.settings import EXACT_BELOW, Settings, check_columns, schema
 from sentune.index.store import Store
 from sentune.index.writing import batches_of, dimension_of, write
-from sentune.text.inputs import bad_unicode
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 Filter: TypeAlias = "str | Mapping[str, Any] | None"
@@ -105,7 +105,7 @@ class Index:
             MissingDependencyError: If LanceDB is not installed.
         """
         place = Path(where).expanduser()
-        store.check_place(place, overwrite)
+        check_place(place, overwrite)
         given = documents_of(documents, text, id)
         check_columns(given.schema)
         check_sizes(chunk_tokens=chunk_tokens)
@@ -291,9 +291,9 @@ class Index:
         check_positive(top_k=top_k, candidates=candidates)
         check_sizes(probes=probes)
         one_of("mode", mode, MODES)
-        texts, is_single = _texts_of(query, embedding)
+        texts, is_single = texts_of(query, embedding)
         if mode == "text":
-            _check_words(query, exact=exact, probes=probes)
+            check_words(query, exact=exact, probes=probes)
         vectors = self._vectors(texts, embedding, mode)
         scorer = scorer_of(reranker, query)
         how = How(mode, top_k, max(candidates, top_k), condition(filter), exact, probes, scorer)
@@ -348,33 +348,6 @@ class Index:
                 "those of the index; search with the first, or build the index anew"
             )
         return found
-
-
-def _texts_of(query: Any, embedding: Any) -> tuple[list[str], bool]:
-    """The texts of the queries, empty where there are only embeddings; and whether it is one."""
-    if query is None and embedding is None:
-        raise SettingError("give a query, or the embedding of one")
-    if query is None:
-        return [""] * len(np.atleast_2d(embedding)), np.ndim(embedding) == 1
-    texts = [query] if isinstance(query, str) else list(query)
-    wrong = next((text for text in texts if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise InputTypeError(f"a query must be a text, got {wrong!r}")
-    if (error := bad_unicode(texts)) is not None:
-        raise error
-    return texts, isinstance(query, str)
-
-
-def _check_words(query: Any, *, exact: bool, probes: int | None) -> None:
-    """Raise a SettingError for what a search for words alone cannot use."""
-    if query is None:
-        raise SettingError("mode='text' compares words; give a query beside its embedding")
-    if exact or probes is not None:
-        name = "exact" if exact else "probes"
-        raise SettingError(
-            f"{name} is about vectors, which mode='text' does not look at; leave it out, or "
-            "search with mode='vector' or 'hybrid'"
-        )
 
 
 def _check_shape(vectors: np.ndarray, wanted: tuple[int, int]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sentune.errors import SettingError
+from sentune.errors import InputTypeError, SettingError
 from sentune.index.ranking import Found, best_documents, fused
 from sentune.index.settings import Settings
 from sentune.index.store import Row, Store
+from sentune.text.inputs import bad_unicode
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,33 @@ class How:
     exact: bool
     probes: int | None
     scorer: Callable[[str, list[str]], Any] | None
+
+
+def texts_of(query: Any, embedding: Any) -> tuple[list[str], bool]:
+    """The texts of the queries, empty where there are only embeddings; and whether it is one."""
+    if query is None and embedding is None:
+        raise SettingError("give a query, or the embedding of one")
+    if query is None:
+        return [""] * len(np.atleast_2d(embedding)), np.ndim(embedding) == 1
+    texts = [query] if isinstance(query, str) else list(query)
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputTypeError(f"a query must be a text, got {wrong!r}")
+    if (error := bad_unicode(texts)) is not None:
+        raise error
+    return texts, isinstance(query, str)
+
+
+def check_words(query: Any, *, exact: bool, probes: int | None) -> None:
+    """Raise a SettingError for what a search for words alone cannot use."""
+    if query is None:
+        raise SettingError("mode='text' compares words; give a query beside its embedding")
+    if exact or probes is not None:
+        name = "exact" if exact else "probes"
+        raise SettingError(
+            f"{name} is about vectors, which mode='text' does not look at; leave it out, or "
+            "search with mode='vector' or 'hybrid'"
+        )
 
 
 def hits(opened: Store, text: str, vector_for: Callable[[Settings], Any], how: How) -> list[Hit]:

@@ -9,12 +9,11 @@ nothing of it. What a killed writer leaves behind is not published, and the next
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,15 +23,20 @@ from sentune.errors import MissingFolderError, ModelFileError, SettingError
 from sentune.index.draft import Draft
 from sentune.index.failures import damaged, explained, is_unreadable, written
 from sentune.index.filters import whole
+from sentune.index.place import (
+    MARK,
+    PUBLISHED,
+    TABLE,
+    check_place,
+    connected,
+    is_marked,
+    marked,
+    state_of,
+)
 from sentune.index.settings import DISTANCES, Settings
 
 T = TypeVar("T")
-State: TypeAlias = Literal["none", "unfinished", "published", "foreign"]
 
-_TABLE = "texts"
-_PUBLISHED = "published"
-# Metadata of the column "id": tells a first build that was killed from an index without its tags.
-_MARK, _UNFINISHED = b"sentune.state", b"unfinished"
 _VECTOR_INDEX = "vector_of_"  # and the number of rows that it was trained on
 _TEXT_INDEX = "text_index"
 _GROWTH = 4  # times more rows, and the vector index is trained again
@@ -80,8 +84,8 @@ class Store:
             raise MissingFolderError(
                 f"there is no index in {where}; make one: sentune index CORPUS -o {where}"
             )
-        self._db = _connected(where)
-        self._table = self._db.open_table(_TABLE)
+        self._db = connected(where)
+        self._table = self._db.open_table(TABLE)
         self._version = -1
         self.refresh()
 
@@ -100,11 +104,11 @@ class Store:
                 where.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(where))
                 check_place(where, overwrite)  # another process may have been faster
-                state, db = state_of(where), _connected(where)
+                state, db = state_of(where), connected(where)
                 if state == "published":
                     _at_published(db)
                 mode = "create" if state == "none" else "overwrite"
-                table = db.create_table(_TABLE, schema=_marked(schema), mode=mode)
+                table = db.create_table(TABLE, schema=marked(schema), mode=mode)
                 _index_text(table, settings)
             yield Draft(table, where)
             with written(where):
@@ -133,14 +137,14 @@ class Store:
 
     def refresh(self) -> None:
         """Turn to the version that is published now."""
-        while (version := self._table.tags.get_version(_PUBLISHED)) != self._version:
+        while (version := self._table.tags.get_version(PUBLISHED)) != self._version:
             try:
                 self._table.checkout(version)
                 self.settings = Settings.of(self._table.schema, str(self.where))
                 self.rows: int = self._table.count_rows()
                 self._version = version
             except Exception:
-                if self._table.tags.get_version(_PUBLISHED) == version:
+                if self._table.tags.get_version(PUBLISHED) == version:
                     raise
 
     def read(self, work: Callable[[], T]) -> T:
@@ -153,7 +157,7 @@ class Store:
                 self.refresh()
                 return work()
             except Exception as error:
-                if self._table.tags.get_version(_PUBLISHED) != self._version:
+                if self._table.tags.get_version(PUBLISHED) != self._version:
                     continue
                 if is_unreadable(error):
                     raise damaged(self.where, error) from error
@@ -229,59 +233,6 @@ class Store:
         return sorted(rows, key=lambda row: (-row.score, row.place))
 
 
-def state_of(where: Path) -> State:
-    """What is in a folder, as far as it is about indexes.
-
-    Raises:
-        ModelFileError: If there is an index, or another table, that cannot be read.
-    """
-    folder = where / f"{_TABLE}.lance"
-    if not any((folder / "_versions").glob("*.manifest")):
-        # A build that was killed before there was a table leaves no data.
-        return "foreign" if any((folder / "data").glob("*")) else "none"
-    try:
-        table = _connected(where).open_table(_TABLE)
-        is_published = _PUBLISHED in table.tags.list()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise damaged(where, error) from error
-    if not Settings.are_in(table.schema):
-        return "foreign"
-    if is_published:
-        return "published"
-    if (table.schema.field("id").metadata or {}).get(_MARK) == _UNFINISHED:
-        return "unfinished"
-    raise damaged(where, FileNotFoundError(f"{_TABLE}.lance/_refs says of no version that it is"))
-
-
-def is_index(where: Path) -> bool:
-    """Whether an index is in a folder; one whose first build was not finished is none.
-
-    Raises:
-        ModelFileError: If there is a table that cannot be read.
-    """
-    return state_of(where) == "published"
-
-
-def check_place(where: Path, overwrite: bool) -> None:
-    """Raise a SettingError if no index can be made in a folder."""
-    if where.exists() and not where.is_dir():
-        raise SettingError(f"an index is a folder, and {where} is a file; name another place")
-    state = state_of(where)
-    if state == "published" and not overwrite:
-        raise SettingError(
-            f"there is an index in {where}; add to it (--add, Index.open(...).add), replace it "
-            "(--overwrite, overwrite=True), or name another place"
-        )
-    if state == "published" or not where.is_dir():
-        return
-    names = [path.name for path in where.iterdir()]
-    others = [name for name in names if state == "foreign" or name != f"{_TABLE}.lance"]
-    if others:
-        raise SettingError(
-            f"the folder {where} holds other files, as {others[0]}; name a new folder for the index"
-        )
-
-
 def _factor(vector: Any) -> float:
     """A power of two that makes the numbers of a query large.
 
@@ -301,12 +252,6 @@ def _score_of(distance: str, factor: float) -> Callable[[float], float]:
 
 
 _OF_VECTORS = ("vector", "sparse", "vectors")
-
-
-def _connected(where: Path) -> Any:
-    # Its warnings are about its own lists; whoever sets the variable sees them.
-    os.environ.setdefault("LANCEDB_LOG", "error")
-    return need("lancedb", extra="index").connect(where)
 
 
 def _index_text(table: Any, settings: Settings) -> None:
@@ -331,33 +276,26 @@ def _index_text(table: Any, settings: Settings) -> None:
         ) from error
 
 
-def _marked(schema: Any) -> Any:
-    """The columns of a table that is not finished."""
-    place = schema.get_field_index("id")
-    metadata = {**(schema.field(place).metadata or {}), _MARK: _UNFINISHED}
-    return schema.set(place, schema.field(place).with_metadata(metadata))
-
-
 def _publish(table: Any, settings: Settings) -> None:
     """Bring the indexes up to date, and let readers see the table as it is."""
     table.optimize(cleanup_older_than=_NEVER)
     _index_vectors(table, settings)  # of files that stay as they are now
-    if _PUBLISHED in table.tags.list():
-        table.tags.update(_PUBLISHED, table.version)
+    if PUBLISHED in table.tags.list():
+        table.tags.update(PUBLISHED, table.version)
     else:
-        table.tags.create(_PUBLISHED, table.version)
-    if (table.schema.field("id").metadata or {}).get(_MARK) == _UNFINISHED:
-        table.update_field_metadata({"path": "id", "metadata": {_MARK.decode(): _PUBLISHED}})
-        table.tags.update(_PUBLISHED, table.version)
+        table.tags.create(PUBLISHED, table.version)
+    if is_marked(table.schema):
+        table.update_field_metadata({"path": "id", "metadata": {MARK: PUBLISHED}})
+        table.tags.update(PUBLISHED, table.version)
 
 
 def _at_published(db: Any) -> Any:
     """The table at its published version, without what killed writers and older versions left."""
-    table = db.open_table(_TABLE)
-    if table.version != table.tags.get_version(_PUBLISHED):  # a writer was killed
-        table.checkout(_PUBLISHED)
+    table = db.open_table(TABLE)
+    if table.version != table.tags.get_version(PUBLISHED):  # a writer was killed
+        table.checkout(PUBLISHED)
         table.restore()
-        table.tags.update(_PUBLISHED, table.version)
+        table.tags.update(PUBLISHED, table.version)
     _clean(table, _KEPT)
     return table
 
