@@ -20,7 +20,6 @@ from huggingface_hub import (
     constants,
     errors,
 )
-from yaml import YAMLError
 
 from sentune.disk.drafts import is_draft
 from sentune.disk.folders import finish
@@ -30,6 +29,7 @@ from sentune.folders import names
 from sentune.folders.names import README
 from sentune.hub.fetch import LOGIN, NETWORK, refusal
 from sentune.record.model import BLOCK
+from sentune.share.front import fault_of
 from sentune.share.mark import is_untouched
 
 logger = logging.getLogger(__name__)
@@ -191,11 +191,14 @@ def _check_card(path: Path | None) -> None:
         return
     try:
         text = path.read_text(encoding="utf-8")
-        if BLOCK.match(text):
-            ModelCard(text).validate()
     except UnicodeDecodeError as error:
         raise ValueError(f"README.md must be in UTF-8: {error}") from error
-    except (ValueError, YAMLError) as error:
+    if fault := fault_of(text):
+        raise ValueError(f"the front of README.md is refused: {fault}")
+    try:
+        if BLOCK.match(text):
+            ModelCard(text).validate()
+    except ValueError as error:
         raise ValueError(f"the front of README.md is refused: {error}") from error
 
 
