@@ -72,7 +72,7 @@ def test_help_shows_each_default_once():
     said = " ".join(run("encode", "--help").stdout.split())
     column = "(default: text, else the first whose texts have several words)"
     assert said.count(column) == 1
-    assert "(default: train)" in said
+    assert said.count("(default: train; with -o all files of such a folder)") == 1
     assert "None" not in said and "False" not in said
 
 
