@@ -56,6 +56,7 @@ def test_a_loss_that_fits_is_advised(inputs, label, loss):
         (2, Label("none"), "DenoisingAutoEncoderLoss"),  # data seldom are what it wants
         (2, Label("binary"), "ContrastiveTensionLoss"),
         (2, Label("none"), "GlobalOrthogonalRegularizationLoss"),  # teaches nothing alone
+        (3, Label("list", 2), "MSELoss"),  # a score for each document, not an embedding
     ],
 )
 def test_a_loss_that_does_not_fit_is_not_advised(inputs, label, loss):

@@ -153,6 +153,8 @@ def forms_of(inputs: int, label: Label) -> tuple[Form, ...]:
 def advised(inputs: int, label: Label) -> list[Form]:
     """The forms whose losses a dataset should be sent to, the first choice first."""
     fitting = [form for form in forms_of(inputs, label) if form.is_advice]
+    if any(form.wanted in ("scores", "margins") for form in fitting):  # one for each document
+        fitting = [form for form in fitting if form.wanted != "embedding"]
     return sorted(fitting, key=lambda form: form.wanted != label.kind)  # 0 and 1 can be scores too
 
 

@@ -75,18 +75,15 @@ class Draft:
             InputError: If an id came before in what is added; or is in the index, and `replace` is
                 not set.
         """
-        twice = [id for id, times in Counter(ids).items() if times > 1]
-        for condition in () if twice else with_ids(ids):
-            twice += self._one(f"{condition} AND place >= {self._first}")
-        if twice:
-            raise InputError(f"the id {twice[0]!r} comes twice; ids must differ")
+        known = next(((id, self._next) for id, times in Counter(ids).items() if times > 1), None)
         replaced = 0
         for condition in with_ids(ids):
-            if not replace and (known := self._one(condition)):
-                raise InputError(
-                    f"the id {known[0]!r} is in the index already; delete the old document, or add "
-                    "with replace=True"
-                )
+            # One look at the rows for each condition: there may be millions.
+            known = known or self._one(
+                f"{condition} AND place >= {self._first}" if replace else condition
+            )
+            if known is not None:
+                raise _taken(known[0], is_twice=known[1] >= self._first)
             if replace:
                 with written(self._where):
                     replaced += self._table.count_rows(f"{condition} AND chunk = 0")
@@ -115,8 +112,18 @@ class Draft:
         with written(self._where):
             return not self._table.count_rows(f"starts_with(id, {literal(start)})")
 
-    def _one(self, condition: str) -> list[str]:
-        """The id of a row for which a condition holds, or nothing."""
+    def _one(self, condition: str) -> tuple[str, int] | None:
+        """Id and place of a row for which a condition holds; None if there is none."""
         with written(self._where):
-            found = self._table.search().where(condition).limit(1).select(["id"]).to_arrow()["id"]
-        return list(found.to_pylist())
+            found = self._table.search().where(condition).limit(1).select(["id", "place"])
+            rows = found.to_arrow().to_pylist()
+        return (rows[0]["id"], rows[0]["place"]) if rows else None
+
+
+def _taken(id: str, *, is_twice: bool) -> InputError:
+    """The error for an id that came before."""
+    if is_twice:
+        return InputError(f"the id {id!r} comes twice; ids must differ")
+    return InputError(
+        f"the id {id!r} is in the index already; delete the old document, or add with replace=True"
+    )

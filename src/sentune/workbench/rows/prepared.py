@@ -287,8 +287,8 @@ def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: flo
     stay = int((np.any(is_asked, axis=0) & ~left_out).sum())
     if left_out.any():
         notes.append(
-            f"{left_out.sum():,} training rows are left out, since their texts, or near duplicates "
-            "of them, are in held-out rows"
+            f"{_rows(left_out.sum())} left out, since texts of them, or near duplicates, are in "
+            "held-out rows"
         )
     if stay:
         notes.append(
@@ -296,6 +296,10 @@ def without_held_out(rows: Any, held_out: list[Any], notes: list[str], most: flo
             "that too few would be left; figures say little about new texts of that column"
         )
     return rows.select(np.flatnonzero(~left_out)) if left_out.any() else rows
+
+
+def _rows(count: int) -> str:
+    return "1 training row is" if count == 1 else f"{count:,} training rows are"
 
 
 def _same_form(rows: Any, form: Form, name: str, notes: list[str]) -> Any:
