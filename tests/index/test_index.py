@@ -34,13 +34,6 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def model(tiny_bert_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    SentenceTransformer(str(tiny_bert_folder), device="cpu").save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def built(model, tmp_path_factory):
     where = tmp_path_factory.mktemp("index") / "texts.index"
     documents = [

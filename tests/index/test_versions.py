@@ -14,13 +14,6 @@ from sentune.index import store
 
 
 @pytest.fixture(scope="module")
-def model(tiny_bert_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    SentenceTransformer(str(tiny_bert_folder), device="cpu").save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def other(model, tmp_path_factory):
     encoder = SentenceTransformer(str(model), device="cpu")
     for weight in encoder.parameters():

@@ -114,16 +114,15 @@ def _evaluated(args: argparse.Namespace) -> Any:
 
 def _train_rows(args: argparse.Namespace) -> Any:
     """The rows of --train; None without it."""
-    from sentune.data.sources import MissingPartError
+    from sentune.data.sources import own_part
 
     if not args.train:
         return None
     # Broken ones must not replace those of the data.
     skipping = {"skip_bad_rows": True} if args.skip_bad_rows else {}
-    try:
-        return rows(args, args.train, **{"split": "train", **skipping})
-    except MissingPartError:
-        return rows(args, args.train, **skipping)
+    return own_part(
+        lambda split: rows(args, args.train, split=split, **skipping), "train", args.split
+    )
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -10,15 +10,17 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 from sentune.checks import near_word, one_of
 from sentune.data import corpus_files, raw
 from sentune.data.corpus_files import File
 from sentune.data.raw import FORMATS, LOOKED_AT
 from sentune.errors import DatasetError, MissingDatasetError
+
+T = TypeVar("T")
 
 STANDARD = "-"  # in place of a file: standard input
 STANDARD_NAME = "standard input"
@@ -83,6 +85,14 @@ def files_of(names: Sequence[str | Path], split: str, format: str | None) -> Sou
     files = list({file.address: file for file in files}.values())
     given = [Path(file.address) for file in files if file.name == STANDARD]
     return Source([_usable(file) for file in _with_names(files)], notes, given)
+
+
+def own_part(read: Callable[[str], T], own: str, other: str) -> T:
+    """What is read of the part with its own name; where there is no such part, of another one."""
+    try:
+        return read(own)
+    except MissingPartError:
+        return read(other)
 
 
 def near_file(name: str | Path) -> str:

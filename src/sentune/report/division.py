@@ -42,9 +42,9 @@ def folds_of(record: Record) -> int:
 def choosing_rows(record: Record) -> str:
     """On which rows the figures to choose by are, in words."""
     measured, folds = part(record, "result", "dev", "rows"), folds_of(record)
-    number = count(measured) if is_number(measured) else ""
     if folds > 1:
-        return f"all {number} rows, held out in turn in {folds} parts".replace("  ", " ")
+        number = f"{count(measured)} " if is_number(measured) else ""
+        return f"all {number}rows, held out in turn in {folds} parts"
     rows: Any = part(record, "data", "rows")
     how = _of_a_sample(record, rows if isinstance(rows, dict) else {})
     return f"the dev part, {how}" if how else "the dev part"

@@ -14,7 +14,7 @@ from sentune.data.columns import class_name, class_names, input_columns, label_c
 from sentune.data.given import rows_of
 from sentune.data.profile import Profile, profile
 from sentune.data.read import places
-from sentune.data.sources import MissingPartError
+from sentune.data.sources import own_part
 from sentune.data.write import check as check_output
 from sentune.data.write import write
 from sentune.errors import DatasetError, SettingError
@@ -275,10 +275,7 @@ def _test_rows(test: Any, options: Mapping[str, Any]) -> Any:
     own = {name: value for name, value in options.items() if name != "split"}
     if own.get("skip_bad_rows"):
         own["skip_bad_rows"] = True
-    try:
-        return rows_of(test, "test", **own)
-    except MissingPartError:
-        return rows_of(test, **own)
+    return own_part(lambda split: rows_of(test, split, **own), "test", "train")
 
 
 def _few(rows: int) -> str:

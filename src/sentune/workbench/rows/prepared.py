@@ -18,7 +18,7 @@ from sentune.data.given import is_place, several_of
 from sentune.data.given import rows_of as given_rows
 from sentune.data.profile import profile
 from sentune.data.read import places
-from sentune.data.sources import MissingPartError
+from sentune.data.sources import own_part
 from sentune.errors import DatasetError, SettingError
 from sentune.losses.fitting import advice
 from sentune.workbench.rows import forms_turned
@@ -97,10 +97,8 @@ def rows_of_part(
     own = replace(settings, skip_bad_rows=bool(settings.skip_bad_rows) or None)
     if not is_place(data) and not isinstance(data, (list, tuple)):
         own = replace(own, data_format=None, encoding=None)  # of the files of training rows
-    try:
-        return read(data, replace(own, split=_OWN_PARTS[part]))
-    except MissingPartError:
-        return read(data, replace(own, split=settings.split.split("[")[0]))
+    whole = settings.split.partition("[")[0]
+    return own_part(lambda split: read(data, replace(own, split=split)), _OWN_PARTS[part], whole)
 
 
 def parts_of(
