@@ -261,6 +261,7 @@ def test_text_is_kept_as_it_is_written(tmp_path):
         (1, "007", "whole numbers, and b/rows.csv:1 has '007'"),
         (1.5, "abc", "numbers, and b/rows.csv:1 has 'abc'"),
         (1.5, "1_000", "numbers, and b/rows.csv:1 has '1_000'"),
+        (1.5, 2**60 + 1, "numbers, and b/rows.csv:1 has '1152921504606846977'"),
     ],
 )
 def test_values_that_would_lose_something_are_named(first, later, says, tmp_path):

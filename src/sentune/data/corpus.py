@@ -133,8 +133,6 @@ class Corpus:
         files, left_out = corpus_files.listed(source, endings, split or "train")
         if per != "file":
             files = [file for file in files if file.size]
-        if not files:
-            raise DatasetError(f"{source} has no rows")
         if split is not None:
             files = _of_split(source, files, split, notes)
         elif per != "file" and len(parts := parts_of(files)) > 1:

@@ -126,7 +126,8 @@ def _as_text(value: Any) -> str | None:
 
 def _as_number(value: Any) -> float | None:
     number = _number(value)
-    if isinstance(value, int) and number != value:
+    is_long = isinstance(value, int) or (isinstance(value, str) and _LONG.fullmatch(value))
+    if is_long and number != int(value):
         raise ValueError(f"{value!r} has more digits than a float holds")
     return number
 
